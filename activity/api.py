@@ -1,0 +1,24 @@
+"""REST: the event log, and the activity of all workspaces."""
+
+from typing import Any
+from uuid import UUID
+
+from rest_framework.response import Response
+
+from activity import log
+from activity.endpoints import Endpoint, documented
+from activity.events import read
+from activity.serializers import ActivityQuery, ActivityRow, EventQuery, EventRow
+
+
+class Events(Endpoint):
+    @documented("The structural log", query=EventQuery, answers={200: EventRow(many=True)})
+    def get(self, request: Any, workspace_id: UUID | None = None) -> Response:
+        events = read(workspace_id=workspace_id, **self.query(EventQuery))
+        return Response(EventRow(events, many=True).data)
+
+
+class Activity(Endpoint):
+    @documented("Activity of all workspaces", query=ActivityQuery, answers={200: ActivityRow(many=True)})
+    def get(self, request: Any) -> Response:
+        return Response(ActivityRow(log.recent(**self.query(ActivityQuery)), many=True).data)

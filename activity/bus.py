@@ -1,0 +1,79 @@
+"""The way out to sockets: what committed is published once, encoded once.
+
+The only module that touches the channel layer. Redis being away loses no fact: clients resume from the log.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.core.serializers.json import DjangoJSONEncoder
+
+from activity import redis
+
+BROADCAST_CHANNEL = "events:broadcast"
+CANVAS_GROUP = "canvas"
+BEATS_GROUP = "beats"
+
+
+class Envelope(TypedDict):
+    """One message as every client sees it; `seq` is null for what is not persisted."""
+
+    event: str
+    workspace_id: str | None
+    timestamp: str
+    seq: int | None
+    payload: dict[str, Any]
+
+
+def rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def encode(value: object) -> str:
+    """Compact JSON; UUIDs and datetimes as strings."""
+    return json.dumps(value, cls=DjangoJSONEncoder, separators=(",", ":"), ensure_ascii=False)
+
+
+def envelope(
+    event: str,
+    workspace_id: UUID | None,
+    payload: dict[str, Any],
+    *,
+    seq: int | None = None,
+    at: datetime | None = None,
+) -> Envelope:
+    return {
+        "event": event,
+        "workspace_id": None if workspace_id is None else str(workspace_id),
+        "timestamp": rfc3339(at or datetime.now(UTC)),
+        "seq": seq,
+        "payload": payload,
+    }
+
+
+def publish(envelopes: Sequence[Envelope], *, after: int | None = None) -> None:
+    """Send envelopes to every canvas and to `events:broadcast`, as one channel-layer message.
+
+    `after` is the position of the last persisted event before these: a stream that has not seen it knows
+    that something was lost on the way and reads it from the log.
+    """
+    frames = [[e["seq"], encode(e)] for e in envelopes]
+    with redis.client().pipeline(transaction=False) as pipe:
+        for _seq, text in frames:
+            pipe.publish(BROADCAST_CHANNEL, str(text))
+        pipe.execute()
+    _group_send(CANVAS_GROUP, {"type": "events", "after": after, "frames": frames})
+
+
+def publish_beats(beats: Iterable[Envelope]) -> None:
+    """Heartbeat ages, for sockets that asked for them (`/ws?beats=1`). Never on `events:broadcast`."""
+    _group_send(BEATS_GROUP, {"type": "events", "after": None, "frames": [[None, encode(b)] for b in beats]})
+
+
+def _group_send(group: str, message: dict[str, Any]) -> None:
+    async_to_sync(get_channel_layer().group_send)(group, message)

@@ -1,0 +1,93 @@
+"""Endpoint: what every REST view shares. It reads the request, calls one operation, answers."""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ParseError
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from activity.principals import Principal
+
+UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class Endpoint(APIView):
+    """Path ids arrive as UUIDs; `principal` is who asks."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        for name in ("workspace_id",):
+            if name in self.kwargs:
+                self.kwargs[name] = kwargs[name] = path_uuid(self.kwargs[name])
+        super().initial(request, *args, **kwargs)
+
+    @property
+    def principal(self) -> Principal:
+        principal: Any = self.request.auth
+        return principal  # type: ignore[no-any-return]
+
+    @property
+    def workspace_id(self) -> UUID:
+        """The workspace named in the path."""
+        return self.kwargs["workspace_id"]  # type: ignore[no-any-return]
+
+    def body(self, kind: type[serializers.BaseSerializer[Any]], **options: Any) -> dict[str, Any]:
+        """The validated body. Raises ValidationError."""
+        serializer = kind(data=self.request.data, **options)
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data  # type: ignore[no-any-return]
+
+    def query(self, kind: type[serializers.BaseSerializer[Any]]) -> dict[str, Any]:
+        """The validated query parameters. Raises ValidationError."""
+        serializer = kind(data=self.request.query_params)
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data  # type: ignore[no-any-return]
+
+
+def path_uuid(value: str | UUID) -> UUID:
+    if isinstance(value, UUID):
+        return value
+    if not UUID_TEXT.fullmatch(value):
+        raise ParseError("invalid workspace id")
+    return UUID(value)
+
+
+class FiniteFloatField(serializers.FloatField):
+    """A number that PostgreSQL, JSON and arithmetic agree on."""
+
+    default_error_messages = {"finite": "must be a finite number"}
+
+    def to_internal_value(self, data: Any) -> float:
+        number = super().to_internal_value(data)
+        if not math.isfinite(number) or isinstance(data, bool):
+            self.fail("finite")
+        return number
+
+
+class Problem(serializers.Serializer[Any]):
+    """What every error looks like."""
+
+    error = serializers.CharField(help_text="What is wrong, in words.")
+    field = serializers.CharField(required=False)
+    code = serializers.CharField(required=False)
+
+
+def documented(
+    summary: str,
+    *,
+    request: Any = None,
+    answers: dict[int, Any],
+    errors: tuple[int, ...] = (),
+    query: type[serializers.Serializer[Any]] | None = None,
+) -> Callable[[Method], Method]:
+    """OpenAPI for one method; 400, 401, 403 and 503 come along, as they can always happen."""
+    responses = dict.fromkeys((400, 401, 403, 503, *errors), Problem) | answers
+    parameters: list[Any] = [query] if query else []
+    header = OpenApiParameter("X-Workspace-ID", str, OpenApiParameter.HEADER, description="Must equal the token's.")
+    return extend_schema(summary=summary, request=request, responses=responses, parameters=[*parameters, header])

@@ -1,0 +1,92 @@
+"""record(): the one way a structural fact enters the log, and from there every socket."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, models, transaction
+from django.db.transaction import TransactionManagementError
+
+from activity import bus
+from activity.models import ClockTime, EventType, StructureEvent
+from activity.principals import Kind
+
+# Transaction-scoped advisory lock held from drawing `seq` to commit, so that seq order is commit order.
+# Lock rows before you record: this lock is always the last one taken.
+EVENT_LOG_LOCK = 0x4D4F4C01
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewEvent:
+    """What happened to whom. `payload` holds old and new values: all that apply() needs."""
+
+    event_type: EventType
+    workspace_id: UUID
+    payload: dict[str, Any] = field(default_factory=dict)
+    agent_id: UUID | None = None
+    target_id: UUID | None = None
+
+
+def record(new: Sequence[NewEvent], *, actor: str | None) -> list[StructureEvent]:
+    """Append events in order and publish them when the transaction commits.
+
+    `actor` is who did it (Principal.actor, "supervisor", "command:…"); None: each workspace itself.
+    Returns the rows with their `seq`. Raises TransactionManagementError outside a transaction: an event
+    without its projection, or the reverse, must be impossible.
+    """
+    if not connection.in_atomic_block:
+        raise TransactionManagementError("record() needs a transaction around it and its apply()")
+    if not new:
+        return []
+    after = _lock_log()
+    rows = StructureEvent.objects.bulk_create(
+        StructureEvent(
+            event_type=event.event_type,
+            workspace_id=event.workspace_id,
+            agent_id=event.agent_id,
+            target_id=event.target_id,
+            payload=event.payload,
+            actor=actor or f"{Kind.WORKSPACE}:{event.workspace_id}",
+            created_at=ClockTime(),
+        )
+        for event in new
+    )
+    transaction.on_commit(partial(_publish, rows, after), robust=True)
+    return rows
+
+
+def read(
+    *,
+    workspace_id: UUID | None = None,
+    after: int | None = None,
+    before: int | None = None,
+    event_type: str | None = None,
+    limit: int = 100,
+) -> models.QuerySet[StructureEvent]:
+    """Newest first; with `after` ascending from there. Positions are exclusive."""
+    wanted = {"workspace_id": workspace_id, "seq__gt": after, "seq__lt": before, "event_type": event_type}
+    filters = {name: value for name, value in wanted.items() if value is not None}
+    order = "-seq" if after is None else "seq"
+    return StructureEvent.objects.filter(**filters).order_by(order)[:limit]
+
+
+def latest_seq() -> int:
+    """The position of the newest committed event, 0 when there is none."""
+    return StructureEvent.objects.aggregate(seq=models.Max("seq"))["seq"] or 0
+
+
+def envelope_of(event: StructureEvent) -> bus.Envelope:
+    return bus.envelope(event.event_type, event.workspace_id, event.payload or {}, seq=event.seq, at=event.created_at)
+
+
+def _lock_log() -> int:
+    """Take the lock, then read the last position: everything before it has committed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [EVENT_LOG_LOCK])
+    return latest_seq()
+
+
+def _publish(rows: list[StructureEvent], after: int) -> None:
+    bus.publish([envelope_of(row) for row in rows], after=after)

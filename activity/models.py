@@ -1,0 +1,113 @@
+"""What happened. Two logs: structure (append-only, for ever) and activity (kept for days)."""
+
+import uuid
+
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+
+
+class Now(models.Func):
+    """PostgreSQL's now(): the time the transaction began."""
+
+    template = "now()"
+    output_field = models.DateTimeField()
+
+
+class ClockTime(models.Func):
+    """clock_timestamp(): the time of the call, so rows of one statement keep their order."""
+
+    template = "clock_timestamp()"
+    output_field = models.DateTimeField()
+
+
+class NextSeq(models.Func):
+    """Stands for the identity column's own default, which only the database can draw."""
+
+    template = "nextval('structure_events_seq_seq'::regclass)"
+    output_field = models.BigIntegerField()
+
+
+class EventType(models.TextChoices):
+    """The closed set of structural events: what replay needs to rebuild the organisation."""
+
+    WORKSPACE_PROVISIONING = "WORKSPACE_PROVISIONING"
+    WORKSPACE_PROVISION_FAILED = "WORKSPACE_PROVISION_FAILED"
+    WORKSPACE_ONLINE = "WORKSPACE_ONLINE"
+    WORKSPACE_OFFLINE = "WORKSPACE_OFFLINE"
+    WORKSPACE_DEGRADED = "WORKSPACE_DEGRADED"
+    WORKSPACE_PAUSED = "WORKSPACE_PAUSED"
+    WORKSPACE_UPDATED = "WORKSPACE_UPDATED"
+    WORKSPACE_REMOVED = "WORKSPACE_REMOVED"
+    WORKSPACE_MOVED = "WORKSPACE_MOVED"
+    WORKSPACE_EXPANDED = "WORKSPACE_EXPANDED"
+    WORKSPACE_COLLAPSED = "WORKSPACE_COLLAPSED"
+    AGENT_ASSIGNED = "AGENT_ASSIGNED"
+    AGENT_REMOVED = "AGENT_REMOVED"
+    AGENT_REPLACED = "AGENT_REPLACED"
+    AGENT_MOVED = "AGENT_MOVED"
+    AGENT_CARD_UPDATED = "AGENT_CARD_UPDATED"
+
+
+class StructureEvent(models.Model):
+    """Append-only: the database refuses UPDATE, DELETE and TRUNCATE. `seq` order is commit order."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
+    seq = models.BigIntegerField(unique=True, db_default=NextSeq(), editable=False)
+    event_type = models.TextField(choices=EventType)
+    workspace_id = models.UUIDField(null=True)
+    agent_id = models.UUIDField(null=True)
+    target_id = models.UUIDField(null=True)
+    payload = models.JSONField(null=True)
+    actor = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "structure_events"
+        ordering = ["-seq"]
+        verbose_name = "structure event"
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.event_type}"
+
+
+class ActivityType(models.TextChoices):
+    A2A_SEND = "a2a_send"
+    A2A_RECEIVE = "a2a_receive"
+    TASK_UPDATE = "task_update"
+    AGENT_LOG = "agent_log"
+    ERROR = "error"
+    SKILL_PROMOTION = "skill_promotion"
+    MEMORY_WRITE = "memory_write"
+
+
+class ActivityStatus(models.TextChoices):
+    OK = "ok"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+
+
+class ActivityLog(models.Model):
+    """One operational fact about a workspace, kept for days. Its indexes are in the migration."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
+    workspace_id = models.UUIDField()
+    activity_type = models.TextField(choices=ActivityType)
+    source_id = models.UUIDField(null=True)
+    target_id = models.UUIDField(null=True)
+    method = models.TextField(null=True)
+    summary = models.TextField(null=True)
+    request_body = models.JSONField(null=True)
+    response_body = models.JSONField(null=True)
+    duration_ms = models.IntegerField(null=True)
+    status = models.TextField(choices=ActivityStatus, default=ActivityStatus.OK, db_default=ActivityStatus.OK)
+    error_detail = models.TextField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "activity_logs"
+        ordering = ["-created_at", "-id"]
+        verbose_name = "activity"
+        verbose_name_plural = "activity"
+
+    def __str__(self) -> str:
+        return f"{self.activity_type} {self.summary or self.method or ''}".strip()

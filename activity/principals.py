@@ -1,0 +1,44 @@
+"""Who is asking. Every credential becomes one Principal; its actor string is what the log keeps."""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from uuid import UUID
+
+
+class Kind(StrEnum):
+    ANONYMOUS = "anonymous"
+    OPERATOR = "operator"
+    WORKSPACE = "workspace"
+    ENROLMENT = "enrolment"
+
+
+class Level(IntEnum):
+    """What an operator may do; each level includes the ones below."""
+
+    NONE = 0
+    VIEW = 1
+    ACT = 2
+    ADMINISTER = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Principal:
+    """`workspace_id` and `token_id` are set for workspaces and enrolments, `name` for operators.
+
+    `retired` marks a token that was good until its workspace was removed: it opens nothing, but its
+    agent may still be told 410.
+    """
+
+    kind: Kind
+    level: Level = Level.NONE
+    name: str = ""
+    workspace_id: UUID | None = None
+    token_id: UUID | None = None
+    retired: bool = False
+
+    @property
+    def actor(self) -> str:
+        return f"{self.kind}:{self.name or self.workspace_id}" if self.kind != Kind.ANONYMOUS else str(self.kind)
+
+
+ANONYMOUS = Principal(kind=Kind.ANONYMOUS)

@@ -1,0 +1,98 @@
+"""Wire shapes of events and activity."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from activity.models import ActivityLog, ActivityStatus, ActivityType, EventType, StructureEvent
+
+MAX_INT = 2**31 - 1
+MAX_SEQ = 2**63 - 1
+LONGEST_TEXT = 64 * 1024
+
+
+class ActivityTypeField(serializers.ChoiceField):
+    def __init__(self, **kwargs: Any) -> None:
+        message = f"invalid activity_type, must be one of: {', '.join(ActivityType.values)}"
+        super().__init__(ActivityType.choices, error_messages={"invalid_choice": message}, **kwargs)
+
+
+class ActivityEntry(serializers.Serializer[Any]):
+    activity_type = ActivityTypeField()
+    method = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=255)
+    summary = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=LONGEST_TEXT)
+    source_id = serializers.UUIDField(required=False, allow_null=True)
+    target_id = serializers.UUIDField(required=False, allow_null=True)
+    request_body = serializers.JSONField(required=False, allow_null=True)
+    response_body = serializers.JSONField(required=False, allow_null=True)
+    metadata = serializers.JSONField(
+        required=False, allow_null=True, help_text="Stored as request_body when there is none."
+    )
+    duration_ms = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=MAX_INT)
+    status = serializers.ChoiceField(ActivityStatus.choices, default=ActivityStatus.OK)
+    error_detail = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=LONGEST_TEXT)
+
+
+class ActivityQuery(serializers.Serializer[Any]):
+    """Filters of an activity list; the newest `limit` rows of what is left."""
+
+    type = serializers.ChoiceField(ActivityType.choices, required=False, source="activity_type")
+    status = serializers.ChoiceField(ActivityStatus.choices, required=False)
+    source = serializers.ChoiceField(["canvas", "agent"], required=False)  # type: ignore[assignment]
+    since = serializers.DateTimeField(required=False)
+    before = serializers.DateTimeField(required=False)
+    limit = serializers.IntegerField(default=100, min_value=1, max_value=500)
+
+
+class ActivityRow(serializers.ModelSerializer[ActivityLog]):
+    """Every column; the bodies only where there is one."""
+
+    class Meta:
+        model = ActivityLog
+        fields = [
+            "id",
+            "workspace_id",
+            "activity_type",
+            "source_id",
+            "target_id",
+            "method",
+            "summary",
+            "request_body",
+            "response_body",
+            "duration_ms",
+            "status",
+            "error_detail",
+            "created_at",
+        ]
+
+    def to_representation(self, instance: ActivityLog) -> dict[str, Any]:
+        row: dict[str, Any] = super().to_representation(instance)
+        for body in ("request_body", "response_body"):
+            if row[body] is None:
+                del row[body]
+        return row
+
+
+class EventQuery(serializers.Serializer[Any]):
+    """Newest first; with `after`, the events after that position in their order."""
+
+    after = serializers.IntegerField(required=False, min_value=0, max_value=MAX_SEQ)
+    before = serializers.IntegerField(required=False, min_value=0, max_value=MAX_SEQ)
+    type = serializers.ChoiceField(EventType.choices, required=False, source="event_type")
+    limit = serializers.IntegerField(default=100, min_value=1, max_value=1000)
+
+
+class EventRow(serializers.ModelSerializer[StructureEvent]):
+    class Meta:
+        model = StructureEvent
+        fields = [
+            "id",
+            "seq",
+            "event_type",
+            "workspace_id",
+            "agent_id",
+            "target_id",
+            "payload",
+            "actor",
+            "created_at",
+        ]

@@ -1,0 +1,82 @@
+"""REST for canvases: workspaces as pictured (structure and place together), and the viewport."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from rest_framework.response import Response
+
+from activity.endpoints import Endpoint, documented
+from canvas import layout, snapshot
+from canvas.serializers import Created, PageQuery, RemovedAnswer, Updated, ViewportBody
+from registry import credentials, lifecycle
+from registry.lifecycle import NewWorkspace
+from registry.models import Status
+from registry.serializers import Outcome, RemovalQuery, WorkspaceBody, WorkspaceChanges, WorkspacePicture
+
+LAYOUT_FIELDS = ("x", "y", "collapsed")
+
+
+class Workspaces(Endpoint):
+    @documented("All living workspaces", query=PageQuery, answers={200: WorkspacePicture(many=True)})
+    def get(self, request: Any) -> Response:
+        page = self.query(PageQuery)
+        seq, rows = snapshot.workspaces(**page)
+        headers = {"X-Event-Seq": str(seq)}
+        if rows and len(rows) == page.get("limit"):
+            headers["Link"] = f'</workspaces?after={rows[-1]["id"]}&limit={page["limit"]}>; rel="next"'
+        return Response(rows, headers=headers)
+
+    @documented("Create a workspace", request=WorkspaceBody, answers={201: Created})
+    def post(self, request: Any) -> Response:
+        body = self.body(WorkspaceBody)
+        canvas = body.pop("canvas")
+        spot = (canvas["x"], canvas["y"]) if canvas else None
+        with transaction.atomic():
+            workspace = lifecycle.create(NewWorkspace(**body, place=spot), actor=self.principal.actor)
+            if canvas:
+                layout.place(workspace.id, **canvas)
+            answer = {"id": workspace.id, "status": workspace.status}
+            if workspace.status == Status.ONLINE:
+                answer["external"] = True
+            else:
+                answer["enrolment_token"] = credentials.issue_enrolment_token(workspace.id)
+        return Response(answer, status=201)
+
+
+class OneWorkspace(Endpoint):
+    @documented("One workspace", answers={200: WorkspacePicture, 301: dict}, errors=(404, 410))
+    def get(self, request: Any, workspace_id: UUID) -> Response:
+        lifecycle.find(workspace_id)
+        return Response(snapshot.workspace(workspace_id))
+
+    @documented("Change a workspace", request=WorkspaceChanges, answers={200: Updated}, errors=(404, 410))
+    def patch(self, request: Any, workspace_id: UUID) -> Response:
+        changes = self.body(WorkspaceChanges)
+        moved = {name: changes.pop(name) for name in LAYOUT_FIELDS if name in changes}
+        with transaction.atomic():
+            needs_restart = lifecycle.update(workspace_id, changes, actor=self.principal.actor)
+            if moved:
+                layout.place(workspace_id, **moved)
+        return Response({"status": "updated"} | ({"needs_restart": True} if needs_restart else {}))
+
+    @documented(
+        "Remove a workspace and what is below it",
+        query=RemovalQuery,
+        answers={200: RemovedAnswer},
+        errors=(404, 409, 410),
+    )
+    def delete(self, request: Any, workspace_id: UUID) -> Response:
+        gone = lifecycle.remove(workspace_id, actor=self.principal.actor, **self.query(RemovalQuery))
+        return Response({"status": "removed", "cascade_deleted": len(gone) - 1})
+
+
+class Viewport(Endpoint):
+    @documented("Where the camera is", answers={200: ViewportBody})
+    def get(self, request: Any) -> Response:
+        return Response(layout.viewport())
+
+    @documented("Keep where the camera is", request=ViewportBody, answers={200: Outcome})
+    def put(self, request: Any) -> Response:
+        layout.save_viewport(**self.body(ViewportBody))
+        return Response({"status": "saved"})

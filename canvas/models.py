@@ -1,0 +1,40 @@
+"""What the operator sees: where each card lies, and where the camera is."""
+
+import uuid
+
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+
+from activity.models import Now
+from registry.models import Workspace
+
+
+class CanvasLayout(models.Model):
+    """One row per placed workspace; the database drops it when the workspace is removed."""
+
+    workspace = models.OneToOneField(Workspace, models.DO_NOTHING, primary_key=True, related_name="layout")
+    x = models.FloatField(default=0, db_default=0)
+    y = models.FloatField(default=0, db_default=0)
+    collapsed = models.BooleanField(default=False, db_default=False)
+
+    class Meta:
+        db_table = "canvas_layouts"
+
+    def __str__(self) -> str:
+        return f"{self.x:g}, {self.y:g}"
+
+
+class CanvasViewport(models.Model):
+    """The single row of pan and zoom."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
+    x = models.FloatField(default=0, db_default=0)
+    y = models.FloatField(default=0, db_default=0)
+    zoom = models.FloatField(default=1, db_default=1)
+    saved_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "canvas_viewport"
+
+    def __str__(self) -> str:
+        return f"{self.x:g}, {self.y:g} at {self.zoom:g}"

@@ -1,0 +1,38 @@
+"""Wire shapes of the canvas."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from activity.endpoints import FiniteFloatField
+from registry.serializers import Coordinate
+
+
+class ViewportBody(serializers.Serializer[Any]):
+    x = Coordinate()
+    y = Coordinate()
+    zoom = FiniteFloatField(min_value=0.05, max_value=10)
+
+
+class PageQuery(serializers.Serializer[Any]):
+    """Everything; with `limit` one page, and `Link: rel="next"` when there is more."""
+
+    after = serializers.UUIDField(required=False)
+    limit = serializers.IntegerField(required=False, min_value=1, max_value=1000)
+
+
+class Created(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    status = serializers.CharField()
+    enrolment_token = serializers.CharField(required=False, help_text="Lets one agent become this workspace, once.")
+    external = serializers.BooleanField(required=False)
+
+
+class Updated(serializers.Serializer[Any]):
+    status = serializers.CharField()
+    needs_restart = serializers.BooleanField(required=False)
+
+
+class RemovedAnswer(serializers.Serializer[Any]):
+    status = serializers.CharField()
+    cascade_deleted = serializers.IntegerField()

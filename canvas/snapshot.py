@@ -1,0 +1,74 @@
+"""One consistent picture of the organisation, with the position it is true for."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import models
+
+from activity.events import latest_seq
+from activity.models import StructureEvent
+from registry.models import Workspace
+
+COLUMNS = (
+    "id",
+    "name",
+    "role",
+    "tier",
+    "status",
+    "agent_card",
+    "parent_id",
+    "source_bundle_id",
+    "active_tasks",
+    "last_error_rate",
+    "uptime_seconds",
+    "runtime",
+    "last_heartbeat_at",
+    "created_at",
+    "updated_at",
+)
+# Text that clients expect as "" when there is none.
+TEXTS = ("url", "last_sample_error", "current_task")
+PLACE: dict[str, Any] = {"layout__x": 0.0, "layout__y": 0.0, "layout__collapsed": False}
+
+
+def workspaces(*, after: UUID | None = None, limit: int | None = None) -> tuple[int, list[dict[str, Any]]]:
+    """The living workspaces by created_at, and the event position they are true for.
+
+    Rows and position come from one statement, so from one instant. `after` is the last id of the page before.
+    """
+    # Read first: an empty list is true for a position at least this late.
+    seq = latest_seq()
+    rows = _rows(Workspace.objects.living()).annotate(event_seq=_position())
+    if after is not None:
+        last = Workspace.objects.filter(id=after).values("created_at", "id")
+        rows = rows.filter(
+            models.Q(created_at__gt=last.values("created_at"))
+            | models.Q(created_at=last.values("created_at"), id__gt=after)
+        )
+    found = list(rows.order_by("created_at", "id")[:limit])
+    for row in found:
+        seq = row.pop("event_seq") or 0
+    return seq, [_picture(row) for row in found]
+
+
+def workspace(workspace_id: UUID) -> dict[str, Any] | None:
+    row = _rows(Workspace.objects.filter(id=workspace_id)).first()
+    return row and _picture(row)
+
+
+def _rows(queryset: models.QuerySet[Workspace]) -> Any:
+    return queryset.values(*COLUMNS, *TEXTS, *PLACE, "forwarded_to_id")
+
+
+def _picture(row: dict[str, Any]) -> dict[str, Any]:
+    row["forwarded_to"] = row.pop("forwarded_to_id")
+    for text in TEXTS:
+        row[text] = row[text] or ""
+    for column, unplaced in PLACE.items():
+        value = row.pop(column)
+        row[column.removeprefix("layout__")] = unplaced if value is None else value
+    return row
+
+
+def _position() -> models.Subquery:
+    return models.Subquery(StructureEvent.objects.order_by("-seq").values("seq")[:1])

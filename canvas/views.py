@@ -1,0 +1,22 @@
+"""The canvas page."""
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_safe
+
+from activity.principals import Level
+from registry.credentials import principal_for_user
+
+
+@require_safe
+@login_required
+@ensure_csrf_cookie
+def page(request: HttpRequest) -> HttpResponse:
+    """For operators; who may only look gets the same page without handles."""
+    principal = principal_for_user(request.user)
+    if principal.level < Level.VIEW:
+        raise PermissionDenied
+    return render(request, "canvas/page.html", {"may_act": principal.level >= Level.ACT})

@@ -1,0 +1,24 @@
+"""Assembly of the ASGI application: HTTP to Django, /ws to the stream, bounded bodies, the web's own pulse."""
+
+import os
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+from django.urls import path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "molecule.settings")
+http = get_asgi_application()
+
+from molecule.limits import BoundedBody  # noqa: E402  # needs the apps that get_asgi_application() loads
+from molecule.pulse import Pulse  # noqa: E402
+from registry.consumers import OrganisationStream  # noqa: E402
+
+application = Pulse(
+    ProtocolTypeRouter(
+        {
+            "http": BoundedBody(http),
+            "websocket": AuthMiddlewareStack(URLRouter([path("ws", OrganisationStream.as_asgi())])),
+        }
+    )
+)

@@ -1,0 +1,113 @@
+"""Every error becomes `{"error": …}` with its status, here and nowhere else."""
+
+import logging
+from typing import Any
+
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404
+from psycopg_pool import PoolTimeout
+from redis.exceptions import ConnectionError as RedisConnectionError
+from rest_framework import exceptions, status
+from rest_framework.response import Response
+
+from registry import exceptions as registry
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[registry.RegistryError], int] = {
+    registry.Invalid: 400,
+    registry.BadCredential: 401,
+    registry.NotAllowed: 403,
+    registry.NotFound: 404,
+    registry.Conflict: 409,
+    registry.Removed: 410,
+    registry.Forwarded: 301,
+    registry.SecretsUnavailable: 503,
+}
+RETRY_AFTER_SECONDS = 2
+
+
+def answer(error: Exception, context: dict[str, Any]) -> Response:
+    """DRF's EXCEPTION_HANDLER."""
+    if isinstance(error, registry.RegistryError):
+        return _registry(error)
+    if isinstance(error, exceptions.ValidationError):
+        return _invalid(error)
+    if isinstance(error, exceptions.APIException):
+        return _api(error)
+    if isinstance(error, Http404):
+        return Response({"error": "not found"}, status=404)
+    if isinstance(error, DjangoPermissionDenied):
+        return Response({"error": "not allowed"}, status=403)
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout | RedisConnectionError):
+        log.warning("dependency down", extra={"error": str(error)})
+        return unavailable("database unavailable, try again")
+    log.error("request failed", exc_info=error)
+    return Response({"error": "internal error"}, status=500)
+
+
+def unavailable(message: str) -> Response:
+    return Response({"error": message}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _registry(error: registry.RegistryError) -> Response:
+    code = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    if isinstance(error, registry.Forwarded):
+        body = {"id": error.workspace_id, "forwarded_to": error.forwarded_to, "url": error.url}
+        return Response(body, status=code, headers={"Location": f"/workspaces/{error.forwarded_to}"})
+    if isinstance(error, registry.HasChildren):
+        children = [{"id": child_id, "name": name} for child_id, name in error.children]
+        return Response(
+            {
+                "error": error.message,
+                "status": "confirmation_required",
+                "message": error.message,
+                "children": children,
+                "children_count": len(children),
+            },
+            status=code,
+        )
+    body = {"error": error.message}
+    if error.field:
+        body["field"] = error.field
+    if isinstance(error, registry.Removed):
+        body["last_event"] = error.last_event
+    return Response(body, status=code)
+
+
+def _invalid(error: exceptions.ValidationError) -> Response:
+    field, message, code = _first(error.get_full_details())
+    body = {"error": f"{field}: {message}" if field else message, "code": code}
+    if field:
+        body["field"] = field
+    return Response(body, status=status.HTTP_400_BAD_REQUEST)
+
+
+def _first(details: Any, field: str = "") -> tuple[str, str, str]:
+    """The first complaint of DRF's nested details, and the path of the field it is about."""
+    if isinstance(details, list):
+        index, item = next((i, d) for i, d in enumerate(details) if d)
+        at_leaf = isinstance(item, dict) and set(item) == {"message", "code"}
+        return _first(item, field if at_leaf or not field else f"{field}[{index}]")
+    if set(details) == {"message", "code"}:
+        return field, str(details["message"]), str(details["code"])
+    name, inner = next(iter(details.items()))
+    if name == "non_field_errors":
+        return _first(inner, field)
+    return _first(inner, f"{field}.{name}" if field else name)
+
+
+def _api(error: exceptions.APIException) -> Response:
+    headers = {}
+    body: dict[str, Any] = {"error": str(error.detail)}
+    if header := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = header
+    if isinstance(error, exceptions.Throttled):
+        body["retry_after"] = int(getattr(error, "wait", None) or 1)
+        headers["Retry-After"] = str(body["retry_after"])
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        body["error"] = "send JSON, with Content-Type: application/json"
+    if isinstance(error, exceptions.MethodNotAllowed):
+        body["error"] = "method not allowed"
+    return Response(body, status=error.status_code, headers=headers)

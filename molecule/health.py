@@ -1,0 +1,101 @@
+"""Is it serving, and is all that it needs there?"""
+
+from collections.abc import Callable
+from functools import cache
+
+from django.db import DatabaseError, connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils import timezone
+from psycopg_pool import PoolTimeout
+from redis.exceptions import RedisError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from activity import redis
+from activity.endpoints import Endpoint, documented
+from activity.principals import Level
+from registry import loops, presence
+
+
+class Unwell(Exception):
+    """What is wrong, in words for operators."""
+
+
+class Health(Endpoint):
+    """Asks nothing of anybody: it answers while the process serves."""
+
+    authentication_classes = []
+
+    @documented("The process serves", answers={200: dict})
+    def get(self, request: Request) -> Response:
+        return Response({"status": "ok"})
+
+
+class Ready(Endpoint):
+    """Details are for operators; strangers learn only what is not well."""
+
+    @documented("Everything it needs is there", answers={200: dict, 503: dict})
+    def get(self, request: Request) -> Response:
+        checks = {name: _outcome(check) for name, check in CHECKS.items()}
+        well = all(check["ok"] for check in checks.values())
+        if self.principal.level < Level.VIEW:
+            checks = {name: {"ok": check["ok"]} for name, check in checks.items()}
+        return Response({"status": "ok" if well else "unavailable", "checks": checks}, status=200 if well else 503)
+
+
+def _outcome(check: Callable[[], str]) -> dict[str, object]:
+    try:
+        return {"ok": True, "detail": check()}
+    except Unwell as reason:
+        return {"ok": False, "detail": str(reason)}
+    except (DatabaseError, PoolTimeout, RedisError) as error:
+        return {"ok": False, "detail": f"{type(error).__name__}: cannot reach it"}
+
+
+def _postgres() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('server_version')")
+        return f"PostgreSQL {cursor.fetchone()[0]}"
+
+
+def _migrations() -> str:
+    missing = sorted(_known_migrations() - set(MigrationRecorder(connection).applied_migrations()))
+    if missing:
+        raise Unwell(f"not applied: {', '.join('.'.join(name) for name in missing)}; run manage.py migrate")
+    return "all applied"
+
+
+@cache
+def _known_migrations() -> frozenset[tuple[str, str]]:
+    return frozenset(MigrationLoader(None).disk_migrations)
+
+
+def _redis() -> str:
+    redis.client().ping()
+    return "answers"
+
+
+def _expiry_hints() -> str:
+    if not presence.expiries_are_announced():
+        raise Unwell("notify-keyspace-events lacks KEA: set it; until then only leases in PostgreSQL tell who is gone")
+    return "keyspace notifications on"
+
+
+def _supervisor() -> str:
+    tick = loops.last(loops.SUPERVISOR)
+    if tick is None:
+        raise Unwell("never ran: start manage.py supervise")
+    age = (timezone.now() - tick.ticked_at).total_seconds()
+    if not loops.is_fresh(tick, timezone.now()):
+        raise Unwell(f"last tick {age:.0f} s ago: start manage.py supervise")
+    return f"last tick {age:.0f} s ago"
+
+
+CHECKS: dict[str, Callable[[], str]] = {
+    "postgres": _postgres,
+    "migrations": _migrations,
+    "redis": _redis,
+    "expiry-hints": _expiry_hints,
+    "supervisor": _supervisor,
+}

@@ -1,0 +1,52 @@
+"""Bounded request bodies: read before Django sees the request, refused with 413 when too large."""
+
+from typing import Any
+
+from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+from django.conf import settings
+
+TOO_LARGE = b'{"error":"body too large"}'
+
+
+class BoundedBody:
+    """Gives the application a complete body and its true Content-Length, also when it came in chunks."""
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        body = bytearray()
+        more = True
+        while more:
+            message: Any = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > settings.MAX_BODY_BYTES:
+                await _refuse(send)
+                return
+        await self.application(_with_length(scope, len(body)), _replay(bytes(body), receive), send)
+
+
+def _with_length(scope: Any, length: int) -> Any:
+    others = [
+        (name, value) for name, value in scope["headers"] if name not in (b"content-length", b"transfer-encoding")
+    ]
+    lengths = [(b"content-length", str(length).encode())] if length else []
+    return {**scope, "headers": others + lengths}
+
+
+def _replay(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
+    pending = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Any:
+        return pending.pop() if pending else await receive()
+
+    return replayed
+
+
+async def _refuse(send: Any) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(TOO_LARGE)).encode())]
+    await send({"type": "http.response.start", "status": 413, "headers": [*headers, (b"connection", b"close")]})
+    await send({"type": "http.response.body", "body": TOO_LARGE})

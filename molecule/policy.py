@@ -1,0 +1,153 @@
+"""Who may call what: one table, one choke point. What is not in the table is denied.
+
+V any operator · O operator who may act · M administrator · W the named workspace by its token ·
+P a workspace that may communicate with the named one · E an enrolment token for the named workspace ·
+open: nobody needs to be known while enrolment is open · - nobody needs to be known.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.conf import settings
+from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, PermissionDenied
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from activity.principals import ANONYMOUS, Kind, Level, Principal
+from registry import access, credentials
+from registry.authentication import OPEN_LEVEL, principal_of
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`who`: letters as above. `named`: which body field names the workspace, where the path does not.
+
+    `tombstone`: a removed workspace's own token still gets in, to be told that it is removed.
+    """
+
+    who: str
+    named: str | None = None
+    tombstone: bool = False
+
+
+POLICY: dict[str, dict[str, Rule]] = {
+    "health": {"GET": Rule("-")},
+    "health-ready": {"GET": Rule("-")},
+    "schema": {"GET": Rule("V")},
+    "docs": {"GET": Rule("V")},
+    "templates": {"GET": Rule("V")},
+    "org-templates": {"GET": Rule("V")},
+    "approvals-pending": {"GET": Rule("V")},
+    "test-token": {"GET": Rule("-")},
+    "workspaces": {"GET": Rule("V"), "POST": Rule("O")},
+    "workspace": {
+        "GET": Rule("V W P", tombstone=True),
+        "PATCH": Rule("O"),
+        "DELETE": Rule("O"),
+    },
+    "workspace-state": {"GET": Rule("V W", tombstone=True)},
+    "workspace-activity": {"GET": Rule("V W"), "POST": Rule("O W")},
+    "workspace-notify": {"POST": Rule("W")},
+    "register": {"POST": Rule("E W open", named="id", tombstone=True)},
+    "heartbeat": {"POST": Rule("W", named="workspace_id", tombstone=True)},
+    "update-card": {"POST": Rule("W", named="workspace_id", tombstone=True)},
+    "activity": {"GET": Rule("V")},
+    "events": {"GET": Rule("V")},
+    "workspace-events": {"GET": Rule("V")},
+    "viewport": {"GET": Rule("V"), "PUT": Rule("O")},
+}
+
+LEVELS = {"V": Level.VIEW, "O": Level.ACT, "M": Level.ADMINISTER}
+
+
+class Policy(BasePermission):
+    """DRF's DEFAULT_PERMISSION_CLASSES: every view passes here, and no view chooses for itself."""
+
+    message = "not allowed"
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        route = request.resolver_match.url_name if request.resolver_match else None
+        rules = POLICY.get(route or "", {})
+        if (request.method or "").lower() not in _methods(view):
+            raise MethodNotAllowed(request.method or "")
+        rule = rules.get(request.method or "")
+        if rule is None:
+            raise PermissionDenied("no policy for this route")
+        principal = principal_of(request)
+        allowed = permits(rule, principal, _named(rule, request, view.kwargs))
+        if not allowed and principal == ANONYMOUS:
+            raise NotAuthenticated("authentication required")
+        if not allowed and principal.retired:
+            raise NotAuthenticated("token revoked")
+        return allowed
+
+
+def _methods(view: "APIView") -> set[str]:
+    """What the view answers at all: a wrong method is 405 for everybody."""
+    return {name for name in view.http_method_names if name != "options" and hasattr(view, name)}
+
+
+def permits(rule: Rule, principal: Principal, named: UUID | None) -> bool:
+    """Does any letter of the rule let this principal in?"""
+    if principal.retired and not rule.tombstone:
+        return False
+    return any(_letter(letter, principal, named) for letter in rule.who.split())
+
+
+def _letter(letter: str, principal: Principal, named: UUID | None) -> bool:
+    if letter in LEVELS:
+        # In open mode a credential does not take away what no credential would give.
+        floor = OPEN_LEVEL if settings.MOLECULE_OPEN else Level.NONE
+        return max(principal.level, floor) >= LEVELS[letter]
+    return LETTERS[letter](principal, named)
+
+
+def _is_workspace(principal: Principal, named: UUID | None) -> bool:
+    if named is None:
+        return False
+    if principal.kind == Kind.WORKSPACE:
+        return principal.workspace_id == named
+    return settings.MOLECULE_OPEN and principal.name == "open" and not credentials.has_live_token(named)
+
+
+def _is_peer(principal: Principal, named: UUID | None) -> bool:
+    caller = principal.workspace_id if principal.kind == Kind.WORKSPACE else None
+    return caller is not None and named is not None and access.can_communicate(caller, named)
+
+
+def _is_enrolled(principal: Principal, named: UUID | None) -> bool:
+    return principal.kind == Kind.ENROLMENT and principal.workspace_id == named
+
+
+def _is_open(principal: Principal, named: UUID | None) -> bool:
+    """Only for who sends no credential: a wrong one is never better than none."""
+    stranger = principal.kind == Kind.ANONYMOUS or principal.name == "open"
+    return settings.MOLECULE_ENROLMENT == "open" and stranger and not (named and credentials.has_live_token(named))
+
+
+LETTERS: dict[str, Callable[[Principal, UUID | None], bool]] = {
+    "W": _is_workspace,
+    "P": _is_peer,
+    "E": _is_enrolled,
+    "open": _is_open,
+    "-": lambda _principal, _named: True,
+}
+
+
+def _named(rule: Rule, request: Request, kwargs: dict[str, Any]) -> UUID | None:
+    """The workspace that the request is about, None when it names none (the view then says what is wrong)."""
+    if rule.named is None:
+        value = kwargs.get("workspace_id")
+        return value if isinstance(value, UUID) else None
+    if principal_of(request).kind == Kind.ANONYMOUS and "open" not in rule.who:
+        return None
+    body: Any = request.data
+    try:
+        return UUID(body[rule.named])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None

@@ -1,0 +1,201 @@
+"""Assembly: every environment variable is read once, here. docs/configuration.md has the table."""
+
+import ipaddress
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+STATE_DIR = BASE_DIR / ".molecule"
+
+# FileAwareEnv: NAME_FILE=/run/secrets/name is read in place of NAME.
+env = environ.FileAwareEnv()
+if (STATE_DIR / "env").exists() and env.bool("MOLECULE_READ_ENV_FILE", True):
+    env.read_env(str(STATE_DIR / "env"))
+
+
+def required(name: str) -> str:
+    try:
+        return str(env.str(name))
+    except ImproperlyConfigured:
+        raise ImproperlyConfigured(
+            f"{name} is not set. `make run` sets up everything for development; "
+            "docs/configuration.md lists what a deployment needs."
+        ) from None
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+# --- The process -------------------------------------------------------------------------------------
+DEBUG = env.bool("DEBUG", False)
+SECRET_KEY = required("SECRET_KEY")
+HOST = env.str("HOST", "127.0.0.1")
+PORT = env.int("PORT", 8000)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CORS_ALLOWED_ORIGINS = env.list(
+    "CORS_ORIGINS", default=["http://localhost:3000", "http://localhost:3001"] if DEBUG else []
+)
+SECURE_PROXY = env.bool("SECURE_PROXY", False)
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
+
+# --- The engines -------------------------------------------------------------------------------------
+DATABASE_URL = required("DATABASE_URL")
+DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", 20)
+REDIS_URL = required("REDIS_URL")
+
+# --- Molecule ----------------------------------------------------------------------------------------
+MOLECULE_OPEN = env.bool("MOLECULE_OPEN", False)
+MOLECULE_ENROLMENT = env.str("MOLECULE_ENROLMENT", "open" if DEBUG and is_loopback(HOST) else "token")
+SECRETS_ENCRYPTION_KEY = env.str("SECRETS_ENCRYPTION_KEY", "")
+LEASE_SECONDS = env.float("LEASE_SECONDS", 60.0)
+URL_CACHE_SECONDS = env.int("URL_CACHE_SECONDS", 300)
+PROVISIONING_SECONDS = env.float("PROVISIONING_SECONDS", 180.0)
+ENROLMENT_TOKEN_SECONDS = env.float("ENROLMENT_TOKEN_SECONDS", 86400.0)
+RECONCILE_SECONDS = env.float("RECONCILE_SECONDS", 15.0)
+MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 1024 * 1024)
+
+INSTALLED_APPS = [
+    "molecule.apps.MoleculeAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "channels",
+    "activity",
+    "registry",
+    "canvas",
+    "molecule.apps.MoleculeConfig",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "molecule.urls"
+ASGI_APPLICATION = "molecule.asgi.application"
+APPEND_SLASH = False
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "canvas"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# Requests run in short-lived threads under ASGI; the pool is what keeps connections alive between them.
+DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
+DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
+    "min_size": 1,
+    "max_size": DATABASE_POOL_SIZE,
+    "timeout": 5,
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL]},
+    }
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["registry.authentication.CredentialAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["molecule.policy.Policy"],
+    "DEFAULT_PARSER_CLASSES": ["molecule.wire.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "molecule.wire.AlwaysJSON",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "molecule.errors.answer",
+    "URL_FORMAT_OVERRIDE": None,
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Molecule",
+    "DESCRIPTION": "The control plane for organisations of AI agents.",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "session": {"type": "apiKey", "in": "cookie", "name": "sessionid"},
+        }
+    },
+    "SECURITY": [{"bearer": []}, {"session": []}],
+}
+
+CORS_ALLOW_CREDENTIALS = True
+CORS_ALLOW_HEADERS = ["origin", "content-type", "authorization", "x-workspace-id"]
+CORS_EXPOSE_HEADERS = ["Link", "X-Event-Seq", "Retry-After"]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not DEBUG
+SECURE_HSTS_SECONDS = 0 if DEBUG else 31536000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_PROXY else None
+X_FRAME_OPTIONS = "DENY"
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {"httpx": {"level": "WARNING"}, "uvicorn.access": {"level": "WARNING"}},
+}

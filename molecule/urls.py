@@ -1,0 +1,41 @@
+"""Every route. Its name is its row in molecule/policy.py."""
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, path, re_path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from activity import api as activity
+from canvas import api as canvas
+from canvas import views
+from molecule import health
+from molecule.endpoints import NotFound, Nothing
+from registry import api as registry
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", views.page, name="canvas"),
+    path("health", health.Health.as_view(), name="health"),
+    path("health/ready", health.Ready.as_view(), name="health-ready"),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("templates", Nothing.as_view(), name="templates"),
+    path("org/templates", Nothing.as_view(), name="org-templates"),
+    path("approvals/pending", Nothing.as_view(), name="approvals-pending"),
+    path("workspaces", canvas.Workspaces.as_view(), name="workspaces"),
+    path("workspaces/<str:workspace_id>", canvas.OneWorkspace.as_view(), name="workspace"),
+    path("workspaces/<str:workspace_id>/state", registry.State.as_view(), name="workspace-state"),
+    path("workspaces/<str:workspace_id>/activity", registry.WorkspaceActivity.as_view(), name="workspace-activity"),
+    path("workspaces/<str:workspace_id>/notify", registry.Notify.as_view(), name="workspace-notify"),
+    path("registry/register", registry.Register.as_view(), name="register"),
+    path("registry/heartbeat", registry.Heartbeat.as_view(), name="heartbeat"),
+    path("registry/update-card", registry.UpdateCard.as_view(), name="update-card"),
+    path("activity", activity.Activity.as_view(), name="activity"),
+    path("events", activity.Events.as_view(), name="events"),
+    path("events/<str:workspace_id>", activity.Events.as_view(), name="workspace-events"),
+    path("canvas/viewport", canvas.Viewport.as_view(), name="viewport"),
+    path("admin/workspaces/<str:workspace_id>/test-token", registry.TestToken.as_view(), name="test-token"),
+    path("admin", RedirectView.as_view(url="/admin/")),
+    path("admin/", admin.site.urls),
+    # The rest is answered in JSON too, also with DEBUG on.
+    re_path("", NotFound.as_view(), name="not-found"),
+]

@@ -1,0 +1,120 @@
+"""REST for agents: register, heartbeat, card, state, activity."""
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from rest_framework.response import Response
+
+from activity import log
+from activity.endpoints import Endpoint, documented
+from activity.log import Entry
+from activity.principals import Kind
+from activity.serializers import ActivityEntry, ActivityQuery, ActivityRow
+from registry import credentials, heartbeats, lifecycle, reports
+from registry.exceptions import NotAllowed, NotFound
+from registry.heartbeats import Beat
+from registry.models import Status, Workspace
+from registry.serializers import (
+    CardBody,
+    HeartbeatBody,
+    NotifyBody,
+    Outcome,
+    RegisterBody,
+    Registration,
+    StateAnswer,
+)
+
+MAX_ENTRIES = 500
+
+
+class Register(Endpoint):
+    @documented("An agent is here", request=RegisterBody, answers={200: Registration}, errors=(404, 410))
+    def post(self, request: Any) -> Response:
+        asks = self.principal
+        token = lifecycle.register(
+            **self.body(RegisterBody),
+            held=asks.kind == Kind.WORKSPACE and asks.token_id is not None,
+            enrolment_id=asks.token_id if asks.kind == Kind.ENROLMENT else None,
+        )
+        return Response({"status": "registered"} | ({"auth_token": token} if token else {}))
+
+
+class Heartbeat(Endpoint):
+    @documented("Still alive", request=HeartbeatBody, answers={200: Outcome}, errors=(404, 410))
+    def post(self, request: Any) -> Response:
+        beat = Beat(**self.body(HeartbeatBody))
+        wrong = heartbeats.flush([beat])[beat.workspace_id]
+        if wrong is not None:
+            raise wrong
+        return Response({"status": "ok"})
+
+
+class UpdateCard(Endpoint):
+    @documented("A new Agent Card", request=CardBody, answers={200: Outcome}, errors=(404, 410))
+    def post(self, request: Any) -> Response:
+        body = self.body(CardBody)
+        lifecycle.update_card(body["workspace_id"], body["agent_card"], actor=self.principal.actor)
+        return Response({"status": "updated"})
+
+
+class State(Endpoint):
+    @documented("Am I paused, am I removed?", answers={200: StateAnswer}, errors=(404,))
+    def get(self, request: Any, workspace_id: UUID) -> Response:
+        status = Workspace.objects.filter(id=workspace_id).values_list("status", flat=True).first()
+        answer: dict[str, object] = {"workspace_id": workspace_id}
+        if status is None:
+            return Response(answer | {"deleted": True}, status=404)
+        if status == Status.REMOVED:
+            return Response(answer | {"status": status, "deleted": True}, status=404)
+        return Response(answer | {"status": status, "paused": status == Status.PAUSED, "deleted": False})
+
+
+class WorkspaceActivity(Endpoint):
+    @documented(
+        "Report activity, one entry or a list", request=ActivityEntry, answers={200: Outcome}, errors=(404, 410)
+    )
+    def post(self, request: Any, workspace_id: UUID) -> Response:
+        many = isinstance(request.data, list)
+        bodies: Any = self.body(ActivityEntry, many=many, **({"max_length": MAX_ENTRIES} if many else {}))
+        rows = reports.report(workspace_id, [self._entry(body) for body in (bodies if many else [bodies])])
+        return Response({"status": "logged"} | ({"count": len(rows)} if many else {}))
+
+    @documented(
+        "What this workspace did", query=ActivityQuery, answers={200: ActivityRow(many=True)}, errors=(404, 410)
+    )
+    def get(self, request: Any, workspace_id: UUID) -> Response:
+        lifecycle.find(workspace_id)
+        rows = log.recent(workspace_id=workspace_id, **self.query(ActivityQuery))
+        return Response(ActivityRow(rows, many=True).data)
+
+    def _entry(self, body: dict[str, Any]) -> Entry:
+        """An agent speaks for itself: its source is its own workspace."""
+        metadata = body.pop("metadata", None)
+        if body.get("request_body") is None:
+            body["request_body"] = metadata
+        own = self.principal.workspace_id
+        if own is not None:
+            if body.setdefault("source_id", own) not in (None, own):
+                raise NotAllowed("source_id must be the token's own workspace")
+            body["source_id"] = own
+        return Entry(**body)
+
+
+class Notify(Endpoint):
+    @documented("Say something to the operators", request=NotifyBody, answers={200: Outcome}, errors=(404, 410))
+    def post(self, request: Any, workspace_id: UUID) -> Response:
+        reports.notify(workspace_id, self.body(NotifyBody)["message"])
+        return Response({"status": "sent"})
+
+
+class TestToken(Endpoint):
+    """In open mode only: a token for whoever asks."""
+
+    @documented("Mint a token (open mode)", answers={200: dict}, errors=(404,))
+    def get(self, request: Any, workspace_id: UUID) -> Response:
+        if not settings.MOLECULE_OPEN:
+            raise NotFound("not found")
+        lifecycle.find(workspace_id)
+        token = credentials.issue_workspace_token(workspace_id, label="test")
+        return Response({"auth_token": token, "workspace_id": workspace_id})

@@ -1,0 +1,54 @@
+"""/ws: who may listen, and to what."""
+
+from urllib.parse import urlsplit
+
+from channels.db import database_sync_to_async
+from django.conf import settings
+from rest_framework.exceptions import AuthenticationFailed
+
+from activity import bus
+from activity.principals import ANONYMOUS, Kind, Level, Principal
+from activity.stream import NO_CREDENTIAL, NOT_ALLOWED, EventStream, Refused
+from registry import authentication, credentials
+from registry.exceptions import RegistryError
+
+
+class OrganisationStream(EventStream):
+    """Operators hear everything. (What agents may hear follows from the hierarchy; they are refused so far.)"""
+
+    async def admit(self) -> tuple[Principal, list[str]]:
+        principal = await database_sync_to_async(self._principal)()
+        if principal == ANONYMOUS:
+            raise Refused(NO_CREDENTIAL)
+        if principal.kind != Kind.OPERATOR or principal.level < Level.VIEW:
+            raise Refused(NOT_ALLOWED)
+        wants_beats = self.query("beats") == "1"
+        return principal, [bus.CANVAS_GROUP, *([bus.BEATS_GROUP] if wants_beats else [])]
+
+    def _principal(self) -> Principal:
+        try:
+            claimed = authentication.workspace_header(self._header("x-workspace-id"))
+            text = authentication.bearer_token(self._header("authorization"))
+            if text is not None:
+                return authentication.narrow(credentials.principal_for_token(text)[1], claimed)
+            self._check_origin()
+            user = self.scope["user"]
+            if user.is_authenticated:
+                return credentials.principal_for_user(user)
+            return authentication.without_credential(claimed)
+        except (RegistryError, AuthenticationFailed):
+            raise Refused(NO_CREDENTIAL) from None
+
+    def _check_origin(self) -> None:
+        """A browser sends cookies wherever a page asks it to; it says honestly which page that was."""
+        origin = self._header("origin")
+        if origin is None or origin in settings.CORS_ALLOWED_ORIGINS:
+            return
+        if urlsplit(origin).netloc != self._header("host"):
+            raise Refused(NOT_ALLOWED)
+
+    def _header(self, name: str) -> str | None:
+        """The first header of that name."""
+        values = (value for key, value in self.scope["headers"] if key == name.encode())
+        value = next(values, None)
+        return None if value is None else value.decode("latin-1")

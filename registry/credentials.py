@@ -1,0 +1,187 @@
+"""Tokens and secrets: issue, verify, revoke; seal and unseal. Plain values leave this module once."""
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from hmac import compare_digest
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import models
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from activity.principals import Kind, Level, Principal
+from registry.crypto import Keyring, KeyUnusable
+from registry.exceptions import BadCredential, SecretsUnavailable
+from registry.models import (
+    GlobalSecret,
+    OperatorToken,
+    SealedSecret,
+    Status,
+    Token,
+    TokenKind,
+    WorkspaceSecret,
+    WorkspaceToken,
+)
+
+# <typed prefix>_<8 clear characters for lookup>_<43 secret characters: 256 bits>
+TYPES = {"mol_ws": TokenKind.AGENT, "mol_en": TokenKind.ENROLMENT, "mol_op": None}
+LOOKUP_BYTES = 6
+SECRET_BYTES = 32
+LAST_USED_RESOLUTION = timedelta(minutes=10)
+
+
+def issue_workspace_token(workspace_id: UUID, *, label: str = "") -> str:
+    """A new agent token; the text is returned once and kept nowhere."""
+    prefix, text = _mint("mol_ws")
+    WorkspaceToken.objects.create(
+        workspace_id=workspace_id, kind=TokenKind.AGENT, prefix=prefix, hash=_hash(text), label=label
+    )
+    return text
+
+
+def issue_enrolment_token(workspace_id: UUID) -> str:
+    """A one-time token that lets one agent become this workspace, for ENROLMENT_TOKEN_SECONDS."""
+    prefix, text = _mint("mol_en")
+    WorkspaceToken.objects.create(
+        workspace_id=workspace_id,
+        kind=TokenKind.ENROLMENT,
+        prefix=prefix,
+        hash=_hash(text),
+        expires_at=timezone.now() + timedelta(seconds=settings.ENROLMENT_TOKEN_SECONDS),
+    )
+    return text
+
+
+def issue_operator_token(user: User, *, label: str = "") -> str:
+    prefix, text = _mint("mol_op")
+    OperatorToken.objects.create(user=user, prefix=prefix, hash=_hash(text), label=label)
+    return text
+
+
+def redeem_enrolment(token_id: UUID) -> None:
+    """Use up an enrolment token. Raises BadCredential when another use was faster."""
+    used = WorkspaceToken.objects.filter(
+        id=token_id, kind=TokenKind.ENROLMENT, revoked_at=None, expires_at__gt=Now()
+    ).update(revoked_at=Now())
+    if not used:
+        raise BadCredential("enrolment token already used or expired")
+
+
+def revoke_workspace_tokens(workspace_ids: Iterable[UUID]) -> None:
+    WorkspaceToken.objects.filter(workspace_id__in=workspace_ids, revoked_at=None).update(revoked_at=Now())
+
+
+def has_live_token(workspace_id: UUID) -> bool:
+    """Does an agent hold this workspace? Enrolments do not count: nobody is in yet."""
+    live = models.Q(expires_at=None) | models.Q(expires_at__gt=Now())
+    return WorkspaceToken.objects.filter(
+        live, workspace_id=workspace_id, kind=TokenKind.AGENT, revoked_at=None
+    ).exists()
+
+
+def principal_for_token(text: str) -> tuple[User | None, Principal]:
+    """Whose token is it? Raises BadCredential for anything unknown, expired or revoked."""
+    typed, _, rest = text.rpartition("_")[0].rpartition("_")
+    if typed not in TYPES or not rest:
+        raise BadCredential("invalid token")
+    if typed == "mol_op":
+        return _operator(text)
+    return None, _workspace(text, TYPES[typed])
+
+
+def principal_for_user(user: User | AnonymousUser) -> Principal:
+    """What an operator may do follows from Django's permissions on workspaces and secrets."""
+    return Principal(kind=Kind.OPERATOR, level=_level(user), name=user.get_username())
+
+
+def _level(user: User | AnonymousUser) -> Level:
+    for level, permission in (
+        (Level.ADMINISTER, "registry.change_workspacesecret"),
+        (Level.ACT, "registry.change_workspace"),
+        (Level.VIEW, "registry.view_workspace"),
+    ):
+        if user.has_perm(permission):
+            return level
+    return Level.NONE
+
+
+def _operator(text: str) -> tuple[User, Principal]:
+    token = OperatorToken.objects.select_related("user").filter(prefix=_prefix_of(text)).first()
+    if token is None or not _matches(token, text) or not token.is_live(timezone.now()) or not token.user.is_active:
+        raise BadCredential("invalid token")
+    _mark_used(token)
+    return token.user, principal_for_user(token.user)
+
+
+def _workspace(text: str, kind: TokenKind | None) -> Principal:
+    token = WorkspaceToken.objects.select_related("workspace").filter(prefix=_prefix_of(text), kind=kind).first()
+    if token is None or not _matches(token, text):
+        raise BadCredential("invalid token")
+    retired = token.workspace.status == Status.REMOVED
+    if not retired and not token.is_live(timezone.now()):
+        raise BadCredential("token expired, used or revoked")
+    if not retired:
+        _mark_used(token)
+    return Principal(
+        kind=Kind.WORKSPACE if kind == TokenKind.AGENT else Kind.ENROLMENT,
+        workspace_id=token.workspace_id,
+        token_id=token.id,
+        retired=retired,
+    )
+
+
+def _mint(typed: str) -> tuple[str, str]:
+    lookup = secrets.token_hex(LOOKUP_BYTES)
+    prefix = f"{typed}_{lookup}"
+    # The secret part has no "_": the last one separates it from the prefix.
+    return prefix, f"{prefix}_{secrets.token_urlsafe(SECRET_BYTES).replace('_', '-')}"
+
+
+def _prefix_of(text: str) -> str:
+    return text.rpartition("_")[0]
+
+
+def _hash(text: str) -> bytes:
+    """Plain SHA-256: the secret is 256 random bits, there is nothing to guess slowly."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _matches(token: Token, text: str) -> bool:
+    return compare_digest(bytes(token.hash), _hash(text))
+
+
+def _mark_used(token: Token) -> None:
+    now: datetime = timezone.now()
+    if token.last_used_at is None or now - token.last_used_at > LAST_USED_RESOLUTION:
+        type(token)._default_manager.filter(id=token.id).update(last_used_at=now)
+
+
+# --- Secrets -----------------------------------------------------------------------------------------
+
+
+def keyring() -> Keyring:
+    """Raises SecretsUnavailable: without a usable key nothing is stored, least of all in the clear."""
+    try:
+        return Keyring.parse(settings.SECRETS_ENCRYPTION_KEY)
+    except KeyUnusable as error:
+        raise SecretsUnavailable(str(error)) from None
+
+
+def set_workspace_secret(workspace_id: UUID, key: str, value: str) -> None:
+    _store(WorkspaceSecret(workspace_id=workspace_id, key=key), value, unique=["workspace", "key"])
+
+
+def set_global_secret(key: str, value: str) -> None:
+    _store(GlobalSecret(key=key), value, unique=["key"])
+
+
+def _store(secret: SealedSecret, value: str, *, unique: list[str]) -> None:
+    secret.encrypted_value = keyring().seal(value.encode(), context=secret.context())
+    secret.updated_at = timezone.now()
+    type(secret)._default_manager.bulk_create(
+        [secret], update_conflicts=True, unique_fields=unique, update_fields=["encrypted_value", "updated_at"]
+    )

@@ -1,0 +1,74 @@
+"""What can go wrong in the registry. No HTTP here: molecule/errors.py gives each its status.
+
+RegistryError
+├── Invalid              a value breaks a rule; `field` says which
+├── NotFound             no such workspace, agent, token or secret
+├── Removed              the workspace is gone for good; `last_event` says how
+├── Forwarded            the workspace lives on elsewhere
+├── NotAllowed           the credential is good, the act is not permitted
+├── BadCredential        the credential is not good (used, expired, unknown)
+├── Conflict             the present state does not permit it
+│   └── HasChildren      removal would take children along and was not confirmed
+└── SecretsUnavailable   no usable encryption key, or a sealed value does not open
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+
+class RegistryError(Exception):
+    """`message` is for people; `field` names the offending input where there is one."""
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class Invalid(RegistryError):
+    pass
+
+
+class NotFound(RegistryError):
+    def __init__(self, message: str = "workspace not found") -> None:
+        super().__init__(message)
+
+
+class Removed(RegistryError):
+    def __init__(self, workspace_id: UUID, last_event: dict[str, Any] | None = None) -> None:
+        super().__init__("workspace removed")
+        self.workspace_id = workspace_id
+        self.last_event = last_event
+
+
+class Forwarded(RegistryError):
+    def __init__(self, workspace_id: UUID, forwarded_to: UUID, url: str) -> None:
+        super().__init__("workspace forwarded")
+        self.workspace_id = workspace_id
+        self.forwarded_to = forwarded_to
+        self.url = url
+
+
+class NotAllowed(RegistryError):
+    pass
+
+
+class BadCredential(RegistryError):
+    pass
+
+
+class Conflict(RegistryError):
+    pass
+
+
+class HasChildren(Conflict):
+    """`children` are the direct ones as (id, name)."""
+
+    def __init__(self, children: Sequence[tuple[UUID, str]]) -> None:
+        super().__init__(f"workspace has {len(children)} children: confirm=true removes them and all below them")
+        self.children = children
+
+
+class SecretsUnavailable(RegistryError):
+    pass

@@ -1,0 +1,82 @@
+"""expire(): a lease that is past means offline. Hints say when to look; only the lease in PostgreSQL decides."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Min, Q, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from activity.events import NewEvent, record
+from activity.models import EventType
+from registry import loops, projection
+from registry.models import ALIVE, Status, Workspace
+
+BATCH = 1000
+ACTOR = "supervisor"
+
+
+def reconcile() -> int:
+    """Expire every lease that is past, in batches; returns how many went."""
+    gone = 0
+    while batch := expire():
+        gone += batch
+    return gone
+
+
+def expire(ids: Sequence[UUID] | None = None) -> int:
+    """Online and degraded workspaces whose lease is past go offline, provisioning ones fail.
+
+    Only `ids` when given (a hint that they may have expired), at most BATCH at a time; returns how many
+    went. Rows that somebody else is changing are left to the next look: their lease is likely being renewed.
+    """
+    if not _agents_could_reach_us():
+        return 0
+    with transaction.atomic():
+        due = _due() if ids is None else _due().filter(id__in=ids)
+        rows = list(due.order_by("lease_expires_at").select_for_update(skip_locked=True, no_key=True)[:BATCH])
+        projection.apply(record([_event(row) for row in rows], actor=ACTOR))
+    return len(rows)
+
+
+def next_deadline() -> datetime | None:
+    """When the next lease can run out, None when none is running."""
+    soonest = _watched().aggregate(at=Min("lease_expires_at"))["at"]
+    web = loops.last(loops.WEB)
+    if soonest is None or web is None:
+        return None
+    deadline: datetime = max(soonest, web.since + timedelta(seconds=settings.LEASE_SECONDS))
+    return deadline
+
+
+def _agents_could_reach_us() -> bool:
+    """Silence means death only if beats had a way in: a web process serves, and has for one whole lease.
+
+    While the platform itself is down, or has just come back, "cannot tell" is not "dead".
+    """
+    now, web = timezone.now(), loops.last(loops.WEB)
+    return web is not None and loops.is_fresh(web, now) and web.since + timedelta(seconds=settings.LEASE_SECONDS) <= now
+
+
+def _watched() -> QuerySet[Workspace]:
+    return Workspace.objects.filter(Q(status__in=ALIVE) | Q(status=Status.PROVISIONING))
+
+
+def _due() -> QuerySet[Workspace]:
+    return _watched().filter(lease_expires_at__lte=Now())
+
+
+def _event(row: Workspace) -> NewEvent:
+    last = None if row.last_heartbeat_at is None else row.last_heartbeat_at.isoformat()
+    payload: dict[str, object] = {"from": row.status, "last_heartbeat_at": last}
+    if row.status == Status.PROVISIONING:
+        kind = EventType.WORKSPACE_PROVISION_FAILED
+        waited = f"no agent registered within {settings.PROVISIONING_SECONDS:g} s"
+        payload |= {"reason": "provisioning deadline", "error": waited}
+    else:
+        kind = EventType.WORKSPACE_OFFLINE
+        payload |= {"reason": "lease expired"}
+    return NewEvent(event_type=kind, workspace_id=row.id, payload=payload)

@@ -1,0 +1,116 @@
+"""manage.py supervise: hears expiries, checks leases, and says that it lives."""
+
+import logging
+import signal
+import threading
+import time
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError
+from django.utils import timezone
+from psycopg_pool import PoolTimeout
+from redis.client import PubSub
+from redis.exceptions import RedisError
+
+from activity import redis
+from registry import liveness, loops, presence
+
+log = logging.getLogger(__name__)
+
+EXPIRED = "__keyevent@*__:expired"
+RETRY_SECONDS = 1.0
+SHORTEST_WAIT = 0.02
+
+
+class Command(BaseCommand):
+    help = "Watch over liveness: leases that run out, hints from Redis, and the platform's own pulse."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stopping = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+        log.info("supervisor started")
+        supervisor = Supervisor()
+        while not stopping.is_set():
+            try:
+                supervisor.step()
+            except (DatabaseError, PoolTimeout) as error:
+                log.warning("PostgreSQL does not answer, trying again: %s", type(error).__name__)
+                stopping.wait(RETRY_SECONDS)
+        log.info("supervisor stopped")
+
+
+class Supervisor:
+    """One step: wait for a hint or the next deadline, then expire what is due.
+
+    Without Redis the deadlines alone decide; a hint only makes us look at once.
+    """
+
+    def __init__(self) -> None:
+        self.hints: PubSub | None = None
+        self.reconcile_at = 0.0
+
+    def step(self) -> bool:
+        """Returns True when a workspace went offline or failed."""
+        self._subscribe()
+        loops.tick(loops.SUPERVISOR, hints=self.hints is not None)
+        gone = 0
+        if hinted := self._wait(self._seconds_to_wait()):
+            gone = liveness.expire(hinted)
+        deadline = liveness.next_deadline()
+        if time.monotonic() >= self.reconcile_at or (deadline and deadline <= timezone.now()):
+            self.reconcile_at = time.monotonic() + settings.RECONCILE_SECONDS
+            gone += liveness.reconcile()
+        return gone > 0
+
+    def _subscribe(self) -> None:
+        """After a fresh subscription everything is reconciled: what expired meanwhile was not heard."""
+        if self.hints is not None:
+            return
+        hints = redis.client().pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        try:
+            if not presence.announce_expiries():
+                log.warning("Redis does not announce expiries: leases in PostgreSQL alone decide")
+            hints.psubscribe(EXPIRED)
+        except RedisError as error:
+            log.warning("Redis does not answer, trying again: %s", type(error).__name__)
+            return
+        self.hints = hints
+        self.reconcile_at = 0.0
+
+    def _seconds_to_wait(self) -> float:
+        """Until the next lease can run out, the next reconciliation, or the next tick, whichever is first."""
+        until_reconcile = self.reconcile_at - time.monotonic()
+        deadline = liveness.next_deadline()
+        until_deadline = (deadline - timezone.now()).total_seconds() if deadline else until_reconcile
+        longest = min(loops.TICK_SECONDS, settings.LEASE_SECONDS / 4)
+        wait: float = min(longest, until_reconcile, until_deadline + SHORTEST_WAIT)
+        return max(SHORTEST_WAIT, wait)
+
+    def _wait(self, seconds: float) -> list[UUID]:
+        """Sleep until a hint comes, then take all that have come; none when time ran out."""
+        if self.hints is None:
+            time.sleep(min(seconds, RETRY_SECONDS))
+            return []
+        found: list[UUID] = []
+        try:
+            message = self.hints.get_message(timeout=seconds)
+            while message is not None and len(found) < liveness.BATCH:
+                found += _workspace_of(message["data"])
+                message = self.hints.get_message(timeout=0)
+        except RedisError as error:
+            log.warning("lost the subscription to expiries, subscribing again: %s", type(error).__name__)
+            self.hints.close()
+            self.hints = None
+        return found
+
+
+def _workspace_of(key: str) -> list[UUID]:
+    """The workspace whose liveness key expired; nothing for every other key."""
+    try:
+        return [UUID(key.removeprefix("ws:"))] if key.startswith("ws:") else []
+    except ValueError:
+        return []

@@ -1,0 +1,27 @@
+"""What agents report of their work: activity entries and messages to the people at the canvas."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from activity import bus, log
+from activity.log import Entry
+from activity.models import ActivityLog, ActivityType
+from registry.lifecycle import find
+
+
+def report(workspace_id: UUID, entries: Sequence[Entry]) -> list[ActivityLog]:
+    """Raises NotFound, Forwarded, Removed."""
+    find(workspace_id)
+    return log.write(workspace_id, entries)
+
+
+def notify(workspace_id: UUID, message: str) -> None:
+    """Say something to the operators; kept as activity, so that a chat survives a reload.
+
+    Raises NotFound, Forwarded, Removed.
+    """
+    workspace = find(workspace_id)
+    said = Entry(activity_type=ActivityType.A2A_RECEIVE, method="notify", response_body={"result": message})
+    log.write(workspace_id, [said])
+    payload = {"message": message, "workspace_id": workspace_id, "name": workspace.name}
+    bus.publish([bus.envelope("AGENT_MESSAGE", workspace_id, payload)])
