@@ -4,7 +4,8 @@ The only module that touches the channel layer. Redis being away loses no fact: 
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 from uuid import UUID
@@ -12,8 +13,12 @@ from uuid import UUID
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import transaction
+from redis.exceptions import RedisError
 
 from activity import redis
+
+log = logging.getLogger(__name__)
 
 BROADCAST_CHANNEL = "events:broadcast"
 CANVAS_GROUP = "canvas"
@@ -54,6 +59,19 @@ def envelope(
         "seq": seq,
         "payload": payload,
     }
+
+
+def after_commit(post: Callable[..., None], *arguments: Any) -> None:
+    """Call `post` once the transaction has committed. Redis being away undoes nothing and is logged:
+    leases are in PostgreSQL, and streams read from the log what they missed."""
+
+    def attempt() -> None:
+        try:
+            post(*arguments)
+        except (RedisError, OSError) as error:
+            log.warning("committed, but not posted to Redis (%s): %s", post.__name__, error)
+
+    transaction.on_commit(attempt, robust=True)
 
 
 def publish(envelopes: Sequence[Envelope], *, after: int | None = None) -> None:

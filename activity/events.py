@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, models, transaction
+from django.db import connection, models
 from django.db.transaction import TransactionManagementError
 
 from activity import bus
@@ -53,7 +52,7 @@ def record(new: Sequence[NewEvent], *, actor: str | None) -> list[StructureEvent
         )
         for event in new
     )
-    transaction.on_commit(partial(_publish, rows, after), robust=True)
+    bus.after_commit(_publish, rows, after)
     return rows
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -36,7 +35,7 @@ def write(workspace_id: UUID, entries: Sequence[Entry]) -> list[ActivityLog]:
         rows = ActivityLog.objects.bulk_create(
             ActivityLog(workspace_id=workspace_id, created_at=ClockTime(), **vars(entry)) for entry in entries
         )
-        transaction.on_commit(partial(_broadcast, rows), robust=True)
+        bus.after_commit(_broadcast, rows)
     return rows
 
 

@@ -13,6 +13,7 @@ from activity.events import envelope_of, latest_seq
 from activity.models import StructureEvent
 from activity.principals import Principal
 
+MALFORMED = 4400
 NO_CREDENTIAL = 4401
 NOT_ALLOWED = 4403
 TOO_LARGE = 4413
@@ -103,7 +104,7 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has
         if value is None:
             return None
         if not value.isascii() or not value.isdigit() or int(value) > MAX_SEQ:
-            raise Refused(NOT_ALLOWED)
+            raise Refused(MALFORMED)
         return int(value)
 
     def query(self, name: str) -> str | None:

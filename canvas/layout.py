@@ -1,6 +1,5 @@
 """Where things lie on the canvas: presentational, broadcast, never recorded as structure."""
 
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +18,7 @@ def place(workspace_id: UUID, **changes: Any) -> None:
         lock_living(workspace_id)
         layout, _created = CanvasLayout.objects.update_or_create(workspace_id=workspace_id, defaults=changes)
         payload = {"x": layout.x, "y": layout.y, "collapsed": layout.collapsed}
-        transaction.on_commit(partial(_broadcast, "LAYOUT_UPDATED", workspace_id, payload), robust=True)
+        bus.after_commit(_broadcast, "LAYOUT_UPDATED", workspace_id, payload)
 
 
 def viewport() -> dict[str, float]:
@@ -34,7 +33,7 @@ def save_viewport(*, x: float, y: float, zoom: float) -> None:
         if not CanvasViewport.objects.update(**values):
             CanvasViewport.objects.bulk_create([CanvasViewport(**values)], ignore_conflicts=True)
         payload = {"x": x, "y": y, "zoom": zoom}
-        transaction.on_commit(partial(_broadcast, "VIEWPORT_UPDATED", None, payload), robust=True)
+        bus.after_commit(_broadcast, "VIEWPORT_UPDATED", None, payload)
 
 
 def _broadcast(event: str, workspace_id: UUID | None, payload: dict[str, Any]) -> None:

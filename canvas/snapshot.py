@@ -7,6 +7,7 @@ from django.db import models
 
 from activity.events import latest_seq
 from activity.models import StructureEvent
+from registry.exceptions import Invalid
 from registry.models import Workspace
 
 COLUMNS = (
@@ -34,21 +35,25 @@ PLACE: dict[str, Any] = {"layout__x": 0.0, "layout__y": 0.0, "layout__collapsed"
 def workspaces(*, after: UUID | None = None, limit: int | None = None) -> tuple[int, list[dict[str, Any]]]:
     """The living workspaces by created_at, and the event position they are true for.
 
-    Rows and position come from one statement, so from one instant. `after` is the last id of the page before.
+    Rows and position come from one statement, so from one instant. `after` is the last id of the page before. Raises Invalid.
     """
     # Read first: an empty list is true for a position at least this late.
     seq = latest_seq()
     rows = _rows(Workspace.objects.living()).annotate(event_seq=_position())
     if after is not None:
-        last = Workspace.objects.filter(id=after).values("created_at", "id")
-        rows = rows.filter(
-            models.Q(created_at__gt=last.values("created_at"))
-            | models.Q(created_at=last.values("created_at"), id__gt=after)
-        )
+        rows = rows.filter(_beyond(after))
     found = list(rows.order_by("created_at", "id")[:limit])
     for row in found:
         seq = row.pop("event_seq") or 0
     return seq, [_picture(row) for row in found]
+
+
+def _beyond(last: UUID) -> models.Q:
+    """Removed ones still mark their place in the order."""
+    created_at = Workspace.objects.filter(id=last).values_list("created_at", flat=True).first()
+    if created_at is None:
+        raise Invalid("after: no such workspace", field="after")
+    return models.Q(created_at__gt=created_at) | models.Q(created_at=created_at, id__gt=last)
 
 
 def workspace(workspace_id: UUID) -> dict[str, Any] | None:

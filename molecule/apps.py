@@ -1,14 +1,14 @@
+"""The assembly as an app: our admin site, our system checks."""
+
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 
+from molecule import checks
+
 
 class MoleculeConfig(AppConfig):
-    """Brings the system checks along."""
-
     name = "molecule"
-
-    def ready(self) -> None:
-        super().ready()
+    checks = checks
 
 
 class MoleculeAdminConfig(AdminConfig):

@@ -10,9 +10,12 @@ from django.urls import path
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "molecule.settings")
 http = get_asgi_application()
 
-from molecule.limits import BoundedBody  # noqa: E402  # needs the apps that get_asgi_application() loads
+from molecule.checks import refuse_unsafe_configuration  # noqa: E402  # these need the apps that it loads
+from molecule.limits import BoundedBody  # noqa: E402
 from molecule.pulse import Pulse  # noqa: E402
 from registry.consumers import OrganisationStream  # noqa: E402
+
+refuse_unsafe_configuration()
 
 application = Pulse(
     ProtocolTypeRouter(

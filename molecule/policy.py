@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.conf import settings
-from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, PermissionDenied
+from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, PermissionDenied, ValidationError
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -140,7 +140,7 @@ LETTERS: dict[str, Callable[[Principal, UUID | None], bool]] = {
 
 
 def _named(rule: Rule, request: Request, kwargs: dict[str, Any]) -> UUID | None:
-    """The workspace that the request is about, None when it names none (the view then says what is wrong)."""
+    """The workspace that the request is about; None when the route names none, or a stranger asks."""
     if rule.named is None:
         value = kwargs.get("workspace_id")
         return value if isinstance(value, UUID) else None
@@ -150,4 +150,4 @@ def _named(rule: Rule, request: Request, kwargs: dict[str, Any]) -> UUID | None:
     try:
         return UUID(body[rule.named])
     except (KeyError, TypeError, ValueError, AttributeError):
-        return None
+        raise ValidationError({rule.named: "must name a workspace, as a UUID"}) from None

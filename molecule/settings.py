@@ -1,18 +1,22 @@
 """Assembly: every environment variable is read once, here. docs/configuration.md has the table."""
 
 import ipaddress
+import os
 from pathlib import Path
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-STATE_DIR = BASE_DIR / ".molecule"
+STATE_DIR = Path(os.environ.get("MOLECULE_STATE") or BASE_DIR / ".molecule")
 
 # FileAwareEnv: NAME_FILE=/run/secrets/name is read in place of NAME.
 env = environ.FileAwareEnv()
-if (STATE_DIR / "env").exists() and env.bool("MOLECULE_READ_ENV_FILE", True):
-    env.read_env(str(STATE_DIR / "env"))
+if env.bool("MOLECULE_READ_ENV_FILE", True):
+    # What `make run` wrote: `env` once, `engines` while it runs. What the process was given wins.
+    for name in ("env", "engines"):
+        if (STATE_DIR / name).exists():
+            env.read_env(str(STATE_DIR / name))
 
 
 def required(name: str) -> str:
@@ -147,6 +151,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PUBLIC": True,
+    "SERVE_PERMISSIONS": ["molecule.policy.Policy"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -76,7 +76,7 @@ class WorkspaceActivity(Endpoint):
     )
     def post(self, request: Any, workspace_id: UUID) -> Response:
         many = isinstance(request.data, list)
-        bodies: Any = self.body(ActivityEntry, many=many, **({"max_length": MAX_ENTRIES} if many else {}))
+        bodies: Any = self.body(ActivityEntry, many=many, **({"max_length": MAX_ENTRIES, "allow_empty": False} if many else {}))
         rows = reports.report(workspace_id, [self._entry(body) for body in (bodies if many else [bodies])])
         return Response({"status": "logged"} | ({"count": len(rows)} if many else {}))
 

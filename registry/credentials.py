@@ -179,6 +179,16 @@ def set_global_secret(key: str, value: str) -> None:
     _store(GlobalSecret(key=key), value, unique=["key"])
 
 
+def delete_workspace_secret(workspace_id: UUID, key: str) -> bool:
+    """Returns whether there was one."""
+    return WorkspaceSecret.objects.filter(workspace_id=workspace_id, key=key).delete()[0] > 0
+
+
+def delete_global_secret(key: str) -> bool:
+    """Returns whether there was one."""
+    return GlobalSecret.objects.filter(key=key).delete()[0] > 0
+
+
 def _store(secret: SealedSecret, value: str, *, unique: list[str]) -> None:
     secret.encrypted_value = keyring().seal(value.encode(), context=secret.context())
     secret.updated_at = timezone.now()

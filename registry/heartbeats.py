@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from uuid import UUID
 
 from django.conf import settings
@@ -63,8 +62,8 @@ def flush(beats: Sequence[Beat]) -> dict[UUID, RegistryError | None]:
         _write(list(taken.values()))
         events = [event for i, beat in taken.items() for event in _events(rows[i], beat)]
         projection.apply(record(events, actor=None))
-        transaction.on_commit(partial(presence.mark_alive, list(taken)), robust=True)
-        transaction.on_commit(partial(_broadcast, rows, taken), robust=True)
+        bus.after_commit(presence.mark_alive, list(taken))
+        bus.after_commit(_broadcast, rows, taken)
     return {i: None if i in taken else _wrong(i, rows.get(i)) for i in latest}
 
 

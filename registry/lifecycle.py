@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
 
+from activity import bus
 from activity.events import NewEvent, envelope_of, record
 from activity.models import EventType, StructureEvent
 from activity.principals import Kind
@@ -151,7 +151,7 @@ def remove(workspace_id: UUID, *, actor: str, confirm: bool, forward_to: UUID | 
             for w in subtree
         ]
         projection.apply(record(events, actor=actor))
-        transaction.on_commit(partial(presence.forget, ids), robust=True)
+        bus.after_commit(presence.forget, ids)
         return ids
 
 
@@ -174,8 +174,8 @@ def last_event(workspace_id: UUID) -> dict[str, Any] | None:
 
 
 def _announce_alive(workspace_id: UUID, url: str) -> None:
-    transaction.on_commit(partial(presence.mark_alive, [workspace_id]), robust=True)
-    transaction.on_commit(partial(presence.cache_url, workspace_id, url), robust=True)
+    bus.after_commit(presence.mark_alive, [workspace_id])
+    bus.after_commit(presence.cache_url, workspace_id, url)
 
 
 # --- Locks and checks ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from activity.endpoints import FiniteFloatField
 from registry.models import DEFAULT_RUNTIME, DEFAULT_TIER, Workspace, no_line_breaks
@@ -74,8 +75,8 @@ class RoleField(serializers.CharField):
         }
         super().__init__(**options, **kwargs)
 
-    def to_internal_value(self, data: Any) -> str | None:  # type: ignore[override]
-        return super().to_internal_value(data) or None
+    def run_validation(self, data: Any = empty) -> Any:
+        return super().run_validation(data) or None
 
 
 class Coordinate(FiniteFloatField):

@@ -1,0 +1,60 @@
+"""System checks: configuration that would be unsafe or would not work. Errors also keep the server from starting."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register, run_checks
+from django.core.exceptions import ImproperlyConfigured
+
+from molecule.settings import is_loopback
+from registry.crypto import Keyring, KeyUnusable
+
+ENROLMENT = ("open", "token")
+
+
+def refuse_unsafe_configuration() -> None:
+    """For the server's start, where nobody runs `manage.py check`. Raises ImproperlyConfigured."""
+    errors = [message for message in run_checks(tags=["molecule"]) if message.is_serious()]
+    if errors:
+        raise ImproperlyConfigured("; ".join(f"{error.id}: {error.msg} {error.hint or ''}".strip() for error in errors))
+
+
+@register("molecule")
+def open_mode(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if not settings.MOLECULE_OPEN or (is_loopback(settings.HOST) and settings.DEBUG):
+        return []
+    return [
+        Error(
+            "MOLECULE_OPEN lets anybody in, and this server is not a private one.",
+            hint="Unset MOLECULE_OPEN, or set DEBUG=true and HOST=127.0.0.1.",
+            id="molecule.E001",
+        )
+    ]
+
+
+@register("molecule")
+def enrolment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if settings.MOLECULE_ENROLMENT not in ENROLMENT:
+        return [Error("MOLECULE_ENROLMENT must be open or token.", id="molecule.E002")]
+    if settings.MOLECULE_ENROLMENT == "open" and not (is_loopback(settings.HOST) and settings.DEBUG):
+        return [
+            Warning(
+                "MOLECULE_ENROLMENT=open: whoever reaches this server can become a workspace that has no agent yet.",
+                hint="Set MOLECULE_ENROLMENT=token; POST /workspaces returns a one-time token for each agent.",
+                id="molecule.W001",
+            )
+        ]
+    return []
+
+
+@register("molecule")
+def encryption_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if not settings.SECRETS_ENCRYPTION_KEY:
+        return [Warning("SECRETS_ENCRYPTION_KEY is not set: secrets cannot be stored or read.", id="molecule.W002")]
+    try:
+        Keyring.parse(settings.SECRETS_ENCRYPTION_KEY)
+    except KeyUnusable as error:
+        return [Error(str(error), id="molecule.E003")]
+    return []

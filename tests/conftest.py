@@ -1,0 +1,135 @@
+"""Fixtures for every test: workspaces and clients as plain factories, on real PostgreSQL and Redis."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db.backends.postgresql.operations import DatabaseOperations
+from rest_framework.test import APIClient
+
+from activity import redis
+from activity.bus import BROADCAST_CHANNEL
+from registry import credentials, lifecycle, loops
+from registry.lifecycle import NewWorkspace
+from registry.models import LoopTick, Workspace
+
+ACTOR = "operator:test"
+APPEND_ONLY = "structure_events_append_only"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def let_flush_empty_the_log() -> Iterator[None]:
+    """Between tests the tables are emptied; in the product nobody can do that to structure_events."""
+    flush = DatabaseOperations.execute_sql_flush
+
+    def flush_with_trigger_off(self: DatabaseOperations, sql_list: list[str]) -> None:
+        off = f"ALTER TABLE structure_events DISABLE TRIGGER {APPEND_ONLY}"
+        on = f"ALTER TABLE structure_events ENABLE ALWAYS TRIGGER {APPEND_ONLY}"
+        flush(self, [off, *sql_list, on])
+
+    DatabaseOperations.execute_sql_flush = flush_with_trigger_off  # type: ignore[method-assign]
+    yield
+    DatabaseOperations.execute_sql_flush = flush  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True)
+def _empty_redis() -> None:
+    redis.client().flushall()
+
+
+@pytest.fixture
+def make_workspace(db: None) -> Callable[..., Workspace]:
+    def make(name: str = "Workspace", *, status: str | None = None, **fields: Any) -> Workspace:
+        workspace = lifecycle.create(NewWorkspace(name=name, **fields), actor=ACTOR)
+        if status is not None:
+            Workspace.objects.filter(id=workspace.id).update(status=status)
+            workspace.refresh_from_db()
+        return workspace
+
+    return make
+
+
+@pytest.fixture
+def serving(db: None) -> None:
+    """A web process that has served for long: silence of an agent means that it is dead."""
+    loops.tick(loops.WEB)
+    LoopTick.objects.filter(name=loops.WEB).update(since="2000-01-01T00:00:00Z")
+
+
+@pytest.fixture
+def make_user(db: None) -> Callable[..., User]:
+    """An operator; `level` is viewer, operator or administrator."""
+    permissions = {
+        "stranger": [],
+        "viewer": ["view_workspace"],
+        "operator": ["view_workspace", "change_workspace"],
+        "administrator": ["view_workspace", "change_workspace", "change_workspacesecret"],
+    }
+
+    def make(level: str = "operator") -> User:
+        user = User.objects.create_user(f"{level}-{uuid4().hex[:8]}", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions[level]))
+        return user
+
+    return make
+
+
+@pytest.fixture
+def as_operator(make_user: Callable[..., User]) -> APIClient:
+    return bearer(credentials.issue_operator_token(make_user("operator")))
+
+
+@pytest.fixture
+def as_viewer(make_user: Callable[..., User]) -> APIClient:
+    return bearer(credentials.issue_operator_token(make_user("viewer")))
+
+
+@pytest.fixture
+def as_workspace() -> Callable[[Workspace], APIClient]:
+    """A client with a fresh token of that workspace."""
+    return lambda workspace: bearer(credentials.issue_workspace_token(workspace.id))
+
+
+def bearer(token: str) -> APIClient:
+    client = JSONClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    return client
+
+
+class JSONClient(APIClient):
+    """Sends JSON unless told otherwise."""
+
+    default_format = "json"
+
+
+@pytest.fixture
+def anonymous(db: None) -> APIClient:
+    return JSONClient()
+
+
+@pytest.fixture
+def broadcasts() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What `SUBSCRIBE events:broadcast` has heard since the test began."""
+    with redis.client().pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.subscribe(BROADCAST_CHANNEL)
+        pubsub.get_message(timeout=1)
+
+        def heard() -> list[dict[str, Any]]:
+            messages = []
+            while (message := pubsub.get_message(timeout=0.2)) is not None:
+                messages.append(json.loads(message["data"]))
+            return messages
+
+        yield heard
+
+
+@pytest.fixture
+def unreachable_redis(settings: Any) -> Iterator[None]:
+    """Redis at an address where nothing listens."""
+    settings.REDIS_URL = "unix:///nonexistent/redis.sock"
+    redis.client.cache_clear()
+    yield
+    redis.client.cache_clear()

@@ -1,0 +1,63 @@
+"""Real processes, real sockets, a real browser."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from tests.e2e.stack import Platform, running_platform
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Platform]:
+    """One platform for all tests that can share it, with the lease of production."""
+    with running_platform() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(platform: Platform, browser: Browser) -> Iterator[Page]:
+    """Signed in; whatever the console calls an error fails the test."""
+    yield from signed_in(platform, browser)
+
+
+def signed_in(platform: Platform, browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    complaints: list[str] = []
+    page.goto(f"{platform.url}/admin/login/?next=/health")
+    page.fill("[name=username]", platform.username)
+    page.fill("[name=password]", platform.password)
+    page.click("[type=submit]")
+    page.wait_for_url(f"{platform.url}/health")
+    page.on("console", lambda message: _keep(complaints, message))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+    assert not complaints, complaints
+
+
+def _keep(complaints: list[str], message: ConsoleMessage) -> None:
+    """Failed requests that a test causes on purpose are the network's complaint, not the page's."""
+    if message.type == "error" and not message.text.startswith("Failed to load resource"):
+        where = urlsplit(message.location.get("url", "")).path
+        complaints.append(f"{message.text} ({where})")

@@ -1,0 +1,161 @@
+"""A whole platform as real processes: engines, web, supervisor, each stopped by its own pid."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from molecule.embedded import running_postgres, running_redis
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 30.0
+
+
+@dataclass
+class Agent:
+    """A registered workspace that beats when told to."""
+
+    id: str
+    token: str
+    url: str
+
+    def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        return httpx.post(f"{self.url}{path}", json=body, headers={"Authorization": f"Bearer {self.token}"})
+
+    def beat(self, **fields: Any) -> httpx.Response:
+        return self.post("/registry/heartbeat", {"workspace_id": self.id, **fields})
+
+
+@dataclass
+class Platform:
+    url: str
+    environment: dict[str, str]
+    operator_token: str
+    username: str
+    password: str
+    web: "subprocess.Popen[bytes]"
+    supervisor: "subprocess.Popen[bytes]"
+    api: httpx.Client
+
+    @property
+    def port(self) -> str:
+        return self.url.rpartition(":")[2]
+
+    def create(self, name: str, **fields: Any) -> dict[str, Any]:
+        answer = self.api.post("/workspaces", json={"name": name, **fields})
+        assert answer.status_code == 201, answer.text
+        created: dict[str, Any] = answer.json()
+        return created
+
+    def agent(self, name: str, **fields: Any) -> Agent:
+        """Create a workspace and register an agent for it."""
+        created = self.create(name, **fields)
+        answer = httpx.post(
+            f"{self.url}/registry/register",
+            json={"id": created["id"], "url": "remote://no-inbound", "agent_card": {"name": name}},
+            headers={"Authorization": f"Bearer {created['enrolment_token']}"},
+        )
+        assert answer.status_code == 200, answer.text
+        return Agent(id=created["id"], token=answer.json()["auth_token"], url=self.url)
+
+    def status(self, workspace_id: str) -> str:
+        return str(self.api.get(f"/workspaces/{workspace_id}").json()["status"])
+
+
+@contextmanager
+def running_platform(**settings: str) -> Iterator[Platform]:
+    """Fresh engines, migrated, with web and supervisor on a free port; `settings` are environment variables."""
+    with ExitStack() as stack:
+        state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="molecule-e2e-")))
+        port = free_port()
+        environment = {
+            **os.environ,
+            "DATABASE_URL": stack.enter_context(running_postgres(state)),
+            "REDIS_URL": stack.enter_context(running_redis(state)),
+            "DEBUG": "true",
+            "PORT": str(port),
+            **settings,
+        }
+        password = uuid4().hex
+        token = _prepare(environment, password)
+        web = stack.enter_context(process(web_command(port), environment))
+        supervisor = stack.enter_context(process(SUPERVISE, environment))
+        url = f"http://127.0.0.1:{port}"
+        headers = {"Authorization": f"Bearer {token}"}
+        api = stack.enter_context(httpx.Client(base_url=url, headers=headers, timeout=10))
+        until(lambda: _answers(api), "the web process to answer")
+        yield Platform(url, environment, token, "op", password, web, supervisor, api)
+
+
+SUPERVISE = [sys.executable, "manage.py", "supervise"]
+
+
+def web_command(port: int) -> list[str]:
+    options = ["--port", str(port), "--ws", "websockets-sansio", "--no-access-log", "--timeout-graceful-shutdown", "3"]
+    return [sys.executable, "-m", "uvicorn", "molecule.asgi:application", *options]
+
+
+@contextmanager
+def process(command: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    started = subprocess.Popen(command, cwd=ROOT, env=environment)
+    try:
+        yield started
+    finally:
+        started.terminate()
+        try:
+            started.wait(10)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+
+
+def until(condition: Any, what: str, *, seconds: float = PATIENCE_SECONDS) -> Any:
+    """Wait for a condition to hold; returns what it gave."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds:g} s for {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _prepare(environment: dict[str, str], password: str) -> str:
+    """Migrate, make a superuser, return a bearer token of theirs."""
+    manage(environment, "migrate", "-v0")
+    script = (
+        "import os\n"
+        "from django.contrib.auth.models import User\n"
+        "from registry.credentials import issue_operator_token\n"
+        "user = User.objects.create_superuser('op', '', os.environ['OP_PASSWORD'])\n"
+        "print(issue_operator_token(user))"
+    )
+    return manage({**environment, "OP_PASSWORD": password}, "shell", "-v0", "-c", script).strip()
+
+
+def manage(environment: dict[str, str], *arguments: str) -> str:
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def _answers(api: httpx.Client) -> bool:
+    try:
+        return api.get("/health").status_code == 200
+    except httpx.TransportError:
+        return False

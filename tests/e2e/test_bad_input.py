@@ -1,0 +1,310 @@
+"""Bad input gets a clear 4xx with a JSON error, and changes nothing: every route, over real sockets."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from tests.e2e.stack import Agent, Platform
+
+JSON = "application/json"
+CARD = {"name": "a"}
+UNKNOWN = str(uuid4())
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request that must be refused. `who` is operator, agent or nobody; {id} is a workspace, {other} another."""
+
+    status: int
+    method: str
+    path: str
+    body: Any = None
+    who: str = "operator"
+    raw: bytes | None = None
+    content_type: str | None = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        shown = self.raw[:30] if self.raw is not None else json.dumps(self.body)[:60]
+        return f"{self.status} {self.who} {self.method} {self.path} {shown!r}"
+
+
+def create(status: int, **body: Any) -> Case:
+    return Case(status, "POST", "/workspaces", body)
+
+
+def patch(**body: Any) -> Case:
+    return Case(400, "PATCH", "/workspaces/{id}", body)
+
+
+def beat(**body: Any) -> Case:
+    return Case(400, "POST", "/registry/heartbeat", {"workspace_id": "{id}", **body}, who="agent")
+
+
+def register(**body: Any) -> Case:
+    complete = {"id": "{id}", "url": "http://a:1", "agent_card": CARD}
+    given = {name: value for name, value in (complete | body).items() if value is not ...}
+    return Case(400, "POST", "/registry/register", given, who="agent")
+
+
+def report(body: Any, status: int = 400) -> Case:
+    return Case(status, "POST", "/workspaces/{id}/activity", body, who="agent")
+
+
+def raw(status: int, content: bytes, content_type: str | None = JSON, path: str = "/workspaces") -> Case:
+    return Case(status, "POST", path, raw=content, content_type=content_type)
+
+
+CASES = [
+    # creating
+    create(400),
+    create(400, name=""),
+    create(400, name="   "),
+    create(400, name="x" * 256),
+    create(400, name="two\nlines"),
+    create(400, name=None),
+    create(400, name=["x"]),
+    create(400, name={"x": 1}),
+    create(400, name=True),
+    create(400, name="nul\u0000"),
+    create(400, name="x", role="r" * 1001),
+    create(400, name="x", role="a\rb"),
+    create(400, name="x", tier=5),
+    create(400, name="x", tier=-1),
+    create(400, name="x", tier="high"),
+    create(400, name="x", tier=1.5),
+    create(400, name="x", runtime="r" * 101),
+    create(400, name="x", runtime=""),
+    create(400, name="x", parent_id="not-a-uuid"),
+    create(400, name="x", parent_id=UNKNOWN),
+    create(400, name="x", model="m" * 101),
+    create(400, name="x", template="t" * 256),
+    create(400, name="x", external="perhaps"),
+    create(400, name="x", external=True, url="not a url"),
+    create(400, name="x", canvas={"x": 1}),
+    create(400, name="x", canvas={"x": 1e8, "y": 0}),
+    create(400, name="x", canvas={"x": "nan", "y": 0}),
+    create(400, name="x", canvas=[1, 2]),
+    # changing
+    patch(name=""),
+    patch(name=None),
+    patch(tier=9),
+    patch(x=1),
+    patch(y=1),
+    patch(x="inf", y=0),
+    patch(x=2e7, y=0),
+    patch(collapsed="perhaps"),
+    patch(parent_id="{id}"),
+    patch(parent_id=UNKNOWN),
+    Case(400, "PATCH", "/workspaces/not-a-uuid", {"name": "x"}),
+    Case(404, "PATCH", f"/workspaces/{UNKNOWN}", {"name": "x"}),
+    Case(403, "PATCH", "/workspaces/{id}", {"tier": 4}, who="agent"),
+    Case(401, "PATCH", "/workspaces/{id}", {"name": "x"}, who="nobody"),
+    # removing
+    Case(400, "DELETE", "/workspaces/{id}?confirm=perhaps"),
+    Case(400, "DELETE", "/workspaces/{id}?forward_to=x"),
+    Case(400, "DELETE", "/workspaces/{id}?forward_to={id}"),
+    Case(400, "DELETE", f"/workspaces/{{id}}?forward_to={UNKNOWN}"),
+    Case(409, "DELETE", "/workspaces/{parent}"),
+    Case(404, "DELETE", f"/workspaces/{UNKNOWN}"),
+    # reading
+    Case(400, "GET", "/workspaces/12345"),
+    Case(400, "GET", "/workspaces/{id}%00"),
+    Case(400, "GET", "/workspaces?limit=0"),
+    Case(400, "GET", "/workspaces?limit=many"),
+    Case(400, "GET", "/workspaces?after=x"),
+    Case(400, "GET", f"/workspaces?after={UNKNOWN}"),
+    Case(404, "GET", f"/workspaces/{UNKNOWN}"),
+    Case(404, "GET", f"/workspaces/{UNKNOWN}/state"),
+    Case(404, "GET", f"/workspaces/{UNKNOWN}/activity"),
+    Case(400, "GET", "/workspaces/{id}/activity?type=gossip"),
+    Case(400, "GET", "/workspaces/{id}/activity?status=fine"),
+    Case(400, "GET", "/workspaces/{id}/activity?source=moon"),
+    Case(400, "GET", "/workspaces/{id}/activity?since=yesterday"),
+    Case(400, "GET", "/workspaces/{id}/activity?limit=501"),
+    Case(400, "GET", "/events?limit=1001"),
+    Case(400, "GET", "/events?after=-1"),
+    Case(400, "GET", "/events?after=99999999999999999999"),
+    Case(400, "GET", "/events?type=NOTHING"),
+    Case(400, "GET", "/events/not-a-uuid"),
+    Case(401, "GET", "/workspaces", who="nobody"),
+    Case(403, "GET", "/workspaces", who="agent"),
+    Case(403, "GET", "/events", who="agent"),
+    Case(404, "GET", "/no/such/route"),
+    Case(404, "GET", "/workspaces/"),
+    # registering
+    register(id="x"),
+    register(id=...),
+    register(url=...),
+    register(url=""),
+    register(url="a:1"),
+    register(url="http://"),
+    register(url="http://a:99999"),
+    register(url="http://a b"),
+    register(url="http://" + "a" * 2048),
+    register(agent_card=...),
+    register(agent_card=None),
+    register(agent_card=[]),
+    register(agent_card="card"),
+    register(agent_card={}),
+    register(agent_card={"name": ""}),
+    register(agent_card={"name": 7}),
+    register(agent_card={"name": "a", "x": "y" * 300_000}),
+    Case(401, "POST", "/registry/register", {"id": "{id}", "url": "http://a:1", "agent_card": CARD}, who="nobody"),
+    Case(403, "POST", "/registry/register", {"id": "{other}", "url": "http://a:1", "agent_card": CARD}, who="agent"),
+    Case(400, "POST", "/registry/update-card", {"workspace_id": "{id}", "agent_card": {}}, who="agent"),
+    Case(403, "POST", "/registry/update-card", {"workspace_id": "{other}", "agent_card": CARD}, who="agent"),
+    Case(401, "POST", "/registry/update-card", {"workspace_id": "{id}", "agent_card": CARD}, who="nobody"),
+    # beating
+    beat(error_rate=1.1),
+    beat(error_rate=-0.1),
+    beat(error_rate="nan"),
+    beat(error_rate="much"),
+    beat(error_rate=None),
+    beat(active_tasks=-1),
+    beat(active_tasks=2**31),
+    beat(active_tasks=1.5),
+    beat(uptime_seconds=-1),
+    beat(uptime_seconds="long"),
+    beat(current_task=["a"]),
+    beat(current_task="nul\u0000"),
+    beat(sample_error={"a": 1}),
+    Case(403, "POST", "/registry/heartbeat", {"workspace_id": "{other}"}, who="agent"),
+    Case(400, "POST", "/registry/heartbeat", {}, who="agent"),
+    Case(400, "POST", "/registry/heartbeat", {"workspace_id": 7}, who="agent"),
+    Case(401, "POST", "/registry/heartbeat", {}, who="nobody"),
+    Case(403, "POST", "/registry/heartbeat", {"workspace_id": "{id}"}, who="operator"),
+    Case(401, "POST", "/registry/heartbeat", {"workspace_id": "{id}"}, who="nobody"),
+    Case(
+        403,
+        "POST",
+        "/registry/heartbeat",
+        {"workspace_id": "{id}"},
+        who="agent",
+        headers=(("X-Workspace-ID", UNKNOWN),),
+    ),
+    Case(400, "POST", "/registry/heartbeat", {"workspace_id": "{id}"}, who="agent", headers=(("X-Workspace-ID", "x"),)),
+    # reporting
+    report({}),
+    report({"activity_type": "gossip"}),
+    report({"activity_type": "error", "status": "fine"}),
+    report({"activity_type": "error", "source_id": "webhook:1"}),
+    report({"activity_type": "error", "target_id": 7.5}),
+    report({"activity_type": "error", "duration_ms": -1}),
+    report({"activity_type": "error", "duration_ms": 2**31}),
+    report({"activity_type": "error", "request_body": {"deep": ["nul\u0000"]}}),
+    report({"activity_type": "error", "method": "m" * 256}),
+    report([{"activity_type": "error"}, {"activity_type": "gossip"}]),
+    report([{"activity_type": "error"}] * 501),
+    report([]),
+    report("text"),
+    report({"activity_type": "error", "source_id": "{other}"}, status=403),
+    Case(403, "POST", "/workspaces/{other}/activity", {"activity_type": "error"}, who="agent"),
+    Case(404, "POST", f"/workspaces/{UNKNOWN}/activity", {"activity_type": "error"}),
+    Case(400, "POST", "/workspaces/{id}/notify", {}, who="agent"),
+    Case(403, "POST", "/workspaces/{id}/notify", {"message": "x"}),
+    # the camera
+    Case(400, "PUT", "/canvas/viewport", {"x": 1, "y": 1}),
+    Case(400, "PUT", "/canvas/viewport", {"x": 1, "y": 1, "zoom": 0}),
+    Case(400, "PUT", "/canvas/viewport", {"x": 1, "y": 1, "zoom": 11}),
+    Case(400, "PUT", "/canvas/viewport", {"x": 1, "y": "nan", "zoom": 1}),
+    Case(403, "PUT", "/canvas/viewport", {"x": 1, "y": 1, "zoom": 1}, who="agent"),
+    # methods and bodies
+    Case(405, "PUT", "/workspaces", {}),
+    Case(405, "DELETE", "/health"),
+    Case(405, "POST", "/events", {}),
+    Case(405, "GET", "/registry/register"),
+    raw(400, b"{"),
+    raw(400, b'{"name": NaN}'),
+    raw(400, b'{"name": 1e999}'),
+    raw(400, b'{"name": "\\ud800"}'),
+    raw(400, b'{"name": "\xff"}'),
+    raw(400, b"[" * 100_000),
+    raw(400, b"[" * 70 + b"]" * 70),
+    raw(400, b"[]"),
+    raw(400, b'"text"'),
+    raw(400, b"9" * 5000),
+    raw(415, b"name=x", "application/x-www-form-urlencoded"),
+    raw(415, b"{}", "text/plain"),
+    raw(413, b'{"name": "' + b"x" * (1024 * 1024) + b'"}'),
+    Case(401, "GET", "/workspaces", who="nobody", headers=(("Authorization", "Basic b3A6b3A="),)),
+    Case(401, "GET", "/workspaces", who="nobody", headers=(("Authorization", "Bearer mol_op_0_forged"),)),
+    Case(401, "GET", "/workspaces", who="nobody", headers=(("Authorization", "Bearer"),)),
+]
+
+
+@dataclass(frozen=True)
+class Scene:
+    platform: Platform
+    agent: Agent
+    names: dict[str, str]
+    connection: psycopg.Connection[Any]
+
+    def send(self, case: Case) -> httpx.Response:
+        tokens = {"operator": self.platform.operator_token, "agent": self.agent.token}
+        headers = dict(case.headers)
+        if case.who in tokens:
+            headers["Authorization"] = f"Bearer {tokens[case.who]}"
+        content = case.raw
+        if content is None and case.body is not None:
+            content = self._fill(json.dumps(case.body)).encode()
+        if content is not None and case.content_type:
+            headers["Content-Type"] = case.content_type
+        url = self.platform.url + self._fill(case.path)
+        return httpx.request(case.method, url, content=content, headers=headers)
+
+    def rows(self) -> dict[str, Any]:
+        """Every row of every table that a request could change; tokens without when they were last used."""
+        tables = ("workspaces", "agents", "structure_events", "activity_logs", "canvas_layouts", "canvas_viewport")
+        found = {table: self.connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables}
+        return found | {
+            "tokens": self.connection.execute("SELECT id, revoked_at FROM workspace_tokens ORDER BY id").fetchall()
+        }
+
+    def _fill(self, text: str) -> str:
+        for name, value in self.names.items():
+            text = text.replace(f"{{{name}}}", value)
+        return text
+
+
+@pytest.fixture(scope="module")
+def scene(platform: Platform) -> Iterator[Scene]:
+    parent = platform.create("parent")["id"]
+    agent, other = platform.agent("agent", parent_id=parent), platform.create("other")["id"]
+    names = {"id": agent.id, "other": other, "parent": parent}
+    with psycopg.connect(platform.environment["DATABASE_URL"], autocommit=True) as connection:
+        yield Scene(platform, agent, names, connection)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_bad_input(scene: Scene, case: Case) -> None:
+    before = scene.rows()
+    answer = scene.send(case)
+    assert answer.status_code == case.status, answer.text
+    assert answer.headers["content-type"] == JSON
+    if not case.path.endswith("/state"):
+        assert answer.json()["error"]
+    assert scene.rows() == before
+
+
+def test_a_body_in_chunks_is_read_and_bounded_too(scene: Scene) -> None:
+    """Without a Content-Length nothing may be dropped, and nothing may be without end."""
+    headers = {"Authorization": f"Bearer {scene.platform.operator_token}", "Content-Type": JSON}
+    url = f"{scene.platform.url}/workspaces"
+    small = httpx.post(url, content=iter([b'{"name":', b'"in chunks"}']), headers=headers)
+    assert small.status_code == 201, small.text
+    large = httpx.post(url, content=(b"x" * 65536 for _ in range(20)), headers=headers)
+    assert large.status_code == 413
+    assert large.json() == {"error": "body too large"}
+
+
+def test_an_absent_body_is_an_empty_object(scene: Scene) -> None:
+    headers = {"Authorization": f"Bearer {scene.platform.operator_token}", "Content-Type": JSON}
+    answer = httpx.post(f"{scene.platform.url}/workspaces", headers=headers)
+    assert (answer.status_code, answer.json()["field"]) == (400, "name")

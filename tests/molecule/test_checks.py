@@ -1,0 +1,42 @@
+"""Unsafe or broken configuration is named, and keeps the server from starting."""
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+
+from molecule.checks import refuse_unsafe_configuration
+
+
+def found() -> list[str]:
+    return [str(message.id) for message in run_checks(tags=["molecule"])]
+
+
+@pytest.mark.parametrize(
+    ("values", "ids"),
+    [
+        ({"MOLECULE_OPEN": True, "HOST": "127.0.0.1", "DEBUG": True}, []),
+        ({"MOLECULE_OPEN": True, "HOST": "localhost", "DEBUG": True}, []),
+        ({"MOLECULE_OPEN": True, "HOST": "0.0.0.0", "DEBUG": True}, ["molecule.E001"]),
+        ({"MOLECULE_OPEN": True, "HOST": "127.0.0.1", "DEBUG": False}, ["molecule.E001"]),
+        ({"MOLECULE_ENROLMENT": "perhaps"}, ["molecule.E002"]),
+        ({"MOLECULE_ENROLMENT": "open", "HOST": "127.0.0.1", "DEBUG": True}, []),
+        ({"MOLECULE_ENROLMENT": "open", "HOST": "10.0.0.1", "DEBUG": True}, ["molecule.W001"]),
+        ({"SECRETS_ENCRYPTION_KEY": ""}, ["molecule.W002"]),
+        ({"SECRETS_ENCRYPTION_KEY": "short"}, ["molecule.E003"]),
+    ],
+    ids=str,
+)
+def test_each_check(settings: Any, values: dict[str, Any], ids: list[str]) -> None:
+    for name, value in values.items():
+        setattr(settings, name, value)
+    assert found() == ids
+
+
+def test_an_error_keeps_the_server_from_starting_and_a_warning_does_not(settings: Any) -> None:
+    settings.SECRETS_ENCRYPTION_KEY = ""
+    refuse_unsafe_configuration()
+    settings.MOLECULE_OPEN, settings.HOST = True, "0.0.0.0"
+    with pytest.raises(ImproperlyConfigured, match=r"molecule\.E001"):
+        refuse_unsafe_configuration()

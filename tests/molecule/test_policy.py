@@ -1,0 +1,139 @@
+"""Deny by default: every route and method has a row, and strangers, foreigners and viewers stay out."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.urls import URLPattern, get_resolver
+from rest_framework.test import APIClient
+from rest_framework.views import APIView
+
+from molecule.policy import POLICY
+from registry import lifecycle
+from registry.models import Workspace
+
+Make = Callable[..., Workspace]
+# Routes that are no REST endpoints and guard themselves: the page and the admin.
+GUARDED_ELSEWHERE = {"canvas", None}
+
+
+def endpoints() -> Iterator[tuple[str, type[APIView]]]:
+    for pattern in get_resolver().url_patterns:
+        view = getattr(getattr(pattern, "callback", None), "cls", None)
+        if isinstance(pattern, URLPattern) and view is not None and pattern.name != "not-found":
+            yield str(pattern.name), view
+
+
+def test_every_route_and_method_has_a_row_and_every_row_a_route() -> None:
+    served = {
+        (name, method.upper())
+        for name, view in endpoints()
+        for method in view.http_method_names
+        if method != "options" and hasattr(view, method)
+    }
+    assert served == {(name, method) for name, methods in POLICY.items() for method in methods}
+
+
+def test_no_view_chooses_its_own_policy() -> None:
+    for name, view in endpoints():
+        assert [p.__module__ for p in view.permission_classes] == ["molecule.policy"], name
+
+
+def test_a_route_without_a_row_is_refused(as_operator: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(POLICY, "events")
+    assert as_operator.get("/events").status_code == 403
+
+
+WHO = {"anonymous": 401, "stranger": 403, "foreign workspace": 403}
+
+
+def paths(workspace: Workspace) -> list[tuple[str, str]]:
+    one = f"/workspaces/{workspace.id}"
+    return [
+        ("GET", "/workspaces"), ("POST", "/workspaces"), ("PATCH", one), ("DELETE", one), ("GET", f"{one}/state"),
+        ("GET", f"{one}/activity"), ("POST", f"{one}/activity"), ("POST", f"{one}/notify"), ("GET", "/activity"),
+        ("GET", "/events"), ("GET", f"/events/{workspace.id}"), ("GET", "/canvas/viewport"),
+        ("PUT", "/canvas/viewport"), ("GET", "/api/schema"), ("GET", "/api/docs"), ("GET", "/templates"),
+    ]  # fmt: skip
+
+
+def test_who_has_no_business_here_gets_nowhere(
+    make_workspace: Make,
+    anonymous: APIClient,
+    as_workspace: Callable[[Workspace], APIClient],
+    make_user: Callable[..., Any],
+) -> None:
+    top = make_workspace("top")
+    target = make_workspace("target", parent_id=make_workspace("middle", parent_id=top.id).id)
+    foreigner = as_workspace(top)
+    without_permissions = APIClient()
+    without_permissions.force_login(make_user("stranger"))
+    for method, path in paths(target):
+        assert anonymous.generic(method, path).status_code == 401, (method, path)
+        assert foreigner.generic(method, path).status_code == 403, (method, path)
+        assert without_permissions.generic(method, path).status_code == 403, (method, path)
+
+
+def test_viewers_look_and_do_not_touch(make_workspace: Make, as_viewer: APIClient) -> None:
+    workspace = make_workspace()
+    for method, path in paths(workspace):
+        status = as_viewer.generic(method, path, "{}", content_type="application/json").status_code
+        assert status == (200 if method == "GET" else 403), (method, path)
+
+
+def test_a_session_needs_a_csrf_token_to_act(make_user: Callable[..., Any]) -> None:
+    browser = APIClient(enforce_csrf_checks=True)
+    browser.force_login(make_user("operator"))
+    assert browser.get("/workspaces").status_code == 200
+    refused = browser.post("/workspaces", {"name": "forged"}, format="json")
+    assert (refused.status_code, Workspace.objects.count()) == (403, 0)
+    assert "CSRF" in refused.json()["error"]
+    browser.get("/")
+    token = browser.cookies["csrftoken"].value
+    assert browser.post("/workspaces", {"name": "x"}, format="json", HTTP_X_CSRFTOKEN=token).status_code == 201
+
+
+def test_a_relative_may_look_at_a_workspace(
+    make_workspace: Make, as_workspace: Callable[[Workspace], APIClient]
+) -> None:
+    top = make_workspace("top")
+    child = make_workspace("child", parent_id=top.id)
+    grandchild = make_workspace("grandchild", parent_id=child.id)
+    assert as_workspace(child).get(f"/workspaces/{top.id}").status_code == 200
+    assert as_workspace(grandchild).get(f"/workspaces/{top.id}").status_code == 403
+
+
+def test_a_header_narrows_and_never_names(
+    make_workspace: Make, as_workspace: Callable[[Workspace], APIClient], anonymous: APIClient
+) -> None:
+    one, two = make_workspace(), make_workspace()
+    client = as_workspace(one)
+    state = f"/workspaces/{one.id}/state"
+    assert client.get(state, HTTP_X_WORKSPACE_ID=str(one.id)).status_code == 200
+    assert client.get(state, HTTP_X_WORKSPACE_ID=str(two.id)).status_code == 403
+    assert anonymous.get(state, HTTP_X_WORKSPACE_ID=str(one.id)).status_code == 401
+
+
+def test_a_removed_workspaces_agent_is_told_410_and_gets_nowhere_else(
+    make_workspace: Make, as_workspace: Callable[[Workspace], APIClient]
+) -> None:
+    workspace = make_workspace()
+    agent = as_workspace(workspace)
+    lifecycle.remove(workspace.id, actor="test", confirm=True)
+    identity = {"workspace_id": str(workspace.id)}
+    card = {"agent_card": {"name": "a"}}
+    told = {
+        "/registry/heartbeat": identity,
+        "/registry/update-card": identity | card,
+        "/registry/register": {"id": str(workspace.id), "url": "http://a:1"} | card,
+    }
+    for path, body in told.items():
+        answer = agent.post(path, body, format="json")
+        assert (answer.status_code, answer.json()["error"]) == (410, "workspace removed"), path
+        assert answer.json()["last_event"]["event"] == "WORKSPACE_REMOVED"
+    state = agent.get(f"/workspaces/{workspace.id}/state")
+    assert (state.status_code, state.json()) == (
+        404,
+        {"workspace_id": str(workspace.id), "status": "removed", "deleted": True},
+    )
+    assert agent.post(f"/workspaces/{workspace.id}/activity", {"activity_type": "error"}).status_code == 401

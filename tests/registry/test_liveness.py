@@ -1,0 +1,159 @@
+"""Leases decide; hints and timers only say when to look."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from activity import redis
+from activity.models import EventType, StructureEvent
+from registry import liveness, loops, presence
+from registry.heartbeats import Beat, flush
+from registry.management.commands.supervise import Supervisor
+from registry.models import LoopTick, Workspace
+
+Make = Callable[..., Workspace]
+
+
+def lease(workspace: Workspace, seconds: float) -> Workspace:
+    Workspace.objects.filter(id=workspace.id).update(lease_expires_at=timezone.now() + timedelta(seconds=seconds))
+    return workspace
+
+
+def status(workspace: Workspace) -> str:
+    return Workspace.objects.get(id=workspace.id).status
+
+
+@pytest.mark.parametrize(
+    ("before", "seconds", "after"),
+    [
+        ("online", -1, "offline"),
+        ("degraded", -1, "offline"),
+        ("provisioning", -1, "failed"),
+        ("online", 30, "online"),
+        ("paused", -1, "paused"),
+        ("offline", -1, "offline"),
+        ("removed", -1, "removed"),
+    ],
+)
+def test_only_a_lease_that_is_past_ends_a_life(
+    make_workspace: Make, serving: None, before: str, seconds: float, after: str
+) -> None:
+    workspace = lease(make_workspace(status=before), seconds)
+    assert liveness.reconcile() == (before != after)
+    assert status(workspace) == after
+
+
+def test_going_offline_is_recorded_with_its_reason(make_workspace: Make, serving: None) -> None:
+    workspace = make_workspace(status="online")
+    flush([Beat(workspace_id=workspace.id)])
+    lease(workspace, -1)
+    liveness.reconcile()
+    event = StructureEvent.objects.get(event_type=EventType.WORKSPACE_OFFLINE)
+    assert event.actor == "supervisor"
+    assert event.payload is not None
+    assert (event.payload["from"], event.payload["reason"]) == ("online", "lease expired")
+    assert event.payload["last_heartbeat_at"]
+
+
+def test_a_stale_hint_does_not_kill_a_fresh_life(make_workspace: Make, serving: None) -> None:
+    workspace = make_workspace(status="online")
+    flush([Beat(workspace_id=workspace.id)])
+    assert liveness.expire([workspace.id]) == 0
+    assert status(workspace) == "online"
+
+
+def test_a_hint_concerns_only_whom_it_names(make_workspace: Make, serving: None) -> None:
+    named, other = (lease(make_workspace(status="online"), -1) for _ in range(2))
+    assert liveness.expire([named.id, uuid4()]) == 1
+    assert (status(named), status(other)) == ("offline", "online")
+
+
+def test_a_second_look_finds_nothing(make_workspace: Make, serving: None) -> None:
+    lease(make_workspace(status="online"), -1)
+    assert [liveness.reconcile(), liveness.reconcile()] == [1, 0]
+    assert StructureEvent.objects.filter(event_type=EventType.WORKSPACE_OFFLINE).count() == 1
+
+
+def test_more_than_one_batch_goes_in_one_reconciliation(
+    make_workspace: Make, serving: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "BATCH", 2)
+    for _ in range(5):
+        lease(make_workspace(status="online"), -1)
+    assert liveness.reconcile() == 5
+
+
+def test_while_no_web_process_serves_nobody_dies(make_workspace: Make) -> None:
+    """Agents could not have reached us: silence says nothing about them."""
+    workspace = lease(make_workspace(status="online"), -100)
+    assert liveness.reconcile() == 0
+    loops.tick(loops.WEB)
+    LoopTick.objects.update(since="2000-01-01T00:00:00Z", ticked_at=timezone.now() - timedelta(seconds=60))
+    assert liveness.reconcile() == 0
+    assert status(workspace) == "online"
+
+
+def test_after_the_platforms_own_outage_agents_get_one_fresh_lease(make_workspace: Make, settings: object) -> None:
+    workspace = lease(make_workspace(status="online"), -100)
+    loops.tick(loops.WEB)
+    LoopTick.objects.update(since="2000-01-01T00:00:00Z", ticked_at=timezone.now() - timedelta(seconds=300))
+    loops.tick(loops.WEB)
+    assert liveness.reconcile() == 0
+    deadline = liveness.next_deadline()
+    assert deadline is not None
+    assert (deadline - timezone.now()).total_seconds() == pytest.approx(60, abs=1)
+    LoopTick.objects.update(since=timezone.now() - timedelta(seconds=61))
+    assert liveness.reconcile() == 1
+    assert status(workspace) == "offline"
+
+
+def test_a_loop_that_ticks_keeps_its_beginning(db: None) -> None:
+    loops.tick("a loop")
+    LoopTick.objects.update(since="2020-01-01T00:00:00Z")
+    loops.tick("a loop", seen=3)
+    tick = loops.last("a loop")
+    assert tick is not None
+    assert (tick.since.year, tick.detail) == (2020, {"seen": 3})
+
+
+def test_the_supervisor_turns_on_expiry_announcements_and_keeps_the_others(db: None) -> None:
+    redis.client().config_set("notify-keyspace-events", "Kg")
+    assert not presence.expiries_are_announced()
+    assert presence.announce_expiries()
+    assert set("KEA") <= set(redis.client().config_get("notify-keyspace-events")["notify-keyspace-events"])
+
+
+def test_the_supervisor_acts_on_an_expired_key(make_workspace: Make, serving: None) -> None:
+    supervisor = Supervisor()
+    supervisor.step()
+    workspace = lease(make_workspace(status="online"), 0.1)
+    redis.client().set(f"ws:{workspace.id}", "online", px=100)
+    assert any(supervisor.step() for _ in range(20))
+    assert status(workspace) == "offline"
+
+
+def test_the_supervisor_needs_no_redis_to_see_a_lease_end(
+    make_workspace: Make, serving: None, unreachable_redis: None
+) -> None:
+    supervisor = Supervisor()
+    supervisor.step()
+    workspace = lease(make_workspace(status="online"), 0.2)
+    assert any(supervisor.step() for _ in range(20))
+    assert status(workspace) == "offline"
+
+
+def test_after_a_lost_subscription_everything_is_looked_at_again(make_workspace: Make, serving: None) -> None:
+    supervisor = Supervisor()
+    supervisor.step()
+    workspace = lease(make_workspace(status="online"), -1)
+    redis.client().client_kill_filter(_type="pubsub", skipme=False)
+    assert any(supervisor.step() for _ in range(5))
+    assert status(workspace) == "offline"
+
+
+def test_the_supervisor_says_that_it_lives(db: None) -> None:
+    Supervisor().step()
+    assert loops.is_fresh(loops.last(loops.SUPERVISOR), timezone.now())
