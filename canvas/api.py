@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from activity.endpoints import Endpoint, documented
 from canvas import layout, snapshot
 from canvas.serializers import Created, PageQuery, RemovedAnswer, Updated, ViewportBody
-from registry import credentials, lifecycle
+from registry import credentials, lifecycle, removal, rows
 from registry.lifecycle import NewWorkspace
 from registry.models import Status
 from registry.serializers import Outcome, RemovalQuery, WorkspaceBody, WorkspaceChanges, WorkspacePicture
@@ -21,11 +21,11 @@ class Workspaces(Endpoint):
     @documented("All living workspaces", query=PageQuery, answers={200: WorkspacePicture(many=True)})
     def get(self, request: Any) -> Response:
         page = self.query(PageQuery)
-        seq, rows = snapshot.workspaces(**page)
+        seq, found = snapshot.workspaces(**page)
         headers = {"X-Event-Seq": str(seq)}
-        if rows and len(rows) == page.get("limit"):
-            headers["Link"] = f'</workspaces?after={rows[-1]["id"]}&limit={page["limit"]}>; rel="next"'
-        return Response(rows, headers=headers)
+        if found and len(found) == page.get("limit"):
+            headers["Link"] = f'</workspaces?after={found[-1]["id"]}&limit={page["limit"]}>; rel="next"'
+        return Response(found, headers=headers)
 
     @documented("Create a workspace", request=WorkspaceBody, answers={201: Created})
     def post(self, request: Any) -> Response:
@@ -47,7 +47,7 @@ class Workspaces(Endpoint):
 class OneWorkspace(Endpoint):
     @documented("One workspace", answers={200: WorkspacePicture, 301: dict}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
-        lifecycle.find(workspace_id)
+        rows.find(workspace_id)
         return Response(snapshot.workspace(workspace_id))
 
     @documented("Change a workspace", request=WorkspaceChanges, answers={200: Updated}, errors=(404, 410))
@@ -67,7 +67,7 @@ class OneWorkspace(Endpoint):
         errors=(404, 409, 410),
     )
     def delete(self, request: Any, workspace_id: UUID) -> Response:
-        gone = lifecycle.remove(workspace_id, actor=self.principal.actor, **self.query(RemovalQuery))
+        gone = removal.remove(workspace_id, actor=self.principal.actor, **self.query(RemovalQuery))
         return Response({"status": "removed", "cascade_deleted": len(gone) - 1})
 
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from activity import bus
 from canvas.models import CanvasLayout, CanvasViewport
-from registry.lifecycle import lock_living
+from registry.rows import lock_living
 
 
 def place(workspace_id: UUID, **changes: Any) -> None:

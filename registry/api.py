@@ -11,7 +11,7 @@ from activity.endpoints import Endpoint, documented
 from activity.log import Entry
 from activity.principals import Kind
 from activity.serializers import ActivityEntry, ActivityQuery, ActivityRow
-from registry import credentials, heartbeats, lifecycle, reports
+from registry import credentials, heartbeats, lifecycle, reports, rows
 from registry.exceptions import NotAllowed, NotFound
 from registry.heartbeats import Beat
 from registry.models import Status, Workspace
@@ -76,17 +76,19 @@ class WorkspaceActivity(Endpoint):
     )
     def post(self, request: Any, workspace_id: UUID) -> Response:
         many = isinstance(request.data, list)
-        bodies: Any = self.body(ActivityEntry, many=many, **({"max_length": MAX_ENTRIES, "allow_empty": False} if many else {}))
-        rows = reports.report(workspace_id, [self._entry(body) for body in (bodies if many else [bodies])])
-        return Response({"status": "logged"} | ({"count": len(rows)} if many else {}))
+        bodies: Any = self.body(
+            ActivityEntry, many=many, **({"max_length": MAX_ENTRIES, "allow_empty": False} if many else {})
+        )
+        logged = reports.report(workspace_id, [self._entry(body) for body in (bodies if many else [bodies])])
+        return Response({"status": "logged"} | ({"count": len(logged)} if many else {}))
 
     @documented(
         "What this workspace did", query=ActivityQuery, answers={200: ActivityRow(many=True)}, errors=(404, 410)
     )
     def get(self, request: Any, workspace_id: UUID) -> Response:
-        lifecycle.find(workspace_id)
-        rows = log.recent(workspace_id=workspace_id, **self.query(ActivityQuery))
-        return Response(ActivityRow(rows, many=True).data)
+        rows.find(workspace_id)
+        found = log.recent(workspace_id=workspace_id, **self.query(ActivityQuery))
+        return Response(ActivityRow(found, many=True).data)
 
     def _entry(self, body: dict[str, Any]) -> Entry:
         """An agent speaks for itself: its source is its own workspace."""
@@ -115,6 +117,6 @@ class TestToken(Endpoint):
     def get(self, request: Any, workspace_id: UUID) -> Response:
         if not settings.MOLECULE_OPEN:
             raise NotFound("not found")
-        lifecycle.find(workspace_id)
+        rows.find(workspace_id)
         token = credentials.issue_workspace_token(workspace_id, label="test")
         return Response({"auth_token": token, "workspace_id": workspace_id})

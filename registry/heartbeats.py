@@ -10,9 +10,8 @@ from django.db import connection, transaction
 from activity import bus
 from activity.events import NewEvent, record
 from activity.models import EventType
-from registry import presence, projection
+from registry import presence, projection, rows
 from registry.exceptions import NotFound, RegistryError, Removed
-from registry.lifecycle import last_event
 from registry.models import Status, Workspace
 
 DEGRADED_AT = 0.5
@@ -57,14 +56,14 @@ def flush(beats: Sequence[Beat]) -> dict[UUID, RegistryError | None]:
     """
     latest = {beat.workspace_id: beat for beat in beats}
     with transaction.atomic():
-        rows = {w.id: w for w in Workspace.objects.select_for_update(no_key=True).filter(id__in=latest).order_by("id")}
-        taken = {i: beat for i, beat in latest.items() if i in rows and rows[i].status != Status.REMOVED}
+        before = rows.lock(latest)
+        taken = {i: beat for i, beat in latest.items() if i in before and before[i].status != Status.REMOVED}
         _write(list(taken.values()))
-        events = [event for i, beat in taken.items() for event in _events(rows[i], beat)]
+        events = [event for i, beat in taken.items() for event in _events(before[i], beat)]
         projection.apply(record(events, actor=None))
         bus.after_commit(presence.mark_alive, list(taken))
-        bus.after_commit(_broadcast, rows, taken)
-    return {i: None if i in taken else _wrong(i, rows.get(i)) for i in latest}
+        bus.after_commit(_broadcast, before, taken)
+    return {i: None if i in taken else _wrong(i, before.get(i)) for i in latest}
 
 
 def _write(beats: Sequence[Beat]) -> None:
@@ -141,4 +140,4 @@ def _vitals(beat: Beat) -> dict[str, object]:
 
 
 def _wrong(workspace_id: UUID, workspace: Workspace | None) -> RegistryError:
-    return NotFound() if workspace is None else Removed(workspace_id, last_event(workspace_id))
+    return NotFound() if workspace is None else Removed(workspace_id, rows.last_event(workspace_id))

@@ -1,6 +1,5 @@
 """The state machine: create, register, update, move, remove. Each locks, decides, records, applies."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,14 +8,12 @@ from django.conf import settings
 from django.db import transaction
 
 from activity import bus
-from activity.events import NewEvent, envelope_of, record
-from activity.models import EventType, StructureEvent
+from activity.events import NewEvent, record
+from activity.models import EventType
 from activity.principals import Kind
-from registry import credentials, hierarchy, presence, projection
-from registry.exceptions import BadCredential, Forwarded, HasChildren, Invalid, NotFound, Removed
+from registry import agents, credentials, hierarchy, presence, projection, rows
+from registry.exceptions import BadCredential, Invalid
 from registry.models import DEFAULT_RUNTIME, DEFAULT_TIER, Status, Workspace
-
-MAX_FORWARDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +38,9 @@ def create(new: NewWorkspace, *, actor: str, workspace_id: UUID | None = None) -
     workspace_id = workspace_id or uuid4()
     with transaction.atomic():
         if new.parent_id is not None:
-            _lock_parent(new.parent_id)
+            # A removal of the parent must see this child, or this must see the removal.
+            hierarchy.lock()
+            _check_living(new.parent_id, rows.lock([new.parent_id]))
         events = [
             NewEvent(event_type=EventType.WORKSPACE_PROVISIONING, workspace_id=workspace_id, payload=_created(new))
         ]
@@ -54,7 +53,7 @@ def create(new: NewWorkspace, *, actor: str, workspace_id: UUID | None = None) -
                 )
             )
         if new.model:
-            events.append(_assignment(workspace_id, new.model))
+            events.append(agents.assignment(workspace_id, new.model))
         projection.apply(record(events, actor=actor))
         online = new.external and bool(new.url)
         presence.grant_lease([workspace_id], settings.LEASE_SECONDS if online else settings.PROVISIONING_SECONDS)
@@ -75,7 +74,7 @@ def register(id: UUID, *, url: str, agent_card: dict[str, Any], held: bool, enro
     with transaction.atomic():
         if is_open and not Workspace.objects.filter(id=id).exists():
             create(NewWorkspace(name=agent_card["name"][:255], external=True), actor=actor, workspace_id=id)
-        workspace = lock_living(id)
+        workspace = rows.lock_living(id)
         if enrolment_id is not None:
             credentials.redeem_enrolment(enrolment_id)
         elif is_open and credentials.has_live_token(id):
@@ -94,7 +93,8 @@ def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
     with transaction.atomic():
         if "parent_id" in changes:
             hierarchy.lock()
-        workspace = lock_living(workspace_id)
+        locked = rows.lock({workspace_id, changes.get("parent_id") or workspace_id})
+        workspace = rows.living(workspace_id, locked)
         parent_id = changes.get("parent_id", workspace.parent_id)
         differing = {
             name: [getattr(workspace, name), value]
@@ -105,7 +105,7 @@ def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
         if differing:
             events.append(_event(EventType.WORKSPACE_UPDATED, workspace_id, {"changes": differing}))
         if parent_id != workspace.parent_id:
-            _check_parent(workspace_id, parent_id)
+            _check_parent(workspace_id, parent_id, locked)
             events.append(_move(workspace, parent_id))
         projection.apply(record(events, actor=actor))
         return "tier" in differing or "runtime" in differing
@@ -114,63 +114,11 @@ def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
 def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -> None:
     """Raises NotFound, Removed. The same card again is no event."""
     with transaction.atomic():
-        workspace = lock_living(workspace_id)
+        workspace = rows.lock_living(workspace_id)
         if workspace.agent_card != agent_card:
             payload = {"agent_card": agent_card, "old_agent_card": workspace.agent_card}
             event = _event(EventType.AGENT_CARD_UPDATED, workspace_id, payload)
             projection.apply(record([event], actor=actor))
-
-
-def remove(workspace_id: UUID, *, actor: str, confirm: bool, forward_to: UUID | None = None) -> list[UUID]:
-    """Retire a workspace and everything below it, for good. Returns the ids, descendants first.
-
-    Raises NotFound, Removed, HasChildren (when it has some and `confirm` is false), Invalid (forward_to).
-    """
-    with transaction.atomic():
-        hierarchy.lock()
-        root = lock_living(workspace_id)
-        subtree = _lock_subtree(root)
-        children = [w for w in subtree if w.parent_id == workspace_id]
-        if children and not confirm:
-            raise HasChildren([(child.id, child.name) for child in children])
-        ids = [w.id for w in subtree]
-        if forward_to is not None:
-            _check_forward(forward_to, ids)
-        credentials.revoke_workspace_tokens(ids)
-        events = [
-            _event(
-                EventType.WORKSPACE_REMOVED,
-                w.id,
-                {
-                    "from": w.status,
-                    "name": w.name,
-                    "forwarded_to": _text(forward_to) if w.id == workspace_id else None,
-                    "cascade_deleted": len(ids) - 1 if w.id == workspace_id else 0,
-                },
-            )
-            for w in subtree
-        ]
-        projection.apply(record(events, actor=actor))
-        bus.after_commit(presence.forget, ids)
-        return ids
-
-
-def find(workspace_id: UUID) -> Workspace:
-    """The living workspace. Raises NotFound, Forwarded (following the chain), Removed (with its last event)."""
-    workspace = Workspace.objects.filter(id=workspace_id).first()
-    if workspace is None:
-        raise NotFound
-    if workspace.status != Status.REMOVED:
-        return workspace
-    target = _follow(workspace)
-    if target is not None:
-        raise Forwarded(workspace_id, target.id, target.url or "")
-    raise Removed(workspace_id, last_event(workspace_id))
-
-
-def last_event(workspace_id: UUID) -> dict[str, Any] | None:
-    event = StructureEvent.objects.filter(workspace_id=workspace_id).order_by("-seq").first()
-    return None if event is None else dict(envelope_of(event))
 
 
 def _announce_alive(workspace_id: UUID, url: str) -> None:
@@ -178,60 +126,18 @@ def _announce_alive(workspace_id: UUID, url: str) -> None:
     bus.after_commit(presence.cache_url, workspace_id, url)
 
 
-# --- Locks and checks ----------------------------------------------------------------------------------
-
-
-def lock_living(workspace_id: UUID) -> Workspace:
-    """Lock the row for a change. Raises NotFound, Removed."""
-    workspace = Workspace.objects.select_for_update(no_key=True).filter(id=workspace_id).first()
-    if workspace is None:
-        raise NotFound
-    if workspace.status == Status.REMOVED:
-        raise Removed(workspace_id, last_event(workspace_id))
-    return workspace
-
-
-def _lock_parent(parent_id: UUID) -> None:
-    parent = Workspace.objects.select_for_update(no_key=True).filter(id=parent_id).first()
-    if parent is None or parent.status == Status.REMOVED:
-        raise Invalid("parent_id: no such workspace", field="parent_id")
-
-
-def _check_parent(workspace_id: UUID, parent_id: UUID | None) -> None:
+def _check_parent(workspace_id: UUID, parent_id: UUID | None, locked: dict[UUID, Workspace]) -> None:
     """The database refuses cycles as well; here it gets a name. Needs the hierarchy lock."""
     if parent_id is None:
         return
     if parent_id == workspace_id or parent_id in hierarchy.descendants(workspace_id):
         raise Invalid("parent_id: a workspace cannot be below itself", field="parent_id")
-    _lock_parent(parent_id)
+    _check_living(parent_id, locked)
 
 
-def _lock_subtree(root: Workspace) -> list[Workspace]:
-    """The living descendants, deepest first, then the root; all locked in one order."""
-    ids = hierarchy.descendants(root.id)
-    rows = {w.id: w for w in Workspace.objects.select_for_update(no_key=True).filter(id__in=ids).order_by("id")}
-    return [rows[i] for i in ids if i in rows and rows[i].status != Status.REMOVED] + [root]
-
-
-def _check_forward(forward_to: UUID, going: Sequence[UUID]) -> None:
-    target = Workspace.objects.filter(id=forward_to).first()
-    if target is None or target.status == Status.REMOVED:
-        raise Invalid("forward_to: no such workspace", field="forward_to")
-    if forward_to in going:
-        raise Invalid("forward_to: is being removed as well", field="forward_to")
-
-
-def _follow(workspace: Workspace) -> Workspace | None:
-    """The living end of a chain of forwards, None when it ends in a removed one or goes on too long."""
-    for _ in range(MAX_FORWARDS):
-        target = workspace.forwarded_to
-        if target is None or target.status != Status.REMOVED:
-            return target
-        workspace = target
-    return None
-
-
-# --- Events --------------------------------------------------------------------------------------------
+def _check_living(parent_id: UUID, locked: dict[UUID, Workspace]) -> None:
+    if parent_id not in locked or locked[parent_id].status == Status.REMOVED:
+        raise Invalid("parent_id: no such workspace", field="parent_id")
 
 
 def _created(new: NewWorkspace) -> dict[str, Any]:
@@ -249,16 +155,6 @@ def _created(new: NewWorkspace) -> dict[str, Any]:
     if new.place:
         payload["x"], payload["y"] = new.place
     return payload
-
-
-def _assignment(workspace_id: UUID, model: str) -> NewEvent:
-    agent_id = uuid4()
-    return NewEvent(
-        event_type=EventType.AGENT_ASSIGNED,
-        workspace_id=workspace_id,
-        agent_id=agent_id,
-        payload={"agent_id": str(agent_id), "model": model},
-    )
 
 
 def _registration(workspace: Workspace, url: str, agent_card: dict[str, Any]) -> list[NewEvent]:

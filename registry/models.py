@@ -228,6 +228,7 @@ class LoopTick(models.Model):
 
     class Meta:
         db_table = "loop_ticks"
+        verbose_name = "background loop"
 
     def __str__(self) -> str:
         return self.name

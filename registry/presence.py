@@ -11,6 +11,16 @@ from redis.exceptions import ResponseError
 from activity import redis
 from registry.models import Workspace
 
+TOMB_SECONDS = 120
+# KEYS: pairs of the key to set and the tomb that forbids it. One call for a whole batch of beats.
+SET_UNLESS_ENTOMBED = """
+for i = 1, #KEYS, 2 do
+  if redis.call('EXISTS', KEYS[i + 1]) == 0 then
+    redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[2])
+  end
+end
+"""
+
 
 def liveness_key(workspace_id: UUID) -> str:
     return f"ws:{workspace_id}"
@@ -20,6 +30,11 @@ def url_key(workspace_id: UUID) -> str:
     return f"ws:{workspace_id}:url"
 
 
+def tomb_key(workspace_id: UUID) -> str:
+    """Set by a removal for TOMB_SECONDS: longer than a sign of life can be under way after its commit."""
+    return f"tomb:{workspace_id}"
+
+
 def grant_lease(ids: Iterable[UUID], seconds: float) -> None:
     """The deadline by which the workspace must be heard of, or it counts as offline (or failed)."""
     Workspace.objects.filter(id__in=ids).update(lease_expires_at=Now() + timedelta(seconds=seconds))
@@ -27,19 +42,25 @@ def grant_lease(ids: Iterable[UUID], seconds: float) -> None:
 
 def mark_alive(ids: Iterable[UUID]) -> None:
     """SET, never EXPIRE: an EXPIRE on a lost key does nothing, and the next death would go unseen."""
-    lease_ms = int(settings.LEASE_SECONDS * 1000)
-    with redis.client().pipeline(transaction=False) as pipe:
-        for workspace_id in ids:
-            pipe.set(liveness_key(workspace_id), "online", px=lease_ms)
-        pipe.execute()
+    _set_unless_entombed([(i, liveness_key(i)) for i in ids], "online", settings.LEASE_SECONDS)
 
 
 def cache_url(workspace_id: UUID, url: str) -> None:
-    redis.client().set(url_key(workspace_id), url, ex=settings.URL_CACHE_SECONDS)
+    _set_unless_entombed([(workspace_id, url_key(workspace_id))], url, settings.URL_CACHE_SECONDS)
 
 
-def forget(ids: Sequence[UUID]) -> None:
-    redis.client().delete(*[key(workspace_id) for workspace_id in ids for key in (liveness_key, url_key)])
+def _set_unless_entombed(keys: list[tuple[UUID, str]], value: str, seconds: float) -> None:
+    flat = [key for workspace_id, key in keys for key in (key, tomb_key(workspace_id))]
+    redis.client().eval(SET_UNLESS_ENTOMBED, len(flat), *flat, value, int(seconds * 1000))
+
+
+def entomb(ids: Sequence[UUID]) -> None:
+    """Drop the keys of removed workspaces, and keep a sign of life that is still on its way from setting them."""
+    with redis.client().pipeline() as pipe:
+        for workspace_id in ids:
+            pipe.set(tomb_key(workspace_id), "removed", ex=TOMB_SECONDS)
+            pipe.delete(liveness_key(workspace_id), url_key(workspace_id))
+        pipe.execute()
 
 
 def announce_expiries() -> bool:

@@ -6,7 +6,7 @@ from uuid import UUID
 from activity import bus, log
 from activity.log import Entry
 from activity.models import ActivityLog, ActivityType
-from registry.lifecycle import find
+from registry.rows import find
 
 
 def report(workspace_id: UUID, entries: Sequence[Entry]) -> list[ActivityLog]:

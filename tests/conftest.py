@@ -30,7 +30,7 @@ def let_flush_empty_the_log() -> Iterator[None]:
         on = f"ALTER TABLE structure_events ENABLE ALWAYS TRIGGER {APPEND_ONLY}"
         flush(self, [off, *sql_list, on])
 
-    DatabaseOperations.execute_sql_flush = flush_with_trigger_off  # type: ignore[method-assign]
+    DatabaseOperations.execute_sql_flush = flush_with_trigger_off  # type: ignore[method-assign, assignment]
     yield
     DatabaseOperations.execute_sql_flush = flush  # type: ignore[method-assign]
 

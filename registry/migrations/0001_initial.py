@@ -42,6 +42,7 @@ class Migration(migrations.Migration):
                     ],
                     options={
                         'db_table': 'loop_ticks',
+                        'verbose_name': 'background loop',
                     },
                 ),
                 migrations.CreateModel(

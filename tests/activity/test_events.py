@@ -144,7 +144,12 @@ def test_every_event_is_one_json_object_on_the_broadcast_channel(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_redis_being_away_does_not_undo_what_committed(unreachable_redis: None) -> None:
+def test_redis_being_away_does_not_undo_what_committed(
+    unreachable_redis: None, caplog: pytest.LogCaptureFixture
+) -> None:
     with transaction.atomic():
         record([online()], actor="test")
     assert StructureEvent.objects.count() == 1
+    (line,) = caplog.records
+    assert "committed, but not posted" in line.getMessage()
+    assert line.exc_info is None

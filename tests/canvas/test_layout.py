@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from activity.models import StructureEvent
 from canvas import layout
 from canvas.models import CanvasLayout, CanvasViewport
-from registry import lifecycle
+from registry import removal
 from registry.exceptions import Removed
 from registry.models import Workspace
 
@@ -71,7 +71,7 @@ def test_layout_is_broadcast_and_not_recorded(
 def test_a_removed_workspace_loses_its_place_for_good(make_workspace: Make) -> None:
     workspace = make_workspace()
     layout.place(workspace.id, x=1.0, y=2.0)
-    lifecycle.remove(workspace.id, actor="test", confirm=True)
+    removal.remove(workspace.id, actor="test", confirm=True)
     assert not CanvasLayout.objects.exists()
     with pytest.raises(Removed):
         layout.place(workspace.id, x=1.0, y=2.0)

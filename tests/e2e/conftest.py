@@ -26,7 +26,8 @@ def platform() -> Iterator[Platform]:
         yield running
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while it runs, Playwright's own event loop keeps asyncio tests from theirs.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)

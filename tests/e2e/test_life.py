@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 20
 @pytest.fixture(scope="module")
 def brisk() -> Iterator[Platform]:
     """A platform whose leases are short, so that a death is seen soon."""
-    with running_platform(LEASE_SECONDS=str(LEASE_SECONDS), RECONCILE_SECONDS="3") as running:
+    with running_platform(LEASE_SECONDS=str(LEASE_SECONDS)) as running:
         yield running
 
 

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from rest_framework.views import APIView
 
 from molecule.policy import POLICY
-from registry import lifecycle
+from registry import removal
 from registry.models import Workspace
 
 Make = Callable[..., Workspace]
@@ -119,7 +119,7 @@ def test_a_removed_workspaces_agent_is_told_410_and_gets_nowhere_else(
 ) -> None:
     workspace = make_workspace()
     agent = as_workspace(workspace)
-    lifecycle.remove(workspace.id, actor="test", confirm=True)
+    removal.remove(workspace.id, actor="test", confirm=True)
     identity = {"workspace_id": str(workspace.id)}
     card = {"agent_card": {"name": "a"}}
     told = {

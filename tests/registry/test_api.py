@@ -226,13 +226,13 @@ def test_open_mode_lets_strangers_act_and_still_checks_what_is_sent(
     assert anonymous.get(mint).status_code == 404
     settings.MOLECULE_OPEN = True
     assert anonymous.get("/workspaces").status_code == 200
-    named = {"HTTP_X_WORKSPACE_ID": str(workspace.id)}
+    named = {"X-Workspace-ID": str(workspace.id)}
     beat = {"workspace_id": str(workspace.id)}
-    assert anonymous.post("/registry/heartbeat", beat, **named).status_code == 200
+    assert anonymous.post("/registry/heartbeat", beat, headers=named).status_code == 200
     assert anonymous.post("/registry/heartbeat", beat).status_code == 200
     minted = anonymous.get(mint).json()
     assert set(minted) == {"auth_token", "workspace_id"}
-    assert anonymous.post("/registry/heartbeat", beat, **named).status_code == 401, "it has a token now"
+    assert anonymous.post("/registry/heartbeat", beat, headers=named).status_code == 401, "it has a token now"
     assert anonymous.post("/registry/heartbeat", beat).status_code == 403
     assert as_workspace(workspace).get("/workspaces").status_code == 200, "a token takes nothing away"
     anonymous.credentials(HTTP_AUTHORIZATION="Bearer mol_ws_0_wrong")
@@ -240,12 +240,12 @@ def test_open_mode_lets_strangers_act_and_still_checks_what_is_sent(
 
 
 def test_cors_for_the_front_ends_that_are_named(anonymous: APIClient) -> None:
-    preflight = {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PATCH", "HTTP_ACCESS_CONTROL_REQUEST_HEADERS": "x-workspace-id"}
-    ours = anonymous.options("/workspaces", HTTP_ORIGIN="http://localhost:3000", **preflight)
+    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "x-workspace-id"}
+    ours = anonymous.options("/workspaces", headers={"Origin": "http://localhost:3000", **asked})
     assert ours["Access-Control-Allow-Origin"] == "http://localhost:3000"
     assert ours["Access-Control-Allow-Credentials"] == "true"
     assert "x-workspace-id" in ours["Access-Control-Allow-Headers"]
-    theirs = anonymous.options("/workspaces", HTTP_ORIGIN="http://evil.example", **preflight)
+    theirs = anonymous.options("/workspaces", headers={"Origin": "http://evil.example", **asked})
     assert "Access-Control-Allow-Origin" not in theirs
 
 

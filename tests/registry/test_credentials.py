@@ -9,7 +9,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.utils import timezone
 
 from activity.principals import Kind, Level
-from registry import credentials, lifecycle
+from registry import credentials, removal
 from registry.exceptions import BadCredential, SecretsUnavailable
 from registry.models import OperatorToken, Workspace, WorkspaceSecret, WorkspaceToken
 
@@ -75,7 +75,7 @@ def test_a_dismissed_operators_token_opens_nothing(make_user: Callable[..., User
 def test_the_token_of_a_removed_workspace_is_known_as_retired(make_workspace: Make) -> None:
     workspace = make_workspace()
     text = credentials.issue_workspace_token(workspace.id)
-    lifecycle.remove(workspace.id, actor="test", confirm=True)
+    removal.remove(workspace.id, actor="test", confirm=True)
     assert credentials.principal_for_token(text)[1].retired
     assert not credentials.has_live_token(workspace.id)
 

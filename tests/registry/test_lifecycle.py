@@ -9,7 +9,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from activity import redis
 from activity.models import EventType, StructureEvent
-from registry import credentials, lifecycle
+from registry import credentials, lifecycle, removal, rows
 from registry.exceptions import BadCredential, Forwarded, HasChildren, Invalid, NotFound, Removed
 from registry.lifecycle import NewWorkspace
 from registry.models import Agent, Status, Workspace, WorkspaceToken
@@ -205,7 +205,7 @@ def test_removal_asks_before_it_takes_children_along(make_workspace: Make) -> No
     top = make_workspace("top")
     child = make_workspace("child", parent_id=top.id)
     with pytest.raises(HasChildren) as refused:
-        lifecycle.remove(top.id, actor=ACTOR, confirm=False)
+        removal.remove(top.id, actor=ACTOR, confirm=False)
     assert refused.value.children == [(child.id, "child")]
     assert Workspace.objects.living().count() == 2
 
@@ -215,7 +215,7 @@ def test_removal_retires_the_whole_subtree_deepest_first(make_workspace: Make) -
     child = make_workspace("child", parent_id=top.id)
     grandchild = make_workspace("grandchild", parent_id=child.id)
     credentials.issue_workspace_token(grandchild.id)
-    gone = lifecycle.remove(top.id, actor=ACTOR, confirm=True)
+    gone = removal.remove(top.id, actor=ACTOR, confirm=True)
     assert gone == [grandchild.id, child.id, top.id]
     assert not Workspace.objects.living().exists()
     assert not WorkspaceToken.objects.filter(revoked_at=None).exists()
@@ -226,13 +226,13 @@ def test_removal_retires_the_whole_subtree_deepest_first(make_workspace: Make) -
 
 def test_nothing_brings_a_removed_workspace_back(make_workspace: Make) -> None:
     workspace = make_workspace()
-    lifecycle.remove(workspace.id, actor=ACTOR, confirm=True)
+    removal.remove(workspace.id, actor=ACTOR, confirm=True)
     before = types_of(workspace)
     for act in (
         lambda: register(workspace),
         lambda: lifecycle.update(workspace.id, {"name": "x"}, actor=ACTOR),
         lambda: lifecycle.update_card(workspace.id, CARD, actor=ACTOR),
-        lambda: lifecycle.remove(workspace.id, actor=ACTOR, confirm=True),
+        lambda: removal.remove(workspace.id, actor=ACTOR, confirm=True),
     ):
         with pytest.raises(Removed):
             act()
@@ -247,17 +247,17 @@ def test_asking_for_a_removed_workspace_follows_its_forwards(make_workspace: Mak
     last = make_workspace("last")
     chain = [make_workspace(str(number)) for number in range(3)]
     for workspace, target in zip(chain, [*chain[1:], last], strict=True):
-        lifecycle.remove(workspace.id, actor=ACTOR, confirm=True, forward_to=target.id)
+        removal.remove(workspace.id, actor=ACTOR, confirm=True, forward_to=target.id)
     with pytest.raises(Forwarded) as forwarded:
-        lifecycle.find(chain[0].id)
+        rows.find(chain[0].id)
     assert forwarded.value.forwarded_to == last.id
-    lifecycle.remove(last.id, actor=ACTOR, confirm=True)
+    removal.remove(last.id, actor=ACTOR, confirm=True)
     with pytest.raises(Removed) as removed:
-        lifecycle.find(chain[0].id)
+        rows.find(chain[0].id)
     assert removed.value.last_event
     assert removed.value.last_event["event"] == EventType.WORKSPACE_REMOVED
     with pytest.raises(NotFound):
-        lifecycle.find(uuid4())
+        rows.find(uuid4())
 
 
 def test_a_forward_must_lead_somewhere(make_workspace: Make) -> None:
@@ -265,5 +265,5 @@ def test_a_forward_must_lead_somewhere(make_workspace: Make) -> None:
     child = make_workspace(parent_id=top.id)
     for target in (uuid4(), make_workspace(status="removed").id, top.id, child.id):
         with pytest.raises(Invalid):
-            lifecycle.remove(top.id, actor=ACTOR, confirm=True, forward_to=target)
+            removal.remove(top.id, actor=ACTOR, confirm=True, forward_to=target)
     assert Workspace.objects.living().count() == 2

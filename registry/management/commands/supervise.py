@@ -4,6 +4,7 @@ import logging
 import signal
 import threading
 import time
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -46,28 +47,22 @@ class Command(BaseCommand):
 class Supervisor:
     """One step: wait for a hint or the next deadline, then expire what is due.
 
-    Without Redis the deadlines alone decide; a hint only makes us look at once.
+    A hint only makes us look at once. The deadlines are looked at in every step, so nothing that Redis
+    failed to say is missed: not at the start, not after a lost subscription, not without Redis at all.
     """
 
     def __init__(self) -> None:
         self.hints: PubSub | None = None
-        self.reconcile_at = 0.0
 
     def step(self) -> bool:
         """Returns True when a workspace went offline or failed."""
         self._subscribe()
         loops.tick(loops.SUPERVISOR, hints=self.hints is not None)
-        gone = 0
-        if hinted := self._wait(self._seconds_to_wait()):
-            gone = liveness.expire(hinted)
-        deadline = liveness.next_deadline()
-        if time.monotonic() >= self.reconcile_at or (deadline and deadline <= timezone.now()):
-            self.reconcile_at = time.monotonic() + settings.RECONCILE_SECONDS
-            gone += liveness.reconcile()
-        return gone > 0
+        hinted = self._wait(_seconds_to(liveness.next_deadline()))
+        gone = liveness.expire(hinted) if hinted else 0
+        return gone + liveness.reconcile() > 0
 
     def _subscribe(self) -> None:
-        """After a fresh subscription everything is reconciled: what expired meanwhile was not heard."""
         if self.hints is not None:
             return
         hints = redis.client().pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
@@ -79,16 +74,6 @@ class Supervisor:
             log.warning("Redis does not answer, trying again: %s", type(error).__name__)
             return
         self.hints = hints
-        self.reconcile_at = 0.0
-
-    def _seconds_to_wait(self) -> float:
-        """Until the next lease can run out, the next reconciliation, or the next tick, whichever is first."""
-        until_reconcile = self.reconcile_at - time.monotonic()
-        deadline = liveness.next_deadline()
-        until_deadline = (deadline - timezone.now()).total_seconds() if deadline else until_reconcile
-        longest = min(loops.TICK_SECONDS, settings.LEASE_SECONDS / 4)
-        wait: float = min(longest, until_reconcile, until_deadline + SHORTEST_WAIT)
-        return max(SHORTEST_WAIT, wait)
 
     def _wait(self, seconds: float) -> list[UUID]:
         """Sleep until a hint comes, then take all that have come; none when time ran out."""
@@ -106,6 +91,15 @@ class Supervisor:
             self.hints.close()
             self.hints = None
         return found
+
+
+def _seconds_to(deadline: datetime | None) -> float:
+    """Until the next lease can run out, and never longer than a tick may take, or a fresh lease may last."""
+    longest: float = min(loops.TICK_SECONDS, settings.LEASE_SECONDS / 4)
+    if deadline is None:
+        return longest
+    until = (deadline - timezone.now()).total_seconds() + SHORTEST_WAIT
+    return max(SHORTEST_WAIT, min(longest, until))
 
 
 def _workspace_of(key: str) -> list[UUID]:

@@ -1,0 +1,52 @@
+# Two commands: `make run` and `make check`. The rest is for single steps.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+VENV_PYTHON := .venv/bin/python
+
+# What the static checks need to read the settings: nothing real, and no .molecule/env.
+STATIC := env MOLECULE_READ_ENV_FILE=false DATABASE_URL=postgresql:///unused REDIS_URL=redis://unused \
+	SECRET_KEY=unused DEBUG=false
+PRODUCTION := ALLOWED_HOSTS=molecule.example SECRET_KEY=$$($(VENV_PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))') \
+	SECRETS_ENCRYPTION_KEY=$$($(VENV_PYTHON) -c 'import secrets; print(secrets.token_hex(32))')
+
+.PHONY: help run demo test check static format clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: .venv/run.stamp ## Serve Molecule on http://127.0.0.1:8000 (PORT, HOST) until Ctrl-C
+	@exec $(VENV_PYTHON) -m molecule.run
+
+demo: .venv/run.stamp ## A small living organisation, in the server that runs or in one of its own
+	@exec $(VENV_PYTHON) -m examples.demo
+
+test: .venv/dev.stamp ## The whole suite, on a private PostgreSQL and Redis
+	@exec $(VENV_PYTHON) -m pytest
+
+check: static test ## All of CI: format, lint, types, layers, migrations, deploy check, tests
+
+static: .venv/dev.stamp ## What can be checked without running the tests
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m ruff check .
+	$(STATIC) $(VENV_PYTHON) -m mypy .
+	.venv/bin/lint-imports --no-logo
+	$(STATIC) $(PRODUCTION) $(VENV_PYTHON) manage.py check --deploy --fail-level WARNING
+	env -u DATABASE_URL -u REDIS_URL MOLECULE_READ_ENV_FILE=false SECRET_KEY=unused \
+		$(VENV_PYTHON) -m molecule.embedded $(VENV_PYTHON) manage.py makemigrations --check
+
+format: .venv/dev.stamp ## Format the code and sort its imports
+	$(VENV_PYTHON) -m ruff check --select I --fix .
+	$(VENV_PYTHON) -m ruff format .
+
+clean: ## Remove .venv and caches; never .molecule
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/run.stamp: requirements.txt constraints.txt .ci/venv
+	@.ci/venv requirements.txt
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.txt requirements.txt constraints.txt .ci/venv
+	@.ci/venv requirements-dev.txt
+	@touch $@ .venv/run.stamp

@@ -1,0 +1,42 @@
+// REST with the session: JSON both ways, failures as ApiError.
+
+/** `status` is 0 when there was no answer. */
+export class ApiError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const TIMEOUT_MS = 15000;
+
+/** @returns {Promise<{data: any, headers: Headers}>} */
+export async function call(method, path, body) {
+  const response = await send(method, path, body);
+  const data = await response.json().catch(() => null);
+  if (!response.ok) throw new ApiError(response.status, data?.error ?? `the server answered ${response.status}`);
+  if (data === null) throw new ApiError(response.status, "the server's answer was not JSON");
+  return { data, headers: response.headers };
+}
+
+async function send(method, path, body) {
+  const headers = { Accept: "application/json" };
+  if (method !== "GET") {
+    headers["Content-Type"] = "application/json";
+    headers["X-CSRFToken"] = cookie("csrftoken");
+  }
+  // keepalive: what is saved as the page is left still arrives.
+  const options = { method, headers, cache: "no-store", keepalive: method !== "GET" };
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  try {
+    return await fetch(path, { ...options, signal, body: body && JSON.stringify(body) });
+  } catch (failure) {
+    const slow = failure.name === "TimeoutError";
+    throw new ApiError(0, slow ? "the server did not answer in time" : "the server cannot be reached");
+  }
+}
+
+function cookie(name) {
+  const found = document.cookie.split("; ").find((pair) => pair.startsWith(`${name}=`));
+  return found ? decodeURIComponent(found.slice(name.length + 1)) : "";
+}

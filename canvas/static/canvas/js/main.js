@@ -1,0 +1,260 @@
+// Wires the page: data into the store, the store onto the page, the person's hands into both.
+
+import { ApiError, call } from "./api.js";
+import { Camera } from "./camera.js";
+import { followPointer } from "./drag.js";
+import { followCardKeys, followPageKeys } from "./keys.js";
+import { isPlaced, treeOf } from "./layout.js";
+import { Places } from "./places.js";
+import { Board } from "./render.js";
+import { Shell } from "./shell.js";
+import { createStore, pictured } from "./store.js";
+import { backoff, Stream } from "./stream.js";
+import { setServerTime } from "./time.js";
+
+const SAVE_AFTER_MS = 500;
+const ZOOM_STEP = 1.25;
+const $ = (id) => document.getElementById(id);
+
+const app = document.body;
+const mayAct = app.dataset.mayAct === "true";
+const view = $("view");
+const store = createStore();
+const shell = new Shell();
+const board = new Board($("board"), $("card"), app.dataset.workspaceAdmin);
+const camera = new Camera(view, $("board"), cameraMoved);
+const places = new Places(board, isCanvas, restoreCamera);
+
+// --- Data in ---------------------------------------------------------------------------------------------
+
+const savedViewport = call("GET", "/canvas/viewport").catch(() => null);
+let failedLoads = 0;
+let loadTimer;
+let isLoading = false;
+let isWantedAgain = false;
+
+async function load() {
+  clearTimeout(loadTimer);
+  isWantedAgain = isLoading;
+  if (isLoading) return;
+  isLoading = true;
+  shell.retryAt = null;
+  store.dispatch({ type: "load" });
+  try {
+    const { data, headers } = await call("GET", "/workspaces");
+    setServerTime(headers.get("Date"));
+    const seq = Number(headers.get("X-Event-Seq"));
+    store.dispatch({ type: "snapshot", seq, workspaces: data, at: Date.now() });
+    failedLoads = 0;
+    if (!stream.isRunning) stream.connect();
+  } catch (failure) {
+    loadFailed(failure);
+  } finally {
+    isLoading = false;
+  }
+  if (isWantedAgain) load();
+}
+
+function loadFailed(failure) {
+  if (!(failure instanceof ApiError)) throw failure;
+  const phase = { 401: "signed-out", 403: "forbidden" }[failure.status] ?? "error";
+  if (phase === "error") {
+    const wait = backoff(failedLoads++) + 1000;
+    shell.retryAt = Date.now() + wait;
+    loadTimer = setTimeout(load, wait);
+    if (store.state.phase === "ready") shell.toast(`Could not refresh: ${failure.message}`);
+  } else {
+    stream.stop();
+  }
+  store.dispatch({ type: "failed", phase, message: failure.message });
+}
+
+const stream = new Stream({
+  since: () => store.state.seq,
+  onEvent: (event) => store.dispatch({ type: "event", event, at: Date.now() }),
+  onAlive: () => store.dispatch({ type: "alive", at: Date.now() }),
+  onLive() {
+    store.dispatch({ type: "connection", status: "live" });
+    // What is not persisted is not replayed: look once at the whole.
+    load();
+  },
+  onConnecting() {
+    const { status } = store.state.connection;
+    store.dispatch({ type: "connection", status: status === "connecting" ? status : "reconnecting" });
+  },
+  onLost: (retryAt) => store.dispatch({ type: "connection", status: "reconnecting", retryAt }),
+  onRefused: (phase) => store.dispatch({ type: "failed", phase, message: null }),
+});
+
+// --- State onto the page ---------------------------------------------------------------------------------
+
+let frame = null;
+store.subscribe(() => (frame ??= requestAnimationFrame(render)));
+
+function render() {
+  frame = null;
+  const workspaces = pictured(store.state);
+  const roots = treeOf(workspaces);
+  shell.render(store.state, workspaces);
+  board.render(roots);
+  places.update(roots);
+}
+
+setInterval(() => {
+  if (document.hidden) return;
+  shell.tick();
+  board.tick();
+}, 1000);
+
+// --- Canvas or list --------------------------------------------------------------------------------------
+
+const narrow = matchMedia("(max-width: 640px)");
+let wantsList = new URLSearchParams(location.search).get("view") === "list";
+
+function isCanvas() {
+  return app.dataset.view === "canvas" && app.dataset.state === "board";
+}
+
+function chooseView() {
+  app.dataset.view = narrow.matches || wantsList ? "list" : "canvas";
+  $("as-list").setAttribute("aria-pressed", String(wantsList));
+  places.settle();
+}
+
+function toggleList() {
+  wantsList = !wantsList;
+  history.replaceState(null, "", wantsList ? "?view=list" : location.pathname);
+  chooseView();
+}
+
+// --- Hands in --------------------------------------------------------------------------------------------
+
+const pending = new Map();
+
+/** Runs the last of several calls with one key, a moment after it. */
+function soon(key, run) {
+  clearTimeout(pending.get(key)?.timer);
+  const timer = setTimeout(() => flush(key), SAVE_AFTER_MS);
+  pending.set(key, { timer, run });
+}
+
+function flush(key) {
+  const { timer, run } = pending.get(key);
+  clearTimeout(timer);
+  pending.delete(key);
+  run();
+}
+
+async function save(id, changes) {
+  try {
+    await call("PATCH", `/workspaces/${id}`, changes);
+    store.dispatch({ type: "settled", id, changes, kept: true });
+  } catch (failure) {
+    store.dispatch({ type: "settled", id, changes, kept: false });
+    const { name } = store.state.workspaces.get(id) ?? { name: "the workspace" };
+    shell.toast(`Could not save the layout of ${name}: ${failure.message}`);
+  }
+}
+
+function place(id, at) {
+  // Exactly 0, 0 would count as not placed.
+  const changes = isPlaced(at) ? at : { x: 1, y: 0 };
+  store.dispatch({ type: "change", id, changes });
+  return changes;
+}
+
+function nudge(id, dx, dy) {
+  if (!mayAct || !isCanvas() || !places.isRoot(id)) return;
+  const { x, y } = pictured(store.state).get(id);
+  const from = isPlaced({ x, y }) ? { x, y } : places.placeOf(id);
+  const changes = place(id, { x: Math.round(from.x + dx), y: Math.round(from.y + dy) });
+  soon(id, () => save(id, changes));
+}
+
+function toggle(id) {
+  if (!board.element(id).hasAttribute("aria-expanded")) return;
+  const changes = { collapsed: !pictured(store.state).get(id).collapsed };
+  store.dispatch({ type: "change", id, changes });
+  if (mayAct) save(id, changes);
+}
+
+followPointer({ view, camera, places, mayAct, isCanvas, onPlaced: (id, at) => save(id, place(id, at)) });
+followCardKeys({ board, isCanvas, onToggle: toggle, onNudge: nudge });
+
+board.stage.addEventListener("click", ({ target }) => {
+  const fold = target.closest(".fold");
+  if (fold) toggle(fold.closest(".card").dataset.id);
+});
+board.stage.addEventListener("focusin", ({ target }) => {
+  if (isCanvas() && target.matches(":focus-visible")) camera.reveal(target.closest(".card"));
+});
+
+// --- Camera ----------------------------------------------------------------------------------------------
+
+async function restoreCamera() {
+  const saved = (await savedViewport)?.data;
+  const isUntouched = !saved || (!isPlaced(saved) && saved.zoom === 1);
+  const boxes = places.boxes();
+  camera.set(isUntouched || !camera.sees(saved, boxes) ? camera.fitting(boxes) : saved);
+  showZoom();
+}
+
+function cameraMoved({ x, y, zoom }) {
+  showZoom();
+  if (!mayAct) return;
+  soon("viewport", () =>
+    call("PUT", "/canvas/viewport", { x, y, zoom }).catch((failure) =>
+      shell.toast(`Could not save the view: ${failure.message}`),
+    ),
+  );
+}
+
+function showZoom() {
+  $("zoom").textContent = `${Math.round(camera.at.zoom * 100)} %`;
+}
+
+const cameraKeys = {
+  "+": () => camera.zoom(ZOOM_STEP),
+  "=": () => camera.zoom(ZOOM_STEP),
+  "-": () => camera.zoom(1 / ZOOM_STEP),
+  0: () => camera.zoomTo(1),
+  f: () => camera.fit(places.boxes()),
+};
+const onCanvas = (run) => () => isCanvas() && run();
+followPageKeys({
+  ...Object.fromEntries(Object.entries(cameraKeys).map(([key, run]) => [key, onCanvas(run)])),
+  "?": () => $("keys").showModal(),
+});
+
+const buttons = {
+  "zoom-in": cameraKeys["+"],
+  "zoom-out": cameraKeys["-"],
+  zoom: cameraKeys[0],
+  fit: cameraKeys.f,
+  "as-list": toggleList,
+  "show-keys": () => $("keys").showModal(),
+  "load-now": retryLoad,
+  "connect-now": () => stream.retry(),
+};
+for (const [id, run] of Object.entries(buttons)) $(id).addEventListener("click", run);
+
+// --- The world outside -----------------------------------------------------------------------------------
+
+function retryLoad() {
+  failedLoads = 0;
+  load();
+}
+
+narrow.addEventListener("change", chooseView);
+addEventListener("pagehide", () => [...pending.keys()].forEach(flush));
+addEventListener("online", () => (store.state.phase === "ready" ? stream.retry() : retryLoad()));
+addEventListener("offline", () => {
+  stream.stop();
+  store.dispatch({ type: "connection", status: "offline" });
+});
+document.addEventListener("visibilitychange", () => document.hidden || stream.ping());
+
+for (const code of document.querySelectorAll(".origin")) code.textContent = location.origin;
+chooseView();
+render();
+load();

@@ -1,0 +1,82 @@
+// Everything around the cards: counts, connection, the states of the page, banner and toasts.
+
+import { tally } from "./layout.js";
+import { chip, setText } from "./render.js";
+import { absolute, age } from "./time.js";
+
+const TOAST_MS = 8000;
+const $ = (id) => document.getElementById(id);
+
+/** What shows each state of the page; `reconnecting` is `board` with the banner. */
+const STATES = ["loading", "empty", "error", "signed-out", "forbidden", "board"];
+
+export class Shell {
+  #counts = "";
+
+  /** When the next attempt to load comes, for the error state. */
+  retryAt = null;
+
+  /** @param {import("./store.js").State} state @param {Map<string, object>} workspaces as pictured */
+  render(state, workspaces) {
+    this.state = state;
+    const shown = stateOf(state);
+    for (const name of STATES) $(name).hidden = name !== shown;
+    document.body.dataset.state = shown;
+    $("view").setAttribute("aria-busy", String(shown === "loading"));
+    setText($("failure"), state.failure ?? "");
+    this.#count(workspaces);
+    this.tick();
+  }
+
+  /** Once a second: what counts up or down. */
+  tick() {
+    const { connection, phase, updatedAt } = this.state;
+    const isLost = phase === "ready" && ["reconnecting", "offline"].includes(connection.status);
+    document.body.dataset.connection = phase === "ready" ? connection.status : "";
+    setText($("connection-word"), phase === "ready" ? inWords(connection) : PHASES[phase]);
+    $("connection").dataset.status = phase === "ready" ? connection.status : phase;
+    setText($("updated"), updatedAt ? `updated ${age(Date.now() - updatedAt)}` : "");
+    if (updatedAt) $("updated").title = absolute(updatedAt);
+    $("banner").hidden = !isLost;
+    setText($("countdown"), attempt(connection));
+    setText($("next-load"), this.retryAt ? `Trying again ${until(this.retryAt)}.` : "Trying again…");
+  }
+
+  toast(message) {
+    const toast = $("toast").content.firstElementChild.cloneNode(true);
+    toast.querySelector("p").textContent = message;
+    const remove = () => toast.remove();
+    toast.querySelector("button").addEventListener("click", remove);
+    setTimeout(remove, TOAST_MS);
+    $("toasts").append(toast);
+  }
+
+  #count(workspaces) {
+    const counts = tally(workspaces);
+    const key = JSON.stringify([...counts]);
+    if (key === this.#counts) return;
+    this.#counts = key;
+    $("counts").replaceChildren(...[...counts].map(([status, n]) => chip(status, n)));
+  }
+}
+
+const PHASES = { loading: "connecting", error: "offline", "signed-out": "signed out", forbidden: "no access" };
+
+function stateOf({ phase, workspaces }) {
+  if (phase !== "ready") return phase;
+  return workspaces.size ? "board" : "empty";
+}
+
+function inWords({ status, retryAt }) {
+  if (status !== "reconnecting") return status;
+  return retryAt ? `reconnecting ${until(retryAt)}…` : "reconnecting…";
+}
+
+function attempt({ status, retryAt }) {
+  if (status === "offline") return "This device is offline.";
+  return retryAt ? `Next attempt ${until(retryAt)}.` : "Trying now…";
+}
+
+function until(moment) {
+  return `in ${Math.max(1, Math.ceil((moment - Date.now()) / 1000))} s`;
+}

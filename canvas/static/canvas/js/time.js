@@ -1,0 +1,33 @@
+// Ages and absolute times, on the server's clock.
+
+let skew = 0;
+
+/** @param {string | null} dateHeader the server's Date: with it, ages are right on a machine whose clock is not */
+export function setServerTime(dateHeader, here = Date.now()) {
+  const there = Date.parse(dateHeader ?? "");
+  // The header has whole seconds and has travelled: smaller differences say nothing.
+  skew = Number.isNaN(there) || Math.abs(there - here) < 3000 ? 0 : there - here;
+}
+
+export function serverNow() {
+  return Date.now() + skew;
+}
+
+const UNITS = [
+  [86400, "d"],
+  [3600, "h"],
+  [60, "min"],
+  [1, "s"],
+];
+
+/** "now", "12 s ago", "3 min ago"; @param {number} ms how long ago */
+export function age(ms) {
+  const seconds = Math.floor(ms / 1000);
+  if (!(seconds >= 1)) return "now";
+  const [size, unit] = UNITS.find(([size]) => seconds >= size);
+  return `${Math.floor(seconds / size)} ${unit} ago`;
+}
+
+export function absolute(iso) {
+  return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+}

@@ -1,0 +1,155 @@
+"""The two logs: activity and structure events. To be read, at any length, without counting."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery, TextField
+from django.db.models.functions import Cast, Left
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from activity.models import ActivityLog, ActivityStatus, EventType, StructureEvent
+from activity.principals import Kind
+from registry.admin import formats
+from registry.admin.bases import FactAdmin
+from registry.admin.filters import OfWorkspace, Since
+from registry.admin.paging import KeysetChangeList
+from registry.models import Status, Workspace
+
+EXCERPT = 160
+SEARCH_SPAN = timedelta(days=1)
+TONES = {
+    ActivityStatus.OK: Status.ONLINE,
+    ActivityStatus.ERROR: Status.FAILED,
+    ActivityStatus.TIMEOUT: Status.DEGRADED,
+}
+
+
+class LogAdmin(FactAdmin):
+    """`position` orders the list (see KeysetChangeList); `heavy` columns are left to the detail page."""
+
+    position: tuple[str, ...]
+    heavy: tuple[str, ...]
+    sortable_by = ()
+    list_per_page = 50
+
+    def get_changelist(self, request: Any, **kwargs: Any) -> type[KeysetChangeList]:
+        return KeysetChangeList
+
+    def get_queryset(self, request: Any) -> QuerySet[Any]:
+        named = Workspace.objects.filter(id=OuterRef("workspace_id")).values("name")
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(workspace_name=Subquery(named))
+        return rows
+
+    @admin.display(description="when")
+    def when(self, row: Any) -> SafeString:
+        return formats.relative(row.created_at)
+
+    @admin.display(description="workspace")
+    def workspace(self, row: Any) -> SafeString:
+        return formats.workspace_link(row.workspace_id, row.workspace_name)
+
+    @admin.display(description="at")
+    def at(self, row: Any) -> SafeString:
+        return formats.absolute(row.created_at)
+
+
+@admin.register(ActivityLog)
+class ActivityLogAdmin(LogAdmin):
+    position = ("created_at", "id")
+    heavy = ("request_body", "response_body", "error_detail")
+    list_display = ["when", "workspace", "activity_type", "outcome", "method", "what", "took"]
+    list_filter = [OfWorkspace, Since, "activity_type", "status"]
+    search_fields = ["summary"]
+    search_help_text = "A workspace's id, or words in the summaries of the last day."
+    fields = [
+        "at", "workspace", "activity_type", "outcome", "method", "summary", "took", "error_detail",
+        "source", "target", "asked", "answered", "id",
+    ]  # fmt: skip
+
+    def get_search_results(self, request: Any, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        if (workspace_id := _as_uuid(search_term)) is not None:
+            return queryset.filter(workspace_id=workspace_id), False
+        if search_term:
+            queryset = queryset.filter(created_at__gte=timezone.now() - SEARCH_SPAN)
+        return super().get_search_results(request, queryset, search_term)
+
+    @admin.display(description="status")
+    def outcome(self, row: ActivityLog) -> SafeString:
+        return formats.badge(TONES[ActivityStatus(row.status)], row.status)
+
+    @admin.display(description="summary")
+    def what(self, row: ActivityLog) -> SafeString:
+        return formats.short(row.summary, 90)
+
+    @admin.display(description="took")
+    def took(self, row: ActivityLog) -> SafeString | str:
+        return formats.NOTHING if row.duration_ms is None else f"{row.duration_ms:,} ms"
+
+    @admin.display(description="source")
+    def source(self, row: ActivityLog) -> SafeString:
+        return _named(row.source_id)
+
+    @admin.display(description="target")
+    def target(self, row: ActivityLog) -> SafeString:
+        return _named(row.target_id)
+
+    @admin.display(description="request")
+    def asked(self, row: ActivityLog) -> SafeString:
+        return formats.pretty(row.request_body)
+
+    @admin.display(description="response")
+    def answered(self, row: ActivityLog) -> SafeString:
+        return formats.pretty(row.response_body)
+
+
+@admin.register(StructureEvent)
+class StructureEventAdmin(LogAdmin):
+    position = ("seq",)
+    heavy = ("payload",)
+    list_display = ["seq", "when", "event_type", "workspace", "by", "excerpt"]
+    list_filter = [OfWorkspace, Since, "event_type"]
+    search_fields = ["event_type"]
+    search_help_text = "A workspace's id, or part of an event type."
+    fields = ["seq", "at", "event_type", "workspace", "actor", "details", "agent_id", "target_id", "id"]
+
+    def get_queryset(self, request: Any) -> QuerySet[Any]:
+        beginning = Left(Cast("payload", TextField()), EXCERPT)
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(beginning=beginning)
+        return rows
+
+    def get_search_results(self, request: Any, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        if (workspace_id := _as_uuid(search_term)) is not None:
+            return queryset.filter(workspace_id=workspace_id), False
+        wanted = search_term.strip().upper().replace(" ", "_")
+        return queryset.filter(event_type__in=[name for name in EventType.values if wanted in name]), False
+
+    @admin.display(description="by")
+    def by(self, row: StructureEvent) -> SafeString | str:
+        own = row.actor == f"{Kind.WORKSPACE}:{row.workspace_id}"
+        return "itself" if own else formats.short(row.actor, 30)
+
+    @admin.display(description="details")
+    def excerpt(self, row: Any) -> SafeString:
+        return format_html('<code class="excerpt">{}</code>', row.beginning) if row.beginning else formats.NOTHING
+
+    @admin.display(description="details")
+    def details(self, row: StructureEvent) -> SafeString:
+        return formats.pretty(row.payload)
+
+
+def _named(workspace_id: UUID | None) -> SafeString:
+    if workspace_id is None:
+        return formats.NOTHING
+    name = Workspace.objects.filter(id=workspace_id).values_list("name", flat=True).first()
+    return formats.workspace_link(workspace_id, name)
+
+
+def _as_uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text.strip())
+    except ValueError:
+        return None

@@ -1,0 +1,60 @@
+"""Lists that never count: pages are cut at a position (keyset), so the last costs what the first does."""
+
+from typing import Any
+
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
+from django.db.models import Model, Q, QuerySet
+from django.db.models.expressions import Combinable
+
+BEFORE = "before"
+SEPARATOR = "~"
+
+
+class KeysetChangeList(ChangeList):
+    """Newest first, by `model_admin.position` (a unique, descending order); only older and newest to go to."""
+
+    model_admin: Any
+
+    def get_ordering(self, request: Any, queryset: QuerySet[Any]) -> list[str | Combinable]:
+        return [f"-{name}" for name in self.model_admin.position]
+
+    def get_queryset(self, request: Any, exclude_parameters: Any = None) -> QuerySet[Any]:
+        """The position is no filter, and does not outlive a change of them: links leave it out."""
+        self.before = self.params.pop(BEFORE, None)
+        self.filter_params.pop(BEFORE, None)
+        queryset: QuerySet[Any] = super().get_queryset(request, exclude_parameters).defer(*self.model_admin.heavy)
+        return queryset.filter(self._older_than(self.before)) if self.before else queryset
+
+    def get_results(self, request: Any) -> None:
+        found = list(self.queryset[: self.list_per_page + 1])
+        self.result_list = found[: self.list_per_page]
+        more = len(found) > self.list_per_page
+        self.older = self.get_query_string({BEFORE: self._position(self.result_list[-1])}) if more else None
+        self.newest = self.get_query_string()
+        # Equal counts: nothing is left to say about a total.
+        self.result_count = self.full_result_count = len(self.result_list)
+        self.show_full_result_count = self.can_show_all = self.multi_page = self.show_admin_actions = False
+
+    def _position(self, row: Model) -> str:
+        return SEPARATOR.join(self._column(name).value_to_string(row) for name in self.model_admin.position)
+
+    def _column(self, name: str) -> Any:
+        return self.model._meta.get_field(name)
+
+    def _older_than(self, position: str) -> Q:
+        names = self.model_admin.position
+        try:
+            texts = zip(names, position.split(SEPARATOR), strict=True)
+            return older({name: self._column(name).to_python(text) for name, text in texts})
+        except (ValidationError, ValueError) as error:
+            raise IncorrectLookupParameters(error) from None
+
+
+def older(position: dict[str, Any]) -> Q:
+    """Row-wise less-than; the leading column stands alone, where its index sees it."""
+    (name, value), *rest = position.items()
+    if not rest:
+        return Q(**{f"{name}__lt": value})
+    return Q(**{f"{name}__lte": value}) & (Q(**{f"{name}__lt": value}) | older(dict(rest)))

@@ -1,0 +1,91 @@
+"""Secrets: stored, replaced, deleted, never shown, neither plain nor sealed."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.utils.decorators import method_decorator
+from django.utils.safestring import SafeString
+from django.views.decorators.debug import sensitive_post_parameters
+
+from registry import credentials
+from registry.admin import formats
+from registry.admin.bases import OperatedAdmin
+from registry.admin.forms import SecretForm
+from registry.models import GlobalSecret, SealedSecret, WorkspaceSecret
+
+
+class SecretAdmin(OperatedAdmin):
+    form = SecretForm
+    search_fields = ["key"]
+    ordering = ["key", "id"]
+
+    def store(self, secret: Any, value: str) -> None:
+        raise NotImplementedError
+
+    def drop(self, secret: Any) -> None:
+        raise NotImplementedError
+
+    @method_decorator(sensitive_post_parameters("value"))
+    def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().changeform_view(*args, **kwargs)
+
+    def get_queryset(self, request: Any) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("encrypted_value")
+
+    def save_model(self, request: Any, obj: Any, form: SecretForm, change: bool) -> None:
+        self.store(obj, form.cleaned_data["value"])
+
+    def delete_model(self, request: Any, obj: Any) -> None:
+        self.drop(obj)
+
+    def delete_queryset(self, request: Any, queryset: QuerySet[Any]) -> None:
+        for secret in queryset:
+            self.drop(secret)
+
+    @admin.display(description="created", ordering="created_at")
+    def created(self, secret: SealedSecret) -> SafeString:
+        return formats.relative(secret.created_at)
+
+    @admin.display(description="updated", ordering="updated_at")
+    def updated(self, secret: SealedSecret) -> SafeString:
+        return formats.relative(secret.updated_at)
+
+
+@admin.register(WorkspaceSecret)
+class WorkspaceSecretAdmin(SecretAdmin):
+    list_display = ["key", "of", "created", "updated"]
+    list_select_related = ["workspace"]
+    search_fields = ["key", "workspace__name"]
+    fields = ["workspace", "key", "value"]
+
+    def get_readonly_fields(self, request: Any, obj: WorkspaceSecret | None = None) -> tuple[str, ...]:
+        return () if obj is None else ("workspace", "key")
+
+    def store(self, secret: WorkspaceSecret, value: str) -> None:
+        credentials.set_workspace_secret(secret.workspace_id, secret.key, value)
+        secret.pk = WorkspaceSecret.objects.only("id").get(workspace=secret.workspace_id, key=secret.key).pk
+
+    def drop(self, secret: WorkspaceSecret) -> None:
+        credentials.delete_workspace_secret(secret.workspace_id, secret.key)
+
+    @admin.display(description="workspace", ordering="workspace__name")
+    def of(self, secret: WorkspaceSecret) -> SafeString:
+        return formats.workspace_link(secret.workspace_id, secret.workspace.name)
+
+
+@admin.register(GlobalSecret)
+class GlobalSecretAdmin(SecretAdmin):
+    list_display = ["key", "created", "updated"]
+    fields = ["key", "value"]
+
+    def get_readonly_fields(self, request: Any, obj: GlobalSecret | None = None) -> tuple[str, ...]:
+        return () if obj is None else ("key",)
+
+    def store(self, secret: GlobalSecret, value: str) -> None:
+        credentials.set_global_secret(secret.key, value)
+        secret.pk = GlobalSecret.objects.only("id").get(key=secret.key).pk
+
+    def drop(self, secret: GlobalSecret) -> None:
+        credentials.delete_global_secret(secret.key)

@@ -1,0 +1,53 @@
+"""manage.py create_operator: the first operator of a new installation, with a password nobody chose."""
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from registry import credentials
+
+PASSWORD_BYTES = 15
+
+
+class Command(BaseCommand):
+    help = "Create a superuser with a random password and an API token, unless there is a superuser already."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--username", default="operator")
+        parser.add_argument(
+            "--into",
+            type=Path,
+            metavar="FOLDER",
+            help="write FOLDER/operator and FOLDER/operator-token (0600) instead of printing what is in them",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with transaction.atomic():
+            if User.objects.filter(is_superuser=True, is_active=True).exists():
+                self.stderr.write("There is an operator already.")
+                return
+            who, token = self._create(options["username"])
+            # Before the commit: an operator whose password is lost would be in the way for ever.
+            if folder := options["into"]:
+                _write_private(folder / "operator", who)
+                _write_private(folder / "operator-token", f"{token}\n")
+        self.stdout.write(f"Operator created, see {folder / 'operator'}" if folder else f"{who}token: {token}")
+
+    def _create(self, username: str) -> tuple[str, str]:
+        """Who it is, as text, and their token."""
+        if User.objects.filter(username=username).exists():
+            raise CommandError(f"{username} exists and is no active superuser: pass another --username")
+        password = secrets.token_urlsafe(PASSWORD_BYTES)
+        user = User.objects.create_superuser(username, password=password)
+        token = credentials.issue_operator_token(user, label="create_operator")
+        return f"username: {username}\npassword: {password}\n", token
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)

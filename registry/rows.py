@@ -1,0 +1,60 @@
+"""Finding and locking workspaces: every operation starts here. Locks are taken in one order, by id."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from activity.events import envelope_of
+from activity.models import StructureEvent
+from registry.exceptions import Forwarded, NotFound, Removed
+from registry.models import Status, Workspace
+
+MAX_FORWARDS = 5
+
+
+def lock(ids: Iterable[UUID]) -> dict[UUID, Workspace]:
+    """Lock the rows for a change; the unknown are missing in the answer."""
+    rows = Workspace.objects.select_for_update(no_key=True).filter(id__in=set(ids)).order_by("id")
+    return {row.id: row for row in rows}
+
+
+def lock_living(workspace_id: UUID) -> Workspace:
+    """Raises NotFound, Removed."""
+    return living(workspace_id, lock([workspace_id]))
+
+
+def living(workspace_id: UUID, rows: dict[UUID, Workspace]) -> Workspace:
+    """The one of `rows` with that id. Raises NotFound, Removed."""
+    if workspace_id not in rows:
+        raise NotFound
+    if rows[workspace_id].status == Status.REMOVED:
+        raise Removed(workspace_id, last_event(workspace_id))
+    return rows[workspace_id]
+
+
+def find(workspace_id: UUID) -> Workspace:
+    """Read it, without a lock. Raises NotFound, Forwarded (to where its chain ends), Removed."""
+    workspace = Workspace.objects.filter(id=workspace_id).first()
+    if workspace is None:
+        raise NotFound
+    if workspace.status != Status.REMOVED:
+        return workspace
+    target = follow(workspace)
+    if target is not None:
+        raise Forwarded(workspace_id, target.id, target.url or "")
+    raise Removed(workspace_id, last_event(workspace_id))
+
+
+def follow(workspace: Workspace) -> Workspace | None:
+    """The living end of a removed workspace's forwards; None when there is none within MAX_FORWARDS hops."""
+    for _ in range(MAX_FORWARDS):
+        target = workspace.forwarded_to
+        if target is None or target.status != Status.REMOVED:
+            return target
+        workspace = target
+    return None
+
+
+def last_event(workspace_id: UUID) -> dict[str, Any] | None:
+    event = StructureEvent.objects.filter(workspace_id=workspace_id).order_by("-seq").first()
+    return None if event is None else dict(envelope_of(event))

@@ -1,0 +1,227 @@
+// The pure modules of the canvas page. `node --test tests/canvas/`; test_javascript.py runs it with the rest.
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import { arrange, fitted, overlaps, tally, treeOf, zoomedAt } from "../../canvas/static/canvas/js/layout.js";
+import { createStore, initialState, pictured, reduce } from "../../canvas/static/canvas/js/store.js";
+import { backoff } from "../../canvas/static/canvas/js/stream.js";
+import { age } from "../../canvas/static/canvas/js/time.js";
+
+const NOON = "2026-01-31T12:00:00.000000Z";
+const LATER = "2026-01-31T12:00:30.000000Z";
+
+const workspace = (id, fields = {}) => ({
+  id,
+  name: id,
+  role: null,
+  status: "online",
+  parent_id: null,
+  current_task: "",
+  active_tasks: 0,
+  last_error_rate: 0,
+  last_sample_error: "",
+  last_heartbeat_at: null,
+  x: 0,
+  y: 0,
+  collapsed: false,
+  ...fields,
+});
+
+const snapshot = (seq, ...workspaces) => ({ type: "snapshot", seq, workspaces, at: 0 });
+
+const event = (name, id, seq, payload = {}, timestamp = NOON) => ({
+  type: "event",
+  event: { event: name, workspace_id: id, seq, timestamp, payload },
+  at: 0,
+});
+
+const after = (...actions) => actions.reduce(reduce, initialState());
+const one = (state, id = "a") => pictured(state).get(id);
+
+describe("snapshot and events", () => {
+  it("ignores what the snapshot already holds", () => {
+    const state = after(snapshot(10, workspace("a")), event("WORKSPACE_OFFLINE", "a", 10));
+    assert.equal(one(state).status, "online");
+    assert.equal(one(reduce(state, event("WORKSPACE_OFFLINE", "a", 11))).status, "offline");
+  });
+
+  it("never brings a removed workspace back from a load in flight", () => {
+    const state = after(
+      snapshot(10, workspace("a")),
+      { type: "load" },
+      event("WORKSPACE_REMOVED", "a", 11),
+      snapshot(10, workspace("a")),
+    );
+    assert.equal(one(state), undefined);
+    assert.equal(state.seq, 11);
+  });
+
+  it("applies what was heard during a load to an answer that is older", () => {
+    const state = after(
+      snapshot(10, workspace("a")),
+      { type: "load" },
+      event("WORKSPACE_OFFLINE", "a", 11),
+      event("WORKSPACE_PROVISIONING", "b", 12, { name: "b", parent_id: "a" }),
+      event("LAYOUT_UPDATED", "a", null, { x: 5, y: 6, collapsed: true }),
+      snapshot(10, workspace("a")),
+    );
+    assert.deepEqual([one(state).status, one(state).x, one(state, "b").parent_id], ["offline", 5, "a"]);
+  });
+
+  it("tolerates ids and events that it does not know", () => {
+    const before = after(snapshot(10, workspace("a")));
+    for (const name of ["WORKSPACE_ONLINE", "TASK_UPDATED", "HEARTBEAT", "WORKSPACE_REMOVED", "toString", "NEWS"]) {
+      const state = reduce(before, event(name, "nobody", 11));
+      assert.deepEqual([...pictured(state).keys()], ["a"], name);
+      assert.equal(state.seq, 11);
+    }
+    const camera = event("VIEWPORT_UPDATED", null, null, { x: 1, y: 2, zoom: 3 });
+    assert.deepEqual(pictured(reduce(before, camera)), pictured(before));
+  });
+
+  it("keeps the last picture when a later load fails, and has none when the first does", () => {
+    const failed = { type: "failed", phase: "error", message: "down" };
+    const kept = after(snapshot(1, workspace("a")), { type: "load" }, failed);
+    assert.deepEqual([kept.phase, kept.workspaces.size], ["ready", 1]);
+    assert.equal(after({ type: "load" }, failed).phase, "error");
+    assert.equal(reduce(kept, { type: "failed", phase: "signed-out", message: "" }).phase, "signed-out");
+  });
+});
+
+describe("each event", () => {
+  const cases = [
+    ["WORKSPACE_PROVISIONING", { from: "failed" }, { status: "provisioning", name: "a" }],
+    ["WORKSPACE_ONLINE", { url: "http://x", agent_card: { name: "c" } }, { status: "online", url: "http://x" }],
+    ["WORKSPACE_OFFLINE", { last_heartbeat_at: NOON }, { status: "offline", last_heartbeat_at: NOON }],
+    ["WORKSPACE_DEGRADED", { error_rate: 0.6, sample_error: "e" }, { status: "degraded", last_sample_error: "e" }],
+    ["WORKSPACE_PROVISION_FAILED", { error: "no" }, { status: "failed" }],
+    ["WORKSPACE_PAUSED", { from: "online" }, { status: "paused" }],
+    ["WORKSPACE_UPDATED", { changes: { name: ["a", "z"], tier: [1, 2] } }, { name: "z", tier: 2 }],
+    ["WORKSPACE_MOVED", { old_parent_id: null, new_parent_id: "b" }, { parent_id: "b" }],
+    ["AGENT_CARD_UPDATED", { agent_card: { name: "d" } }, { agent_card: { name: "d" } }],
+    ["WORKSPACE_COLLAPSED", { removed_children: [] }, { collapsed: false }],
+    ["AGENT_ASSIGNED", { model: "m" }, { status: "online" }],
+  ];
+  for (const [name, payload, expected] of cases) {
+    it(name, () => {
+      const state = after(snapshot(1, workspace("a")), event(name, "a", 2, payload));
+      assert.deepEqual({ ...one(state), ...expected }, one(state));
+    });
+  }
+
+  it("creates with what the snapshot would say", () => {
+    const payload = { name: "n", role: null, tier: 2, runtime: "r", parent_id: null, x: 3, y: 4 };
+    const made = one(after(snapshot(1), event("WORKSPACE_PROVISIONING", "n", 2, payload)), "n");
+    assert.deepEqual({ ...made, ...payload, id: "n", status: "provisioning", current_task: "", created_at: NOON }, made);
+  });
+
+  it("takes a beat with its time, and ignores one that is older than what it knows", () => {
+    const vitals = { active_tasks: 2, last_error_rate: 0.1, last_sample_error: "", uptime_seconds: 5 };
+    const state = after(snapshot(1, workspace("a")), event("HEARTBEAT", "a", null, vitals, LATER));
+    assert.deepEqual([one(state).last_heartbeat_at, one(state).active_tasks], [LATER, 2]);
+    const stale = reduce(state, event("HEARTBEAT", "a", null, { ...vitals, active_tasks: 9 }, NOON));
+    assert.equal(one(stale).active_tasks, 2);
+    const task = reduce(state, event("TASK_UPDATED", "a", null, { current_task: "old", active_tasks: 9 }, NOON));
+    assert.equal(one(task).current_task, "");
+  });
+
+  it("keeps the sample error of a degraded one until it recovers", () => {
+    const beat = event("HEARTBEAT", "a", null, { last_error_rate: 0.3, last_sample_error: "" });
+    const state = after(snapshot(1, workspace("a", { status: "degraded", last_sample_error: "boom" })), beat);
+    assert.equal(one(state).last_sample_error, "boom");
+    assert.equal(one([event("WORKSPACE_ONLINE", "a", 2), beat].reduce(reduce, state)).last_sample_error, "");
+  });
+});
+
+describe("the person's own changes", () => {
+  const change = { type: "change", id: "a", changes: { x: 7, y: 8 } };
+  const settled = (kept) => ({ type: "settled", id: "a", changes: change.changes, kept });
+
+  it("show at once, stay when kept, go when refused", () => {
+    const state = after(snapshot(1, workspace("a")), change);
+    assert.equal(one(state).x, 7);
+    assert.equal(one(reduce(state, settled(true))).x, 7);
+    assert.equal(one(reduce(state, settled(false))).x, 0);
+  });
+
+  it("outlive the answer to an older one, and what others say meanwhile", () => {
+    const newer = { ...change, changes: { x: 70, y: 80 } };
+    const others = event("LAYOUT_UPDATED", "a", null, { x: 1, y: 1, collapsed: false });
+    const state = after(snapshot(1, workspace("a")), change, newer, others, settled(true));
+    assert.equal(one(state).x, 70);
+  });
+
+  it("tell listeners once each", () => {
+    const store = createStore();
+    let told = 0;
+    store.subscribe(() => told++);
+    store.dispatch(snapshot(1, workspace("a")));
+    assert.equal(told, 1);
+  });
+});
+
+describe("layout", () => {
+  const tree = (...workspaces) => treeOf(new Map(workspaces.map((w) => [w.id, w])));
+
+  it("rolls health up to every ancestor, worst first", () => {
+    const [root] = tree(
+      workspace("a"),
+      workspace("b", { parent_id: "a" }),
+      workspace("c", { parent_id: "b", status: "failed" }),
+      workspace("d", { parent_id: "b", status: "paused" }),
+    );
+    assert.deepEqual([...root.below], [["failed", 1], ["paused", 1], ["online", 1]]);
+    assert.deepEqual([root.size, root.children[0].children[0].depth], [3, 2]);
+    const counts = tally(new Map([["x", workspace("x")], ["y", workspace("y", { status: "news" })]]));
+    assert.deepEqual([...counts.keys()], ["online", "news"]);
+  });
+
+  it("shows a child whose parent is unknown as a root", () => {
+    assert.equal(tree(workspace("a", { parent_id: "gone" })).length, 1);
+  });
+
+  it("has every child in one column, in order, and columns about even", () => {
+    const children = Array.from({ length: 9 }, (_, n) => workspace(`c${n}`, { parent_id: "a" }));
+    const [root] = tree(workspace("a"), ...children);
+    assert.deepEqual(root.columns.flat(), root.children);
+    assert.deepEqual(root.columns.map((column) => column.length), [3, 3, 3]);
+  });
+
+  it("arranges without overlap, around what is placed, and moves nothing that can stay", () => {
+    const size = (n) => ({ width: 100 + (n % 7) * 90, height: 60 + (n % 5) * 80 });
+    const loose = Array.from({ length: 60 }, (_, n) => ({ id: `l${n}`, ...size(n) }));
+    const placed = Array.from({ length: 5 }, (_, n) => ({ id: `p${n}`, x: n * 700 - 200, y: n * 200 - 100, ...size(n) }));
+    const apart = (items, places) => {
+      const boxes = items.map((item) => ({ ...item, ...places.get(item.id) }));
+      boxes.forEach((a, n) => boxes.slice(n + 1).forEach((b) => assert.ok(!overlaps(a, b), `${a.id} ${b.id}`)));
+    };
+    const places = arrange([...loose, ...placed]);
+    apart([...loose, ...placed], places);
+    assert.deepEqual(arrange([...loose, ...placed], places), places);
+    const grown = [{ ...loose[0], height: 900 }, ...loose.slice(1), ...placed];
+    const rearranged = arrange(grown, places);
+    apart(grown, rearranged);
+    const moved = loose.filter(({ id }) => rearranged.get(id).y !== places.get(id).y);
+    assert.ok(moved.length > 0 && moved.length < loose.length / 2, `${moved.length} moved`);
+  });
+
+  it("zooms around a point, and fits everything into view", () => {
+    const at = zoomedAt({ x: 10, y: 20, zoom: 1 }, 2, 110, 220);
+    assert.deepEqual(at, { x: -90, y: -180, zoom: 2 });
+    assert.equal(zoomedAt(at, 1000, 0, 0).zoom, 10);
+    const { x, zoom } = fitted([{ x: 0, y: 0, width: 2000, height: 100 }], 1064, 800);
+    assert.deepEqual([x, zoom], [32, 0.5]);
+  });
+});
+
+describe("time", () => {
+  it("says ages in the largest unit", () => {
+    const ages = [-5000, 999, 12000, 200000, 7300000, 2e8].map(age);
+    assert.deepEqual(ages, ["now", "now", "12 s ago", "3 min ago", "2 h ago", "2 d ago"]);
+  });
+
+  it("waits longer each time, up to half a minute", () => {
+    assert.deepEqual([backoff(0, 1), backoff(1, 1), backoff(1, 0), backoff(20, 1)], [500, 1000, 500, 30000]);
+  });
+});

@@ -1,0 +1,328 @@
+"""The canvas page in a real browser, against a real server."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Route, WebSocketRoute, expect
+
+from tests.e2e.conftest import signed_in
+from tests.e2e.stack import Platform, manage, until
+
+
+@pytest.fixture
+def name() -> str:
+    """The platform is shared: each test has names of its own."""
+    return f"Team {uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def another_page(platform: Platform, browser: Browser) -> Iterator[Page]:
+    yield from signed_in(platform, browser)
+
+
+@pytest.fixture
+def viewer_page(platform: Platform, browser: Browser) -> Iterator[Page]:
+    """Signed in as somebody who may only look."""
+    name, password = f"viewer-{uuid4().hex[:8]}", uuid4().hex
+    script = (
+        "from django.contrib.auth.models import Permission, User\n"
+        f"user = User.objects.create_user('{name}', '', '{password}', is_staff=True)\n"
+        "user.user_permissions.add(Permission.objects.get(codename='view_workspace'))"
+    )
+    manage(platform.environment, "shell", "-v0", "-c", script)
+    yield from signed_in(replace(platform, username=name, password=password), browser)
+
+
+def card(page: Page, workspace_id: str) -> Locator:
+    return page.locator(f'.card[data-id="{workspace_id}"]')
+
+
+def head(page: Page, workspace_id: str) -> Locator:
+    return card(page, workspace_id).locator("> .card-head")
+
+
+def open_canvas(page: Page, platform: Platform, query: str = "") -> None:
+    page.goto(f"{platform.url}/{query}")
+    expect(page.locator("#connection-word")).to_have_text("live")
+
+
+def picture(platform: Platform, workspace_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = platform.api.get(f"/workspaces/{workspace_id}").json()
+    return found
+
+
+def placed(platform: Platform, name: str, x: float = 40, y: float = 40) -> str:
+    """A root where the camera at rest sees it."""
+    platform.api.put("/canvas/viewport", json={"x": 0, "y": 0, "zoom": 0.99})
+    return str(platform.create(name, canvas={"x": x, "y": y})["id"])
+
+
+def no_workspaces(route: Route) -> None:
+    route.fulfill(json=[], headers={"X-Event-Seq": "0"})
+
+
+def test_cards_lie_inside_their_parent(page: Page, platform: Platform, name: str):
+    parent = platform.agent(name)
+    child = platform.create("Child", parent_id=parent.id)["id"]
+    grandchild = platform.create("Grandchild", parent_id=child)["id"]
+    open_canvas(page, platform)
+    expect(card(page, parent.id).locator(f'[data-id="{child}"] [data-id="{grandchild}"]')).to_be_visible()
+    expect(card(page, parent.id).locator("> .team .below")).to_have_text("2 provisioning")
+    expect(card(page, child)).to_have_attribute("role", "treeitem")
+
+
+def test_what_happens_is_seen_without_a_reload(page: Page, platform: Platform, name: str):
+    agent = platform.agent(name)
+    open_canvas(page, platform)
+    own = card(page, agent.id)
+    expect(own.locator(".status-word")).to_have_text("online")
+    expect(own.locator(".beat")).to_have_text("no beat yet")
+    agent.beat(error_rate=0.9, sample_error="model gateway is down", current_task="Counting", active_tasks=3)
+    expect(own.locator(".status-word")).to_have_text("degraded")
+    expect(own.locator(".card-error")).to_have_text("model gateway is down")
+    expect(own.locator(".card-task")).to_have_text("Counting")
+    expect(own.locator(".tasks")).to_have_text("3 tasks")
+    expect(own.locator(".beat")).to_have_text(re.compile(r"^(now|\d+ s ago)$"))
+    born = platform.create("Newborn", parent_id=agent.id)["id"]
+    expect(own.locator(f'[data-id="{born}"]')).to_be_visible()
+    platform.api.delete(f"/workspaces/{agent.id}?confirm=true")
+    expect(own).to_have_count(0)
+
+
+def test_a_busy_page_reads_the_list_twice_and_then_only_listens(page: Page, platform: Platform, name: str):
+    agent = platform.agent(name)
+    reads: list[str] = []
+    page.on("request", lambda request: reads.append(request.url) if request.url.endswith("/workspaces") else None)
+    open_canvas(page, platform)
+    for task in ("One", "Two", "Three"):
+        agent.beat(current_task=task)
+        expect(card(page, agent.id).locator(".card-task")).to_have_text(task)
+    assert len(reads) == 2
+
+
+def test_a_dragged_root_keeps_its_place(page: Page, platform: Platform, name: str):
+    workspace = placed(platform, name)
+    open_canvas(page, platform)
+    box = head(page, workspace).bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 60, box["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 160, box["y"] + 58, steps=5)
+    with page.expect_response(lambda response: response.request.method == "PATCH"):
+        page.mouse.up()
+    kept = picture(platform, workspace)
+    assert kept["x"] == pytest.approx(40 + 100 / 0.99, abs=2)
+    assert kept["y"] == pytest.approx(40 + 50 / 0.99, abs=2)
+    before = card(page, workspace).bounding_box()
+    open_canvas(page, platform)
+    assert card(page, workspace).bounding_box() == before
+
+
+def test_a_refused_drag_goes_back_and_says_why(page: Page, platform: Platform, name: str):
+    workspace = placed(platform, name)
+    page.route(f"**/workspaces/{workspace}", lambda route: route.fulfill(status=403, json={"error": "not allowed"}))
+    open_canvas(page, platform)
+    before = card(page, workspace).bounding_box()
+    card(page, workspace).focus()
+    page.keyboard.press("Alt+ArrowRight")
+    expect(page.get_by_role("alert").filter(has_text="not allowed")).to_be_visible()
+    assert card(page, workspace).bounding_box() == before
+
+
+def test_a_fold_is_kept(page: Page, platform: Platform, name: str):
+    parent = platform.agent(name)
+    child = platform.create("Child", parent_id=parent.id)["id"]
+    open_canvas(page, platform)
+    card(page, parent.id).locator("> .team .fold").click()
+    expect(card(page, child)).to_be_hidden()
+    until(lambda: picture(platform, parent.id)["collapsed"], "the fold to be saved")
+    open_canvas(page, platform)
+    expect(card(page, child)).to_be_hidden()
+    expect(card(page, parent.id)).to_have_attribute("aria-expanded", "false")
+    card(page, parent.id).focus()
+    page.keyboard.press("Enter")
+    expect(card(page, child)).to_be_visible()
+
+
+def test_arrow_keys_walk_and_nudge(page: Page, platform: Platform, name: str):
+    workspace = placed(platform, name)
+    child = platform.create("Child", parent_id=workspace)["id"]
+    open_canvas(page, platform)
+    card(page, workspace).focus()
+    page.keyboard.press("ArrowRight")
+    expect(card(page, child)).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(card(page, workspace)).to_be_focused()
+    page.keyboard.press("Alt+ArrowRight")
+    page.keyboard.press("Shift+ArrowDown")
+    until(lambda: (picture(platform, workspace)["x"], picture(platform, workspace)["y"]) == (48, 80), "the nudges")
+    page.keyboard.press("Tab")
+    expect(head(page, workspace).get_by_role("link")).to_be_focused()
+
+
+def test_the_camera_is_kept(page: Page, platform: Platform, name: str):
+    placed(platform, name)
+    open_canvas(page, platform)
+    with page.expect_response("**/canvas/viewport"):
+        page.keyboard.press("0")
+        page.mouse.move(700, 500)
+        page.mouse.wheel(30, -50)
+    assert platform.api.get("/canvas/viewport").json()["zoom"] == 1
+    saved = page.locator("#board").get_attribute("style")
+    open_canvas(page, platform)
+    expect(page.locator("#board")).to_have_attribute("style", saved or "")
+
+
+def test_names_are_text(page: Page, platform: Platform):
+    markup = '<b>bold</b><img src=x onerror="alert(1)"> 🧪'
+    workspace = platform.create(markup, role="<i>role</i>")["id"]
+    open_canvas(page, platform)
+    expect(head(page, workspace).locator(".card-name")).to_have_text(markup)
+    expect(head(page, workspace).locator("b, i:not(.status i), img")).to_have_count(0)
+
+
+def test_an_empty_organisation_is_welcomed(page: Page, platform: Platform):
+    page.route("**/workspaces", no_workspaces)
+    page.route_web_socket(re.compile("/ws"), lambda socket: socket.send('{"event":"STREAM_LIVE","seq":0}'))
+    open_canvas(page, platform)
+    expect(page.get_by_role("heading", name="Nobody here yet")).to_be_visible()
+    expect(page.get_by_role("link", name="Create a workspace")).to_have_attribute(
+        "href", "/admin/registry/workspace/add/"
+    )
+    expect(page.locator("#board, #error, #loading").filter(visible=True)).to_have_count(0)
+
+
+def test_an_outage_is_not_an_empty_organisation(page: Page, platform: Platform, name: str):
+    workspace = platform.agent(name)
+    page.route("**/workspaces", lambda route: route.abort())
+    page.goto(platform.url)
+    expect(page.get_by_role("heading", name="could not be loaded")).to_be_visible()
+    expect(page.locator("#failure")).to_have_text("the server cannot be reached")
+    expect(page.locator("#empty, #board").filter(visible=True)).to_have_count(0)
+    page.unroute("**/workspaces")
+    page.get_by_role("button", name="Try now").click()
+    expect(card(page, workspace.id)).to_be_visible()
+    expect(page.locator("#connection-word")).to_have_text("live")
+
+
+def test_it_loads_by_itself_after_an_outage(page: Page, platform: Platform, name: str):
+    workspace = platform.agent(name)
+    page.route("**/workspaces", lambda route: route.fulfill(status=503, json={"error": "database is away"}), times=1)
+    page.goto(platform.url)
+    expect(page.locator("#failure")).to_have_text("database is away")
+    expect(card(page, workspace.id)).to_be_visible()
+
+
+def test_a_lost_socket_keeps_the_picture_says_so_and_catches_up(page: Page, platform: Platform, name: str):
+    agent = platform.agent(name)
+    sockets: list[WebSocketRoute] = []
+    is_down = False
+
+    def relay(socket: WebSocketRoute) -> None:
+        if is_down:
+            socket.close(code=1013)
+        else:
+            socket.connect_to_server()
+            sockets.append(socket)
+
+    page.route_web_socket(re.compile("/ws"), relay)
+    open_canvas(page, platform)
+    is_down = True
+    sockets[-1].close(code=1012)
+    expect(page.locator("#banner")).to_be_visible()
+    expect(card(page, agent.id)).to_be_visible()
+    expect(page.locator("#connection-word")).to_have_text(re.compile("reconnecting"))
+    agent.beat(current_task="Behind your back", error_rate=0.9)
+    is_down = False
+    page.get_by_role("button", name="Try now").click()
+    expect(card(page, agent.id).locator(".card-task")).to_have_text("Behind your back")
+    expect(card(page, agent.id).locator(".status-word")).to_have_text("degraded")
+    expect(page.locator("#banner")).to_be_hidden()
+
+
+def test_a_refused_socket_says_signed_out(page: Page, platform: Platform, name: str):
+    platform.agent(name)
+    page.route_web_socket(re.compile("/ws"), lambda socket: socket.close(code=4401))
+    page.goto(platform.url)
+    expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
+    expect(page.get_by_role("link", name="Log in")).to_be_visible()
+
+
+def test_two_people_see_the_same(page: Page, another_page: Page, platform: Platform, name: str):
+    workspace = placed(platform, name)
+    for each in (page, another_page):
+        open_canvas(each, platform)
+    before = card(another_page, workspace).bounding_box()
+    assert before
+    card(page, workspace).focus()
+    page.keyboard.press("Shift+ArrowRight")
+    card(another_page, workspace).evaluate("card => card.id = 'moving'")
+    another_page.wait_for_function(
+        "x => document.getElementById('moving').getBoundingClientRect().x > x + 30", arg=before["x"]
+    )
+
+
+def test_who_may_only_look_changes_nothing(viewer_page: Page, platform: Platform, name: str):
+    page = viewer_page
+    workspace = placed(platform, name)
+    child = platform.create("Child", parent_id=workspace)["id"]
+    writes: list[str] = []
+    page.on("request", lambda request: writes.append(request.url) if request.method != "GET" else None)
+    open_canvas(page, platform)
+    card(page, workspace).focus()
+    page.keyboard.press("Enter")
+    expect(card(page, child)).to_be_hidden()
+    page.keyboard.press("Alt+ArrowRight")
+    box = head(page, workspace).bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 60, box["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 160, box["y"] + 58, steps=5)
+    page.mouse.up()
+    page.reload()
+    expect(card(page, child)).to_be_visible()
+    assert not writes
+    assert (picture(platform, workspace)["x"], picture(platform, workspace)["y"]) == (40, 40)
+
+
+def test_a_phone_gets_a_tree_list(page: Page, platform: Platform, name: str):
+    parent = platform.agent(name)
+    child = platform.create("Child", parent_id=parent.id)["id"]
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_canvas(page, platform)
+    tree = page.get_by_role("tree")
+    expect(tree).to_be_visible()
+    box = tree.bounding_box()
+    assert box
+    assert box["width"] <= 390
+    expect(page.locator("body")).to_have_attribute("data-view", "list")
+    card(page, parent.id).focus()
+    page.keyboard.press("ArrowDown")
+    expect(card(page, child)).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(card(page, child)).to_be_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_a_wide_screen_may_have_the_list_too(page: Page, platform: Platform, name: str):
+    workspace = platform.agent(name)
+    open_canvas(page, platform)
+    page.get_by_role("button", name="List").click()
+    expect(page).to_have_url(re.compile(r"\?view=list$"))
+    expect(page.locator("body")).to_have_attribute("data-view", "list")
+    page.reload()
+    expect(card(page, workspace.id)).to_be_visible()
+    expect(page.locator("body")).to_have_attribute("data-view", "list")
+
+
+def test_keys_are_explained(page: Page, platform: Platform):
+    open_canvas(page, platform)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
