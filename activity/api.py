@@ -13,9 +13,16 @@ from activity.serializers import ActivityQuery, ActivityRow, EventQuery, EventRo
 
 class Events(Endpoint):
     @documented("The structural log", query=EventQuery, answers={200: EventRow(many=True)})
-    def get(self, request: Any, workspace_id: UUID | None = None) -> Response:
-        events = read(workspace_id=workspace_id, **self.query(EventQuery))
-        return Response(EventRow(events, many=True).data)
+    def get(self, request: Any) -> Response:
+        return Response(EventRow(read(**self.query(EventQuery)), many=True).data)
+
+
+class WorkspaceEvents(Endpoint):
+    @documented(
+        "One workspace's timeline", name="workspace_events_list", query=EventQuery, answers={200: EventRow(many=True)}
+    )
+    def get(self, request: Any, workspace_id: UUID) -> Response:
+        return Response(EventRow(read(workspace_id=workspace_id, **self.query(EventQuery)), many=True).data)
 
 
 class Activity(Endpoint):

@@ -85,9 +85,15 @@ def documented(
     answers: dict[int, Any],
     errors: tuple[int, ...] = (),
     query: type[serializers.Serializer[Any]] | None = None,
+    name: str | None = None,
 ) -> Callable[[Method], Method]:
-    """OpenAPI for one method; 400, 401, 403 and 503 come along, as they can always happen."""
+    """OpenAPI for one method, with a `name` where its path gives a poor one.
+
+    400, 401, 403 and 503 come along, as they can always happen.
+    """
     responses = dict.fromkeys((400, 401, 403, 503, *errors), Problem) | answers
     parameters: list[Any] = [query] if query else []
     header = OpenApiParameter("X-Workspace-ID", str, OpenApiParameter.HEADER, description="Must equal the token's.")
-    return extend_schema(summary=summary, request=request, responses=responses, parameters=[*parameters, header])
+    return extend_schema(
+        operation_id=name, summary=summary, request=request, responses=responses, parameters=[*parameters, header]
+    )

@@ -1,14 +1,15 @@
-"""The assembly as an app: our admin site, our system checks."""
+"""The assembly as an app: our admin site, our system checks, our OpenAPI extension."""
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 
-from molecule import checks
+from molecule import checks, openapi
 
 
 class MoleculeConfig(AppConfig):
     name = "molecule"
     checks = checks
+    openapi = openapi
 
 
 class MoleculeAdminConfig(AdminConfig):

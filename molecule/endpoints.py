@@ -12,7 +12,7 @@ from activity.endpoints import Endpoint, documented
 class Nothing(Endpoint):
     """Front ends fetch these lists on load."""
 
-    @documented("Empty so far", answers={200: list})
+    @documented("Empty so far", answers={200: {"type": "array", "items": {}}})
     def get(self, request: Request) -> Response:
         return Response([])
 

@@ -154,13 +154,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-    "APPEND_COMPONENTS": {
-        "securitySchemes": {
-            "bearer": {"type": "http", "scheme": "bearer"},
-            "session": {"type": "apiKey", "in": "cookie", "name": "sessionid"},
-        }
+    "ENUM_NAME_OVERRIDES": {
+        "WorkspaceStatus": "registry.models.Status",
+        "ActivityStatus": "activity.models.ActivityStatus",
     },
-    "SECURITY": [{"bearer": []}, {"session": []}],
 }
 
 CORS_ALLOW_CREDENTIALS = True
