@@ -39,7 +39,7 @@ def record(new: Sequence[NewEvent], *, actor: str | None) -> list[StructureEvent
         raise TransactionManagementError("record() needs a transaction around it and its apply()")
     if not new:
         return []
-    after = _lock_log()
+    after = lock_log()
     rows = StructureEvent.objects.bulk_create(
         StructureEvent(
             event_type=event.event_type,
@@ -80,7 +80,7 @@ def envelope_of(event: StructureEvent) -> bus.Envelope:
     return bus.envelope(event.event_type, event.workspace_id, event.payload or {}, seq=event.seq, at=event.created_at)
 
 
-def _lock_log() -> int:
+def lock_log() -> int:
     """Take the lock, then read the last position: everything before it has committed."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [EVENT_LOG_LOCK])

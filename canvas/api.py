@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from activity.endpoints import Endpoint, documented
 from canvas import layout, snapshot
-from canvas.serializers import Created, PageQuery, RemovedAnswer, Updated, ViewportBody
+from canvas.serializers import Created, PageQuery, RemovedAnswer, SnapshotAnswer, SnapshotQuery, Updated, ViewportBody
 from registry import credentials, lifecycle, removal, rows
 from registry.lifecycle import NewWorkspace
 from registry.models import Status
@@ -69,6 +69,13 @@ class OneWorkspace(Endpoint):
     def delete(self, request: Any, workspace_id: UUID) -> Response:
         gone = removal.remove(workspace_id, actor=self.principal.actor, **self.query(RemovalQuery))
         return Response({"status": "removed", "cascade_deleted": len(gone) - 1})
+
+
+class Snapshot(Endpoint):
+    @documented("One consistent picture, now or then", query=SnapshotQuery, answers={200: SnapshotAnswer})
+    def get(self, request: Any) -> Response:
+        when = self.query(SnapshotQuery).get("at")
+        return Response(snapshot.now() if when is None else snapshot.then(when))
 
 
 class Viewport(Endpoint):

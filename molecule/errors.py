@@ -23,6 +23,7 @@ STATUS: dict[type[registry.RegistryError], int] = {
     registry.Conflict: 409,
     registry.Removed: 410,
     registry.Forwarded: 301,
+    registry.Unreachable: 503,
     registry.SecretsUnavailable: 503,
 }
 RETRY_AFTER_SECONDS = 2
@@ -47,8 +48,8 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
     return Response({"error": "internal error"}, status=500)
 
 
-def unavailable(message: str) -> Response:
-    return Response({"error": message}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+def unavailable(message: str, **more: str) -> Response:
+    return Response({"error": message, **more}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def _registry(error: registry.RegistryError) -> Response:
@@ -69,6 +70,8 @@ def _registry(error: registry.RegistryError) -> Response:
             status=code,
         )
     body = {"error": error.message}
+    if isinstance(error, registry.Unreachable):
+        return unavailable(error.message, status=error.status)
     if error.field:
         body["field"] = error.field
     if isinstance(error, registry.Removed):

@@ -1,8 +1,9 @@
 """Who may call what: one table, one choke point. What is not in the table is denied.
 
 V any operator · O operator who may act · M administrator · W the named workspace by its token ·
-P a workspace that may communicate with the named one · E an enrolment token for the named workspace ·
-open: nobody needs to be known while enrolment is open · - nobody needs to be known.
+P a workspace that may communicate with the named one · C any workspace (the operation asks further) ·
+E an enrolment token for the named workspace · open: nobody needs to be known while enrolment is open ·
+- nobody needs to be known.
 """
 
 from collections.abc import Callable
@@ -56,9 +57,23 @@ POLICY: dict[str, dict[str, Rule]] = {
     "register": {"POST": Rule("E W open", named="id", tombstone=True)},
     "heartbeat": {"POST": Rule("W", named="workspace_id", tombstone=True)},
     "update-card": {"POST": Rule("W", named="workspace_id", tombstone=True)},
+    "pause": {"POST": Rule("O")},
+    "resume": {"POST": Rule("O")},
+    "restart": {"POST": Rule("O")},
+    "expand": {"POST": Rule("O")},
+    "collapse": {"POST": Rule("O")},
+    "agent": {"POST": Rule("O"), "PATCH": Rule("O"), "DELETE": Rule("O")},
+    "agent-move": {"POST": Rule("O")},
+    "agents": {"GET": Rule("V")},
+    "discover": {"GET": Rule("V C")},
+    "peers": {"GET": Rule("V W")},
+    "check-access": {"POST": Rule("V W", named="caller_id")},
+    "explain": {"GET": Rule("V")},
     "activity": {"GET": Rule("V")},
     "events": {"GET": Rule("V")},
     "workspace-events": {"GET": Rule("V")},
+    "events-diff": {"GET": Rule("V")},
+    "snapshot": {"GET": Rule("V")},
     "viewport": {"GET": Rule("V"), "PUT": Rule("O")},
 }
 
@@ -132,6 +147,7 @@ def _is_open(principal: Principal, named: UUID | None) -> bool:
 
 LETTERS: dict[str, Callable[[Principal, UUID | None], bool]] = {
     "W": _is_workspace,
+    "C": lambda principal, _named: principal.kind == Kind.WORKSPACE,
     "P": _is_peer,
     "E": _is_enrolled,
     "open": _is_open,

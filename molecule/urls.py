@@ -11,7 +11,7 @@ from canvas import api as canvas
 from canvas import views
 from molecule import health
 from molecule.endpoints import NotFound, Nothing
-from registry import api as registry
+from registry.api import life, teams, topology
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.page, name="canvas"),
@@ -25,17 +25,31 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("approvals/pending", Nothing.as_view(), name="approvals-pending"),
     path("workspaces", canvas.Workspaces.as_view(), name="workspaces"),
     path("workspaces/<str:workspace_id>", canvas.OneWorkspace.as_view(), name="workspace"),
-    path("workspaces/<str:workspace_id>/state", registry.State.as_view(), name="workspace-state"),
-    path("workspaces/<str:workspace_id>/activity", registry.WorkspaceActivity.as_view(), name="workspace-activity"),
-    path("workspaces/<str:workspace_id>/notify", registry.Notify.as_view(), name="workspace-notify"),
-    path("registry/register", registry.Register.as_view(), name="register"),
-    path("registry/heartbeat", registry.Heartbeat.as_view(), name="heartbeat"),
-    path("registry/update-card", registry.UpdateCard.as_view(), name="update-card"),
+    path("workspaces/<str:workspace_id>/state", life.State.as_view(), name="workspace-state"),
+    path("workspaces/<str:workspace_id>/activity", life.WorkspaceActivity.as_view(), name="workspace-activity"),
+    path("workspaces/<str:workspace_id>/notify", life.Notify.as_view(), name="workspace-notify"),
+    path("workspaces/<str:workspace_id>/pause", teams.Pause.as_view(), name="pause"),
+    path("workspaces/<str:workspace_id>/resume", teams.Resume.as_view(), name="resume"),
+    path("workspaces/<str:workspace_id>/restart", teams.Restart.as_view(), name="restart"),
+    path("workspaces/<str:workspace_id>/expand", teams.Expand.as_view(), name="expand"),
+    path("workspaces/<str:workspace_id>/collapse", teams.Collapse.as_view(), name="collapse"),
+    path("workspaces/<str:workspace_id>/agent", teams.ActiveAgent.as_view(), name="agent"),
+    path("workspaces/<str:workspace_id>/agent/move", teams.MoveAgent.as_view(), name="agent-move"),
+    path("workspaces/<str:workspace_id>/agents", teams.Agents.as_view(), name="agents"),
+    path("registry/register", life.Register.as_view(), name="register"),
+    path("registry/heartbeat", life.Heartbeat.as_view(), name="heartbeat"),
+    path("registry/update-card", life.UpdateCard.as_view(), name="update-card"),
+    path("registry/discover/<str:workspace_id>", topology.Discover.as_view(), name="discover"),
+    path("registry/check-access", topology.CheckAccess.as_view(), name="check-access"),
+    path("registry/explain", topology.Explain.as_view(), name="explain"),
+    path("registry/<str:workspace_id>/peers", topology.Peers.as_view(), name="peers"),
     path("activity", activity.Activity.as_view(), name="activity"),
     path("events", activity.Events.as_view(), name="events"),
+    path("events/diff", topology.Diff.as_view(), name="events-diff"),
     path("events/<str:workspace_id>", activity.WorkspaceEvents.as_view(), name="workspace-events"),
+    path("canvas/snapshot", canvas.Snapshot.as_view(), name="snapshot"),
     path("canvas/viewport", canvas.Viewport.as_view(), name="viewport"),
-    path("admin/workspaces/<str:workspace_id>/test-token", registry.TestToken.as_view(), name="test-token"),
+    path("admin/workspaces/<str:workspace_id>/test-token", life.TestToken.as_view(), name="test-token"),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     # The rest is answered in JSON too, also with DEBUG on.

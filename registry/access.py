@@ -1,18 +1,38 @@
 """Who may talk to whom. The hierarchy is the whole rule: oneself, one's parent, children and siblings."""
 
+from enum import StrEnum
 from uuid import UUID
 
 from registry.models import Workspace
 
 
-def related(caller: UUID, caller_parent: UUID | None, target: UUID, target_parent: UUID | None) -> bool:
-    """Roots are each other's siblings."""
-    return caller in (target, target_parent) or caller_parent in (target, target_parent)
+class Rule(StrEnum):
+    """Why they may: what the target is to the caller."""
+
+    SELF = "self"
+    SIBLINGS = "siblings"
+    ROOTS = "roots"
+    PARENT = "parent"
+    CHILD = "child"
+    NONE = "none"
+
+
+def rule(caller: UUID, target: UUID, parents: dict[UUID, UUID | None]) -> Rule:
+    """`parents` of the living; who is not in it talks to nobody. Roots are each other's siblings."""
+    if caller not in parents or target not in parents:
+        return Rule.NONE
+    if caller == target:
+        return Rule.SELF
+    if parents[caller] == target:
+        return Rule.PARENT
+    if parents[target] == caller:
+        return Rule.CHILD
+    if parents[caller] == parents[target]:
+        return Rule.ROOTS if parents[caller] is None else Rule.SIBLINGS
+    return Rule.NONE
 
 
 def can_communicate(caller_id: UUID, target_id: UUID) -> bool:
     """False when either is unknown or removed."""
-    parents = dict(Workspace.objects.living().filter(id__in={caller_id, target_id}).values_list("id", "parent_id"))
-    if caller_id not in parents or target_id not in parents:
-        return False
-    return related(caller_id, parents[caller_id], target_id, parents[target_id])
+    found = Workspace.objects.living().filter(id__in={caller_id, target_id})
+    return rule(caller_id, target_id, dict(found.values_list("id", "parent_id"))) != Rule.NONE

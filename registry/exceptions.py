@@ -9,6 +9,7 @@ RegistryError
 ├── BadCredential        the credential is not good (used, expired, unknown)
 ├── Conflict             the present state does not permit it
 │   └── HasChildren      removal would take children along and was not confirmed
+├── Unreachable          the workspace has no address, or nobody is there
 └── SecretsUnavailable   no usable encryption key, or a sealed value does not open
 """
 
@@ -68,6 +69,12 @@ class HasChildren(Conflict):
     def __init__(self, children: Sequence[tuple[UUID, str]]) -> None:
         super().__init__(f"workspace has {len(children)} children: confirm=true removes them and all below them")
         self.children = children
+
+
+class Unreachable(RegistryError):
+    def __init__(self, message: str, status: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class SecretsUnavailable(RegistryError):

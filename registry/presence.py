@@ -49,6 +49,11 @@ def cache_url(workspace_id: UUID, url: str) -> None:
     _set_unless_entombed([(workspace_id, url_key(workspace_id))], url, settings.URL_CACHE_SECONDS)
 
 
+def cached_url(workspace_id: UUID) -> str | None:
+    url = redis.client().get(url_key(workspace_id))
+    return None if url is None else str(url)
+
+
 def _set_unless_entombed(keys: list[tuple[UUID, str]], value: str, seconds: float) -> None:
     flat = [key for workspace_id, key in keys for key in (key, tomb_key(workspace_id))]
     redis.client().eval(SET_UNLESS_ENTOMBED, len(flat), *flat, value, int(seconds * 1000))

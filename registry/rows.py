@@ -32,6 +32,12 @@ def living(workspace_id: UUID, rows: dict[UUID, Workspace]) -> Workspace:
     return rows[workspace_id]
 
 
+def known(workspace_id: UUID) -> None:
+    """Living or removed: its history can be read. Raises NotFound."""
+    if not Workspace.objects.filter(id=workspace_id).exists():
+        raise NotFound
+
+
 def find(workspace_id: UUID) -> Workspace:
     """Read it, without a lock. Raises NotFound, Forwarded (to where its chain ends), Removed."""
     workspace = Workspace.objects.filter(id=workspace_id).first()

@@ -1,18 +1,22 @@
 """Wire shapes of workspaces and of what agents send. The rules on columns are the models' own."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
 from rest_framework.fields import empty
 
 from activity.endpoints import FiniteFloatField
-from registry.models import DEFAULT_RUNTIME, DEFAULT_TIER, Workspace, no_line_breaks
+from registry.access import Rule
+from registry.models import DEFAULT_RUNTIME, DEFAULT_TIER, Agent, Workspace, no_line_breaks
 
 MAX_CARD_BYTES = 256 * 1024
 MAX_COORDINATE = 1e7
 MAX_INT = 2**31 - 1
+MAX_SEQ_DIGITS = 19
 
 
 def agent_url(value: str) -> None:
@@ -177,6 +181,103 @@ class WorkspaceChanges(serializers.Serializer[Any]):
 class RemovalQuery(serializers.Serializer[Any]):
     confirm = serializers.BooleanField(default=False)
     forward_to = serializers.UUIDField(default=None, allow_null=True)
+
+
+class ModelBody(serializers.Serializer[Any]):
+    model = serializers.CharField(max_length=100, validators=[no_line_breaks])
+
+
+class AgentMoveBody(serializers.Serializer[Any]):
+    target_workspace_id = serializers.UUIDField()
+
+
+class DismissalBody(serializers.Serializer[Any]):
+    reason = serializers.CharField(default=None, allow_null=True, allow_blank=True, max_length=1000)
+
+
+class AgentRow(serializers.ModelSerializer[Agent]):
+    agent_id = serializers.UUIDField(source="id")
+
+    class Meta:
+        model = Agent
+        fields = ["agent_id", "workspace_id", "model", "status", "removed_at", "removal_reason", "created_at"]
+
+
+class MemberBody(serializers.Serializer[Any]):
+    name = NameField()
+    role = RoleField(default=None)
+    tier = TierField(default=DEFAULT_TIER)
+    model = serializers.CharField(default=None, allow_null=True, max_length=100, validators=[no_line_breaks])
+
+
+class ExpandBody(serializers.Serializer[Any]):
+    members = serializers.ListField(child=MemberBody(), default=list, max_length=100)
+
+
+class AccessBody(serializers.Serializer[Any]):
+    caller_id = serializers.UUIDField()
+    target_id = serializers.UUIDField()
+
+
+class MomentField(serializers.Field[int | datetime, Any, Any, Any]):
+    """A position in the event log, or an ISO time."""
+
+    default_error_messages = {"invalid": "must be a position (seq) or an ISO time"}
+
+    def to_internal_value(self, data: Any) -> int | datetime:
+        text = str(data)
+        if text.isascii() and text.isdigit() and len(text) < MAX_SEQ_DIGITS:
+            return int(text)
+        # In a query string the "+" of an offset arrives as a space.
+        moment = _aware(text.replace(" ", "+"))
+        if moment is None:
+            self.fail("invalid")
+        return moment
+
+
+def _aware(text: str) -> datetime | None:
+    """UTC where the text names no offset."""
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        return None
+    return moment and (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+class ExplainQuery(serializers.Serializer[Any]):
+    caller = serializers.UUIDField()
+    target = serializers.UUIDField()
+    at = MomentField(required=False)
+
+
+class DiffQuery(serializers.Serializer[Any]):
+    def get_fields(self) -> dict[str, Any]:
+        """`from` is a word of Python's own."""
+        return {"from": MomentField(), "to": MomentField(required=False)}
+
+
+class Explanation(serializers.Serializer[Any]):
+    allowed = serializers.BooleanField()
+    rule = serializers.ChoiceField([rule.value for rule in Rule])
+    seq = serializers.IntegerField()
+
+
+class Address(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    url = serializers.CharField()
+    name = serializers.CharField()
+    status = serializers.CharField()
+
+
+class PeerRow(serializers.ModelSerializer[Workspace]):
+    url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Workspace
+        fields = ["id", "name", "role", "tier", "status", "agent_card", "url", "parent_id", "active_tasks"]
+
+    def get_url(self, row: Workspace) -> str:
+        return row.url or ""
 
 
 class WorkspacePicture(serializers.ModelSerializer[Workspace]):

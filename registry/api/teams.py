@@ -1,0 +1,84 @@
+"""REST for operators: pause, resume, restart; teams; which model works where."""
+
+from typing import Any
+from uuid import UUID
+
+from rest_framework.response import Response
+
+from activity.endpoints import Endpoint, documented
+from registry import agents, pausing, rows, teams
+from registry.models import Agent
+from registry.serializers import AgentMoveBody, AgentRow, DismissalBody, ExpandBody, ModelBody, Outcome
+from registry.teams import Member
+
+GONE = (404, 410)
+
+
+class Pause(Endpoint):
+    @documented("Pause a workspace and its team", answers={200: Outcome}, errors=GONE)
+    def post(self, request: Any, workspace_id: UUID) -> Response:
+        count = pausing.pause(workspace_id, actor=self.principal.actor)
+        return Response({"status": "paused", "paused_count": count})
+
+
+class Resume(Endpoint):
+    @documented("Resume a workspace and its team", answers={200: Outcome}, errors=(*GONE, 409))
+    def post(self, request: Any, workspace_id: UUID) -> Response:
+        count = pausing.resume(workspace_id, actor=self.principal.actor)
+        return Response({"status": "provisioning", "resumed_count": count})
+
+
+class Restart(Endpoint):
+    @documented("Start a workspace anew", answers={200: Outcome}, errors=(*GONE, 409))
+    def post(self, request: Any, workspace_id: UUID) -> Response:
+        pausing.restart(workspace_id, actor=self.principal.actor)
+        return Response({"status": "provisioning"})
+
+
+class Expand(Endpoint):
+    @documented("Give a workspace a team", request=ExpandBody, answers={200: Outcome}, errors=GONE)
+    def post(self, request: Any, workspace_id: UUID) -> Response:
+        members = [Member(**member) for member in self.body(ExpandBody)["members"]]
+        children = teams.expand(workspace_id, members, actor=self.principal.actor)
+        named = [{"id": child.id, "name": child.name, "role": child.role} for child in children]
+        return Response({"status": "expanded", "children": named})
+
+
+class Collapse(Endpoint):
+    @documented("Retire a workspace's team", answers={200: Outcome}, errors=GONE)
+    def post(self, request: Any, workspace_id: UUID) -> Response:
+        return Response({"status": "collapsed", "removed": teams.collapse(workspace_id, actor=self.principal.actor)})
+
+
+class ActiveAgent(Endpoint):
+    @documented("Assign a model", request=ModelBody, answers={201: ModelBody}, errors=(*GONE, 409))
+    def post(self, request: Any, workspace_id: UUID) -> Response:
+        agent = agents.assign(workspace_id, self.body(ModelBody)["model"], actor=self.principal.actor)
+        return Response({"agent_id": agent.id, "model": agent.model}, status=201)
+
+    @documented("Replace the model", request=ModelBody, answers={200: ModelBody}, errors=GONE)
+    def patch(self, request: Any, workspace_id: UUID) -> Response:
+        done = agents.replace(workspace_id, self.body(ModelBody)["model"], actor=self.principal.actor)
+        return Response({"agent_id": done.agent_id, "model": done.model, "old_model": done.old_model})
+
+    @documented("Remove the model", request=DismissalBody, answers={200: Outcome}, errors=GONE)
+    def delete(self, request: Any, workspace_id: UUID) -> Response:
+        agent = agents.remove(workspace_id, reason=self.body(DismissalBody)["reason"], actor=self.principal.actor)
+        return Response({"status": "removed", "agent_id": agent.id})
+
+
+class MoveAgent(Endpoint):
+    @documented("Move the agent elsewhere", request=AgentMoveBody, answers={200: ModelBody}, errors=(*GONE, 409))
+    def post(self, request: Any, workspace_id: UUID) -> Response:
+        target = self.body(AgentMoveBody)["target_workspace_id"]
+        agent = agents.move(workspace_id, target, actor=self.principal.actor)
+        moved = {"agent_id": agent.id, "model": agent.model}
+        return Response(moved | {"from_workspace": workspace_id, "to_workspace": target})
+
+
+class Agents(Endpoint):
+    @documented("Every agent this workspace had", answers={200: AgentRow(many=True)}, errors=(404,))
+    def get(self, request: Any, workspace_id: UUID) -> Response:
+        rows.known(workspace_id)
+        history = Agent.objects.filter(workspace_id=workspace_id).order_by("-created_at", "-id")
+        return Response(AgentRow(history, many=True).data)

@@ -1,0 +1,63 @@
+"""REST: where somebody is, who the peers are, who may talk to whom, and why."""
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from rest_framework.response import Response
+
+from activity.endpoints import Endpoint, documented
+from activity.principals import Kind
+from registry import access, discovery, history
+from registry.exceptions import Invalid
+from registry.serializers import (
+    AccessBody,
+    Address,
+    DiffQuery,
+    ExplainQuery,
+    Explanation,
+    PeerRow,
+)
+
+
+class Discover(Endpoint):
+    @documented("A workspace's address", answers={200: Address}, errors=(404, 410))
+    def get(self, request: Any, workspace_id: UUID) -> Response:
+        if settings.MOLECULE_OPEN and self.principal.name == "open":
+            raise Invalid("X-Workspace-ID header is required", field="X-Workspace-ID")
+        caller = self.principal.workspace_id if self.principal.kind == Kind.WORKSPACE else None
+        workspace, url = discovery.discover(workspace_id, caller_id=caller)
+        return Response({"id": workspace.id, "url": url, "name": workspace.name, "status": workspace.status})
+
+
+class Peers(Endpoint):
+    @documented("Siblings, children and parent", answers={200: PeerRow(many=True)}, errors=(404, 410))
+    def get(self, request: Any, workspace_id: UUID) -> Response:
+        return Response(PeerRow(discovery.peers(workspace_id), many=True).data)
+
+
+class CheckAccess(Endpoint):
+    @documented("May they talk?", request=AccessBody, answers={200: dict})
+    def post(self, request: Any) -> Response:
+        body = self.body(AccessBody)
+        return Response({"allowed": access.can_communicate(body["caller_id"], body["target_id"])})
+
+
+class Explain(Endpoint):
+    @documented("May they talk, or might they then, and by which rule?", query=ExplainQuery, answers={200: Explanation})
+    def get(self, request: Any) -> Response:
+        asked = self.query(ExplainQuery)
+        then = history.moment(asked.get("at"))
+        parents = {i: row["parent_id"] for i, row in history.living_at(then).items()}
+        rule = access.rule(asked["caller"], asked["target"], parents)
+        return Response({"allowed": rule != access.Rule.NONE, "rule": rule, "seq": then.seq})
+
+
+class Diff(Endpoint):
+    @documented("What changed between two moments, by workspace", query=DiffQuery, answers={200: dict})
+    def get(self, request: Any) -> Response:
+        asked = self.query(DiffQuery)
+        since, until = history.moment(asked["from"]), history.moment(asked.get("to"))
+        if since.seq > until.seq:
+            raise Invalid("from: must not be after to", field="from")
+        return Response({"from": since.seq, "to": until.seq, "changes": history.diff(since, until)})

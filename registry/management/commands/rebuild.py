@@ -1,0 +1,43 @@
+"""manage.py rebuild: compare the projection with the log, or repair it from the log."""
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from activity.models import StructureEvent
+from registry import rebuilding
+from registry.rebuilding import Difference
+
+
+class Command(BaseCommand):
+    help = "Replay the event log and compare the result with workspaces and agents."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        how = parser.add_mutually_exclusive_group(required=True)
+        how.add_argument("--check", action="store_true", help="print each difference; exit status 1 if there is any")
+        how.add_argument("--fix", action="store_true", help="make the tables what the log says")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        total = StructureEvent.objects.count()
+        differences = (rebuilding.fix if options["fix"] else rebuilding.check)(lambda done: self._tell(done, total))
+        self.stderr.write("")
+        for difference in differences:
+            self.stdout.write(_line(difference))
+        verb = "repaired" if options["fix"] else "different"
+        self.stdout.write(f"{total} events, {len(differences)} rows {verb}")
+        if differences and options["check"]:
+            sys.exit(1)
+
+    def _tell(self, done: int, total: int) -> None:
+        self.stderr.write(f"\rreplayed {done} of {total} events", ending="")
+
+
+def _line(difference: Difference) -> str:
+    name = f"{difference.table._meta.db_table} {difference.id}"
+    if difference.replayed is None:
+        return f"{name}: not in the log"
+    if difference.found is None:
+        return f"{name}: missing"
+    columns = (f"{column}: {found!r}, the log says {replayed!r}" for column, found, replayed in difference.columns())
+    return f"{name}: {'; '.join(columns)}"

@@ -1,0 +1,147 @@
+"""The log rebuilds the world: replay equals the tables, the past can be seen, a damaged projection repaired."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from rest_framework.test import APIClient
+
+from activity.models import StructureEvent
+from registry import lifecycle, pausing, rebuilding, removal
+from registry.models import Agent, Workspace
+
+Make = Callable[..., Workspace]
+
+
+@pytest.fixture
+def busy(make_workspace: Make) -> list[Workspace]:
+    """A small org with a past."""
+    top = make_workspace("top", model="m")
+    child = make_workspace("child", parent_id=top.id)
+    gone = make_workspace("gone", parent_id=child.id)
+    lifecycle.register(child.id, url="http://c:1", agent_card={"name": "c", "n": 1.0}, held=True, enrolment_id=None)
+    lifecycle.update(child.id, {"name": "renamed", "role": "QA"}, actor="test")
+    pausing.pause(top.id, actor="test")
+    removal.remove(gone.id, actor="test", confirm=True, forward_to=child.id)
+    return [top, child, gone]
+
+
+def rebuild(how: str) -> tuple[int, str]:
+    out = StringIO()
+    try:
+        call_command("rebuild", f"--{how}", stdout=out, stderr=StringIO())
+    except SystemExit as stop:
+        return int(str(stop.code)), out.getvalue()
+    return 0, out.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_replay_finds_no_difference(busy: list[Workspace]) -> None:
+    assert rebuild("check") == (0, f"{StructureEvent.objects.count()} events, 0 rows different\n")
+
+
+DAMAGE = {
+    "a changed name": "UPDATE workspaces SET name = 'tampered' WHERE name = 'renamed'",
+    "a status": "UPDATE workspaces SET status = 'removed' WHERE name = 'top'",
+    "a lost parent": "UPDATE workspaces SET parent_id = NULL WHERE name = 'renamed'",
+    "a changed card": "UPDATE workspaces SET agent_card = '{}' WHERE name = 'renamed'",
+    "an intruder": "INSERT INTO workspaces (name) VALUES ('intruder')",
+    "a lost agent": "DELETE FROM agents",
+    "an intruding agent": "INSERT INTO agents (workspace_id, model)"
+    " SELECT id, 'x' FROM workspaces WHERE name = 'renamed'",
+    "a lost workspace": "DELETE FROM workspaces WHERE name = 'gone'",
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_found_and_repaired(busy: list[Workspace], damage: str) -> None:
+    before = list(Workspace.objects.order_by("id").values()), list(Agent.objects.order_by("id").values())
+    with connection.cursor() as cursor:
+        cursor.execute(damage)
+    code, text = rebuild("check")
+    assert (code, "1 rows different" in text) == (1, True), text
+    assert rebuild("check") == (code, text), "checking changes nothing"
+    assert rebuild("fix")[0] == 0
+    assert rebuild("check")[0] == 0
+    after = list(Workspace.objects.order_by("id").values()), list(Agent.objects.order_by("id").values())
+    assert [_structural(row) for row in after[0]] == [_structural(row) for row in before[0]]
+    assert after[1] == before[1]
+
+
+def _structural(row: Any) -> dict[str, object]:
+    return {name: row[name] for name in rebuilding.STRUCTURAL[Workspace]}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_guards_are_back_after_a_repair(busy: list[Workspace]) -> None:
+    rebuild("fix")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tgname FROM pg_trigger WHERE tgenabled <> 'D' AND tgname = ANY(%s)", [list(rebuilding.GUARDS)]
+        )
+        assert {row[0] for row in cursor.fetchall()} == set(rebuilding.GUARDS)
+
+
+def test_the_snapshot_of_now_is_the_list(busy: list[Workspace], as_viewer: APIClient) -> None:
+    snapshot = as_viewer.get("/canvas/snapshot").json()
+    assert snapshot["workspaces"] == as_viewer.get("/workspaces").json()
+    assert snapshot["seq"] == StructureEvent.objects.latest("seq").seq
+    assert snapshot["viewport"] == {"x": 0.0, "y": 0.0, "zoom": 1.0}
+
+
+def test_every_past_position_can_be_seen(busy: list[Workspace], as_viewer: APIClient) -> None:
+    names = {}
+    for event in StructureEvent.objects.order_by("seq"):
+        for at in (event.seq, event.created_at.isoformat()):
+            past = as_viewer.get("/canvas/snapshot", {"at": at}).json()
+            assert past["seq"] == event.seq
+        names[event.event_type] = [(row["name"], row["status"]) for row in past["workspaces"]]
+        assert all(row["last_heartbeat_at"] is None and row["active_tasks"] is None for row in past["workspaces"])
+    assert names["WORKSPACE_ONLINE"] == [("top", "provisioning"), ("child", "online"), ("gone", "provisioning")]
+    assert names["WORKSPACE_REMOVED"] == [("top", "paused"), ("renamed", "paused")]
+    assert as_viewer.get("/canvas/snapshot?at=0").json()["workspaces"] == []
+    now = as_viewer.get("/workspaces").json()
+    live = {
+        "active_tasks",
+        "last_error_rate",
+        "last_sample_error",
+        "uptime_seconds",
+        "current_task",
+        "last_heartbeat_at",
+    }
+    latest = as_viewer.get("/canvas/snapshot", {"at": datetime.now(UTC).isoformat()}).json()["workspaces"]
+    assert [{k: v for k, v in row.items() if k not in live} for row in latest] == [
+        {k: v for k, v in row.items() if k not in live} for row in now
+    ]
+
+
+@pytest.mark.parametrize("at", ["x", "-1", "2026-13-01", "99999999999999999999"])
+def test_a_moment_that_is_none(as_viewer: APIClient, at: str) -> None:
+    assert as_viewer.get("/canvas/snapshot", {"at": at}).status_code == 400
+
+
+def test_what_changed_between_two_moments(busy: list[Workspace], as_viewer: APIClient) -> None:
+    top, child, gone = busy
+    seqs = list(StructureEvent.objects.order_by("seq").values_list("seq", flat=True))
+    everything = as_viewer.get(f"/events/diff?from=0&to={seqs[-1]}").json()
+    assert {row["name"]: row["change"] for row in everything["changes"]} == {"top": "added", "renamed": "added"}
+    created = StructureEvent.objects.filter(workspace_id=gone.id).order_by("seq").first()
+    assert created is not None
+    later = as_viewer.get(f"/events/diff?from={created.seq}").json()["changes"]
+    assert {row["workspace_id"]: row["change"] for row in later} == {
+        str(top.id): "changed",
+        str(child.id): "changed",
+        str(gone.id): "removed",
+    }
+    changed = next(row for row in later if row["workspace_id"] == str(child.id))["fields"]
+    assert changed["name"] == ["child", "renamed"]
+    assert changed["status"] == ["provisioning", "paused"]
+    assert as_viewer.get(f"/events/diff?from={seqs[-1]}&to={seqs[0]}").status_code == 400
+    assert as_viewer.get("/events/diff").status_code == 400
+    assert as_viewer.get(f"/events/{uuid4()}").json() == []
