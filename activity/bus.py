@@ -93,5 +93,15 @@ def publish_beats(beats: Iterable[Envelope]) -> None:
     _group_send(BEATS_GROUP, {"type": "events", "after": None, "frames": [[None, encode(b)] for b in beats]})
 
 
+def close_streams(credentials: Sequence[str]) -> None:
+    """Close every socket that was opened with one of these credentials."""
+    for credential in credentials:
+        _group_send(credential_group(credential), {"type": "revoked"})
+
+
+def credential_group(credential: str) -> str:
+    return f"credential.{credential}"
+
+
 def _group_send(group: str, message: dict[str, Any]) -> None:
     async_to_sync(get_channel_layer().group_send)(group, message)

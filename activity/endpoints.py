@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from activity.principals import Principal
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+PATH_IDS = {"workspace_id": "workspace", "token_id": "token"}
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -22,9 +23,9 @@ class Endpoint(APIView):
     """Path ids arrive as UUIDs; `principal` is who asks."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        for name in ("workspace_id",):
+        for name, what in PATH_IDS.items():
             if name in self.kwargs:
-                self.kwargs[name] = kwargs[name] = path_uuid(self.kwargs[name])
+                self.kwargs[name] = kwargs[name] = path_uuid(self.kwargs[name], what)
         super().initial(request, *args, **kwargs)
 
     @property
@@ -50,11 +51,9 @@ class Endpoint(APIView):
         return serializer.validated_data  # type: ignore[no-any-return]
 
 
-def path_uuid(value: str | UUID) -> UUID:
-    if isinstance(value, UUID):
-        return value
+def path_uuid(value: str, what: str) -> UUID:
     if not UUID_TEXT.fullmatch(value):
-        raise ParseError("invalid workspace id")
+        raise ParseError(f"invalid {what} id")
     return UUID(value)
 
 
@@ -89,9 +88,9 @@ def documented(
 ) -> Callable[[Method], Method]:
     """OpenAPI for one method, with a `name` where its path gives a poor one.
 
-    400, 401, 403 and 503 come along, as they can always happen.
+    400, 401, 403, 415, 429 and 503 come along, as they can always happen.
     """
-    responses = dict.fromkeys((400, 401, 403, 503, *errors), Problem) | answers
+    responses = dict.fromkeys((400, 401, 403, 415, 429, 503, *errors), Problem) | answers
     parameters: list[Any] = [query] if query else []
     header = OpenApiParameter("X-Workspace-ID", str, OpenApiParameter.HEADER, description="Must equal the token's.")
     return extend_schema(

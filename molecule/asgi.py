@@ -2,8 +2,8 @@
 
 import os
 
-from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.sessions import CookieMiddleware
 from django.core.asgi import get_asgi_application
 from django.urls import path
 
@@ -21,7 +21,7 @@ application = Pulse(
     ProtocolTypeRouter(
         {
             "http": BoundedBody(http),
-            "websocket": AuthMiddlewareStack(URLRouter([path("ws", OrganisationStream.as_asgi())])),
+            "websocket": CookieMiddleware(URLRouter([path("ws", OrganisationStream.as_asgi())])),
         }
     )
 )

@@ -25,6 +25,7 @@ STATUS: dict[type[registry.RegistryError], int] = {
     registry.Forwarded: 301,
     registry.Unreachable: 503,
     registry.SecretsUnavailable: 503,
+    registry.SecretsBroken: 500,
 }
 RETRY_AFTER_SECONDS = 2
 
@@ -55,8 +56,8 @@ def unavailable(message: str, **more: str) -> Response:
 def _registry(error: registry.RegistryError) -> Response:
     code = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if isinstance(error, registry.Forwarded):
-        body = {"id": error.workspace_id, "forwarded_to": error.forwarded_to, "url": error.url}
-        return Response(body, status=code, headers={"Location": f"/workspaces/{error.forwarded_to}"})
+        there = {"id": error.workspace_id, "forwarded_to": error.forwarded_to, "url": error.url}
+        return Response(there, status=code, headers={"Location": f"/workspaces/{error.forwarded_to}"})
     if isinstance(error, registry.HasChildren):
         children = [{"id": child_id, "name": name} for child_id, name in error.children]
         return Response(
@@ -69,7 +70,9 @@ def _registry(error: registry.RegistryError) -> Response:
             },
             status=code,
         )
-    body = {"error": error.message}
+    body: dict[str, Any] = {"error": error.message}
+    if isinstance(error, registry.SecretsBroken):
+        body["failed_keys"] = error.failed_keys
     if isinstance(error, registry.Unreachable):
         return unavailable(error.message, status=error.status)
     if error.field:

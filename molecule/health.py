@@ -17,7 +17,6 @@ from activity.endpoints import Endpoint, documented
 from activity.principals import Level
 from registry import loops, presence
 
-
 # WAL that a replication slot may hold back before operators are warned: PostgreSQL's default max_wal_size.
 RETAINED_WAL_BYTES = 1024**3
 PUBLICATION = "molecule_changes"

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import environ
@@ -62,6 +63,12 @@ LEASE_SECONDS = env.float("LEASE_SECONDS", 60.0)
 URL_CACHE_SECONDS = env.int("URL_CACHE_SECONDS", 300)
 PROVISIONING_SECONDS = env.float("PROVISIONING_SECONDS", 180.0)
 ENROLMENT_TOKEN_SECONDS = env.float("ENROLMENT_TOKEN_SECONDS", 86400.0)
+RATE_LIMIT = env.int("RATE_LIMIT", 1200)
+RATE_LIMIT_HEARTBEATS = env.int("RATE_LIMIT_HEARTBEATS", 240)
+RATE_LIMIT_STRANGERS = env.int("RATE_LIMIT_STRANGERS", 120)
+OUTBOUND_NETWORKS = env.list("OUTBOUND_NETWORKS", default=["127.0.0.0/8", "::1/128"] if DEBUG else [])
+LOGIN_ATTEMPTS = env.int("LOGIN_ATTEMPTS", 10)
+LOGIN_LOCK_MINUTES = env.int("LOGIN_LOCK_MINUTES", 15)
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 1024 * 1024)
 
 INSTALLED_APPS = [
@@ -71,10 +78,10 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
     "corsheaders",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "channels",
     "activity",
     "registry",
@@ -84,6 +91,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "molecule.headers.SecurityHeaders",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -92,6 +100,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "molecule.urls"
@@ -134,6 +143,8 @@ CHANNEL_LAYERS = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["registry.authentication.CredentialAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["molecule.policy.Policy"],
+    "DEFAULT_THROTTLE_CLASSES": ["molecule.throttling.CredentialThrottle"],
+    "NUM_PROXIES": 1 if SECURE_PROXY else 0,
     "DEFAULT_PARSER_CLASSES": ["molecule.wire.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "molecule.wire.AlwaysJSON",
@@ -151,9 +162,6 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PUBLIC": True,
     "SERVE_PERMISSIONS": ["molecule.policy.Policy"],
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
         "WorkspaceStatus": "registry.models.Status",
         "ActivityStatus": "activity.models.ActivityStatus",
@@ -168,6 +176,16 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+
+# Failed logins, per account and address together: nobody locks somebody else out.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_FAILURE_LIMIT = LOGIN_ATTEMPTS
+AXES_COOLOFF_TIME = timedelta(minutes=LOGIN_LOCK_MINUTES)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_HTTP_RESPONSE_CODE = 429
+AXES_IPWARE_PROXY_COUNT = 1 if SECURE_PROXY else 0
+AXES_VERBOSE = False
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
@@ -188,7 +206,7 @@ STORAGES = {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
-        else "molecule.static.ModuleStaticFilesStorage"
+        else "molecule.staticfiles.ModuleStaticFilesStorage"
     },
 }
 

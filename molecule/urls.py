@@ -4,14 +4,15 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularJSONAPIView
 
 from activity import api as activity
 from canvas import api as canvas
 from canvas import views
 from molecule import health
+from molecule.docs import Docs
 from molecule.endpoints import NotFound, Nothing
-from registry.api import life, teams, topology
+from registry.api import life, secrets, teams, topology
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.page, name="canvas"),
@@ -19,7 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health", health.Health.as_view(), name="health"),
     path("health/ready", health.Ready.as_view(), name="health-ready"),
     path("api/schema", SpectacularJSONAPIView.as_view(), name="schema"),
-    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("api/docs", Docs.as_view(), name="docs"),
     path("templates", Nothing.as_view(), name="templates"),
     path("org/templates", Nothing.as_view(), name="org-templates"),
     path("approvals/pending", Nothing.as_view(), name="approvals-pending"),
@@ -36,6 +37,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("workspaces/<str:workspace_id>/agent", teams.ActiveAgent.as_view(), name="agent"),
     path("workspaces/<str:workspace_id>/agent/move", teams.MoveAgent.as_view(), name="agent-move"),
     path("workspaces/<str:workspace_id>/agents", teams.Agents.as_view(), name="agents"),
+    path("workspaces/<str:workspace_id>/secrets", secrets.WorkspaceSecrets.as_view(), name="workspace-secrets"),
+    path("workspaces/<str:workspace_id>/secrets/values", secrets.SecretValues.as_view(), name="secret-values"),
+    path("workspaces/<str:workspace_id>/secrets/<str:key>", secrets.WorkspaceSecret.as_view(), name="workspace-secret"),
+    path("workspaces/<str:workspace_id>/model", secrets.Model.as_view(), name="model"),
+    path("workspaces/<str:workspace_id>/tokens", secrets.Tokens.as_view(), name="tokens"),
+    path("workspaces/<str:workspace_id>/tokens/<str:token_id>", secrets.Token.as_view(), name="token"),
+    path("settings/secrets", secrets.GlobalSecrets.as_view(), name="global-secrets"),
+    path("settings/secrets/<str:key>", secrets.GlobalSecret.as_view(), name="global-secret"),
+    path("admin/secrets", secrets.GlobalSecrets.as_view(), name="global-secrets"),
+    path("admin/secrets/<str:key>", secrets.GlobalSecret.as_view(), name="global-secret"),
     path("registry/register", life.Register.as_view(), name="register"),
     path("registry/heartbeat", life.Heartbeat.as_view(), name="heartbeat"),
     path("registry/update-card", life.UpdateCard.as_view(), name="update-card"),

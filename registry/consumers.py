@@ -4,6 +4,9 @@ from urllib.parse import urlsplit
 
 from channels.db import database_sync_to_async
 from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
+from django.http import HttpRequest
 from rest_framework.exceptions import AuthenticationFailed
 
 from activity import bus
@@ -13,17 +16,28 @@ from registry import authentication, credentials
 from registry.exceptions import RegistryError
 
 
+class _Request(HttpRequest):
+    """As much of a request as Django needs to find its user, read afresh from the session's store."""
+
+    def __init__(self, session_key: str) -> None:
+        super().__init__()
+        self.session = SessionStore(session_key)
+
+
 class OrganisationStream(EventStream):
     """Operators hear everything. (What agents may hear follows from the hierarchy; they are refused so far.)"""
 
-    async def admit(self) -> tuple[Principal, list[str]]:
-        principal = await database_sync_to_async(self._principal)()
+    async def identify(self) -> Principal:
+        principal: Principal = await database_sync_to_async(self._principal)()
         if principal == ANONYMOUS:
             raise Refused(NO_CREDENTIAL)
         if principal.kind != Kind.OPERATOR or principal.level < Level.VIEW:
             raise Refused(NOT_ALLOWED)
+        return principal
+
+    def audience(self, principal: Principal) -> list[str]:
         wants_beats = self.query("beats") == "1"
-        return principal, [bus.CANVAS_GROUP, *([bus.BEATS_GROUP] if wants_beats else [])]
+        return [bus.CANVAS_GROUP, *([bus.BEATS_GROUP] if wants_beats else [])]
 
     def _principal(self) -> Principal:
         try:
@@ -32,9 +46,10 @@ class OrganisationStream(EventStream):
             if text is not None:
                 return authentication.narrow(credentials.principal_for_token(text)[1], claimed)
             self._check_origin()
-            user = self.scope["user"]
-            if user.is_authenticated:
-                return credentials.principal_for_user(user)
+            if session := self.scope["cookies"].get(settings.SESSION_COOKIE_NAME):
+                user = get_user(_Request(session))
+                if user.is_authenticated:
+                    return credentials.principal_for_user(user)
             return authentication.without_credential(claimed)
         except (RegistryError, AuthenticationFailed):
             raise Refused(NO_CREDENTIAL) from None

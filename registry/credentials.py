@@ -1,29 +1,28 @@
-"""Tokens and secrets: issue, verify, revoke; seal and unseal. Plain values leave this module once."""
+"""Tokens: issue, verify, revoke. Their text leaves this module once, and is kept nowhere."""
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hmac import compare_digest
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from activity import bus
 from activity.principals import Kind, Level, Principal
-from registry.crypto import Keyring, KeyUnusable
-from registry.exceptions import BadCredential, SecretsUnavailable
+from registry import rows
+from registry.exceptions import BadCredential, NotFound
 from registry.models import (
-    GlobalSecret,
     OperatorToken,
-    SealedSecret,
     Status,
     Token,
     TokenKind,
-    WorkspaceSecret,
     WorkspaceToken,
 )
 
@@ -34,13 +33,51 @@ SECRET_BYTES = 32
 LAST_USED_RESOLUTION = timedelta(minutes=10)
 
 
-def issue_workspace_token(workspace_id: UUID, *, label: str = "") -> str:
-    """A new agent token; the text is returned once and kept nowhere."""
+@dataclass(frozen=True, kw_only=True)
+class Issued:
+    """`text` is the token itself, to be said once."""
+
+    id: UUID
+    prefix: str
+    text: str
+
+
+def issue_workspace_token(workspace_id: UUID, *, label: str = "", expires_at: datetime | None = None) -> Issued:
+    """A new agent token; tokens issued before go on, so that an agent can change over."""
     prefix, text = _mint("mol_ws")
-    WorkspaceToken.objects.create(
-        workspace_id=workspace_id, kind=TokenKind.AGENT, prefix=prefix, hash=_hash(text), label=label
+    row = WorkspaceToken.objects.create(
+        workspace_id=workspace_id,
+        kind=TokenKind.AGENT,
+        prefix=prefix,
+        hash=_hash(text),
+        label=label,
+        expires_at=expires_at,
     )
-    return text
+    return Issued(id=row.id, prefix=prefix, text=text)
+
+
+def issue_token_for(workspace_id: UUID, *, label: str, expires_at: datetime | None) -> Issued:
+    """For a living workspace, as an operation of its own. Raises NotFound, Removed."""
+    with transaction.atomic():
+        rows.lock_living(workspace_id)
+        return issue_workspace_token(workspace_id, label=label, expires_at=expires_at)
+
+
+def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
+    """It opens nothing from now on, and its sockets are closed. Raises NotFound."""
+    with transaction.atomic():
+        live = WorkspaceToken.objects.filter(workspace_id=workspace_id, id=token_id, revoked_at=None)
+        if not live.update(revoked_at=Now()):
+            raise NotFound("no such token")
+        bus.after_commit(bus.close_streams, [str(token_id)])
+
+
+def revoke_operator_token(token_id: UUID) -> None:
+    """Raises NotFound."""
+    with transaction.atomic():
+        if not OperatorToken.objects.filter(id=token_id, revoked_at=None).update(revoked_at=Now()):
+            raise NotFound("no such token")
+        bus.after_commit(bus.close_streams, [str(token_id)])
 
 
 def issue_enrolment_token(workspace_id: UUID) -> str:
@@ -71,8 +108,11 @@ def redeem_enrolment(token_id: UUID) -> None:
         raise BadCredential("enrolment token already used or expired")
 
 
-def revoke_workspace_tokens(workspace_ids: Iterable[UUID]) -> None:
-    WorkspaceToken.objects.filter(workspace_id__in=workspace_ids, revoked_at=None).update(revoked_at=Now())
+def revoke_workspace_tokens(workspace_ids: Sequence[UUID]) -> None:
+    live = WorkspaceToken.objects.filter(workspace_id__in=workspace_ids, revoked_at=None)
+    revoked = [str(token_id) for token_id in live.values_list("id", flat=True)]
+    live.update(revoked_at=Now())
+    bus.after_commit(bus.close_streams, revoked)
 
 
 def has_live_token(workspace_id: UUID) -> bool:
@@ -114,7 +154,7 @@ def _operator(text: str) -> tuple[User, Principal]:
     if token is None or not _matches(token, text) or not token.is_live(timezone.now()) or not token.user.is_active:
         raise BadCredential("invalid token")
     _mark_used(token)
-    return token.user, principal_for_user(token.user)
+    return token.user, replace(principal_for_user(token.user), token_id=token.id)
 
 
 def _workspace(text: str, kind: TokenKind | None) -> Principal:
@@ -158,40 +198,3 @@ def _mark_used(token: Token) -> None:
     now: datetime = timezone.now()
     if token.last_used_at is None or now - token.last_used_at > LAST_USED_RESOLUTION:
         type(token)._default_manager.filter(id=token.id).update(last_used_at=now)
-
-
-# --- Secrets -----------------------------------------------------------------------------------------
-
-
-def keyring() -> Keyring:
-    """Raises SecretsUnavailable: without a usable key nothing is stored, least of all in the clear."""
-    try:
-        return Keyring.parse(settings.SECRETS_ENCRYPTION_KEY)
-    except KeyUnusable as error:
-        raise SecretsUnavailable(str(error)) from None
-
-
-def set_workspace_secret(workspace_id: UUID, key: str, value: str) -> None:
-    _store(WorkspaceSecret(workspace_id=workspace_id, key=key), value, unique=["workspace", "key"])
-
-
-def set_global_secret(key: str, value: str) -> None:
-    _store(GlobalSecret(key=key), value, unique=["key"])
-
-
-def delete_workspace_secret(workspace_id: UUID, key: str) -> bool:
-    """Returns whether there was one."""
-    return WorkspaceSecret.objects.filter(workspace_id=workspace_id, key=key).delete()[0] > 0
-
-
-def delete_global_secret(key: str) -> bool:
-    """Returns whether there was one."""
-    return GlobalSecret.objects.filter(key=key).delete()[0] > 0
-
-
-def _store(secret: SealedSecret, value: str, *, unique: list[str]) -> None:
-    secret.encrypted_value = keyring().seal(value.encode(), context=secret.context())
-    secret.updated_at = timezone.now()
-    type(secret)._default_manager.bulk_create(
-        [secret], update_conflicts=True, unique_fields=unique, update_fields=["encrypted_value", "updated_at"]
-    )

@@ -10,7 +10,8 @@ RegistryError
 ├── Conflict             the present state does not permit it
 │   └── HasChildren      removal would take children along and was not confirmed
 ├── Unreachable          the workspace has no address, or nobody is there
-└── SecretsUnavailable   no usable encryption key, or a sealed value does not open
+├── SecretsUnavailable   no usable encryption key
+└── SecretsBroken        sealed values that do not open; `failed_keys` names them
 """
 
 from collections.abc import Sequence
@@ -79,3 +80,9 @@ class Unreachable(RegistryError):
 
 class SecretsUnavailable(RegistryError):
     pass
+
+
+class SecretsBroken(RegistryError):
+    def __init__(self, failed_keys: Sequence[str]) -> None:
+        super().__init__(f"these secrets do not open: {', '.join(failed_keys)}")
+        self.failed_keys = failed_keys

@@ -82,7 +82,7 @@ def register(id: UUID, *, url: str, agent_card: dict[str, Any], held: bool, enro
         projection.apply(record(_registration(workspace, url, agent_card), actor=actor))
         presence.grant_lease([id], settings.LEASE_SECONDS)
         _announce_alive(id, url)
-        return None if held else credentials.issue_workspace_token(id, label="registration")
+        return None if held else credentials.issue_workspace_token(id, label="registration").text
 
 
 def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:

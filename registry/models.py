@@ -4,6 +4,7 @@ import uuid
 from datetime import datetime
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -168,6 +169,32 @@ class GlobalSecret(SealedSecret):
 
     def context(self) -> str:
         return f"global_secrets::{self.key}"
+
+
+class SecretAction(models.TextChoices):
+    SET = "set"
+    DELETED = "deleted"
+    READ = "read"
+
+
+class SecretAccess(models.Model):
+    """Who set, deleted or read which secrets, and when. Never a value. Without a workspace: global ones."""
+
+    id = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(db_default=Now())
+    actor = models.TextField()
+    action = models.TextField(choices=SecretAction)
+    workspace = models.ForeignKey(Workspace, models.DO_NOTHING, null=True, related_name="+", db_index=False)
+    keys = ArrayField(models.TextField())
+
+    class Meta:
+        db_table = "secret_accesses"
+        ordering = ["-id"]
+        verbose_name = "secret access"
+        verbose_name_plural = "secret accesses"
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.action} {', '.join(self.keys)}"
 
 
 class Token(models.Model):

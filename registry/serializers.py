@@ -5,18 +5,28 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
 from rest_framework.fields import empty
 
 from activity.endpoints import FiniteFloatField
 from registry.access import Rule
-from registry.models import DEFAULT_RUNTIME, DEFAULT_TIER, Agent, Workspace, no_line_breaks
+from registry.models import (
+    DEFAULT_RUNTIME,
+    DEFAULT_TIER,
+    Agent,
+    Workspace,
+    WorkspaceToken,
+    no_line_breaks,
+    secret_key_name,
+)
 
 MAX_CARD_BYTES = 256 * 1024
 MAX_COORDINATE = 1e7
 MAX_INT = 2**31 - 1
 MAX_SEQ_DIGITS = 19
+MAX_SECRET_BYTES = 64 * 1024
 
 
 def agent_url(value: str) -> None:
@@ -278,6 +288,46 @@ class PeerRow(serializers.ModelSerializer[Workspace]):
 
     def get_url(self, row: Workspace) -> str:
         return row.url or ""
+
+
+class SecretBody(serializers.Serializer[Any]):
+    key = serializers.CharField(trim_whitespace=False, validators=[secret_key_name])
+    value = serializers.CharField(trim_whitespace=False, write_only=True)
+
+    def validate_value(self, value: str) -> str:
+        if len(value.encode()) > MAX_SECRET_BYTES:
+            raise serializers.ValidationError(f"must not be longer than {MAX_SECRET_BYTES // 1024} KiB")
+        return value
+
+
+class SecretRow(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    has_value = serializers.BooleanField()
+    scope = serializers.ChoiceField(["workspace", "global"])
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+
+class TokenBody(serializers.Serializer[Any]):
+    label = serializers.CharField(default="", allow_blank=True, max_length=100)  # type: ignore[assignment]
+    expires_at = serializers.DateTimeField(default=None, allow_null=True)
+
+    def validate_expires_at(self, value: datetime | None) -> datetime | None:
+        if value is not None and value <= timezone.now():
+            raise serializers.ValidationError("must be in the future")
+        return value
+
+
+class TokenIssued(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    auth_token = serializers.CharField(help_text="Said once, and kept nowhere.")
+    prefix = serializers.CharField()
+
+
+class TokenRow(serializers.ModelSerializer[WorkspaceToken]):
+    class Meta:
+        model = WorkspaceToken
+        fields = ["id", "kind", "prefix", "label", "created_at", "last_used_at", "expires_at"]
 
 
 class WorkspacePicture(serializers.ModelSerializer[Workspace]):

@@ -90,7 +90,7 @@ def as_viewer(make_user: Callable[..., User]) -> APIClient:
 @pytest.fixture
 def as_workspace() -> Callable[[Workspace], APIClient]:
     """A client with a fresh token of that workspace."""
-    return lambda workspace: bearer(credentials.issue_workspace_token(workspace.id))
+    return lambda workspace: bearer(credentials.issue_workspace_token(workspace.id).text)
 
 
 def bearer(token: str) -> APIClient:

@@ -22,6 +22,9 @@ SETTINGS = {
     "MOLECULE_READ_ENV_FILE": "false",
     "MOLECULE_OPEN": "false",
     "MOLECULE_ENROLMENT": "token",
+    "RATE_LIMIT": "1000000",
+    "RATE_LIMIT_HEARTBEATS": "1000000",
+    "RATE_LIMIT_STRANGERS": "1000000",
     "LOG_LEVEL": "WARNING",
 }
 os.environ.update(SETTINGS)

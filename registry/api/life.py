@@ -118,5 +118,5 @@ class TestToken(Endpoint):
         if not settings.MOLECULE_OPEN:
             raise NotFound("not found")
         rows.find(workspace_id)
-        token = credentials.issue_workspace_token(workspace_id, label="test")
+        token = credentials.issue_workspace_token(workspace_id, label="test").text
         return Response({"auth_token": token, "workspace_id": workspace_id})

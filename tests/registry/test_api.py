@@ -102,7 +102,7 @@ def test_the_full_life_of_an_agent(as_operator: APIClient, anonymous: APIClient)
 
 def test_the_first_of_two_authorizations_counts(anonymous: APIClient, make_workspace: Make) -> None:
     workspace = make_workspace()
-    token = credentials.issue_workspace_token(workspace.id)
+    token = credentials.issue_workspace_token(workspace.id).text
     for header, status in ((f"Bearer {token}, Bearer x", 200), (f"Bearer x, Bearer {token}", 401)):
         anonymous.credentials(HTTP_AUTHORIZATION=header)
         assert anonymous.get(f"/workspaces/{workspace.id}/state").status_code == status

@@ -10,15 +10,15 @@ from django.utils import timezone
 
 from activity.principals import Kind, Level
 from registry import credentials, removal
-from registry.exceptions import BadCredential, SecretsUnavailable
-from registry.models import OperatorToken, Workspace, WorkspaceSecret, WorkspaceToken
+from registry.exceptions import BadCredential
+from registry.models import OperatorToken, Workspace, WorkspaceToken
 
 Make = Callable[..., Workspace]
 
 
 def test_a_token_opens_its_workspace_and_is_not_stored(make_workspace: Make) -> None:
     workspace = make_workspace()
-    text = credentials.issue_workspace_token(workspace.id)
+    text = credentials.issue_workspace_token(workspace.id).text
     _user, principal = credentials.principal_for_token(text)
     assert (principal.kind, principal.workspace_id, principal.level) == (Kind.WORKSPACE, workspace.id, Level.NONE)
     row = WorkspaceToken.objects.get()
@@ -32,7 +32,7 @@ def test_kinds_are_never_mixed_up(make_workspace: Make, make_user: Callable[...,
     """The same secret under another typed prefix is nobody's."""
     workspace = make_workspace()
     texts = [
-        credentials.issue_workspace_token(workspace.id),
+        credentials.issue_workspace_token(workspace.id).text,
         credentials.issue_enrolment_token(workspace.id),
         credentials.issue_operator_token(make_user()),
     ]
@@ -45,7 +45,7 @@ def test_kinds_are_never_mixed_up(make_workspace: Make, make_user: Callable[...,
 
 
 def test_what_is_nearly_a_token_is_none(make_workspace: Make) -> None:
-    text = credentials.issue_workspace_token(make_workspace().id)
+    text = credentials.issue_workspace_token(make_workspace().id).text
     flipped = text[:-1] + ("A" if text[-1] != "A" else "B")
     for wrong in ("", "x", "_", "__", "mol_ws", "mol_ws_", "mol_ws__", text[:-1], text + "x", flipped, text.upper()):
         with pytest.raises(BadCredential):
@@ -53,7 +53,7 @@ def test_what_is_nearly_a_token_is_none(make_workspace: Make) -> None:
 
 
 def test_expired_and_revoked_tokens_open_nothing(make_workspace: Make, make_user: Callable[..., User]) -> None:
-    workspace_token = credentials.issue_workspace_token(make_workspace().id)
+    workspace_token = credentials.issue_workspace_token(make_workspace().id).text
     operator_token = credentials.issue_operator_token(make_user())
     for change in ({"revoked_at": timezone.now()}, {"expires_at": timezone.now() - timedelta(seconds=1)}):
         for model, text in ((WorkspaceToken, workspace_token), (OperatorToken, operator_token)):
@@ -74,7 +74,7 @@ def test_a_dismissed_operators_token_opens_nothing(make_user: Callable[..., User
 
 def test_the_token_of_a_removed_workspace_is_known_as_retired(make_workspace: Make) -> None:
     workspace = make_workspace()
-    text = credentials.issue_workspace_token(workspace.id)
+    text = credentials.issue_workspace_token(workspace.id).text
     removal.remove(workspace.id, actor="test", confirm=True)
     assert credentials.principal_for_token(text)[1].retired
     assert not credentials.has_live_token(workspace.id)
@@ -98,28 +98,10 @@ def test_a_visitor_has_no_level(db: None) -> None:
 
 
 def test_last_use_is_written_coarsely(make_workspace: Make, django_assert_num_queries: Any) -> None:
-    text = credentials.issue_workspace_token(make_workspace().id)
+    text = credentials.issue_workspace_token(make_workspace().id).text
     credentials.principal_for_token(text)
     first = WorkspaceToken.objects.get().last_used_at
     assert first is not None
     with django_assert_num_queries(1):
         credentials.principal_for_token(text)
     assert WorkspaceToken.objects.get().last_used_at == first
-
-
-def test_a_secret_is_sealed_and_setting_it_again_replaces_it(make_workspace: Make) -> None:
-    workspace = make_workspace()
-    for value in ("first-canary", "second-canary"):
-        credentials.set_workspace_secret(workspace.id, "API_KEY", value)
-    row = WorkspaceSecret.objects.get()
-    assert b"canary" not in bytes(row.encrypted_value)
-    assert credentials.keyring().unseal(bytes(row.encrypted_value), context=row.context()) == b"second-canary"
-
-
-@pytest.mark.parametrize("key", ["", "nonsense"])
-def test_without_a_usable_key_nothing_is_stored(make_workspace: Make, settings: Any, key: str) -> None:
-    workspace = make_workspace()
-    settings.SECRETS_ENCRYPTION_KEY = key
-    with pytest.raises(SecretsUnavailable):
-        credentials.set_workspace_secret(workspace.id, "API_KEY", "value")
-    assert not WorkspaceSecret.objects.exists()

@@ -1,0 +1,171 @@
+"""Secrets: seal, list, hand over, rotate. A plain value leaves this module only towards its own workspace."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.expressions import RawSQL
+from django.utils import timezone
+
+from registry import rows
+from registry.crypto import Keyring, KeyUnusable, SealBroken, key_id
+from registry.exceptions import NotFound, SecretsBroken, SecretsUnavailable
+from registry.models import GlobalSecret, SealedSecret, SecretAccess, SecretAction, WorkspaceSecret
+
+MAX_VALUE_BYTES = 64 * 1024
+ROTATION_BATCH = 100
+
+
+def keyring() -> Keyring:
+    """Raises SecretsUnavailable: without a usable key nothing is stored, least of all in the clear."""
+    try:
+        return Keyring.parse(settings.SECRETS_ENCRYPTION_KEY)
+    except KeyUnusable as error:
+        raise SecretsUnavailable(str(error)) from None
+
+
+def set_for_workspace(workspace_id: UUID, key: str, value: str, *, actor: str) -> None:
+    """Raises NotFound, Removed, SecretsUnavailable."""
+    with transaction.atomic():
+        rows.lock_living(workspace_id)
+        _store(WorkspaceSecret(workspace_id=workspace_id, key=key), value, unique=["workspace", "key"])
+        _note(SecretAction.SET, [key], workspace_id, actor)
+
+
+def set_for_all(key: str, value: str, *, actor: str) -> None:
+    """Raises SecretsUnavailable."""
+    with transaction.atomic():
+        _store(GlobalSecret(key=key), value, unique=["key"])
+        _note(SecretAction.SET, [key], None, actor)
+
+
+def delete_for_workspace(workspace_id: UUID, key: str, *, actor: str) -> None:
+    """Raises NotFound."""
+    _delete(WorkspaceSecret.objects.filter(workspace_id=workspace_id, key=key), key, workspace_id, actor)
+
+
+def delete_for_all(key: str, *, actor: str) -> None:
+    """Raises NotFound."""
+    _delete(GlobalSecret.objects.filter(key=key), key, None, actor)
+
+
+def listing(workspace_id: UUID | None) -> list[dict[str, Any]]:
+    """What there is, without values: the globals, with the workspace's own in their place."""
+    found = {row.key: _entry(row, "global") for row in GlobalSecret.objects.defer("encrypted_value")}
+    if workspace_id is not None:
+        own = WorkspaceSecret.objects.filter(workspace_id=workspace_id).defer("encrypted_value")
+        found |= {row.key: _entry(row, "workspace") for row in own}
+    return [found[key] for key in sorted(found)]
+
+
+def environment_for(workspace_id: UUID, *, actor: str) -> dict[str, str]:
+    """Every value for this workspace, its own keys winning. All or nothing.
+
+    Raises NotFound, Forwarded, Removed, SecretsUnavailable, SecretsBroken (naming the keys that do not open).
+    """
+    rows.find(workspace_id)
+    values = _open(workspace_id)
+    _note(SecretAction.READ, sorted(values), workspace_id, actor)
+    return values
+
+
+def values_to_mask(workspace_id: UUID) -> dict[str, str]:
+    """Value → key, longest first, for hiding them in what agents report; empty when nothing can be opened."""
+    try:
+        values = _open(workspace_id)
+    except (SecretsUnavailable, SecretsBroken):
+        return {}
+    return {value: key for key, value in sorted(values.items(), key=lambda item: -len(item[1]))}
+
+
+def version_for(workspace_id: UUID) -> tuple[datetime | None, int]:
+    """Changes whenever any secret that this workspace sees does."""
+    own = WorkspaceSecret.objects.filter(workspace_id=workspace_id).values_list("updated_at", flat=True)
+    moments = [*own, *GlobalSecret.objects.values_list("updated_at", flat=True)]
+    return max(moments, default=None), len(moments)
+
+
+def rotate(*, dry_run: bool, progress: Callable[[int, int], None]) -> int:
+    """Seal anew, with the first key, what is sealed with another; returns how many rows.
+
+    In batches of their own transactions: readers go on, and a rotation that was stopped goes on where it was.
+    Raises SecretsUnavailable, SecretsBroken.
+    """
+    ring = keyring()
+    wanted = key_id(ring.keys[0])
+    tables = (WorkspaceSecret, GlobalSecret)
+    total = sum(_sealed_otherwise(table, wanted).count() for table in tables)
+    done = 0
+    for table in () if dry_run else tables:
+        while batch := _rotate_batch(table, ring, wanted):
+            done += batch
+            progress(done, total)
+    return total if dry_run else done
+
+
+def _rotate_batch(table: type[WorkspaceSecret] | type[GlobalSecret], ring: Keyring, wanted: bytes) -> int:
+    with transaction.atomic():
+        batch = list(_sealed_otherwise(table, wanted).select_for_update()[:ROTATION_BATCH])
+        for row in batch:
+            try:
+                value = ring.unseal(bytes(row.encrypted_value), context=row.context())
+            except SealBroken:
+                raise SecretsBroken([row.key]) from None
+            row.encrypted_value = ring.seal(value, context=row.context())
+        table.objects.bulk_update(batch, ["encrypted_value"])
+    return len(batch)
+
+
+def _sealed_otherwise(table: Any, wanted: bytes) -> Any:
+    """Rows whose envelope (version, key id, …) names another key."""
+    named = RawSQL("substring(encrypted_value from 2 for 8)", [])
+    return table.objects.annotate(named=named).filter(~Q(named=wanted)).order_by("id")
+
+
+def _open(workspace_id: UUID) -> dict[str, str]:
+    sealed: dict[str, SealedSecret] = {row.key: row for row in GlobalSecret.objects.all()}
+    sealed |= {row.key: row for row in WorkspaceSecret.objects.filter(workspace_id=workspace_id)}
+    if not sealed:
+        return {}
+    ring, values, failed = keyring(), {}, []
+    for key, row in sorted(sealed.items()):
+        try:
+            values[key] = ring.unseal(bytes(row.encrypted_value), context=row.context()).decode()
+        except SealBroken:
+            failed.append(key)
+    if failed:
+        raise SecretsBroken(failed)
+    return values
+
+
+def _store(secret: SealedSecret, value: str, *, unique: list[str]) -> None:
+    secret.encrypted_value = keyring().seal(value.encode(), context=secret.context())
+    secret.updated_at = timezone.now()
+    type(secret)._default_manager.bulk_create(
+        [secret], update_conflicts=True, unique_fields=unique, update_fields=["encrypted_value", "updated_at"]
+    )
+
+
+def _delete(found: Any, key: str, workspace_id: UUID | None, actor: str) -> None:
+    with transaction.atomic():
+        if not found.delete()[0]:
+            raise NotFound("no such secret")
+        _note(SecretAction.DELETED, [key], workspace_id, actor)
+
+
+def _entry(row: SealedSecret, scope: str) -> dict[str, Any]:
+    return {
+        "key": row.key,
+        "has_value": True,
+        "scope": scope,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
+def _note(action: SecretAction, keys: list[str], workspace_id: UUID | None, actor: str) -> None:
+    SecretAccess.objects.create(action=action, keys=keys, workspace_id=workspace_id, actor=actor)

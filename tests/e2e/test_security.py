@@ -1,0 +1,121 @@
+"""In a real browser and on real sockets: the content policy holds, and no socket outlives its credential."""
+
+import json
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from tests.e2e.conftest import signed_in
+from tests.e2e.stack import Platform, manage
+
+PAGES = [
+    "/",
+    "/?view=list",
+    "/api/docs",
+    "/admin/",
+    "/admin/registry/workspace/",
+    "/admin/registry/workspace/add/",
+    "/admin/registry/workspace/{id}/change/",
+    "/admin/registry/workspace/{id}/history/",
+    "/admin/registry/agent/",
+    "/admin/registry/workspacesecret/",
+    "/admin/registry/workspacesecret/add/",
+    "/admin/registry/globalsecret/add/",
+    "/admin/registry/workspacetoken/",
+    "/admin/registry/operatortoken/",
+    "/admin/registry/secretaccess/",
+    "/admin/registry/looptick/",
+    "/admin/activity/structureevent/",
+    "/admin/activity/activitylog/",
+    "/admin/auth/user/add/",
+    "/admin/auth/group/add/",
+    "/admin/password_change/",
+]
+
+
+@pytest.fixture
+def strict(platform: Platform, browser: Browser) -> Iterator[Page]:
+    yield from signed_in(platform, browser)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_breaks_the_content_policy(platform: Platform, strict: Page, path: str) -> None:
+    agent = platform.agent("looked at")
+    agent.post(f"/workspaces/{agent.id}/activity", {"activity_type": "error", "summary": "x"})
+    strict.add_init_script(
+        "window.violations = [];"
+        "addEventListener('securitypolicyviolation', e => violations.push(`${e.violatedDirective} ${e.blockedURI}`));"
+    )
+    answer = strict.goto(platform.url + path.replace("{id}", agent.id))
+    assert answer is not None
+    assert answer.status == 200
+    policy = answer.headers["content-security-policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    strict.wait_for_timeout(300)
+    assert strict.evaluate("violations") == []
+
+
+def test_every_answer_carries_the_headers(platform: Platform) -> None:
+    for path in ("/health", "/nope", "/workspaces", "/admin/login/", "/static/canvas/css/tokens.css"):
+        headers = httpx.get(platform.url + path).headers
+        assert "default-src 'none'" in headers["content-security-policy"], path
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["referrer-policy"] == "same-origin"
+
+
+def _read_to_the_end(socket: ClientConnection) -> None:
+    while True:
+        socket.recv(timeout=10)
+
+
+def test_a_revoked_credential_closes_its_socket(platform: Platform) -> None:
+    script = (
+        "from django.contrib.auth.models import User\nfrom registry.credentials import *\n"
+        "print(issue_operator_token(User.objects.get(username='op')))"
+    )
+    token = manage(platform.environment, "shell", "-v0", "-c", script).strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    with connect(f"ws://127.0.0.1:{platform.port}/ws", additional_headers=headers) as socket:
+        socket.send('{"type":"ping"}')
+        assert json.loads(socket.recv(timeout=10)) == {"type": "pong"}
+        prefix = token.rpartition("_")[0]
+        revoke = (
+            "from registry.credentials import *\nfrom registry.models import OperatorToken\n"
+            f"revoke_operator_token(OperatorToken.objects.get(prefix='{prefix}').id)"
+        )
+        manage(platform.environment, "shell", "-v0", "-c", revoke)
+        with pytest.raises(ConnectionClosed):
+            _read_to_the_end(socket)
+        assert socket.protocol.close_code == 4403
+    assert httpx.get(f"{platform.url}/workspaces", headers=headers).status_code == 401
+
+
+def test_a_logout_closes_the_sockets_of_its_session(platform: Platform) -> None:
+    with httpx.Client(base_url=platform.url) as client:
+        token = client.get("/admin/login/").cookies["csrftoken"]
+        form = {"username": platform.username, "password": platform.password, "csrfmiddlewaretoken": token}
+        client.post("/admin/login/", data=form)
+        headers = {"Cookie": f"sessionid={client.cookies['sessionid']}"}
+        with connect(f"ws://127.0.0.1:{platform.port}/ws", additional_headers=headers) as socket:
+            socket.send('{"type":"ping"}')
+            assert json.loads(socket.recv(timeout=10)) == {"type": "pong"}
+            client.post("/admin/logout/", data={"csrfmiddlewaretoken": client.cookies["csrftoken"]})
+            with pytest.raises(ConnectionClosed):
+                _read_to_the_end(socket)
+            assert socket.protocol.close_code == 4403
+
+
+def test_a_client_that_talks_too_much_is_cut_off(platform: Platform) -> None:
+    headers = {"Authorization": f"Bearer {platform.operator_token}"}
+    with connect(f"ws://127.0.0.1:{platform.port}/ws", additional_headers=headers) as socket:
+        for _ in range(101):
+            socket.send('{"type":"ping"}')
+        with pytest.raises(ConnectionClosed):
+            _read_to_the_end(socket)
+        assert socket.protocol.close_code == 4429

@@ -1,0 +1,87 @@
+"""Budgets per credential; logins per account and address."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from rest_framework.test import APIClient
+
+from registry import credentials
+from registry.models import Workspace
+from tests.conftest import bearer
+
+Make = Callable[..., Workspace]
+As = Callable[[Workspace], APIClient]
+
+
+def statuses(client: APIClient, path: str, times: int) -> list[int]:
+    return [client.get(path).status_code for _ in range(times)]
+
+
+def test_a_credential_that_asks_too_often_is_told_when_to_come_back(
+    as_viewer: APIClient, as_operator: APIClient, settings: Any
+) -> None:
+    settings.RATE_LIMIT = 3
+    assert statuses(as_viewer, "/templates", 5) == [200, 200, 200, 429, 429]
+    answer = as_viewer.get("/templates")
+    assert 1 <= answer.json()["retry_after"] <= 60
+    assert answer["Retry-After"] == str(answer.json()["retry_after"])
+    assert as_operator.get("/templates").status_code == 200, "another credential has its own budget"
+    assert statuses(as_viewer, "/health", 5) == [200] * 5
+
+
+def test_heartbeats_have_their_own_budget(make_workspace: Make, as_workspace: As, settings: Any) -> None:
+    settings.RATE_LIMIT, settings.RATE_LIMIT_HEARTBEATS = 1, 2
+    workspace = make_workspace()
+    agent = as_workspace(workspace)
+    assert statuses(agent, f"/workspaces/{workspace.id}/state", 2) == [200, 429]
+    beats = [agent.post("/registry/heartbeat", {"workspace_id": str(workspace.id)}).status_code for _ in range(3)]
+    assert beats == [200, 200, 429]
+
+
+def test_without_redis_nothing_is_limited(as_viewer: APIClient, settings: Any, unreachable_redis: None) -> None:
+    settings.RATE_LIMIT = 1
+    assert statuses(as_viewer, "/templates", 3) == [200, 200, 200]
+
+
+@pytest.fixture
+def person(make_user: Callable[..., User]) -> User:
+    user = make_user("viewer")
+    user.set_password("right")
+    user.save()
+    return user
+
+
+def log_in(user: User, password: str, address: str = "10.0.0.1") -> int:
+    form = {"username": user.username, "password": password}
+    return Client(REMOTE_ADDR=address).post("/admin/login/", form).status_code
+
+
+def test_guessing_a_password_is_slowed_per_account_and_address(
+    person: User, make_user: Callable[..., User], settings: Any
+) -> None:
+    settings.AXES_FAILURE_LIMIT = 3
+    assert [log_in(person, "wrong") for _ in range(4)] == [200, 200, 429, 429]
+    assert log_in(person, "right") == 429
+    assert log_in(person, "right", "10.0.0.2") == 302, "nobody locks somebody else out"
+    other = make_user("viewer")
+    other.set_password("right")
+    other.save()
+    assert log_in(other, "right") == 302
+
+
+def test_the_groups_are_there_and_mean_what_they_say(db: None) -> None:
+    levels = {}
+    for name in ("viewers", "operators", "administrators"):
+        user = User.objects.create_user(name)
+        user.groups.add(user.groups.model.objects.get(name=name))
+        token = credentials.issue_operator_token(user)
+        levels[name] = credentials.principal_for_token(token)[1].level.name
+        client = bearer(token)
+        assert client.get("/workspaces").status_code == 200
+        assert client.post("/workspaces", {"name": "x"}).status_code == (403 if name == "viewers" else 201)
+        secret = client.post("/settings/secrets", {"key": "K", "value": "v"}).status_code
+        assert secret == (200 if name == "administrators" else 403)
+    assert levels == {"viewers": "VIEW", "operators": "ACT", "administrators": "ADMINISTER"}
