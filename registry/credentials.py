@@ -5,17 +5,18 @@ import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from hmac import compare_digest
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from activity.principals import Kind, Level, Principal
 from registry.crypto import Keyring, KeyUnusable
-from registry.exceptions import BadCredential, SecretsUnavailable
+from registry.exceptions import BadCredential, NotFound, Removed, SecretsUnavailable
 from registry.models import (
     GlobalSecret,
     OperatorToken,
@@ -23,6 +24,7 @@ from registry.models import (
     Status,
     Token,
     TokenKind,
+    Workspace,
     WorkspaceSecret,
     WorkspaceToken,
 )
@@ -35,25 +37,17 @@ LAST_USED_RESOLUTION = timedelta(minutes=10)
 
 
 def issue_workspace_token(workspace_id: UUID, *, label: str = "") -> str:
-    """A new agent token; the text is returned once and kept nowhere."""
-    prefix, text = _mint("mol_ws")
-    WorkspaceToken.objects.create(
-        workspace_id=workspace_id, kind=TokenKind.AGENT, prefix=prefix, hash=_hash(text), label=label
-    )
-    return text
+    """A new agent token; the text is returned once and kept nowhere. Raises NotFound, Removed."""
+    return _issue("mol_ws", workspace_id, kind=TokenKind.AGENT, label=label)
 
 
 def issue_enrolment_token(workspace_id: UUID) -> str:
-    """A one-time token that lets one agent become this workspace, for ENROLMENT_TOKEN_SECONDS."""
-    prefix, text = _mint("mol_en")
-    WorkspaceToken.objects.create(
-        workspace_id=workspace_id,
-        kind=TokenKind.ENROLMENT,
-        prefix=prefix,
-        hash=_hash(text),
-        expires_at=timezone.now() + timedelta(seconds=settings.ENROLMENT_TOKEN_SECONDS),
-    )
-    return text
+    """A one-time token that lets one agent become this workspace, for ENROLMENT_TOKEN_SECONDS.
+
+    Raises NotFound, Removed.
+    """
+    expires_at = timezone.now() + timedelta(seconds=settings.ENROLMENT_TOKEN_SECONDS)
+    return _issue("mol_en", workspace_id, kind=TokenKind.ENROLMENT, expires_at=expires_at)
 
 
 def issue_operator_token(user: User, *, label: str = "") -> str:
@@ -132,6 +126,19 @@ def _workspace(text: str, kind: TokenKind | None) -> Principal:
         token_id=token.id,
         retired=retired,
     )
+
+
+def _issue(typed: str, workspace_id: UUID, **fields: Any) -> str:
+    """The lock makes a removal wait and find the token, or it is found here."""
+    prefix, text = _mint(typed)
+    with transaction.atomic():
+        workspace = Workspace.objects.select_for_update(no_key=True).filter(id=workspace_id).first()
+        if workspace is None:
+            raise NotFound
+        if workspace.status == Status.REMOVED:
+            raise Removed(workspace_id)
+        WorkspaceToken.objects.create(workspace=workspace, prefix=prefix, hash=_hash(text), **fields)
+    return text
 
 
 def _mint(typed: str) -> tuple[str, str]:

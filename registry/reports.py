@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from django.db import transaction
+
 from activity import bus, log
 from activity.log import Entry
 from activity.models import ActivityLog, ActivityType
-from registry.rows import find
+from registry.models import Workspace
+from registry.rows import find, lock
 
 
 def report(workspace_id: UUID, entries: Sequence[Entry]) -> list[ActivityLog]:
     """Raises NotFound, Forwarded, Removed."""
-    find(workspace_id)
-    return log.write(workspace_id, entries)
+    with transaction.atomic():
+        _hold(workspace_id)
+        return log.write(workspace_id, entries)
 
 
 def notify(workspace_id: UUID, message: str) -> None:
@@ -20,8 +24,19 @@ def notify(workspace_id: UUID, message: str) -> None:
 
     Raises NotFound, Forwarded, Removed.
     """
-    workspace = find(workspace_id)
     said = Entry(activity_type=ActivityType.A2A_RECEIVE, method="notify", response_body={"result": message})
-    log.write(workspace_id, [said])
-    payload = {"message": message, "workspace_id": workspace_id, "name": workspace.name}
-    bus.publish([bus.envelope("AGENT_MESSAGE", workspace_id, payload)])
+    with transaction.atomic():
+        workspace = _hold(workspace_id)
+        log.write(workspace_id, [said])
+        payload = {"message": message, "workspace_id": workspace_id, "name": workspace.name}
+        bus.after_commit(_publish, bus.envelope("AGENT_MESSAGE", workspace_id, payload))
+
+
+def _hold(workspace_id: UUID) -> Workspace:
+    """A removal waits until the report is in, or it is found here."""
+    lock([workspace_id])
+    return find(workspace_id)
+
+
+def _publish(envelope: bus.Envelope) -> None:
+    bus.publish([envelope])
