@@ -47,11 +47,11 @@ def _role(key: str, name: str, role: str, parent: str | None, tier: int, *tasks:
 ORG = (
     _role("ceo", "Ada", "Chief executive", None, 4, "Review the quarter", "Decide on the roadmap"),
     _role("engineering", "Grace", "Head of engineering", "ceo", 3, "Plan the sprint", "Review the design of search"),
-    _role("marketing", "Mary", "Head of marketing", "ceo", 3, "Plan the launch", "Approve the campaign"),
     _role("research", "Rosalind", "Head of research", "ceo", 3, "Choose the next question", "Read the findings"),
+    _role("marketing", "Mary", "Head of marketing", "ceo", 3, "Plan the launch", "Approve the campaign"),
+    _role("quality", "Edsger", "Quality engineer", "ceo", 2, "Run the regression suite", "Chase a flaky test"),
     _role("backend", "Linus", "Backend engineer", "engineering", 2, "Add paging to the API", "Fix a slow query"),
     _role("frontend", "Radia", "Frontend engineer", "engineering", 2, "Build the search page", "Polish the dark theme"),
-    _role("quality", "Edsger", "Quality engineer", "engineering", 2, "Run the regression suite", "Chase a flaky test"),
     _role("writer", "Virginia", "Copywriter", "marketing", 1, "Draft the announcement", "Rewrite the home page"),
     _role("growth", "Alan", "Growth analyst", "marketing", 1, "Compare the channels", "Summarise the survey"),
     _role("social", "Jane", "Community manager", "marketing", 1, "Answer the forum", "Collect testimonials"),
@@ -200,7 +200,7 @@ def _wake_up(member: Member) -> str:
 
 def _crash(member: Member) -> str:
     member.stop()
-    return f"{member.role.name} crashes (its process is killed)"
+    return f"{member.role.name} crashes (its process is killed): that, too, shows a minute later"
 
 
 def _restart(member: Member) -> str:
@@ -211,8 +211,8 @@ def _restart(member: Member) -> str:
 SCENES = (
     (10.0, "quality", _degrade),
     (20.0, "growth", _fall_silent),
-    (45.0, "quality", _recover),
     (60.0, "librarian", _crash),
+    (100.0, "quality", _recover),
     (105.0, "growth", _wake_up),
     (140.0, "librarian", _restart),
 )

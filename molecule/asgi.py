@@ -1,11 +1,15 @@
 """Assembly of the ASGI application: HTTP to Django, /ws to the stream, bounded bodies, the web's own pulse."""
 
 import os
+import warnings
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.sessions import CookieMiddleware
 from django.core.asgi import get_asgi_application
 from django.urls import path
+
+# WhiteNoise gives files as plain iterators, and Django says so for each; they are small and from disk.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "molecule.settings")
 http = get_asgi_application()

@@ -1,7 +1,9 @@
 """Is it serving, and is all that it needs there?"""
 
 from collections.abc import Callable
+from decimal import Decimal
 from functools import cache
+from typing import Any
 
 from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
@@ -17,7 +19,7 @@ from activity.endpoints import Endpoint, documented
 from activity.principals import Level
 from registry import loops, presence
 
-# WAL that a replication slot may hold back before operators are warned: PostgreSQL's default max_wal_size.
+# A slot keeps WAL until its consumer has it: a forgotten one fills the disk, whichever database it is of.
 RETAINED_WAL_BYTES = 1024**3
 PUBLICATION = "molecule_changes"
 PUBLISHED = "structure_events, workspaces"
@@ -46,16 +48,11 @@ class Ready(Endpoint):
 
     @documented("Everything it needs is there", answers={200: dict, 503: dict})
     def get(self, request: Request) -> Response:
-        checks = report()
+        checks = {name: _outcome(check) for name, check in CHECKS.items()}
         well = all(check["ok"] for check in checks.values())
         if self.principal.level < Level.VIEW:
             checks = {name: {"ok": check["ok"]} for name, check in checks.items()}
         return Response({"status": "ok" if well else "unavailable", "checks": checks}, status=200 if well else 503)
-
-
-def report() -> dict[str, dict[str, object]]:
-    """Every check by name: `ok`, `detail`, and `warning` where it is true."""
-    return {name: _outcome(check) for name, check in CHECKS.items()}
 
 
 def _outcome(check: Callable[[], str]) -> dict[str, object]:
@@ -69,10 +66,14 @@ def _outcome(check: Callable[[], str]) -> dict[str, object]:
         return {"ok": False, "detail": f"{type(error).__name__}: cannot reach it"}
 
 
-def _postgres() -> str:
+def _rows(query: str, *parameters: str) -> list[Any]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT current_setting('server_version')")
-        return f"PostgreSQL {cursor.fetchone()[0]}"
+        cursor.execute(query, parameters)
+        return list(cursor.fetchall())
+
+
+def _postgres() -> str:
+    return f"PostgreSQL {_rows('SHOW server_version')[0][0]}"
 
 
 def _migrations() -> str:
@@ -109,45 +110,31 @@ def _supervisor() -> str:
 
 
 def _change_stream() -> str:
-    """Can others follow the publication? See docs/change-stream.md."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT current_setting('wal_level'), string_agg(tablename, ', ' ORDER BY tablename) "
-            "FROM pg_publication_tables WHERE pubname = %s",
-            [PUBLICATION],
-        )
-        level, published = cursor.fetchone()
+    [(level,)] = _rows("SHOW wal_level")
     if level != "logical":
         raise Worrying(f"wal_level is {level}, nobody can follow changes: set wal_level=logical, restart PostgreSQL")
-    if published is None:
-        raise Worrying(f"nothing to follow: CREATE PUBLICATION {PUBLICATION} FOR TABLE {PUBLISHED}")
+    tables = _rows("SELECT tablename FROM pg_publication_tables WHERE pubname = %s ORDER BY 1", PUBLICATION)
+    published = ", ".join(name for (name,) in tables)
     if published != PUBLISHED:
-        raise Worrying(f"it publishes {published}: ALTER PUBLICATION {PUBLICATION} SET TABLE {PUBLISHED}")
-    return f"{PUBLICATION} publishes {PUBLISHED}"
+        raise Worrying(f"{PUBLICATION} publishes {published or 'nothing'}: make it FOR TABLE {PUBLISHED}")
+    return f"{PUBLICATION} publishes {published}"
 
 
 def _replication_slots() -> str:
-    """A slot keeps WAL until its consumer has it: one that is forgotten fills the disk, in any database."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT slot_name, active, wal_status, "
-            "coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint "
-            "FROM pg_replication_slots ORDER BY slot_name"
-        )
-        slots = cursor.fetchall()
-    if worries := [worry for slot in slots if (worry := _worry_about(*slot))]:
+    slots = _rows("SELECT slot_name, active, wal_status, pg_current_wal_lsn() - restart_lsn FROM pg_replication_slots")
+    if worries := [worry for slot in sorted(slots) if (worry := _worry_about(*slot))]:
         raise Worrying("; ".join(worries))
-    return f"{len(slots)} slots, none holds WAL back"
+    return f"slots: {len(slots)}, none holds WAL back"
 
 
-def _worry_about(name: str, active: bool, status: str | None, retained: int) -> str:
-    drop = f"SELECT pg_drop_replication_slot('{name}')"
+def _worry_about(slot: str, active: bool, status: str | None, retained: Decimal | None) -> str | None:
+    drop = f"SELECT pg_drop_replication_slot('{slot}')"
     if status == "lost":
-        return f"{name} has lost WAL that its consumer needs: {drop}, and let the consumer copy everything anew"
-    if status in ("extended", "unreserved") or retained > RETAINED_WAL_BYTES:
-        state = "active" if active else "inactive"
-        return f"{name} ({state}) holds back {retained / 1024**2:,.0f} MiB of WAL: let its consumer catch up, or {drop}"
-    return ""
+        return f"{slot} has lost WAL that its consumer needs: {drop}, then let the consumer copy everything anew"
+    if status not in ("extended", "unreserved") and (retained or 0) <= RETAINED_WAL_BYTES:
+        return None
+    state = f"{'active' if active else 'inactive'}, holds back {(retained or 0) / 1024**2:,.0f} MiB of WAL"
+    return f"{slot}: {state}: let its consumer catch up, or {drop}"
 
 
 CHECKS: dict[str, Callable[[], str]] = {

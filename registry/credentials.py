@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hmac import compare_digest
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -43,24 +44,8 @@ class Issued:
 
 
 def issue_workspace_token(workspace_id: UUID, *, label: str = "", expires_at: datetime | None = None) -> Issued:
-    """A new agent token; tokens issued before go on, so that an agent can change over."""
-    prefix, text = _mint("mol_ws")
-    row = WorkspaceToken.objects.create(
-        workspace_id=workspace_id,
-        kind=TokenKind.AGENT,
-        prefix=prefix,
-        hash=_hash(text),
-        label=label,
-        expires_at=expires_at,
-    )
-    return Issued(id=row.id, prefix=prefix, text=text)
-
-
-def issue_token_for(workspace_id: UUID, *, label: str, expires_at: datetime | None) -> Issued:
-    """For a living workspace, as an operation of its own. Raises NotFound, Removed."""
-    with transaction.atomic():
-        rows.lock_living(workspace_id)
-        return issue_workspace_token(workspace_id, label=label, expires_at=expires_at)
+    """A new agent token; tokens issued before go on, so that an agent can change over. Raises NotFound, Removed."""
+    return _issue("mol_ws", workspace_id, kind=TokenKind.AGENT, label=label, expires_at=expires_at)
 
 
 def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
@@ -81,16 +66,12 @@ def revoke_operator_token(token_id: UUID) -> None:
 
 
 def issue_enrolment_token(workspace_id: UUID) -> str:
-    """A one-time token that lets one agent become this workspace, for ENROLMENT_TOKEN_SECONDS."""
-    prefix, text = _mint("mol_en")
-    WorkspaceToken.objects.create(
-        workspace_id=workspace_id,
-        kind=TokenKind.ENROLMENT,
-        prefix=prefix,
-        hash=_hash(text),
-        expires_at=timezone.now() + timedelta(seconds=settings.ENROLMENT_TOKEN_SECONDS),
-    )
-    return text
+    """A one-time token that lets one agent become this workspace, for ENROLMENT_TOKEN_SECONDS.
+
+    Raises NotFound, Removed.
+    """
+    expires_at = timezone.now() + timedelta(seconds=settings.ENROLMENT_TOKEN_SECONDS)
+    return _issue("mol_en", workspace_id, kind=TokenKind.ENROLMENT, expires_at=expires_at).text
 
 
 def issue_operator_token(user: User, *, label: str = "") -> str:
@@ -172,6 +153,15 @@ def _workspace(text: str, kind: TokenKind | None) -> Principal:
         token_id=token.id,
         retired=retired,
     )
+
+
+def _issue(typed: str, workspace_id: UUID, **fields: Any) -> Issued:
+    """The lock makes a removal wait and find the token, or it is found here."""
+    prefix, text = _mint(typed)
+    with transaction.atomic():
+        rows.lock_living(workspace_id)
+        row = WorkspaceToken.objects.create(workspace_id=workspace_id, prefix=prefix, hash=_hash(text), **fields)
+    return Issued(id=row.id, prefix=prefix, text=text)
 
 
 def _mint(typed: str) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Finding each other: a workspace's address, and its peers."""
 
+import logging
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -8,6 +9,8 @@ from redis.exceptions import RedisError
 from registry import access, presence, rows
 from registry.exceptions import Forwarded, NotAllowed, Unreachable
 from registry.models import ALIVE, Workspace
+
+log = logging.getLogger(__name__)
 
 
 def discover(target_id: UUID, *, caller_id: UUID | None) -> tuple[Workspace, str]:
@@ -46,12 +49,11 @@ def _resolve(target_id: UUID) -> Workspace:
 
 
 def _url(workspace: Workspace) -> str:
-    """From Redis; where it is not there, from PostgreSQL, and kept in Redis for the next."""
+    """From the row, which is here already; `ws:{id}:url` is put right for whoever reads Redis alone."""
+    url = workspace.url or ""
     try:
-        if cached := presence.cached_url(workspace.id):
-            return cached
-        if workspace.url:
-            presence.cache_url(workspace.id, workspace.url)
-    except RedisError:
-        pass  # the row has it as well
-    return workspace.url or ""
+        if url and presence.cached_url(workspace.id) != url:
+            presence.cache_url(workspace.id, url)
+    except RedisError as error:
+        log.warning("URL not cached: %s", type(error).__name__)
+    return url

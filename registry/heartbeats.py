@@ -61,8 +61,9 @@ def flush(beats: Sequence[Beat]) -> dict[UUID, RegistryError | None]:
         _write(list(taken.values()))
         events = [event for i, beat in taken.items() for event in _events(before[i], beat)]
         projection.apply(record(events, actor=None))
-        bus.after_commit(presence.mark_alive, list(taken))
-        bus.after_commit(_broadcast, before, taken)
+        if taken:
+            bus.after_commit(presence.mark_alive, list(taken))
+            bus.after_commit(_broadcast, before, taken)
     return {i: None if i in taken else _wrong(i, before.get(i)) for i in latest}
 
 

@@ -40,7 +40,10 @@ def create(new: NewWorkspace, *, actor: str, workspace_id: UUID | None = None) -
         if new.parent_id is not None:
             # A removal of the parent must see this child, or this must see the removal.
             hierarchy.lock()
-            _check_living(new.parent_id, rows.lock([new.parent_id]))
+        # Also without a parent: rows before the log is the order, and `rebuild --fix` locks all rows at once.
+        locked = rows.lock({workspace_id, new.parent_id or workspace_id})
+        if new.parent_id is not None:
+            _check_living(new.parent_id, locked)
         events = [
             NewEvent(event_type=EventType.WORKSPACE_PROVISIONING, workspace_id=workspace_id, payload=_created(new))
         ]
@@ -72,8 +75,8 @@ def register(id: UUID, *, url: str, agent_card: dict[str, Any], held: bool, enro
     actor = f"{Kind.WORKSPACE}:{id}"
     is_open = not held and enrolment_id is None
     with transaction.atomic():
-        if is_open and not Workspace.objects.filter(id=id).exists():
-            create(NewWorkspace(name=agent_card["name"][:255], external=True), actor=actor, workspace_id=id)
+        if is_open:
+            _create_unknown(id, agent_card["name"][:255], actor)
         workspace = rows.lock_living(id)
         if enrolment_id is not None:
             credentials.redeem_enrolment(enrolment_id)
@@ -119,6 +122,15 @@ def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -
             payload = {"agent_card": agent_card, "old_agent_card": workspace.agent_card}
             event = _event(EventType.AGENT_CARD_UPDATED, workspace_id, payload)
             projection.apply(record([event], actor=actor))
+
+
+def _create_unknown(workspace_id: UUID, name: str, actor: str) -> None:
+    """Of two that come at once the second waits for the lock, looks again and finds what the first one created."""
+    found = Workspace.objects.filter(id=workspace_id)
+    if not found.exists():
+        hierarchy.lock()
+        if not found.exists():
+            create(NewWorkspace(name=name, external=True), actor=actor, workspace_id=workspace_id)
 
 
 def _announce_alive(workspace_id: UUID, url: str) -> None:

@@ -3,17 +3,21 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from django.db import transaction
+
 from activity import bus, log
 from activity.log import Entry
 from activity.models import ActivityLog, ActivityType
 from registry.masking import mask
-from registry.rows import find
+from registry.models import Workspace
+from registry.rows import find, lock
 
 
 def report(workspace_id: UUID, entries: Sequence[Entry]) -> list[ActivityLog]:
     """Raises NotFound, Forwarded, Removed."""
-    find(workspace_id)
-    return log.write(workspace_id, mask(workspace_id, list(entries)))
+    with transaction.atomic():
+        _hold(workspace_id)
+        return log.write(workspace_id, mask(workspace_id, list(entries)))
 
 
 def notify(workspace_id: UUID, message: str) -> None:
@@ -21,9 +25,16 @@ def notify(workspace_id: UUID, message: str) -> None:
 
     Raises NotFound, Forwarded, Removed.
     """
-    workspace = find(workspace_id)
     said = Entry(activity_type=ActivityType.A2A_RECEIVE, method="notify", response_body={"result": message})
-    (masked,) = mask(workspace_id, [said])
-    log.write(workspace_id, [masked])
-    payload = {"message": masked.response_body["result"], "workspace_id": workspace_id, "name": workspace.name}
-    bus.after_commit(bus.publish, [bus.envelope("AGENT_MESSAGE", workspace_id, payload)])
+    with transaction.atomic():
+        workspace = _hold(workspace_id)
+        (masked,) = mask(workspace_id, [said])
+        log.write(workspace_id, [masked])
+        payload = {"message": masked.response_body["result"], "workspace_id": workspace_id, "name": workspace.name}
+        bus.after_commit(bus.publish, [bus.envelope("AGENT_MESSAGE", workspace_id, payload)])
+
+
+def _hold(workspace_id: UUID) -> Workspace:
+    """A removal waits until the report is in, or it is found here."""
+    lock([workspace_id])
+    return find(workspace_id)

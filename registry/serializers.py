@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
@@ -229,6 +230,7 @@ class AccessBody(serializers.Serializer[Any]):
     target_id = serializers.UUIDField()
 
 
+@extend_schema_field(str)
 class MomentField(serializers.Field[int | datetime, Any, Any, Any]):
     """A position in the event log, or an ISO time."""
 

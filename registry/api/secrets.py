@@ -84,7 +84,7 @@ class Tokens(Endpoint):
 
     @documented("A further token; the others go on", request=TokenBody, answers={201: TokenIssued}, errors=(404, 410))
     def post(self, request: Any, workspace_id: UUID) -> Response:
-        issued = credentials.issue_token_for(workspace_id, **self.body(TokenBody))
+        issued = credentials.issue_workspace_token(workspace_id, **self.body(TokenBody))
         return Response({"id": issued.id, "auth_token": issued.text, "prefix": issued.prefix}, status=201)
 
 

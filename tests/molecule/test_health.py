@@ -1,13 +1,16 @@
 """Health says what is wrong, to operators in detail, to strangers only that something is."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from activity import redis
+from molecule import health
 from registry import loops, presence
 from registry.models import LoopTick
 
@@ -18,12 +21,30 @@ def all_well(db: None) -> None:
     presence.announce_expiries()
 
 
+@pytest.fixture
+def slot(db: None) -> Iterator[str]:
+    """A replication slot that nobody reads."""
+    run("SELECT pg_create_physical_replication_slot('nobody', immediately_reserve => true)")
+    yield "nobody"
+    run("SELECT pg_drop_replication_slot('nobody')")
+
+
+def run(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
 def failing(client: APIClient) -> list[str]:
     answer = client.get("/health/ready")
     wrong = [name for name, check in answer.json()["checks"].items() if not check["ok"]]
     assert answer.status_code == (503 if wrong else 200)
     assert answer.json()["status"] == ("unavailable" if wrong else "ok")
     return wrong
+
+
+def warnings(client: APIClient) -> dict[str, str]:
+    checks = client.get("/health/ready").json()["checks"]
+    return {name: check["detail"] for name, check in checks.items() if check.get("warning")}
 
 
 def test_alive_asks_nobody(anonymous: APIClient, unreachable_redis: None) -> None:
@@ -33,6 +54,7 @@ def test_alive_asks_nobody(anonymous: APIClient, unreachable_redis: None) -> Non
 def test_all_well(all_well: None, anonymous: APIClient, as_viewer: APIClient) -> None:
     assert failing(as_viewer) == []
     assert failing(anonymous) == []
+    assert warnings(as_viewer) == {}
 
 
 def test_strangers_get_no_internals(all_well: None, anonymous: APIClient, as_viewer: APIClient) -> None:
@@ -60,3 +82,29 @@ def test_a_migration_is_missing(all_well: None, as_viewer: APIClient) -> None:
     MigrationRecorder.Migration.objects.filter(app="canvas").delete()
     assert failing(as_viewer) == ["migrations"]
     assert "canvas.0001_initial" in as_viewer.get("/health/ready").json()["checks"]["migrations"]["detail"]
+
+
+def test_warnings_do_not_stop_it_serving(all_well: None, anonymous: APIClient, as_viewer: APIClient) -> None:
+    run("DROP PUBLICATION molecule_changes")
+    assert failing(as_viewer) == []
+    assert warnings(as_viewer) == {
+        "change-stream": "molecule_changes publishes nothing: make it FOR TABLE structure_events, workspaces"
+    }
+    assert anonymous.get("/health/ready").json()["checks"]["change-stream"] == {"ok": True}
+
+
+def test_more_is_published_than_should_be(all_well: None, as_viewer: APIClient) -> None:
+    run("ALTER PUBLICATION molecule_changes ADD TABLE workspace_tokens")
+    assert "publishes structure_events, workspace_tokens, workspaces" in warnings(as_viewer)["change-stream"]
+
+
+def test_a_slot_holds_wal_back(
+    slot: str, all_well: None, as_viewer: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert warnings(as_viewer) == {}
+    monkeypatch.setattr(health, "RETAINED_WAL_BYTES", 1 << 20)
+    run("SELECT pg_logical_emit_message(false, 'test', repeat('x', 2 << 20), true)")
+    assert failing(as_viewer) == []
+    (warning,) = warnings(as_viewer).values()
+    assert warning.startswith(f"{slot}: inactive, holds back ")
+    assert warning.endswith(f" MiB of WAL: let its consumer catch up, or SELECT pg_drop_replication_slot('{slot}')")

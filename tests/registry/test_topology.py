@@ -33,14 +33,16 @@ def test_discovering_a_relative(make_workspace: Make, as_workspace: As, as_viewe
     assert as_workspace(grandchild).get(f"/registry/discover/{top.id}").json() == expected
 
 
-def test_the_url_comes_from_redis_and_is_refilled_from_postgres(
+def test_the_cached_url_is_put_right_and_never_believed_over_the_row(
     make_workspace: Make, as_viewer: APIClient, django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
         workspace = alive(make_workspace, "a")
     path, key = f"/registry/discover/{workspace.id}", f"ws:{workspace.id}:url"
-    redis.client().set(key, "http://cached:1")
-    assert as_viewer.get(path).json()["url"] == "http://cached:1"
+    assert redis.client().get(key) == "http://a:1"
+    redis.client().set(key, "http://stale:1")
+    assert as_viewer.get(path).json()["url"] == "http://a:1"
+    assert redis.client().get(key) == "http://a:1"
     redis.client().flushall()
     assert as_viewer.get(path).json()["url"] == "http://a:1"
     assert redis.client().get(key) == "http://a:1"

@@ -1,0 +1,234 @@
+"""Whatever several connections do at once: the log tells it all, and no rule is ever broken."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from activity import redis
+from activity.log import Entry
+from activity.models import ActivityType, EventType, StructureEvent
+from canvas import layout
+from canvas.models import CanvasLayout
+from registry import agents, credentials, heartbeats, lifecycle, liveness, pausing, rebuilding, removal, reports, teams
+from registry.exceptions import RegistryError
+from registry.heartbeats import Beat
+from registry.lifecycle import NewWorkspace
+from registry.models import Agent, AgentStatus, Status, Workspace, WorkspaceToken
+from registry.teams import Member
+from tests.registry.racing import STRESS, together
+
+ACTOR = "operator:test"
+CONNECTIONS = 3
+RATES = (0.0, 0.3, 0.5, 1.0)
+
+
+class World:
+    """The workspaces that operations know of, by index; the connections share it."""
+
+    def __init__(self) -> None:
+        self.ids: list[UUID] = []
+        self.strangers = [uuid4() for _ in RATES]
+        top = self.create(None)
+        self.create(self.create(top))
+
+    def create(self, parent_id: UUID | None, **fields: Any) -> UUID:
+        workspace = lifecycle.create(NewWorkspace(name="Workspace", parent_id=parent_id, **fields), actor=ACTOR)
+        self.ids.append(workspace.id)
+        return workspace.id
+
+    def do(self, name: str, who: int, whom: int, how: int) -> None:
+        """One operation. A refusal is an answer; everything else that is raised is a bug."""
+        ids = list(self.ids)
+        with suppress(RegistryError):
+            OPERATIONS[name](self, ids[who % len(ids)], ids[whom % len(ids)], how)
+
+
+def create(world: World, who: UUID, whom: UUID, how: int) -> None:
+    variants: tuple[dict[str, Any], ...] = (
+        {},
+        {"model": "m"},
+        {"external": True},
+        {"external": True, "url": "http://x"},
+    )
+    world.create(None if how == 0 else who, **variants[how])
+
+
+def register(world: World, who: UUID, whom: UUID, how: int) -> None:
+    """Held, by enrolment, open, and open by the name of somebody new (known to the other connections too)."""
+    if how == 3:
+        who = world.strangers[whom.int % len(world.strangers)]
+    enrolment_id = None
+    if how == 1:
+        prefix = credentials.issue_enrolment_token(who).rpartition("_")[0]
+        enrolment_id = WorkspaceToken.objects.get(prefix=prefix).id
+    url, card = f"http://agent:{how}", {"name": "Agent", "how": how}
+    lifecycle.register(who, url=url, agent_card=card, held=how == 0, enrolment_id=enrolment_id)
+    world.ids.append(who)
+
+
+def beat(world: World, who: UUID, whom: UUID, how: int) -> None:
+    heartbeats.flush([Beat(workspace_id=i, error_rate=RATES[how], current_task="t" * how) for i in (who, whom)])
+
+
+def move(world: World, who: UUID, whom: UUID, how: int) -> None:
+    lifecycle.update(who, {"parent_id": None if how == 0 else whom, "name": f"moved {how}"}, actor=ACTOR)
+
+
+def remove(world: World, who: UUID, whom: UUID, how: int) -> None:
+    removal.remove(who, actor=ACTOR, confirm=how in (1, 2), forward_to=whom if how in (2, 3) else None)
+
+
+def expand(world: World, who: UUID, whom: UUID, how: int) -> None:
+    members = [Member(name=f"member {number}", model="m" if how else None) for number in range(how)]
+    world.ids.extend(child.id for child in teams.expand(who, members, actor=ACTOR))
+
+
+def expire(world: World, who: UUID, whom: UUID, how: int) -> None:
+    """Silence, noticed by a hint or by the deadline."""
+    Workspace.objects.filter(id=who).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    liveness.expire([who, whom] if how == 0 else None)
+
+
+OPERATIONS: dict[str, Callable[[World, UUID, UUID, int], object]] = {
+    "create": create,
+    "register": register,
+    "beat": beat,
+    "move": move,
+    "remove": remove,
+    "expand": expand,
+    "expire": expire,
+    "update": lambda world, who, whom, how: lifecycle.update(who, {"name": f"n{how}", "tier": 1 + how}, actor=ACTOR),
+    "card": lambda world, who, whom, how: lifecycle.update_card(who, {"name": "Agent", "n": how / 2}, actor=ACTOR),
+    "pause": lambda world, who, whom, how: pausing.pause(who, actor=ACTOR),
+    "resume": lambda world, who, whom, how: pausing.resume(who, actor=ACTOR),
+    "restart": lambda world, who, whom, how: pausing.restart(who, actor=ACTOR),
+    "assign": lambda world, who, whom, how: agents.assign(who, "m", actor=ACTOR),
+    "replace": lambda world, who, whom, how: agents.replace(who, f"m{how}", actor=ACTOR),
+    "dismiss": lambda world, who, whom, how: agents.remove(who, reason="r" if how else None, actor=ACTOR),
+    "move agent": lambda world, who, whom, how: agents.move(who, whom, actor=ACTOR),
+    "collapse": lambda world, who, whom, how: teams.collapse(who, actor=ACTOR),
+    "forward": lambda world, who, whom, how: removal.forward(who, whom if how else None, actor=ACTOR),
+    "place": lambda world, who, whom, how: layout.place(who, x=float(how), y=0.0),
+    "report": lambda world, who, whom, how: reports.report(who, [Entry(activity_type=ActivityType.AGENT_LOG)]),
+}
+NUMBER = st.integers(0, 15)
+HISTORIES = st.lists(
+    st.tuples(st.sampled_from(sorted(OPERATIONS)), NUMBER, NUMBER, st.integers(0, len(RATES) - 1)),
+    min_size=CONNECTIONS * 5,
+    max_size=CONNECTIONS * 20,
+)
+
+
+@pytest.mark.django_db(transaction=True)
+@given(HISTORIES)
+@settings(
+    max_examples=500 if STRESS else 25,
+    deadline=None,
+    database=None,
+    derandomize=not STRESS,
+    phases=[Phase.generate],  # a race lost once need not be lost again: shrinking leads nowhere
+    suppress_health_check=list(HealthCheck),
+)
+def test_several_connections_at_once_leave_a_world_that_replay_rebuilds(
+    serving: None, history: list[tuple[str, int, int, int]]
+) -> None:
+    empty()
+    world = World()
+    together(*(partial(perform, world, history[number::CONNECTIONS]) for number in range(CONNECTIONS)))
+    assert rebuilding.check() == []
+    hierarchy_is_sound()
+    who_is_removed_has_nothing_left()
+    positions_are_in_order()
+    walk_the_log()
+
+
+def perform(world: World, history: list[tuple[str, int, int, int]]) -> None:
+    for operation in history:
+        world.do(*operation)
+
+
+def empty() -> None:
+    """What happens between tests, here between examples; the log's trigger is lifted by conftest."""
+    connection.ops.execute_sql_flush(["TRUNCATE structure_events, workspaces CASCADE"])
+    redis.client().flushall()
+
+
+def hierarchy_is_sound() -> None:
+    """No cycle, nobody alive below the removed."""
+    rows = Workspace.objects.in_bulk()
+    for row in rows.values():
+        ancestors = list(upwards(row, rows))
+        assert row.id not in {ancestor.id for ancestor in ancestors}
+        if row.status != Status.REMOVED:
+            assert Status.REMOVED not in {ancestor.status for ancestor in ancestors}
+
+
+def upwards(row: Workspace, rows: dict[UUID, Workspace]) -> Iterator[Workspace]:
+    for _ in rows:
+        if row.parent_id is None:
+            return
+        row = rows[row.parent_id]
+        yield row
+
+
+def who_is_removed_has_nothing_left() -> None:
+    removed = Workspace.objects.filter(status=Status.REMOVED)
+    assert not WorkspaceToken.objects.filter(workspace__in=removed, revoked_at=None).exists()
+    assert not Agent.objects.filter(workspace__in=removed, status=AgentStatus.ACTIVE).exists()
+    assert not CanvasLayout.objects.filter(workspace__in=removed).exists()
+    keys = {UUID(str(key).split(":")[1]) for key in redis.client().keys("ws:*")}
+    assert keys <= set(Workspace.objects.living().values_list("id", flat=True))
+    active = Counter(Agent.objects.filter(status=AgentStatus.ACTIVE).values_list("workspace_id", flat=True))
+    assert set(active.values()) <= {1}
+
+
+def positions_are_in_order() -> None:
+    log = list(StructureEvent.objects.order_by("seq").values_list("seq", "created_at"))
+    times = [at for _seq, at in log]
+    assert len({seq for seq, _at in log}) == len(log)
+    assert times == sorted(times)
+
+
+LIVING = set(Status) - {Status.REMOVED}
+# For each event, the statuses it may find and the one it leaves; None: it changes none.
+TRANSITIONS: dict[str, tuple[set[Status], Status | None]] = {
+    EventType.WORKSPACE_PROVISIONING: (LIVING - {Status.PROVISIONING}, Status.PROVISIONING),
+    EventType.WORKSPACE_PROVISION_FAILED: ({Status.PROVISIONING}, Status.FAILED),
+    EventType.WORKSPACE_ONLINE: (LIVING - {Status.PAUSED}, Status.ONLINE),
+    EventType.WORKSPACE_DEGRADED: ({Status.ONLINE}, Status.DEGRADED),
+    EventType.WORKSPACE_OFFLINE: ({Status.ONLINE, Status.DEGRADED}, Status.OFFLINE),
+    EventType.WORKSPACE_PAUSED: (LIVING - {Status.PAUSED}, Status.PAUSED),
+    EventType.WORKSPACE_REMOVED: (LIVING, Status.REMOVED),
+}
+
+
+def walk_the_log() -> None:
+    """Each event found what it says it found, and was allowed there. After a removal only forwards change."""
+    now: dict[UUID | None, Status] = {}
+    for event in StructureEvent.objects.order_by("seq"):
+        payload = event.payload or {}
+        if event.workspace_id not in now:
+            assert event.event_type == EventType.WORKSPACE_PROVISIONING
+            assert "from" not in payload
+            now[event.workspace_id] = Status.PROVISIONING
+            continue
+        found = now[event.workspace_id]
+        before, after = TRANSITIONS.get(event.event_type, (LIVING, None))
+        if found == Status.REMOVED:
+            assert (event.event_type, set(payload["changes"])) == (EventType.WORKSPACE_UPDATED, {"forwarded_to"})
+            continue
+        assert found in before, f"{event}: {found}"
+        if after is not None:
+            assert payload["from"] == found, f"{event}: found {found}, not {payload['from']}"
+            now[event.workspace_id] = after
+    assert now == dict(Workspace.objects.values_list("id", "status"))

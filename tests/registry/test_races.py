@@ -1,0 +1,92 @@
+"""Two operations at the same time, each race brought about on purpose."""
+
+import threading
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from django.db import connection, transaction
+
+from activity.events import lock_log
+from activity.models import ActivityLog, StructureEvent
+from registry import credentials, lifecycle, rebuilding, removal, reports
+from registry.exceptions import BadCredential, NotFound, Removed
+from registry.lifecycle import NewWorkspace
+from registry.models import Workspace, WorkspaceToken
+from tests.e2e.stack import until
+from tests.registry.racing import PATIENCE_SECONDS, together
+
+Make = Callable[..., Workspace]
+ACTOR = "operator:test"
+
+
+def until_waiting(count: int) -> None:
+    """Until so many connections wait for a lock."""
+    until(lambda: waiting() >= count, f"{count} connections to wait for a lock")
+
+
+def waiting() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_strangers_with_the_same_name_one_gets_in() -> None:
+    """Both have seen that nobody is there, and wait until they may write."""
+    newcomer, outcomes, holding = uuid4(), [], threading.Event()
+
+    def register() -> None:
+        holding.wait(PATIENCE_SECONDS)
+        try:
+            card = {"name": "Agent"}
+            outcomes.append(lifecycle.register(newcomer, url="u", agent_card=card, held=False, enrolment_id=None))
+        except BadCredential:
+            outcomes.append("refused")
+
+    def hold_them_up() -> None:
+        with transaction.atomic():
+            lock_log()
+            holding.set()
+            until_waiting(2)
+
+    together(hold_them_up, register, register)
+    assert outcomes.count("refused") == 1
+    assert WorkspaceToken.objects.count() == 1
+    assert StructureEvent.objects.filter(event_type="WORKSPACE_PROVISIONING").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_creation_waits_for_a_repair(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The repair has locked the tables and not yet the log, which a creation must not hold while it waits."""
+    repairing = threading.Event()
+
+    def lock_log_late() -> int:
+        repairing.set()
+        until_waiting(1)
+        return lock_log()
+
+    def create() -> None:
+        repairing.wait(PATIENCE_SECONDS)
+        lifecycle.create(NewWorkspace(name="Workspace"), actor=ACTOR)
+
+    monkeypatch.setattr(rebuilding, "lock_log", lock_log_late)
+    together(rebuilding.fix, create)
+    assert Workspace.objects.count() == 1
+
+
+def test_who_is_removed_or_unknown_gets_no_token(make_workspace: Make) -> None:
+    workspace = make_workspace()
+    removal.remove(workspace.id, actor=ACTOR, confirm=True)
+    for issue in (credentials.issue_workspace_token, credentials.issue_enrolment_token):
+        with pytest.raises(Removed):
+            issue(workspace.id)
+        with pytest.raises(NotFound):
+            issue(uuid4())
+    assert not WorkspaceToken.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_message_is_kept_while_redis_is_away(make_workspace: Make, unreachable_redis: None) -> None:
+    reports.notify(make_workspace().id, "done")
+    assert ActivityLog.objects.get().response_body == {"result": "done"}
