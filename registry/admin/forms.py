@@ -10,7 +10,7 @@ from django.core.validators import MaxLengthValidator
 from rest_framework.exceptions import ValidationError as WireError
 
 from registry.admin.bases import OperationForm, none_if_empty
-from registry.admin.widgets import WorkspaceSelect
+from registry.admin.widgets import SecretTextarea, select_workspace
 from registry.models import SealedSecret, Workspace, no_line_breaks
 from registry.serializers import agent_url
 
@@ -87,11 +87,11 @@ class NewWorkspaceForm(WorkspaceForm):
         }
 
 
-class RemovalForm(forms.Form):
-    """`seen`: a fingerprint of what the page listed, so that nothing goes that nobody has seen."""
+class ConfirmationForm(forms.Form):
+    """`seen`: a fingerprint of what the page listed, so that nothing is touched that nobody has seen."""
 
     chosen = forms.CharField(widget=forms.HiddenInput)
-    seen = forms.CharField(widget=forms.HiddenInput)
+    seen = forms.CharField(widget=forms.HiddenInput, required=False)
     forward_to = forms.ModelChoiceField(
         Workspace.objects.living(),
         required=False,
@@ -101,8 +101,7 @@ class RemovalForm(forms.Form):
     def __init__(self, *args: Any, forwards: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if forwards:
-            field: Any = self.fields["forward_to"]
-            field.widget = WorkspaceSelect(choices=field.choices)
+            select_workspace(self.fields["forward_to"])
         else:
             del self.fields["forward_to"]
 
@@ -112,8 +111,9 @@ class SecretForm(OperationForm):
 
     value = forms.CharField(
         strip=False,
-        widget=forms.PasswordInput(render_value=False, attrs={"class": "vTextField", "autocomplete": "off"}),
-        help_text="Sealed with AES-256-GCM and never shown again. One line, at most 64 KiB.",
+        widget=SecretTextarea,
+        help_text="Sealed with AES-256-GCM and never shown again. At most 64 KiB; lines are kept as they are, and a "
+        "break after the only line is dropped.",
     )
 
     class Meta:
@@ -122,7 +122,12 @@ class SecretForm(OperationForm):
         widgets: ClassVar[dict[str, forms.Widget]] = {"key": AdminTextInputWidget()}
 
     def clean_value(self) -> str:
-        value: str = self.cleaned_data["value"]
+        """Browsers send every line break as CRLF; a token pasted with one at its end is meant without."""
+        value: str = self.cleaned_data["value"].replace("\r\n", "\n")
+        if "\n" not in value[:-1]:
+            value = value.removesuffix("\n")
+        if not value:
+            raise ValidationError("Must not be empty.")
         if len(value.encode()) > MAX_SECRET_BYTES:
             raise ValidationError("Must not be larger than 64 KiB.")
         return value

@@ -7,15 +7,15 @@ from uuid import UUID
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast, Left
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from activity.models import ActivityLog, ActivityStatus, EventType, StructureEvent
-from activity.principals import Kind
-from registry.admin import formats
+from registry.admin import formats, timeline, words
 from registry.admin.bases import FactAdmin
-from registry.admin.filters import OfWorkspace, Since
+from registry.admin.inputs import Actor, OfWorkspace, Time
 from registry.admin.paging import KeysetChangeList
 from registry.models import Status, Workspace
 
@@ -62,7 +62,7 @@ class ActivityLogAdmin(LogAdmin):
     position = ("created_at", "id")
     heavy = ("request_body", "response_body", "error_detail")
     list_display = ["when", "workspace", "activity_type", "outcome", "method", "what", "took"]
-    list_filter = [OfWorkspace, Since, "activity_type", "status"]
+    list_filter = [OfWorkspace, Time, "activity_type", "status"]
     search_fields = ["summary"]
     search_help_text = "A workspace's id, or words in the summaries of the last day."
     fields = [
@@ -111,10 +111,10 @@ class StructureEventAdmin(LogAdmin):
     position = ("seq",)
     heavy = ("payload",)
     list_display = ["seq", "when", "event_type", "workspace", "by", "excerpt"]
-    list_filter = [OfWorkspace, Since, "event_type"]
+    list_filter = [OfWorkspace, Actor, Time, "event_type"]
     search_fields = ["event_type"]
     search_help_text = "A workspace's id, or part of an event type."
-    fields = ["seq", "at", "event_type", "workspace", "actor", "details", "agent_id", "target_id", "id"]
+    fields = ["seq", "at", "event_type", "workspace", "actor", "story", "org", "details", "agent_id", "target_id", "id"]
 
     def get_queryset(self, request: Any) -> QuerySet[Any]:
         beginning = Left(Cast("payload", TextField()), EXCERPT)
@@ -128,9 +128,16 @@ class StructureEventAdmin(LogAdmin):
         return queryset.filter(event_type__in=[name for name in EventType.values if wanted in name]), False
 
     @admin.display(description="by")
-    def by(self, row: StructureEvent) -> SafeString | str:
-        own = row.actor == f"{Kind.WORKSPACE}:{row.workspace_id}"
-        return "itself" if own else formats.short(row.actor, 30)
+    def by(self, row: StructureEvent) -> SafeString:
+        return formats.short(words.who(row.actor, row.workspace_id, {}), 30)
+
+    @admin.display(description="story")
+    def story(self, row: StructureEvent) -> SafeString:
+        return render_to_string("admin/activity/story.html", {"entry": timeline.entries([row])[0]})
+
+    @admin.display(description="the org")
+    def org(self, row: StructureEvent) -> SafeString:
+        return formats.link(timeline.org_url(row), "At this moment")
 
     @admin.display(description="details")
     def excerpt(self, row: Any) -> SafeString:

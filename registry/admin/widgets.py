@@ -1,9 +1,10 @@
-"""WorkspaceSelect: choosing a workspace by typing part of its name."""
+"""Choosing a workspace by typing part of its name; typing a secret."""
 
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelect
 
@@ -18,6 +19,22 @@ class WorkspaceSelect(AutocompleteSelect):
 
     def optgroups(self, name: str, value: Sequence[str], attrs: Any = None) -> Any:
         return super().optgroups(name, [text for text in value if _is_uuid(text)], attrs)
+
+
+class SecretTextarea(forms.Textarea):
+    """Takes several lines (a PEM key) and never renders a value, not even a refused one."""
+
+    def __init__(self) -> None:
+        keep_quiet = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
+        super().__init__({"class": "vLargeTextField secret", "rows": 4, "cols": 40, **keep_quiet})
+
+    def format_value(self, value: Any) -> str:
+        return ""
+
+
+def select_workspace(field: Any) -> None:
+    """Give a ModelChoiceField the widget, which needs to know the field's choices."""
+    field.widget = WorkspaceSelect(choices=field.choices)
 
 
 def _is_uuid(text: str) -> bool:

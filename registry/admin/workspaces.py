@@ -1,25 +1,24 @@
-"""Workspaces: create, edit, retire. Every verb is an operation of registry.lifecycle."""
+"""Workspaces: create, edit, retire. Every verb is an operation of the registry."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
-from uuid import UUID
 
-from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
+from django.forms import Media
 from django.http import HttpResponse
 from django.urls import URLPattern, path
-from django.utils.html import format_html
 
-from activity import events
-from registry import credentials, lifecycle
-from registry.admin import columns, formats, removal
+from registry import lifecycle
+from registry.admin import columns, confirming, dialogs, enrolment, teams, timeline, toolbar, verbs
 from registry.admin.bases import OperatedAdmin, actor_of
 from registry.admin.filters import Existence, Place
 from registry.admin.forms import NewWorkspaceForm, WorkspaceForm
 from registry.lifecycle import NewWorkspace
 from registry.models import Agent, Status, Workspace
 
-RECENT_EVENTS = 20
+MAX_AGENTS = 50
 EDITABLE = ("name", "role", "tier", "runtime", "parent")
 ON_CREATION = ("model", "external", "agent_url")
 LIVE = (
@@ -40,6 +39,7 @@ REST = (
     columns.created,
     columns.updated,
 )
+BULK = (verbs.PAUSE, verbs.RESUME, verbs.RESTART, verbs.REMOVE)
 
 
 @admin.register(Workspace)
@@ -59,7 +59,7 @@ class WorkspaceAdmin(OperatedAdmin):
     search_fields = ["name", "role", "=id"]
     search_help_text = "Name, role, or a whole id."
     ordering = ["name", "created_at", "id"]
-    actions = ["remove"]
+    actions = [confirming.action(verb) for verb in BULK]
 
     # --- Who may -------------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class WorkspaceAdmin(OperatedAdmin):
         obj: Workspace | None = None,
     ) -> Any:
         if obj is not None:
-            context |= _context_of(obj.id) | {"canvas_url": columns.canvas_url(obj)}
+            context |= _context_of(obj, context["media"], acts=super().has_change_permission(request))
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     # --- What is done --------------------------------------------------------------------------------
@@ -117,34 +117,36 @@ class WorkspaceAdmin(OperatedAdmin):
             lifecycle.update(obj.id, form.changes, actor=actor_of(request))
             return
         lifecycle.create(NewWorkspace(**form.wanted), actor=actor_of(request), workspace_id=obj.id)
-        messages.success(request, _enrolment(request, obj.id))
+
+    def response_add(self, request: Any, obj: Workspace, post_url_continue: str | None = None) -> HttpResponse:
+        """Not a redirect: the token is in this answer alone, in no cookie and no session."""
+        return enrolment.show(self, request, obj.id, created=True)
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.remove_view)
-        return [path("remove/", view, name="registry_workspace_remove"), *super().get_urls()]
+        def at(route: str, name: str, view: Callable[..., HttpResponse]) -> URLPattern:
+            return path(route, self.admin_site.admin_view(view), name=f"registry_workspace_{name}")
 
-    def remove_view(self, request: Any) -> HttpResponse:
-        return removal.page(self, request)
+        return [
+            *(at(f"{verb.name}/", verb.name, partial(confirming.page, verb, self)) for verb in verbs.VERBS),
+            *(
+                at(f"<uuid:workspace_id>/{one.name}/", one.name, partial(dialogs.page, one, self))
+                for one in dialogs.DIALOGS
+            ),
+            at("<uuid:workspace_id>/expand/", "expand", partial(teams.page, self)),
+            at("<uuid:workspace_id>/enrol/", "enrol", partial(enrolment.page, self)),
+            at("<uuid:workspace_id>/timeline/", "timeline", partial(timeline.page, self)),
+            *super().get_urls(),
+        ]
 
-    @admin.action(description="Remove…", permissions=["change"])
-    def remove(self, request: Any, queryset: QuerySet[Workspace]) -> HttpResponse:
-        return removal.ask(self, request, list(queryset.values_list("id", flat=True)))
 
-
-def _context_of(workspace_id: UUID) -> dict[str, Any]:
+def _context_of(workspace: Workspace, media: Media, *, acts: bool) -> dict[str, Any]:
+    history = list(Agent.objects.filter(workspace=workspace).order_by("status", "-created_at")[:MAX_AGENTS])
+    asked = dialogs.offered(workspace, history) if acts else []
     return {
-        "agents": Agent.objects.filter(workspace_id=workspace_id).order_by("-created_at"),
-        "events": events.read(workspace_id=workspace_id, limit=RECENT_EVENTS).defer("payload"),
+        "canvas_url": columns.canvas_url(workspace),
+        "agents": history,
+        "buttons": toolbar.buttons(workspace) if acts else [],
+        "dialogs": asked,
+        "entries": timeline.recent(workspace.id),
+        "media": sum((one.form.media for one in asked), start=media),
     }
-
-
-def _enrolment(request: Any, workspace_id: UUID) -> str:
-    return format_html(
-        'Its enrolment token, shown once and good for {}: <code class="token">{}</code> '
-        "The agent sends it as <code>Authorization: Bearer …</code> with its first "
-        "<code>POST {}</code>, as workspace <code>{}</code>, and is answered its own token.",
-        formats.span(settings.ENROLMENT_TOKEN_SECONDS),
-        credentials.issue_enrolment_token(workspace_id),
-        request.build_absolute_uri("/registry/register"),
-        workspace_id,
-    )

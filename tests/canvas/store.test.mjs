@@ -225,3 +225,42 @@ describe("time", () => {
     assert.deepEqual([backoff(0, 1), backoff(1, 1), backoff(1, 0), backoff(20, 1)], [500, 1000, 500, 30000]);
   });
 });
+
+describe("every structural event", () => {
+  const before = workspace("a", { name: "Old", tier: 1, url: "x", agent_card: { name: "a" }, forwarded_to: null });
+  const effects = {
+    WORKSPACE_PROVISIONING: [{ from: "paused", name: "a" }, { status: "provisioning" }],
+    WORKSPACE_ONLINE: [{ url: "y", agent_card: { name: "b" } }, { status: "online", url: "y", agent_card: { name: "b" } }],
+    WORKSPACE_OFFLINE: [{ reason: "lease expired" }, { status: "offline" }],
+    WORKSPACE_DEGRADED: [{ error_rate: 0.5, sample_error: "e" }, { status: "degraded", last_error_rate: 0.5, last_sample_error: "e" }],
+    WORKSPACE_PROVISION_FAILED: [{ error: "nobody came" }, { status: "failed", failure: "nobody came" }],
+    WORKSPACE_PAUSED: [{ name: "a", from: "online" }, { status: "paused" }],
+    WORKSPACE_UPDATED: [
+      { changes: { name: ["Old", "New"], url: ["x", "z"], agent_card: [null, { name: "c" }], forwarded_to: [null, "b"], id: ["a", "b"] } },
+      { name: "New", url: "z", agent_card: { name: "c" }, forwarded_to: "b" },
+    ],
+    WORKSPACE_MOVED: [{ old_parent_id: null, new_parent_id: "b" }, { parent_id: "b" }],
+    AGENT_CARD_UPDATED: [{ agent_card: { name: "d" } }, { agent_card: { name: "d" } }],
+    WORKSPACE_EXPANDED: [{ children: [] }, {}],
+    WORKSPACE_COLLAPSED: [{ removed_children: [] }, {}],
+    AGENT_ASSIGNED: [{ model: "m" }, {}],
+    AGENT_REMOVED: [{ model: "m", reason: null }, {}],
+    AGENT_REPLACED: [{ old_model: "m", new_model: "n" }, {}],
+    AGENT_MOVED: [{ model: "m" }, {}],
+  };
+  for (const [name, [payload, columns]] of Object.entries(effects)) {
+    it(`${name} sets what it means`, () => {
+      const state = after(snapshot(10, before), event(name, "a", 11, payload));
+      const { updated_at, ...row } = one(state);
+      assert.deepEqual(row, { ...before, ...columns });
+      assert.equal(state.seq, 11);
+    });
+  }
+
+  it("tells why it failed until it no longer has, whatever is loaded meanwhile", () => {
+    const failed = after(snapshot(10, before), event("WORKSPACE_PROVISION_FAILED", "a", 11, { error: "nobody came" }));
+    const again = reduce(failed, snapshot(12, { ...before, status: "failed" }));
+    assert.equal(one(again).failure, "nobody came");
+    assert.equal(one(reduce(again, snapshot(13, before))).failure, undefined);
+  });
+});

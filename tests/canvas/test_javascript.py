@@ -1,10 +1,13 @@
 """The browser's pure modules, in Node's own test runner."""
 
+import gzip
 import shutil
 import subprocess
 from pathlib import Path
 
 TESTS = Path(__file__).parent
+SCRIPTS = TESTS.parents[1] / "canvas/static/canvas/js"
+MOST_BYTES = 30 * 1024
 
 
 def test_pure_modules_behave():
@@ -13,3 +16,8 @@ def test_pure_modules_behave():
     outcome = subprocess.run([node, "--test", str(TESTS)], capture_output=True, text=True, timeout=60)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert "# tests 0" not in outcome.stdout, "no test was found"
+
+
+def test_the_page_stays_light():
+    weights = {path.name: len(gzip.compress(path.read_bytes())) for path in SCRIPTS.glob("*.js")}
+    assert 0 < sum(weights.values()) <= MOST_BYTES, weights

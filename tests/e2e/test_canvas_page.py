@@ -93,6 +93,23 @@ def test_what_happens_is_seen_without_a_reload(page: Page, platform: Platform, n
     expect(own).to_have_count(0)
 
 
+def test_the_reason_of_a_failure_is_on_the_card(page: Page, platform: Platform, name: str):
+    workspace = platform.create(name)["id"]
+    open_canvas(page, platform)
+    script = (
+        "from django.db import transaction\n"
+        "from activity.events import NewEvent, record\n"
+        "from registry.projection import apply\n"
+        "with transaction.atomic():\n"
+        f"    failed = NewEvent(event_type='WORKSPACE_PROVISION_FAILED', workspace_id='{workspace}',\n"
+        "        payload={'from': 'provisioning', 'error': 'nobody came'})\n"
+        "    apply(record([failed], actor='supervisor'))\n"
+    )
+    manage(platform.environment, "shell", "-v0", "-c", script)
+    expect(card(page, workspace).locator(".status-word")).to_have_text("failed")
+    expect(card(page, workspace).locator(".card-error")).to_have_text("nobody came")
+
+
 def test_a_busy_page_reads_the_list_twice_and_then_only_listens(page: Page, platform: Platform, name: str):
     agent = platform.agent(name)
     reads: list[str] = []

@@ -10,16 +10,16 @@ export class ApiError extends Error {
 
 const TIMEOUT_MS = 15000;
 
-/** @returns {Promise<{data: any, headers: Headers}>} */
-export async function call(method, path, body) {
-  const response = await send(method, path, body);
+/** @param {AbortSignal} [signal] @returns {Promise<{data: any, headers: Headers}>} */
+export async function call(method, path, body, signal) {
+  const response = await send(method, path, body, signal);
   const data = await response.json().catch(() => null);
   if (!response.ok) throw new ApiError(response.status, data?.error ?? `the server answered ${response.status}`);
   if (data === null) throw new ApiError(response.status, "the server's answer was not JSON");
   return { data, headers: response.headers };
 }
 
-async function send(method, path, body) {
+async function send(method, path, body, aborted) {
   const headers = { Accept: "application/json" };
   if (method !== "GET") {
     headers["Content-Type"] = "application/json";
@@ -27,7 +27,8 @@ async function send(method, path, body) {
   }
   // keepalive: what is saved as the page is left still arrives.
   const options = { method, headers, cache: "no-store", keepalive: method !== "GET" };
-  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const signal = aborted ? AbortSignal.any([timeout, aborted]) : timeout;
   try {
     return await fetch(path, { ...options, signal, body: body && JSON.stringify(body) });
   } catch (failure) {

@@ -5,7 +5,7 @@ const LINE = 16;
 
 /**
  * @param {{view: HTMLElement, camera: import("./camera.js").Camera, places: import("./places.js").Places,
- *   mayAct: boolean, isCanvas: () => boolean, onPlaced: (id: string, place: {x: number, y: number}) => void}} options
+ *   mayMove: () => boolean, isCanvas: () => boolean, onPlaced: (id: string, place: {x: number, y: number}) => void}} options
  */
 export function followPointer(options) {
   const { view } = options;
@@ -13,7 +13,7 @@ export function followPointer(options) {
 
   view.addEventListener("pointerdown", (event) => {
     if (event.button !== 0 || gesture || !options.isCanvas() || event.target.closest("button")) return;
-    const id = options.mayAct ? draggedRoot(event.target) : null;
+    const id = options.mayMove() ? draggedRoot(event.target) : null;
     gesture = { id, pointer: event.pointerId, x: event.clientX, y: event.clientY, moved: false };
     if (id) gesture.from = options.places.placeOf(id);
   });

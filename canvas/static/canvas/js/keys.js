@@ -3,6 +3,7 @@
 const ARROWS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
 const STEP = 8;
 const LEAP = 40;
+const TEXT = "input:not([type=range]), textarea, select";
 
 /**
  * @param {{board: import("./render.js").Board, isCanvas: () => boolean, onToggle: (id: string) => void,
@@ -59,7 +60,7 @@ function destination(key, card, { board, onToggle }) {
 export function followPageKeys(actions) {
   document.addEventListener("keydown", (event) => {
     const isTaken = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey;
-    if (isTaken || document.querySelector("dialog[open]") || event.target.closest("input, textarea, select")) return;
+    if (isTaken || document.querySelector("dialog[open]") || event.target.closest(TEXT)) return;
     if (!Object.hasOwn(actions, event.key)) return;
     event.preventDefault();
     actions[event.key]();

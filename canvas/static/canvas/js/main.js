@@ -5,15 +5,18 @@ import { Camera } from "./camera.js";
 import { followPointer } from "./drag.js";
 import { followCardKeys, followPageKeys } from "./keys.js";
 import { isPlaced, treeOf } from "./layout.js";
+import { addressWith, TimeTravel } from "./past.js";
 import { Places } from "./places.js";
 import { Board } from "./render.js";
 import { Shell } from "./shell.js";
 import { createStore, pictured } from "./store.js";
 import { backoff, Stream } from "./stream.js";
 import { setServerTime } from "./time.js";
+import { Timeline } from "./timeline.js";
 
 const SAVE_AFTER_MS = 500;
 const ZOOM_STEP = 1.25;
+const PHASES = { 401: "signed-out", 403: "forbidden" };
 const $ = (id) => document.getElementById(id);
 
 const app = document.body;
@@ -24,6 +27,8 @@ const shell = new Shell();
 const board = new Board($("board"), $("card"), app.dataset.workspaceAdmin);
 const camera = new Camera(view, $("board"), cameraMoved);
 const places = new Places(board, isCanvas, restoreCamera);
+const travel = new TimeTravel({ living: () => pictured(store.state), onChange: renderSoon, onRefused: refused });
+const timeline = new Timeline(travel, find);
 
 // --- Data in ---------------------------------------------------------------------------------------------
 
@@ -57,7 +62,7 @@ async function load() {
 
 function loadFailed(failure) {
   if (!(failure instanceof ApiError)) throw failure;
-  const phase = { 401: "signed-out", 403: "forbidden" }[failure.status] ?? "error";
+  const phase = PHASES[failure.status] ?? "error";
   if (phase === "error") {
     const wait = backoff(failedLoads++) + 1000;
     shell.retryAt = Date.now() + wait;
@@ -71,7 +76,10 @@ function loadFailed(failure) {
 
 const stream = new Stream({
   since: () => store.state.seq,
-  onEvent: (event) => store.dispatch({ type: "event", event, at: Date.now() }),
+  onEvent(event) {
+    store.dispatch({ type: "event", event, at: Date.now() });
+    travel.heard(event);
+  },
   onAlive: () => store.dispatch({ type: "alive", at: Date.now() }),
   onLive() {
     store.dispatch({ type: "connection", status: "live" });
@@ -86,23 +94,41 @@ const stream = new Stream({
   onRefused: (phase) => store.dispatch({ type: "failed", phase, message: null }),
 });
 
+function refused(status) {
+  stream.stop();
+  store.dispatch({ type: "failed", phase: PHASES[status], message: null });
+}
+
 // --- State onto the page ---------------------------------------------------------------------------------
 
 let frame = null;
-store.subscribe(() => (frame ??= requestAnimationFrame(render)));
+let past = null;
+store.subscribe(renderSoon);
+
+function renderSoon() {
+  frame ??= requestAnimationFrame(render);
+}
 
 function render() {
   frame = null;
-  const workspaces = pictured(store.state);
+  const before = past;
+  past = travel.shown;
+  const workspaces = past?.workspaces ?? pictured(store.state);
+  shell.render(store.state, workspaces, travel);
+  timeline.render();
+  // The past does not change while it is looked at.
+  if (past && past === before) return;
   const roots = treeOf(workspaces);
-  shell.render(store.state, workspaces);
+  if (past && !before) places.keep();
   board.render(roots);
   places.update(roots);
+  if (before && !past) places.restore();
 }
 
 setInterval(() => {
   if (document.hidden) return;
   shell.tick();
+  timeline.tick();
   board.tick();
 }, 1000);
 
@@ -123,8 +149,12 @@ function chooseView() {
 
 function toggleList() {
   wantsList = !wantsList;
-  history.replaceState(null, "", wantsList ? "?view=list" : location.pathname);
+  writeView();
   chooseView();
+}
+
+function writeView() {
+  history.replaceState(history.state, "", addressWith("view", wantsList ? "list" : null));
 }
 
 // --- Hands in --------------------------------------------------------------------------------------------
@@ -163,8 +193,11 @@ function place(id, at) {
   return changes;
 }
 
+/** The past cannot be changed. */
+const mayMove = () => mayAct && !travel.shown;
+
 function nudge(id, dx, dy) {
-  if (!mayAct || !isCanvas() || !places.isRoot(id)) return;
+  if (!mayMove() || !isCanvas() || !places.isRoot(id)) return;
   const { x, y } = pictured(store.state).get(id);
   const from = isPlaced({ x, y }) ? { x, y } : places.placeOf(id);
   const changes = place(id, { x: Math.round(from.x + dx), y: Math.round(from.y + dy) });
@@ -173,13 +206,26 @@ function nudge(id, dx, dy) {
 
 function toggle(id) {
   if (!board.element(id).hasAttribute("aria-expanded")) return;
+  if (travel.shown) return travel.fold(id, !travel.shown.workspaces.get(id).collapsed);
   const changes = { collapsed: !pictured(store.state).get(id).collapsed };
   store.dispatch({ type: "change", id, changes });
   if (mayAct) save(id, changes);
 }
 
-followPointer({ view, camera, places, mayAct, isCanvas, onPlaced: (id, at) => save(id, place(id, at)) });
+followPointer({ view, camera, places, mayMove, isCanvas, onPlaced: (id, at) => save(id, place(id, at)) });
 followCardKeys({ board, isCanvas, onToggle: toggle, onNudge: nudge });
+
+/** Unfold what hides a workspace, and look at it. */
+function find(id) {
+  const { workspaces } = travel.shown;
+  for (let up = workspaces.get(workspaces.get(id)?.parent_id); up; up = workspaces.get(up.parent_id)) {
+    if (up.collapsed) travel.fold(up.id, false);
+  }
+  render();
+  const card = board.element(id);
+  if (isCanvas()) card && camera.reveal(card, 64);
+  else card?.scrollIntoView({ block: "center" });
+}
 
 board.stage.addEventListener("click", ({ target }) => {
   const fold = target.closest(".fold");
@@ -223,6 +269,8 @@ const cameraKeys = {
 const onCanvas = (run) => () => isCanvas() && run();
 followPageKeys({
   ...Object.fromEntries(Object.entries(cameraKeys).map(([key, run]) => [key, onCanvas(run)])),
+  h: () => timeline.toggle(),
+  Escape: () => timeline.escape(),
   "?": () => $("keys").showModal(),
 });
 
@@ -246,6 +294,7 @@ function retryLoad() {
 }
 
 narrow.addEventListener("change", chooseView);
+addEventListener("popstate", writeView);
 addEventListener("pagehide", () => [...pending.keys()].forEach(flush));
 addEventListener("online", () => (store.state.phase === "ready" ? stream.retry() : retryLoad()));
 addEventListener("offline", () => {
@@ -256,5 +305,6 @@ document.addEventListener("visibilitychange", () => document.hidden || stream.pi
 
 for (const code of document.querySelectorAll(".origin")) code.textContent = location.origin;
 chooseView();
+travel.start();
 render();
 load();

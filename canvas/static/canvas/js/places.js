@@ -7,6 +7,7 @@ export class Places {
   #arranged = new Map();
   #observed = new Set();
   #held = null;
+  #kept = null;
   #resized;
 
   /** `onFirst` runs once, when the first cards lie where they belong. */
@@ -31,10 +32,21 @@ export class Places {
   settle() {
     if (!this.isCanvas() || !this.#roots.length) return;
     const items = this.#roots.map((root) => ({ id: root.id, ...this.#size(root.id), ...(isPlaced(root) && at(root)) }));
-    this.#arranged = arrange(items, this.#arranged);
+    this.#arranged = arrange(items, new Map([...(this.#kept ?? []), ...this.#arranged]));
     for (const [id, place] of this.#arranged) this.#show(id, place);
     this.onFirst?.();
     this.onFirst = null;
+  }
+
+  /** Other cards come for a while: remember where the present ones lie. */
+  keep() {
+    this.#kept = this.#arranged;
+  }
+
+  restore() {
+    this.#arranged = this.#kept;
+    this.#kept = null;
+    this.settle();
   }
 
   /** The roots' rectangles, in the canvas's own measure. */

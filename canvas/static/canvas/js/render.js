@@ -132,6 +132,8 @@ function update(card, node) {
 function showSelf({ element, parts }, workspace) {
   const { status } = workspace;
   element.dataset.status = status;
+  if (workspace.change) element.dataset.change = workspace.change;
+  else delete element.dataset.change;
   setText(parts.name, workspace.name);
   parts.name.title = workspace.name;
   setText(parts.role, workspace.role ?? "");
@@ -148,20 +150,30 @@ function showSelf({ element, parts }, workspace) {
 function showTask({ task, tasks, error }, workspace) {
   const isCurrent = ["online", "degraded"].includes(workspace.status);
   const words = workspace.current_task;
-  setText(task, words ? (isCurrent ? words : `last: ${words}`) : "no task");
-  task.title = words;
+  setText(task, isPast(workspace) ? "" : words ? (isCurrent ? words : `last: ${words}`) : "no task");
+  task.title = words ?? "";
   task.classList.toggle("dim", !words || !isCurrent);
   tasks.hidden = !isCurrent || workspace.active_tasks < 1;
   setText(tasks, workspace.active_tasks === 1 ? "1 task" : `${workspace.active_tasks} tasks`);
-  const sample = workspace.status === "degraded" ? workspace.last_sample_error : "";
+  const sample = troubleOf(workspace);
   error.hidden = !sample;
   setText(error, sample);
   error.title = sample;
 }
 
-function showBeat(time, { last_heartbeat_at: at }) {
+function troubleOf({ status, last_sample_error, failure }) {
+  return { degraded: last_sample_error, failed: failure }[status] ?? "";
+}
+
+/** What only beats say is not on record. */
+const isPast = ({ active_tasks }) => active_tasks === null;
+
+function showBeat(time, workspace) {
+  const { last_heartbeat_at: at } = workspace;
+  time.hidden = isPast(workspace);
   setText(time, at ? age(serverNow() - Date.parse(at)) : "no beat yet");
-  if (!at || time.dateTime === at) return;
+  if (!at) return time.removeAttribute("title");
+  if (time.dateTime === at && time.title) return;
   time.dateTime = at;
   time.title = `Last heartbeat ${absolute(at)}`;
 }

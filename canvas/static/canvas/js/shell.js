@@ -8,7 +8,7 @@ const TOAST_MS = 8000;
 const $ = (id) => document.getElementById(id);
 
 /** What shows each state of the page; `reconnecting` is `board` with the banner. */
-const STATES = ["loading", "empty", "error", "signed-out", "forbidden", "board"];
+const STATES = ["loading", "empty", "empty-then", "error", "signed-out", "forbidden", "board"];
 
 export class Shell {
   #counts = "";
@@ -16,10 +16,13 @@ export class Shell {
   /** When the next attempt to load comes, for the error state. */
   retryAt = null;
 
-  /** @param {import("./store.js").State} state @param {Map<string, object>} workspaces as pictured */
-  render(state, workspaces) {
+  /**
+   * @param {import("./store.js").State} state @param {Map<string, object>} workspaces as pictured
+   * @param {import("./past.js").TimeTravel} travel
+   */
+  render(state, workspaces, travel) {
     this.state = state;
-    const shown = stateOf(state);
+    const shown = stateOf(state, workspaces, travel);
     for (const name of STATES) $(name).hidden = name !== shown;
     document.body.dataset.state = shown;
     $("view").setAttribute("aria-busy", String(shown === "loading"));
@@ -53,6 +56,7 @@ export class Shell {
 
   #count(workspaces) {
     const counts = tally(workspaces);
+    counts.delete("removed");
     const key = JSON.stringify([...counts]);
     if (key === this.#counts) return;
     this.#counts = key;
@@ -62,7 +66,10 @@ export class Shell {
 
 const PHASES = { loading: "connecting", error: "offline", "signed-out": "signed out", forbidden: "no access" };
 
-function stateOf({ phase, workspaces }) {
+function stateOf({ phase }, workspaces, { shown, isArriving }) {
+  if (["signed-out", "forbidden"].includes(phase)) return phase;
+  if (shown) return workspaces.size ? "board" : "empty-then";
+  if (isArriving) return "loading";
   if (phase !== "ready") return phase;
   return workspaces.size ? "board" : "empty";
 }

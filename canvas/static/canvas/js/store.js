@@ -92,11 +92,17 @@ function loaded(state, { seq, workspaces, at }) {
     phase: "ready",
     failure: null,
     seq,
-    workspaces: new Map(living.map((workspace) => [workspace.id, workspace])),
+    workspaces: new Map(living.map((workspace) => [workspace.id, withFailure(workspace, state)])),
     heard: null,
     updatedAt: at,
   };
   return (state.heard ?? []).reduce(applied, base);
+}
+
+/** Only the event says why a workspace failed: a load must not forget it. */
+function withFailure(workspace, { workspaces }) {
+  const failure = workspace.status === "failed" && workspaces.get(workspace.id)?.failure;
+  return failure ? { ...workspace, failure } : workspace;
 }
 
 function heard(state, event) {
@@ -174,6 +180,9 @@ function created({ workspace_id, timestamp, payload }) {
   };
 }
 
+const EDITABLE = ["name", "role", "tier", "runtime", "url", "agent_card", "forwarded_to"];
+
+// Events about agents and teams change no column of a workspace, so they are not here.
 // What each event sets: (payload, workspace before, timestamp) → columns, or null for nothing.
 const CHANGES = {
   WORKSPACE_PROVISIONING: () => ({ status: "provisioning" }),
@@ -187,10 +196,10 @@ const CHANGES = {
     last_error_rate: payload.error_rate,
     last_sample_error: payload.sample_error,
   }),
-  WORKSPACE_PROVISION_FAILED: () => ({ status: "failed" }),
+  WORKSPACE_PROVISION_FAILED: ({ error }) => ({ status: "failed", failure: error ?? "" }),
   WORKSPACE_PAUSED: () => ({ status: "paused" }),
   WORKSPACE_UPDATED: ({ changes }) =>
-    Object.fromEntries(Object.entries(changes).map(([field, [, value]]) => [field, value])),
+    Object.fromEntries(EDITABLE.filter((field) => field in changes).map((field) => [field, changes[field][1]])),
   WORKSPACE_MOVED: ({ new_parent_id }) => ({ parent_id: new_parent_id }),
   AGENT_CARD_UPDATED: ({ agent_card }) => ({ agent_card }),
   LAYOUT_UPDATED: (payload) => only(payload, ["x", "y", "collapsed"]),

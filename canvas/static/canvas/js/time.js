@@ -31,3 +31,10 @@ export function age(ms) {
 export function absolute(iso) {
   return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
 }
+
+/** "12:03:41, 23 Nov", as this place writes it; with the year when it is another one than now. */
+export function moment(iso, now = new Date()) {
+  const date = new Date(iso);
+  const year = date.getFullYear() === now.getFullYear() ? undefined : "numeric";
+  return `${date.toLocaleTimeString()}, ${date.toLocaleDateString(undefined, { day: "numeric", month: "short", year })}`;
+}

@@ -1,0 +1,142 @@
+// The part of the log that is loaded, names and pictures of a moment, and who answered last. Pure: no DOM, no network.
+
+import { changeOf } from "./words.js";
+
+/** @typedef {import("./words.js").EventRow} EventRow */
+/** @typedef {{events: EventRow[], hasOlder: boolean, hasNewer: boolean}} Log a gapless stretch, by seq */
+
+/** @returns {Log} */
+export const emptyLog = () => ({ events: [], hasOlder: false, hasNewer: false });
+
+/** @param {Log} log @param {EventRow[]} page newest first, as `before` answers; full means that there may be more */
+export function withOlder(log, page, limit) {
+  const first = log.events[0]?.seq ?? Infinity;
+  const older = page.filter(({ seq }) => seq < first).map(slim);
+  return { ...log, events: [...older.reverse(), ...log.events], hasOlder: page.length >= limit };
+}
+
+/** @param {Log} log @param {EventRow[]} page oldest first, as `after` answers */
+export function withNewer(log, page, limit) {
+  const last = log.events.at(-1)?.seq ?? 0;
+  const newer = page.filter(({ seq }) => seq > last).map(slim);
+  return { ...log, events: [...log.events, ...newer], hasNewer: page.length >= limit };
+}
+
+/** Cards may have 256 KiB; no words need them. @param {EventRow} event */
+function slim({ seq, event_type, workspace_id, actor, created_at, payload }) {
+  const { agent_card: _new, old_agent_card: _old, ...rest } = payload ?? {};
+  const { agent_card, ...changes } = rest.changes ?? {};
+  if (agent_card) rest.changes = { ...changes, agent_card: [{}, {}] };
+  return { seq, event_type, workspace_id, actor, created_at, payload: rest };
+}
+
+/** Where the last event at or before `seq` is; -1 when that is before the loaded stretch. */
+export function positionOf({ events }, seq) {
+  let low = 0;
+  let high = events.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (events[middle].seq <= seq) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+/**
+ * Where a step leads. `position` null is now, which lies after the newest event.
+ * @param {Log} log @param {number|null} position
+ * @returns {{position: number|null, wants: "older"|"newer"|null}} `wants`: load that first, then step again
+ */
+export function stepped({ events, hasOlder, hasNewer }, position, by) {
+  const size = events.length;
+  const target = (position ?? size) + by;
+  if (target < 0) return { position: size ? 0 : null, wants: hasOlder ? "older" : null };
+  if (target >= size) return { position: null, wants: hasNewer && position !== null ? "newer" : null };
+  return { position: target, wants: null };
+}
+
+/** Who was called what, as far as the events tell. @returns {(id: string, seq: number) => string|undefined} */
+export function nameBook(events) {
+  const book = new Map();
+  const note = (id, seq, name) => book.set(id, [...(book.get(id) ?? []), { seq, name }]);
+  for (const { event_type, workspace_id: id, seq, payload } of events) {
+    const renamed = event_type === "WORKSPACE_UPDATED" && payload.changes?.name;
+    const [old, now] = renamed || [payload.name, payload.name];
+    if (!now) continue;
+    if (!book.has(id)) note(id, 0, old);
+    if (renamed) note(id, seq, now);
+  }
+  return (id, seq) => book.get(id)?.findLast((entry) => entry.seq <= seq)?.name;
+}
+
+/** @typedef {{seq: number, at: string, event: EventRow|null, workspaces: Map<string, object>}} Past */
+
+/**
+ * The org just after an event. What the event changed is marked; what it removed is still there, as `removed`.
+ * @param {{seq: number, at: string, workspaces: object[]}} snapshot
+ * @param {EventRow} event @param {{workspaces: object[]}|null} before the snapshot before a removal
+ * @param {Map<string, object>} living places and folds are those of now
+ * @returns {Past}
+ */
+export function pastOf(snapshot, event, before, living) {
+  const workspaces = new Map(snapshot.workspaces.map((row) => [row.id, row]));
+  const gone = before?.workspaces.find(({ id }) => id === event.workspace_id);
+  if (gone && !workspaces.has(gone.id)) workspaces.set(gone.id, { ...gone, status: "removed" });
+  for (const [id, row] of workspaces) {
+    const { x, y, collapsed } = living.get(id) ?? row;
+    const change = id === event.workspace_id ? changeOf(event) : null;
+    const failure = change && event.event_type === "WORKSPACE_PROVISION_FAILED" ? event.payload.error : null;
+    workspaces.set(id, { ...row, x, y, collapsed, change, failure });
+  }
+  return { seq: event.seq, at: event.created_at, event, workspaces };
+}
+
+/** What was used longest ago goes first. */
+export class Lru {
+  #entries = new Map();
+
+  constructor(size) {
+    this.size = size;
+  }
+
+  get(key) {
+    const value = this.#entries.get(key);
+    if (value !== undefined) this.set(key, value);
+    return value;
+  }
+
+  set(key, value) {
+    this.#entries.delete(key);
+    this.#entries.set(key, value);
+    if (this.#entries.size > this.size) this.#entries.delete(this.#entries.keys().next().value);
+  }
+}
+
+/** Of several tasks only the last counts: it aborts the one before, whose answer or failure is then nobody's. */
+export class Latest {
+  #controller = null;
+
+  /**
+   * @param {(signal: AbortSignal) => Promise<any>} task begins after `delay` ms, if still wanted
+   * @returns {Promise<{value: any}|null>} null when overtaken or cancelled; rejects as the task does, if it is the last
+   */
+  async run(task, delay = 0) {
+    this.cancel();
+    const controller = new AbortController();
+    this.#controller = controller;
+    if (delay) await new Promise((resolve) => setTimeout(resolve, delay));
+    if (controller.signal.aborted) return null;
+    try {
+      const value = await task(controller.signal);
+      return controller.signal.aborted ? null : { value };
+    } catch (failure) {
+      if (controller.signal.aborted) return null;
+      throw failure;
+    }
+  }
+
+  cancel() {
+    this.#controller?.abort();
+    this.#controller = null;
+  }
+}

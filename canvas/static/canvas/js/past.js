@@ -1,0 +1,337 @@
+// Time travel: which moment is looked at, what it takes to show it, and the address that leads there.
+
+import { ApiError, call } from "./api.js";
+import { emptyLog, Latest, Lru, nameBook, pastOf, positionOf, stepped, withNewer, withOlder } from "./history.js";
+import { inWords } from "./words.js";
+
+const PAGE = 500;
+const KEPT_SNAPSHOTS = 24;
+/** So long a scrubber rests before the server is asked. */
+const REST_MS = 120;
+const NEWS_MS = 500;
+const PLAY_MS = 900;
+const CALM_PLAY_MS = 2500;
+const NOTHING = "Nothing is on record up to that moment.";
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+export class TimeTravel {
+  #log = emptyLog();
+  #book = nameBook([]);
+  #at = null;
+  #shown = null;
+  #failure = null;
+  #isOpen = false;
+  #isArriving = false;
+  #isReturning = false;
+  #busy = 0;
+  #playing = null;
+  #growing = null;
+  #newsTimer = null;
+  #snapshots = new Lru(KEPT_SNAPSHOTS);
+  #looking = new Latest();
+  #paging = new Latest();
+
+  /** @param {{living: () => Map<string, object>, onChange: () => void, onRefused: (status: number) => void}} options */
+  constructor(options) {
+    this.options = options;
+    addEventListener("popstate", () => this.#popped());
+  }
+
+  /** @returns {import("./history.js").Past|null} null for now */
+  get shown() {
+    return this.#shown;
+  }
+
+  get isOpen() {
+    return this.#isOpen;
+  }
+
+  get isPlaying() {
+    return this.#playing !== null;
+  }
+
+  get isLoading() {
+    return this.#busy > 0;
+  }
+
+  /** On the way to where the address leads. */
+  get isArriving() {
+    return this.#isArriving;
+  }
+
+  get log() {
+    return this.#log;
+  }
+
+  /** Where the scrubber is, which may be ahead of what is shown; null for now. */
+  get position() {
+    return this.#at === null ? null : Math.max(0, positionOf(this.#log, this.#at));
+  }
+
+  /** @returns {{message: string, again: (() => void)|null}|null} */
+  get failure() {
+    return this.#failure;
+  }
+
+  describe(event) {
+    return inWords(event, (id) => this.#nameOf(id, event.seq));
+  }
+
+  start() {
+    const at = addressed();
+    if (at === null) return;
+    if (!history.state?.past) {
+      // Back leads to the present first.
+      this.#writeAddress();
+      history.pushState({ past: true }, "", addressWith("at", at));
+    }
+    this.#visit(at);
+  }
+
+  open() {
+    if (this.#isOpen) return;
+    this.#isOpen = true;
+    this.#newest();
+  }
+
+  close() {
+    this.#isOpen = false;
+    this.leave();
+  }
+
+  /** Back to now. */
+  leave() {
+    this.#playing = null;
+    this.#looking.cancel();
+    this.#at = null;
+    this.#shown = null;
+    this.#failure = null;
+    this.#writeAddress();
+    if (this.#isOpen && (this.#log.hasNewer || !this.#log.events.length)) this.#newest();
+    this.options.onChange();
+  }
+
+  /** @param {number} position in the log; its end is now */
+  scrub(position) {
+    this.#playing = null;
+    this.#go(position);
+  }
+
+  step(by) {
+    this.#playing = null;
+    this.#step(by);
+  }
+
+  /** At the left edge there is more to load, but not under a moving finger. */
+  settle() {
+    if (this.position === 0 && this.#log.hasOlder) this.#grow("older");
+  }
+
+  play() {
+    if (this.isPlaying) this.#playing = null;
+    else if (this.#at !== null) this.#playOn((this.#playing = Symbol("playing")));
+    this.options.onChange();
+  }
+
+  /** Fold in the past; nobody else sees it, and the present does not remember it. */
+  fold(id, collapsed) {
+    const row = this.#shown?.workspaces.get(id);
+    if (!row) return;
+    this.#shown = { ...this.#shown, workspaces: new Map(this.#shown.workspaces).set(id, { ...row, collapsed }) };
+    this.options.onChange();
+  }
+
+  /** Something happened: the end of the log is no longer its end. */
+  heard({ seq }) {
+    if (seq === null || !this.#isOpen || this.#log.hasNewer) return;
+    this.#newsTimer ??= setTimeout(() => this.#catchUp(), NEWS_MS);
+  }
+
+  async #catchUp() {
+    this.#newsTimer = null;
+    if (!this.#log.events.length) return this.#newest();
+    try {
+      do await this.#read("newer");
+      while (this.#log.hasNewer);
+    } catch (failure) {
+      // What is missed here comes with the next news.
+      if (!(failure instanceof ApiError)) throw failure;
+    }
+    this.options.onChange();
+  }
+
+  // --- Moving ----------------------------------------------------------------------------------------------
+
+  async #step(by) {
+    const at = this.#at;
+    for (;;) {
+      const { position, wants } = stepped(this.#log, this.position, by);
+      if (!wants) return position === this.position || this.#go(position);
+      // Whoever went elsewhere meanwhile stays there.
+      if (!(await this.#grow(wants)) || this.#at !== at) return;
+    }
+  }
+
+  async #go(position) {
+    const event = position === null ? undefined : this.#log.events[position];
+    if (!event) return this.leave();
+    this.#at = event.seq;
+    const delay = this.#needed(event).every((seq) => this.#snapshots.get(seq)) ? 0 : REST_MS;
+    const read = (signal) => Promise.all(this.#needed(event).map((seq) => this.#snapshot(seq, signal)));
+    const again = () => this.#go(positionOf(this.#log, event.seq));
+    const found = await this.#during(() => this.#looking.run(read, delay), again);
+    if (!found) return;
+    this.#shown = pastOf(found.value[0], event, found.value[1] ?? null, this.options.living());
+    this.#writeAddress();
+    this.options.onChange();
+  }
+
+  async #playOn(turn) {
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, calm.matches ? CALM_PLAY_MS : PLAY_MS));
+      if (this.#playing !== turn) return;
+      await this.#step(1);
+      if (this.#playing === turn && (this.#at === null || this.#failure)) this.play();
+    }
+  }
+
+  /** What a removal removed is only in the snapshot before it. */
+  #needed({ seq, event_type }) {
+    return event_type === "WORKSPACE_REMOVED" ? [seq, seq - 1] : [seq];
+  }
+
+  async #visit(at) {
+    this.#isOpen = true;
+    this.#isArriving = true;
+    const read = async (signal) => {
+      const { data } = await call("GET", `/canvas/snapshot?at=${encodeURIComponent(at)}`, undefined, signal);
+      return { snapshot: data, log: await this.#around(data.seq, signal) };
+    };
+    const found = await this.#during(() => this.#looking.run(read), () => this.#visit(at));
+    this.#isArriving = false;
+    if (found) await this.#arrive(at, found.value);
+    this.options.onChange();
+  }
+
+  async #arrive(at, { snapshot, log }) {
+    this.#know(log);
+    const newest = log.events.at(-1)?.seq;
+    if (snapshot.seq && !(Number(at) > newest)) {
+      this.#snapshots.set(snapshot.seq, snapshot);
+      return this.#go(positionOf(log, snapshot.seq));
+    }
+    const message = snapshot.seq ? `There is no event ${at} yet: the newest is ${newest}.` : NOTHING;
+    this.#failure = { message, again: null };
+  }
+
+  // --- Reading ---------------------------------------------------------------------------------------------
+
+  async #snapshot(seq, signal) {
+    const known = this.#snapshots.get(seq);
+    if (known) return known;
+    const { data } = await call("GET", `/canvas/snapshot?at=${seq}`, undefined, signal);
+    this.#snapshots.set(seq, data);
+    return data;
+  }
+
+  async #newest() {
+    const read = async (signal) => withOlder(emptyLog(), await events({}, signal), PAGE);
+    const found = await this.#during(() => this.#paging.run(read), () => this.#newest());
+    if (found) this.#know(found.value);
+  }
+
+  async #around(seq, signal) {
+    const [older, newer] = await Promise.all([events({ before: seq + 1 }, signal), events({ after: seq }, signal)]);
+    return withNewer(withOlder(emptyLog(), older, PAGE), newer, PAGE);
+  }
+
+  /** One page at either end; whoever asks meanwhile waits for the same. @returns {Promise<boolean>} whether it came */
+  #grow(end) {
+    this.#growing ??= this.#growBy(end).finally(() => (this.#growing = null));
+    return this.#growing;
+  }
+
+  async #growBy(end) {
+    return (await this.#during(() => this.#read(end), () => this.#grow(end))) !== null;
+  }
+
+  async #read(end) {
+    const isOlder = end === "older";
+    const edge = this.#log.events.at(isOlder ? 0 : -1).seq;
+    const page = await events(isOlder ? { before: edge } : { after: edge });
+    this.#know((isOlder ? withOlder : withNewer)(this.#log, page, PAGE));
+  }
+
+  #know(log) {
+    this.#log = log;
+    this.#book = nameBook(log.events);
+    this.options.onChange();
+  }
+
+  #nameOf(id, seq) {
+    const row = this.#shown?.seq === seq ? this.#shown.workspaces.get(id) : null;
+    const name = row?.name ?? this.#book(id, seq) ?? this.options.living().get(id)?.name;
+    return name ?? `workspace ${String(id).slice(0, 8)}`;
+  }
+
+  /** What the task gives; null when it failed, which is then on show. */
+  async #during(task, again) {
+    this.#busy += 1;
+    this.#failure = null;
+    this.options.onChange();
+    try {
+      return await task();
+    } catch (failure) {
+      if (!(failure instanceof ApiError)) throw failure;
+      if ([401, 403].includes(failure.status)) this.options.onRefused(failure.status);
+      this.#failure = { message: `The history could not be read: ${failure.message}.`, again };
+      return null;
+    } finally {
+      this.#busy -= 1;
+      this.options.onChange();
+    }
+  }
+
+  // --- The address -----------------------------------------------------------------------------------------
+
+  /** One entry for the past above one for the present, however far one scrubs. */
+  #writeAddress() {
+    if (this.#isReturning) return;
+    const isPast = history.state?.past === true;
+    if (this.#shown) {
+      history[isPast ? "replaceState" : "pushState"]({ past: true }, "", addressWith("at", this.#shown.seq));
+    } else if (isPast) {
+      this.#isReturning = true;
+      history.back();
+    } else if (addressed() !== null) {
+      history.replaceState(null, "", addressWith("at", null));
+    }
+  }
+
+  #popped() {
+    const at = addressed();
+    if (this.#isReturning) {
+      this.#isReturning = false;
+      this.#writeAddress();
+    } else if (at === null) {
+      this.leave();
+    } else if (at !== String(this.#shown?.seq)) {
+      this.#visit(at);
+    }
+  }
+}
+
+/** This page's address with another value in the query, or with none (null). */
+export function addressWith(name, value) {
+  const address = new URL(location);
+  if (value === null) address.searchParams.delete(name);
+  else address.searchParams.set(name, value);
+  return address;
+}
+
+const addressed = () => new URLSearchParams(location.search).get("at");
+
+async function events(query, signal) {
+  const { data } = await call("GET", `/events?${new URLSearchParams({ ...query, limit: PAGE })}`, undefined, signal);
+  return data;
+}

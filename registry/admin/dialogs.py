@@ -1,0 +1,164 @@
+"""Verbs on one workspace that ask for a value: its agent, and where a removed one lives on.
+
+Each is a small form on the workspace's page, and a page of its own when it was refused.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.contrib.admin.widgets import AdminTextInputWidget
+from django.core.exceptions import PermissionDenied
+from django.core.validators import MaxLengthValidator
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from registry import agents, removal
+from registry.admin.bases import actor_of, add_refusal, none_if_empty
+from registry.admin.widgets import select_workspace
+from registry.exceptions import RegistryError
+from registry.models import Agent, AgentStatus, Status, Workspace, no_line_breaks
+
+TEMPLATE = "admin/registry/workspace/dialog.html"
+Admin: TypeAlias = "ModelAdmin[Workspace]"
+Operation: TypeAlias = "Callable[[Workspace, dict[str, Any], str], str]"
+
+
+class ModelForm(forms.Form):
+    model = forms.CharField(validators=[MaxLengthValidator(100), no_line_breaks], widget=AdminTextInputWidget)
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(
+        required=False,
+        validators=[MaxLengthValidator(1000)],
+        widget=AdminTextInputWidget,
+        help_text="Optional; kept in its history.",
+    )
+
+
+class TargetForm(forms.Form):
+    target = forms.ModelChoiceField(Workspace.objects.living(), label="To", help_text="One without an agent.")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        select_workspace(self.fields["target"])
+
+
+class ForwardForm(forms.Form):
+    forward_to = forms.ModelChoiceField(
+        Workspace.objects.living(),
+        required=False,
+        help_text="Whoever asks for this workspace is sent there. Empty: nowhere.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        select_workspace(self.fields["forward_to"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialog:
+    """`operation(workspace, cleaned values, actor)` returns what to say was done, or raises RegistryError."""
+
+    name: str
+    title: str
+    form: type[forms.Form]
+    operation: Operation
+    destroys: bool = False
+
+    @property
+    def url_name(self) -> str:
+        return f"registry_workspace_{self.name}"
+
+    def bound(self, workspace: Workspace, data: Any = None) -> "Asked":
+        initial = {"forward_to": workspace.forwarded_to_id}
+        form = self.form(data, auto_id=f"id_{self.name}_%s", initial=initial)
+        return Asked(dialog=self, form=form, url=reverse(f"admin:{self.url_name}", args=[workspace.id]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A dialog about one workspace, as templates show it."""
+
+    dialog: Dialog
+    form: forms.Form
+    url: str
+
+
+def _assign(workspace: Workspace, said: dict[str, Any], actor: str) -> str:
+    agent = agents.assign(workspace.id, said["model"], actor=actor)
+    return f"Assigned {agent.model} to {workspace}."
+
+
+def _replace(workspace: Workspace, said: dict[str, Any], actor: str) -> str:
+    done = agents.replace(workspace.id, said["model"], actor=actor)
+    return f"Replaced {done.old_model} by {done.model}."
+
+
+def _move(workspace: Workspace, said: dict[str, Any], actor: str) -> str:
+    agent = agents.move(workspace.id, said["target"].id, actor=actor)
+    return f"Moved {agent.model} to {said['target']}."
+
+
+def _dismiss(workspace: Workspace, said: dict[str, Any], actor: str) -> str:
+    agent = agents.remove(workspace.id, reason=none_if_empty(said["reason"]), actor=actor)
+    return f"Removed {agent.model} from {workspace}."
+
+
+def _forward(workspace: Workspace, said: dict[str, Any], actor: str) -> str:
+    target = said["forward_to"]
+    removal.forward(workspace.id, target.id if target else None, actor=actor)
+    return f"{workspace} is forwarded to {target}." if target else f"{workspace} is no longer forwarded."
+
+
+ASSIGN = Dialog(name="assign", title="Assign an agent", form=ModelForm, operation=_assign)
+REPLACE = Dialog(name="replace", title="Replace the agent", form=ModelForm, operation=_replace)
+TRANSFER = Dialog(name="transfer", title="Move the agent", form=TargetForm, operation=_move)
+DISMISS = Dialog(name="dismiss", title="Remove the agent", form=ReasonForm, operation=_dismiss, destroys=True)
+FORWARD = Dialog(name="forward", title="Forward", form=ForwardForm, operation=_forward)
+DIALOGS = (ASSIGN, REPLACE, TRANSFER, DISMISS, FORWARD)
+
+
+def offered(workspace: Workspace, history: list[Agent]) -> list[Asked]:
+    """What can be said to it as it is."""
+    if workspace.status == Status.REMOVED:
+        return [FORWARD.bound(workspace)]
+    has_agent = any(agent.status == AgentStatus.ACTIVE for agent in history)
+    return [dialog.bound(workspace) for dialog in ((REPLACE, TRANSFER, DISMISS) if has_agent else (ASSIGN,))]
+
+
+def page(dialog: Dialog, model_admin: Admin, request: Any, workspace_id: UUID) -> HttpResponse:
+    """GET asks, POST does. An operation that refuses leaves the form, with the reason."""
+    workspace = get_object_or_404(Workspace.objects.defer("agent_card"), id=workspace_id)
+    if not model_admin.has_change_permission(request, None if dialog is FORWARD else workspace):
+        raise PermissionDenied
+    asked = dialog.bound(workspace, request.POST if request.method == "POST" else None)
+    if asked.form.is_valid() and _carry_out(asked, model_admin, request, workspace):
+        return HttpResponseRedirect(reverse("admin:registry_workspace_change", args=[workspace.id]))
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": f"{dialog.title}: {workspace}",
+        "opts": model_admin.opts,
+        "media": model_admin.media + asked.form.media,
+        "original": workspace,
+        "asked": asked,
+    }
+    return TemplateResponse(request, TEMPLATE, context)
+
+
+def _carry_out(asked: Asked, model_admin: Admin, request: Any, workspace: Workspace) -> bool:
+    try:
+        said = asked.dialog.operation(workspace, asked.form.cleaned_data, actor_of(request))
+    except RegistryError as refusal:
+        add_refusal(asked.form, refusal)
+        return False
+    model_admin.log_change(request, workspace, said)
+    messages.success(request, said)
+    return True

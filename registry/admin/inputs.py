@@ -1,0 +1,176 @@
+"""The filters beside the logs, typed in: by workspace, actor and time. None counts or scans a log for its choices."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from activity.principals import Kind
+from registry import liveness
+from registry.admin.bases import actor_of
+from registry.admin.paging import BEFORE
+from registry.models import Workspace
+
+MAX_NAMED = 100
+SPANS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta(days=7)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    name: str
+    label: str
+    value: str
+    type: str = "text"
+    hint: str = ""
+
+
+class InputFilter(admin.ListFilter):
+    """`parameters` are its own in the query string; `presets` are links beside the inputs."""
+
+    template = "admin/activity/input_filter.html"
+    parameters: tuple[str, ...]
+
+    def __init__(self, request: Any, params: dict[str, list[str]], model: Any, model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        self.typed = {name: params.pop(name)[-1].strip() for name in self.parameters if name in params}
+        if any("\x00" in text for text in self.typed.values()):
+            raise IncorrectLookupParameters
+
+    def expected_parameters(self) -> list[str | None]:
+        return list(self.parameters)
+
+    def has_output(self) -> bool:
+        return True
+
+    def given(self, name: str) -> str:
+        return self.typed.get(name, "")
+
+    def inputs(self) -> Sequence[Input]:
+        raise NotImplementedError
+
+    def presets(self) -> Sequence[tuple[dict[str, str], str]]:
+        """(parameters, title)"""
+        return []
+
+    def kept(self) -> list[tuple[str, str]]:
+        """What the form must not lose: the other filters, but not the page."""
+        return [(name, str(text)) for name, text in self.request.GET.items() if name not in (*self.parameters, BEFORE)]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        chosen = {name: text for name, text in self.typed.items() if text}
+        for values, title in [({}, "All"), *self.presets()]:
+            query = changelist.get_query_string(values, remove=[n for n in self.parameters if n not in values])
+            yield {"selected": chosen == values, "query_string": query, "display": title}
+
+
+class OfWorkspace(InputFilter):
+    """`?workspace_id=…`, as links set it, or `?workspace=…`, as people type it."""
+
+    title = "workspace"
+    parameters = ("workspace_id", "workspace")
+
+    def inputs(self) -> Sequence[Input]:
+        typed = self.given("workspace")
+        return [Input(name="workspace", label="Part of its name, or its id", value=typed)]
+
+    def presets(self) -> Sequence[tuple[dict[str, str], str]]:
+        wanted = self.given("workspace_id")
+        if not wanted:
+            return []
+        name = Workspace.objects.filter(id=_uuid(wanted)).values_list("name", flat=True).first()
+        return [({"workspace_id": wanted}, name or wanted)]
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if wanted := self.given("workspace_id"):
+            queryset = queryset.filter(workspace_id=_uuid(wanted))
+        if typed := self.given("workspace"):
+            queryset = queryset.filter(workspace_id__in=_named(typed))
+        return queryset
+
+
+class Actor(InputFilter):
+    """Exact, so that its index answers: what is typed may leave out "operator:" and "command:"."""
+
+    title = "actor"
+    parameters = ("actor",)
+
+    def inputs(self) -> Sequence[Input]:
+        hint = "op, or a workspace's id"
+        return [Input(name="actor", label="Who did it", value=self.given("actor"), hint=hint)]
+
+    def presets(self) -> Sequence[tuple[dict[str, str], str]]:
+        return [({"actor": actor_of(self.request)}, "Me"), ({"actor": liveness.ACTOR}, "The supervisor")]
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        typed = self.given("actor")
+        return queryset.filter(actor__in=_actors(typed)) if typed else queryset
+
+
+class Time(InputFilter):
+    """A span back from now, or from (inclusive) until (exclusive)."""
+
+    title = "time"
+    parameters = ("since", "from", "until")
+
+    def inputs(self) -> Sequence[Input]:
+        return [
+            Input(name=name, label=f"{name.capitalize()} (UTC)", value=self.given(name), type="datetime-local")
+            for name in ("from", "until")
+        ]
+
+    def presets(self) -> Sequence[tuple[dict[str, str], str]]:
+        titles = {"1h": "Last hour", "1d": "Last day", "7d": "Last 7 days"}
+        return [({"since": span}, title) for span, title in titles.items()]
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if span := SPANS.get(self.given("since")):
+            queryset = queryset.filter(created_at__gte=timezone.now() - span)
+        if start := self.given("from"):
+            queryset = queryset.filter(created_at__gte=_moment(start))
+        if end := self.given("until"):
+            queryset = queryset.filter(created_at__lt=_moment(end))
+        return queryset
+
+
+def _named(typed: str) -> list[UUID]:
+    """Living or removed; the first hundred of many, so that the log is asked for ids it has an index of."""
+    try:
+        return [UUID(typed)]
+    except ValueError:
+        found = Workspace.objects.filter(name__icontains=typed).order_by("name", "id")
+        return list(found.values_list("id", flat=True)[:MAX_NAMED])
+
+
+def _actors(typed: str) -> list[str]:
+    try:
+        return [f"{Kind.WORKSPACE}:{UUID(typed)}"]
+    except ValueError:
+        return (
+            [typed]
+            if ":" in typed or typed == liveness.ACTOR
+            else [typed, f"{Kind.OPERATOR}:{typed}", f"command:{typed}"]
+        )
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = parse_datetime(text)
+    except ValueError as error:
+        raise IncorrectLookupParameters(error) from None
+    if moment is None:
+        raise IncorrectLookupParameters(f"no time: {text}")
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise IncorrectLookupParameters(error) from None

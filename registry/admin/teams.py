@@ -1,0 +1,80 @@
+"""A team for a workspace: a page with a row for each new member."""
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.contrib.admin.widgets import AdminTextInputWidget
+from django.core.exceptions import PermissionDenied
+from django.core.validators import MaxLengthValidator
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from registry import teams
+from registry.admin.bases import actor_of, none_if_empty
+from registry.exceptions import RegistryError
+from registry.models import DEFAULT_TIER, Workspace, no_line_breaks
+from registry.teams import Member
+
+ROWS = 4
+TEMPLATE = "admin/registry/workspace/expand.html"
+
+
+class MemberForm(forms.Form):
+    name = forms.CharField(validators=[MaxLengthValidator(255), no_line_breaks], widget=AdminTextInputWidget)
+    role = forms.CharField(
+        required=False, validators=[MaxLengthValidator(1000), no_line_breaks], widget=AdminTextInputWidget
+    )
+    tier = forms.IntegerField(min_value=1, max_value=4, initial=DEFAULT_TIER)
+    model = forms.CharField(
+        required=False, validators=[MaxLengthValidator(100), no_line_breaks], widget=AdminTextInputWidget
+    )
+
+
+MemberFormSet = forms.formset_factory(MemberForm, extra=ROWS, max_num=100, absolute_max=100)
+
+
+def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID) -> HttpResponse:
+    workspace = get_object_or_404(Workspace.objects.defer("agent_card"), id=workspace_id)
+    if not model_admin.has_change_permission(request, workspace):
+        raise PermissionDenied
+    formset = MemberFormSet(request.POST if request.method == "POST" else None)
+    refusal = None
+    if formset.is_valid():
+        try:
+            return _carry_out(model_admin, request, workspace, _members(formset))
+        except RegistryError as error:
+            refusal = error
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": f"Add members to {workspace}",
+        "opts": model_admin.opts,
+        "media": model_admin.media + formset.media,
+        "original": workspace,
+        "formset": formset,
+        "refusal": refusal.message if refusal else None,
+    }
+    return TemplateResponse(request, TEMPLATE, context)
+
+
+def _carry_out(
+    model_admin: "ModelAdmin[Workspace]", request: Any, workspace: Workspace, members: list[Member]
+) -> HttpResponse:
+    added = teams.expand(workspace.id, members, actor=actor_of(request))
+    said = f"Added {len(added)} member{'' if len(added) == 1 else 's'}: {', '.join(child.name for child in added)}."
+    model_admin.log_change(request, workspace, said)
+    messages.success(request, f"{said} Each needs an enrolment token, issued on its page.")
+    return HttpResponseRedirect(reverse("admin:registry_workspace_change", args=[workspace.id]))
+
+
+def _members(formset: Any) -> list[Member]:
+    """Of the rows that were filled in."""
+    rows = [form.cleaned_data for form in formset if form.has_changed()]
+    return [
+        Member(name=row["name"], role=none_if_empty(row["role"]), tier=row["tier"], model=none_if_empty(row["model"]))
+        for row in rows
+    ]

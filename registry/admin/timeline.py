@@ -1,0 +1,86 @@
+"""A workspace's timeline: its events in words, newest first, paged by `seq`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.contrib.admin import ModelAdmin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from activity import events
+from activity.models import StructureEvent
+from registry.admin import formats, words
+from registry.admin.words import Story
+from registry.models import Workspace
+
+INLINE, PAGE = 20, 50
+TEMPLATE = "admin/registry/workspace/timeline.html"
+MAX_SEQ = 2**63 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    event: StructureEvent
+    who: str
+    story: Story
+
+    @property
+    def when(self) -> SafeString:
+        return formats.relative(self.event.created_at)
+
+    @property
+    def org_url(self) -> str:
+        return org_url(self.event)
+
+
+def entries(rows: Sequence[StructureEvent]) -> list[Entry]:
+    """One query, for the names of all workspaces they mention."""
+    ids = {one for row in rows for one in words.mentioned(row)}
+    names = dict(Workspace.objects.filter(id__in=ids).values_list("id", "name")) if ids else {}
+    return [
+        Entry(event=row, who=words.who(row.actor, row.workspace_id, names), story=words.story(row, names))
+        for row in rows
+    ]
+
+
+def recent(workspace_id: UUID) -> list[Entry]:
+    return entries(list(events.read(workspace_id=workspace_id, limit=INLINE)))
+
+
+def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID) -> HttpResponse:
+    workspace = get_object_or_404(Workspace.objects.defer("agent_card"), id=workspace_id)
+    if not model_admin.has_view_permission(request, workspace):
+        raise PermissionDenied
+    before = _position(request.GET.get("before"))
+    rows = list(events.read(workspace_id=workspace_id, before=before, limit=PAGE + 1))
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": f"Timeline of {workspace}",
+        "opts": model_admin.opts,
+        "media": model_admin.media,
+        "original": workspace,
+        "entries": entries(rows[:PAGE]),
+        "before": before,
+        "older": rows[PAGE - 1].seq if len(rows) > PAGE else None,
+    }
+    return TemplateResponse(request, TEMPLATE, context)
+
+
+def org_url(event: StructureEvent) -> str:
+    """The canvas as the event left the organisation."""
+    return f"{reverse('canvas')}?{urlencode({'at': event.seq})}"
+
+
+def _position(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_SEQ):
+        raise Http404
+    return int(text)

@@ -1,0 +1,86 @@
+"""Before → after, as the admin writes it. Pure: names of workspaces are given."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from registry.models import Status
+
+Names = Mapping[UUID, str]
+MAX_TEXT = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """`workspace_id`: it names a workspace, to be linked. `absent`: the text only says that there is none."""
+
+    text: str
+    workspace_id: UUID | None = None
+    absent: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """`before` is None where the event does not say, not where there was nothing."""
+
+    field: str
+    before: Value | None = None
+    after: Value
+
+
+def to_status(payload: dict[str, Any], status: Status) -> tuple[Difference, ...]:
+    """The change of status; none where it stayed."""
+    if payload.get("from") == status:
+        return ()
+    before = value(payload["from"]) if payload.get("from") else None
+    return (Difference(field="status", before=before, after=value(status)),)
+
+
+def agent(before: Any, after: Any) -> Difference:
+    return Difference(field="agent", before=value(before), after=value(after))
+
+
+def differences(name: str, before: Any, after: Any, names: Names) -> Iterator[Difference]:
+    """One for a plain value; for a document one for each key that differs at its top."""
+    if name == "forwarded_to":
+        yield Difference(field="forwarded to", before=workspace(before, names), after=workspace(after, names))
+    elif isinstance(before, dict) or isinstance(after, dict):
+        old, new = (side if isinstance(side, dict) else {} for side in (before, after))
+        for key in sorted({*old, *new}, key=str):
+            if old.get(key) != new.get(key):
+                field = f"{name.replace('_', ' ')}: {text(key)}"
+                yield Difference(field=field, before=value(old.get(key)), after=value(new.get(key)))
+    else:
+        yield Difference(field=name.replace("_", " "), before=value(before), after=value(after))
+
+
+def value(given: Any) -> Value:
+    return Value(text="none", absent=True) if given in (None, "") else Value(text=text(given))
+
+
+def workspace(given: Any, names: Names) -> Value:
+    """One that we do not know is written as it is, and not linked."""
+    known = as_uuid(given)
+    if known is None or known not in names:
+        return value(given)
+    return Value(text=names[known], workspace_id=known)
+
+
+def place(given: Any, names: Names) -> Value:
+    return Value(text="the top", absent=True) if given is None else workspace(given, names)
+
+
+def text(given: Any) -> str:
+    if given is None:
+        return ""
+    whole = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    return whole if len(whole) <= MAX_TEXT else f"{whole[: MAX_TEXT - 1]}…"
+
+
+def as_uuid(given: Any) -> UUID | None:
+    try:
+        return UUID(given)
+    except (TypeError, ValueError, AttributeError):
+        return None

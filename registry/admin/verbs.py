@@ -1,0 +1,142 @@
+"""The verbs that may take a team along: what each is called, says, touches and does."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import transaction
+from django.urls import reverse
+
+from registry import hierarchy, pausing, removal, teams
+from registry.admin import plans
+from registry.admin.plans import Plan
+from registry.models import Status, Workspace
+
+
+def _any(workspace: Workspace) -> bool:
+    return True
+
+
+def _paused(workspace: Workspace) -> bool:
+    return workspace.status == Status.PAUSED
+
+
+def _not_paused(workspace: Workspace) -> bool:
+    return workspace.status != Status.PAUSED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """`operation(workspace_id, actor, forward_to)` returns how many it touched, or raises RegistryError.
+
+    `applies` to the workspaces it can be said to; `touches` of their team those that would change; `root` and
+    `team`: whether that means the workspace itself, and those below it.
+    """
+
+    name: str
+    done: str
+    does: str
+    consequence: str
+    nothing: str
+    operation: Callable[[UUID, str, UUID | None], int]
+    applies: plans.Test = _any
+    touches: plans.Test = _any
+    root: bool = True
+    team: bool = True
+    forwards: bool = False
+    destroys: bool = False
+
+    @property
+    def title(self) -> str:
+        return self.name.capitalize()
+
+    @property
+    def url_name(self) -> str:
+        return f"registry_workspace_{self.name}"
+
+    @property
+    def url(self) -> str:
+        return reverse(f"admin:{self.url_name}")
+
+    def plan(self, chosen: Sequence[UUID]) -> Plan:
+        return plans.plan_for(chosen, applies=self.applies, touches=self.touches, root=self.root, team=self.team)
+
+
+def _pause(workspace_id: UUID, actor: str, forward_to: UUID | None) -> int:
+    return pausing.pause(workspace_id, actor=actor)
+
+
+def _resume(workspace_id: UUID, actor: str, forward_to: UUID | None) -> int:
+    return pausing.resume(workspace_id, actor=actor)
+
+
+def _restart(workspace_id: UUID, actor: str, forward_to: UUID | None) -> int:
+    pausing.restart(workspace_id, actor=actor)
+    return 1
+
+
+def _collapse(workspace_id: UUID, actor: str, forward_to: UUID | None) -> int:
+    """The operation names the children; how many go with them is counted under its own lock."""
+    with transaction.atomic():
+        hierarchy.lock()
+        below = len(hierarchy.descendants(workspace_id))
+        teams.collapse(workspace_id, actor=actor)
+        return below
+
+
+def _remove(workspace_id: UUID, actor: str, forward_to: UUID | None) -> int:
+    return len(removal.remove(workspace_id, actor=actor, confirm=True, forward_to=forward_to))
+
+
+PAUSE = Verb(
+    name="pause",
+    done="Paused",
+    does="pauses",
+    consequence="They get no work until they are resumed; a heartbeat does not wake them.",
+    nothing="There is nothing to pause: it is paused or removed.",
+    operation=_pause,
+    applies=_not_paused,
+    touches=_not_paused,
+)
+RESUME = Verb(
+    name="resume",
+    done="Resumed",
+    does="resumes",
+    consequence="They start anew: provisioning, until their agents are heard of.",
+    nothing="There is nothing to resume: it is not paused.",
+    operation=_resume,
+    applies=_paused,
+    touches=_paused,
+)
+RESTART = Verb(
+    name="restart",
+    done="Restarted",
+    does="restarts",
+    consequence="They start anew: provisioning, until their agents are heard of. Their teams are left as they are.",
+    nothing="There is nothing to restart: it is paused or removed.",
+    operation=_restart,
+    applies=_not_paused,
+    touches=_not_paused,
+    team=False,
+)
+COLLAPSE = Verb(
+    name="collapse",
+    done="Removed",
+    does="removes",
+    consequence="The team goes for good: tokens stop working, and nobody comes back. History stays.",
+    nothing="There is nothing to collapse: nobody is below.",
+    operation=_collapse,
+    root=False,
+    destroys=True,
+)
+REMOVE = Verb(
+    name="remove",
+    done="Removed",
+    does="removes",
+    consequence="They go for good: their tokens stop working, and they never come back. Their history stays.",
+    nothing="There is nothing to remove: it is removed already.",
+    operation=_remove,
+    forwards=True,
+    destroys=True,
+)
+VERBS = (PAUSE, RESUME, RESTART, COLLAPSE, REMOVE)

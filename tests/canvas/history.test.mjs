@@ -1,0 +1,251 @@
+// Words, the loaded stretch of the log, pictures of the past, and who answers last.
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import {
+  emptyLog,
+  Latest,
+  Lru,
+  nameBook,
+  pastOf,
+  positionOf,
+  stepped,
+  withNewer,
+  withOlder,
+} from "../../canvas/static/canvas/js/history.js";
+import { moment } from "../../canvas/static/canvas/js/time.js";
+import { changeOf, inWords, kindOf } from "../../canvas/static/canvas/js/words.js";
+
+const NAMES = { a: "Backend", b: "QA", e: "Engineering", r: "Research" };
+const row = (seq, event_type = "WORKSPACE_ONLINE", payload = {}, fields = {}) => ({
+  seq,
+  event_type,
+  workspace_id: "a",
+  payload,
+  actor: "operator:op",
+  created_at: "2026-01-31T12:00:00Z",
+  ...fields,
+});
+const said = (event_type, payload, fields) => inWords(row(1, event_type, payload, fields), (id) => NAMES[id] ?? "?");
+const rows = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => row(from + i));
+const logOf = (from, to, flags = {}) => ({ ...emptyLog(), events: rows(from, to), ...flags });
+
+describe("words", () => {
+  const supervisor = { actor: "supervisor" };
+  const itself = { actor: "workspace:a" };
+  const sentences = [
+    ["WORKSPACE_PROVISIONING", { name: "Backend", parent_id: "e" }, {}, "operator:op created Backend in Engineering"],
+    ["WORKSPACE_PROVISIONING", { name: "Backend", parent_id: null }, itself, "Backend was created"],
+    ["WORKSPACE_PROVISIONING", { name: "Backend", from: "paused" }, {}, "operator:op resumed Backend"],
+    ["WORKSPACE_PROVISIONING", { name: "Backend", from: "failed" }, {}, "operator:op restarted Backend"],
+    ["WORKSPACE_ONLINE", { from: "provisioning" }, itself, "Backend came online"],
+    ["WORKSPACE_ONLINE", { from: "offline" }, itself, "Backend came back online"],
+    ["WORKSPACE_ONLINE", { from: "degraded" }, itself, "Backend recovered"],
+    ["WORKSPACE_ONLINE", {}, {}, "Backend came online"],
+    ["WORKSPACE_OFFLINE", { reason: "lease expired" }, supervisor, "Backend went offline: lease expired"],
+    ["WORKSPACE_OFFLINE", null, supervisor, "Backend went offline"],
+    ["WORKSPACE_DEGRADED", { error_rate: 0.9, sample_error: "503" }, itself, "Backend degraded: 90 % errors, 503"],
+    ["WORKSPACE_PROVISION_FAILED", { error: "nobody came" }, supervisor, "Backend failed: nobody came"],
+    ["WORKSPACE_PAUSED", { name: "Backend" }, {}, "operator:op paused Backend"],
+    ["WORKSPACE_UPDATED", { changes: { name: ["Old", "New"] } }, {}, "operator:op renamed Old to New"],
+    ["WORKSPACE_UPDATED", { changes: { tier: [1, 2] } }, {}, "operator:op changed the tier of Backend from 1 to 2"],
+    ["WORKSPACE_UPDATED", { changes: { role: [null, "x"], name: ["Old", "New"] } }, {}, "operator:op changed the role, name of Old"],
+    ["WORKSPACE_UPDATED", { changes: { agent_card: [{}, {}] } }, itself, "Backend changed its agent card"],
+    ["WORKSPACE_UPDATED", { changes: { forwarded_to: [null, "b"] } }, {}, "operator:op forwarded Backend to QA"],
+    ["WORKSPACE_MOVED", { old_parent_id: "e", new_parent_id: "r" }, { workspace_id: "b" }, "operator:op moved QA from Engineering to Research"],
+    ["WORKSPACE_MOVED", { old_parent_id: null, new_parent_id: "r" }, {}, "operator:op moved Backend from the top level to Research"],
+    ["WORKSPACE_REMOVED", { name: "Backend", cascade_deleted: 2, forwarded_to: "b" }, {}, "operator:op removed Backend and 2 below, forwarded to QA"],
+    ["WORKSPACE_EXPANDED", { children: [{ name: "X" }, { name: "Y" }] }, {}, "operator:op gave Backend a team: X, Y"],
+    ["WORKSPACE_COLLAPSED", { removed_children: ["X"] }, {}, "operator:op dissolved the team of Backend: X"],
+    ["AGENT_ASSIGNED", { model: "m1" }, {}, "operator:op assigned m1 to Backend"],
+    ["AGENT_REMOVED", { model: "m1", reason: "too slow" }, {}, "operator:op took m1 from Backend: too slow"],
+    ["AGENT_REPLACED", { old_model: "m1", new_model: "m2" }, {}, "operator:op replaced m1 with m2 in Backend"],
+    ["AGENT_MOVED", { model: "m1", from_workspace_id: "a", to_workspace_id: "b" }, {}, "operator:op moved the agent m1 from Backend to QA"],
+    ["AGENT_CARD_UPDATED", {}, itself, "Backend changed its agent card"],
+    ["SOMETHING_NEW", {}, {}, "Backend: SOMETHING_NEW"],
+    ["toString", {}, {}, "Backend: toString"],
+  ];
+  for (const [type, payload, fields, expected] of sentences) {
+    it(expected, () => assert.equal(said(type, payload, fields), expected));
+  }
+
+  it("mark the card as added, removed or changed", () => {
+    assert.equal(changeOf(row(1, "WORKSPACE_PROVISIONING")), "added");
+    assert.equal(changeOf(row(1, "WORKSPACE_PROVISIONING", { from: "paused" })), "changed");
+    assert.equal(changeOf(row(1, "WORKSPACE_REMOVED")), "removed");
+    assert.deepEqual(["WORKSPACE_OFFLINE", "WORKSPACE_MOVED"].map((event_type) => kindOf({ event_type })), ["trouble", "structure"]);
+  });
+
+  it("name the year only of another one", () => {
+    assert.doesNotMatch(moment("2026-01-31T12:00:00Z", new Date("2026-05-01")), /2026/);
+    assert.match(moment("2025-01-31T12:00:00Z", new Date("2026-05-01")), /2025/);
+  });
+});
+
+describe("the loaded stretch", () => {
+  const seqs = ({ events }) => events.map(({ seq }) => seq);
+
+  it("grows at both ends, in order and without doubles", () => {
+    let log = withOlder(emptyLog(), [row(6), row(5), row(4)], 3);
+    assert.deepEqual([seqs(log), log.hasOlder], [[4, 5, 6], true]);
+    log = withOlder(log, [row(4), row(2)], 3);
+    assert.deepEqual([seqs(log), log.hasOlder], [[2, 4, 5, 6], false]);
+    log = withNewer(log, [row(6), row(7), row(9)], 3);
+    assert.deepEqual([seqs(log), log.hasNewer], [[2, 4, 5, 6, 7, 9], true]);
+    assert.equal(withNewer(log, [], 3).hasNewer, false);
+  });
+
+  it("leaves agent cards on the server", () => {
+    const [card, changes] = withNewer(
+      emptyLog(),
+      [
+        row(1, "WORKSPACE_ONLINE", { agent_card: { big: 1 }, from: "offline" }),
+        row(2, "WORKSPACE_UPDATED", { changes: { agent_card: [{ big: 1 }, { big: 2 }], url: ["", "x"] } }),
+      ],
+      9,
+    ).events;
+    assert.deepEqual(card.payload, { from: "offline" });
+    assert.deepEqual(changes.payload.changes, { url: ["", "x"], agent_card: [{}, {}] });
+  });
+
+  it("finds the last event at or before a position, across gaps", () => {
+    const log = { ...emptyLog(), events: [row(3), row(5), row(9)] };
+    assert.deepEqual([2, 3, 4, 5, 8, 9, 99].map((seq) => positionOf(log, seq)), [-1, 0, 0, 1, 1, 2, 2]);
+    assert.equal(positionOf(emptyLog(), 1), -1);
+  });
+});
+
+describe("stepping", () => {
+  const at = (position, wants = null) => ({ position, wants });
+
+  it("goes from now to the newest event and back to now", () => {
+    const log = logOf(1, 5);
+    assert.deepEqual(stepped(log, null, -1), at(4));
+    assert.deepEqual(stepped(log, 4, 1), at(null));
+    assert.deepEqual(stepped(log, null, 1), at(null));
+  });
+
+  it("leaps, and stops at the first event of all", () => {
+    assert.deepEqual(stepped(logOf(1, 50), 30, -10), at(20));
+    assert.deepEqual(stepped(logOf(1, 50), 3, -10), at(0));
+    assert.deepEqual(stepped(logOf(1, 50), 45, 10), at(null));
+  });
+
+  it("asks for what is not loaded at the edge", () => {
+    assert.deepEqual(stepped(logOf(5, 9, { hasOlder: true }), 0, -1), at(0, "older"));
+    assert.deepEqual(stepped(logOf(5, 9, { hasNewer: true }), 4, 1), at(null, "newer"));
+  });
+
+  it("has nowhere to go in an empty log", () => {
+    assert.deepEqual(stepped(emptyLog(), null, -1), at(null));
+  });
+});
+
+describe("names", () => {
+  const nameOf = nameBook([
+    row(1, "WORKSPACE_PROVISIONING", { name: "First" }),
+    row(5, "WORKSPACE_UPDATED", { changes: { name: ["First", "Second"] } }),
+    row(6, "WORKSPACE_UPDATED", { changes: { name: ["Old", "New"] } }, { workspace_id: "b" }),
+    row(7, "WORKSPACE_REMOVED", { name: "Gone" }, { workspace_id: "c" }),
+  ]);
+
+  it("are those of the moment", () => {
+    assert.deepEqual([1, 4, 5, 9].map((seq) => nameOf("a", seq)), ["First", "First", "Second", "Second"]);
+    assert.deepEqual([2, 6].map((seq) => nameOf("b", seq)), ["Old", "New"]);
+    assert.equal(nameOf("c", 2), "Gone");
+    assert.equal(nameOf("nobody", 2), undefined);
+  });
+});
+
+describe("a picture of the past", () => {
+  const workspace = (id, fields = {}) => ({ id, name: id, status: "online", x: 1, y: 1, collapsed: false, ...fields });
+  const snapshot = (...workspaces) => ({ seq: 5, at: "", workspaces });
+
+  it("marks what the event changed, and lays it out as now", () => {
+    const living = new Map([["a", workspace("a", { x: 7, collapsed: true })]]);
+    const past = pastOf(snapshot(workspace("a"), workspace("b")), row(5), null, living);
+    const { x, collapsed, change } = past.workspaces.get("a");
+    assert.deepEqual([x, collapsed, change, past.workspaces.get("b").change], [7, true, "changed", null]);
+  });
+
+  it("still shows what the event removed", () => {
+    const before = snapshot(workspace("a"), workspace("b"));
+    const past = pastOf(snapshot(workspace("b")), row(5, "WORKSPACE_REMOVED"), before, new Map());
+    assert.deepEqual([past.workspaces.get("a").status, past.workspaces.get("a").change], ["removed", "removed"]);
+  });
+
+  it("says why something failed", () => {
+    const failed = row(5, "WORKSPACE_PROVISION_FAILED", { error: "nobody came" });
+    assert.equal(pastOf(snapshot(workspace("a")), failed, null, new Map()).workspaces.get("a").failure, "nobody came");
+  });
+
+  it("does not write on the snapshot, which is kept", () => {
+    const kept = snapshot(workspace("a"));
+    pastOf(kept, row(5), null, new Map());
+    assert.equal("change" in kept.workspaces[0], false);
+  });
+});
+
+describe("what is kept", () => {
+  it("loses what was used longest ago", () => {
+    const kept = new Lru(2);
+    kept.set(1, "a");
+    kept.set(2, "b");
+    kept.get(1);
+    kept.set(3, "c");
+    assert.deepEqual([kept.get(1), kept.get(2), kept.get(3)], ["a", undefined, "c"]);
+  });
+});
+
+describe("the last answer wins", () => {
+  const promised = () => Promise.withResolvers?.() ?? deferred();
+  function deferred() {
+    const made = {};
+    made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
+    return made;
+  }
+
+  it("also when it comes first", async () => {
+    const latest = new Latest();
+    const [slow, quick] = [promised(), promised()];
+    let aborted = false;
+    const first = latest.run((signal) => {
+      signal.addEventListener("abort", () => (aborted = true));
+      return slow.promise;
+    });
+    const second = latest.run(() => quick.promise);
+    quick.resolve("new");
+    assert.deepEqual(await second, { value: "new" });
+    slow.resolve("old");
+    assert.equal(await first, null);
+    assert.ok(aborted);
+  });
+
+  it("and only its failure counts", async () => {
+    const latest = new Latest();
+    const late = promised();
+    const first = latest.run(() => late.promise);
+    const second = latest.run(() => Promise.reject(new Error("down")));
+    late.reject(new Error("aborted"));
+    assert.equal(await first, null);
+    await assert.rejects(second, /down/);
+  });
+
+  it("begins nothing that is overtaken while it waits", async () => {
+    const latest = new Latest();
+    let begun = 0;
+    const task = async () => ++begun;
+    const answers = await Promise.all([latest.run(task, 5), latest.run(task, 5), latest.run(task, 5)]);
+    assert.deepEqual(answers, [null, null, { value: 1 }]);
+  });
+
+  it("and can be called off", async () => {
+    const latest = new Latest();
+    const late = promised();
+    const asked = latest.run(() => late.promise);
+    latest.cancel();
+    late.resolve("unwanted");
+    assert.equal(await asked, null);
+  });
+});

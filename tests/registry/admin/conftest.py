@@ -1,0 +1,41 @@
+"""Who uses the admin, and something for every list."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from activity import log
+from activity.log import Entry
+from registry import credentials, loops
+from registry.models import Workspace
+from tests.registry.admin.pages import CANARY, Make, client_with
+
+
+@pytest.fixture
+def root(client: Client, django_user_model: type[User]) -> Client:
+    client.force_login(django_user_model.objects.create_superuser("ada", "", "x"))
+    return client
+
+
+@pytest.fixture
+def viewer(db: None, django_user_model: type[User]) -> Client:
+    return client_with(django_user_model, codename__startswith="view_")
+
+
+@pytest.fixture
+def operator(db: None, django_user_model: type[User]) -> Client:
+    return client_with(django_user_model, codename__in=["view_workspace", "change_workspace"])
+
+
+@pytest.fixture
+def furnished(make_workspace: Make, django_user_model: type[User]) -> Workspace:
+    """A workspace with something in every table."""
+    workspace = make_workspace("Furnished", model="claude", role="Everything")
+    user = django_user_model.objects.create_user("token-holder")
+    credentials.issue_workspace_token(workspace.id)
+    credentials.issue_operator_token(user)
+    credentials.set_workspace_secret(workspace.id, "API_KEY", CANARY)
+    credentials.set_global_secret("API_KEY", CANARY)
+    log.write(workspace.id, [Entry(activity_type="agent_log", summary="Did it", request_body={"deep": [1]})])
+    loops.tick(loops.SUPERVISOR)
+    return workspace

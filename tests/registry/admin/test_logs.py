@@ -1,0 +1,231 @@
+"""Big lists stay cheap, and their filters filter."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from activity import log
+from activity.log import Entry
+from activity.models import ActivityLog, EventType, StructureEvent
+from registry import credentials, lifecycle
+from registry.models import Workspace
+from tests.registry.admin.pages import LISTS, WORKSPACES, Make, change_url, last_event, statements
+
+
+@pytest.mark.parametrize("name", LISTS[:-2])
+def test_queries_do_not_grow_with_rows(root: Client, make_workspace: Make, name: str) -> None:
+    def grow(count: int) -> None:
+        lead = make_workspace("Lead")
+        for number in range(count):
+            made = make_workspace(f"W{number}", parent_id=lead.id, model="m")
+            credentials.issue_workspace_token(made.id)
+            credentials.set_workspace_secret(made.id, "KEY", "x")
+            log.write(made.id, [Entry(activity_type="agent_log")])
+
+    url = reverse(f"admin:{name}_changelist")
+    grow(5)
+    few = len(statements(root, url))
+    grow(30)
+    assert len(statements(root, url)) == few
+
+
+@pytest.mark.parametrize("name", ["activity_activitylog", "activity_structureevent"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"q": "x"},
+        {"_facets": "True"},
+        {"all": ""},
+        {"since": "1d"},
+        {"workspace": "x"},
+        {"from": "2026-01-01T00:00"},
+    ],
+)
+def test_logs_are_never_counted(root: Client, furnished: Workspace, name: str, query: dict[str, str]) -> None:
+    ran = statements(root, reverse(f"admin:{name}_changelist"), **query)
+    assert not [sql for sql in ran if "COUNT(" in sql.upper()]
+
+
+def test_lists_leave_heavy_columns_alone(root: Client, furnished: Workspace) -> None:
+    ran = statements(root, reverse("admin:activity_activitylog_changelist"))
+    assert not [sql for sql in ran if "request_body" in sql or "response_body" in sql]
+    ran = statements(root, reverse(WORKSPACES))
+    assert not [sql for sql in ran if "agent_card" in sql]
+
+
+@pytest.mark.parametrize("name", ["activity_activitylog", "activity_structureevent"])
+def test_pages_follow_each_other_without_gap_or_overlap(root: Client, make_workspace: Make, name: str) -> None:
+    for number in range(60):
+        made = make_workspace(f"W{number}")
+        log.write(made.id, [Entry(activity_type="agent_log")] * 2)
+    ActivityLog.objects.update(created_at="2026-01-01T00:00:00Z")  # only the id tells them apart
+    model: Any = ActivityLog if "log" in name else StructureEvent
+    url, seen, pages = reverse(f"admin:{name}_changelist"), [], [""]
+    for query in pages:
+        changelist = root.get(url + query).context["cl"]
+        seen += [row.pk for row in changelist.result_list]
+        pages += [changelist.older] if changelist.older else []
+    assert seen == list(model.objects.values_list("pk", flat=True))
+    assert len(seen) > 50
+
+
+def test_logs_of_one_workspace(root: Client, make_workspace: Make) -> None:
+    one, other = make_workspace("One"), make_workspace("Other")
+    for workspace in (one, other):
+        log.write(workspace.id, [Entry(activity_type="agent_log", summary="found")])
+    for name in ("activity_activitylog", "activity_structureevent"):
+        url = reverse(f"admin:{name}_changelist")
+        for query in ({"workspace_id": str(one.id)}, {"q": str(one.id)}):
+            rows = root.get(url, query).context["cl"].result_list
+            assert [row.workspace_id for row in rows] == [one.id]
+        assert root.get(url, {"workspace_id": "x"}).status_code == 302
+        assert root.get(url, {"before": "x"}).status_code == 302
+
+
+def test_search_in_activity_ends_at_a_day(root: Client, make_workspace: Make) -> None:
+    workspace = make_workspace("One")
+    log.write(workspace.id, [Entry(activity_type="agent_log", summary=f"found {n}") for n in range(2)])
+    ActivityLog.objects.filter(summary="found 0").update(created_at="2020-01-01T00:00:00Z")
+    rows = root.get(reverse("admin:activity_activitylog_changelist"), {"q": "found"}).context["cl"].result_list
+    assert [row.summary for row in rows] == ["found 1"]
+
+
+def test_events_are_found_by_part_of_their_type(root: Client, make_workspace: Make) -> None:
+    make_workspace("One", model="m")
+    rows = root.get(reverse("admin:activity_structureevent_changelist"), {"q": "agent as"}).context["cl"].result_list
+    assert [row.event_type for row in rows] == [EventType.AGENT_ASSIGNED]
+
+
+# --- Filters -----------------------------------------------------------------------------------------
+
+EVENTS = "admin:activity_structureevent_changelist"
+
+
+def event(workspace: Workspace, kind: str, actor: str, at: str) -> StructureEvent:
+    made = StructureEvent.objects.create(
+        event_type=kind, workspace_id=workspace.id, actor=actor, payload={}, created_at=at
+    )
+    return StructureEvent.objects.get(id=made.id)
+
+
+@pytest.fixture
+def history(make_workspace: Make) -> dict[str, StructureEvent]:
+    """Three events that differ in everything."""
+    scout, reader = make_workspace("Web Scout"), make_workspace("Paper Reader")
+    now = timezone.now()
+    return {
+        "old": event(scout, "WORKSPACE_PAUSED", "operator:ada", "2020-01-01T12:00:00Z"),
+        "recent": event(reader, "WORKSPACE_OFFLINE", "supervisor", (now - timedelta(hours=5)).isoformat()),
+        "own": event(scout, "WORKSPACE_DEGRADED", f"workspace:{scout.id}", (now - timedelta(days=3)).isoformat()),
+    }
+
+
+def found(client: Client, history: dict[str, StructureEvent], **query: str) -> set[str]:
+    listed = {row.pk for row in client.get(reverse(EVENTS), query).context["cl"].result_list}
+    return {name for name, one in history.items() if one.pk in listed}
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({}, {"old", "recent", "own"}),
+        ({"workspace": "scout"}, {"old", "own"}),
+        ({"workspace": "nobody"}, set()),
+        ({"workspace": "%"}, set()),
+        ({"actor": "ada"}, {"old"}),
+        ({"actor": "operator:ada"}, {"old"}),
+        ({"actor": " supervisor "}, {"recent"}),
+        ({"actor": "ad"}, set()),
+        ({"event_type__exact": "WORKSPACE_PAUSED"}, {"old"}),
+        ({"since": "1d"}, {"recent"}),
+        ({"since": "7d"}, {"recent", "own"}),
+        ({"since": "1h"}, set()),
+        ({"from": "2020-01-01T12:00", "until": "2020-01-01T12:00:01"}, {"old"}),
+        ({"from": "2020-01-01T12:00:01", "until": "2020-01-02T00:00"}, set()),
+        ({"until": "2020-01-01T12:00"}, set()),
+        ({"from": "2020-01-02T00:00"}, {"recent", "own"}),
+        ({"workspace": "scout", "since": "7d", "actor": ""}, {"own"}),
+        ({"workspace": "scout", "actor": "ada", "from": "", "until": ""}, {"old"}),
+    ],
+)
+def test_each_filter_filters(
+    root: Client, history: dict[str, StructureEvent], query: dict[str, str], names: set[str]
+) -> None:
+    assert found(root, history, **query) == names
+
+
+def test_workspaces_and_agents_are_found_by_id(root: Client, history: dict[str, StructureEvent]) -> None:
+    scout = str(history["own"].workspace_id)
+    assert found(root, history, workspace=scout) == {"old", "own"}
+    assert found(root, history, workspace_id=scout) == {"old", "own"}
+    assert found(root, history, actor=scout) == {"own"}
+
+
+@pytest.mark.parametrize("name", ["activity_activitylog", "activity_structureevent"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"from": "x"}, {"until": "2026-13-01T00:00"}, {"workspace": "a\x00"}, {"workspace_id": "x"},
+        {"from": "\x00"}, {"until": "2026-01-01T25:00"},
+    ],
+)  # fmt: skip
+def test_filters_that_make_no_sense_are_taken_off(root: Client, db: None, name: str, query: dict[str, str]) -> None:
+    answer = root.get(reverse(f"admin:{name}_changelist"), query)
+    assert (answer.status_code, answer["Location"].endswith("?e=1")) == (302, True)
+
+
+def test_a_filter_keeps_the_others_and_leaves_the_page(root: Client, history: dict[str, StructureEvent]) -> None:
+    query = {"actor": "ada", "since": "7d", "event_type__exact": "WORKSPACE_PAUSED", "before": "99"}
+    specs = {spec.title: spec for spec in root.get(reverse(EVENTS), query).context["cl"].filter_specs}
+    assert specs["actor"].kept() == [("since", "7d"), ("event_type__exact", "WORKSPACE_PAUSED")]
+    assert specs["time"].kept() == [("actor", "ada"), ("event_type__exact", "WORKSPACE_PAUSED")]
+
+
+@pytest.mark.parametrize("query", [{}, {"actor": "ada"}, {"event_type__exact": "WORKSPACE_PAUSED"}])
+def test_the_log_is_asked_for_one_page_and_nothing_else(
+    root: Client, history: dict[str, StructureEvent], query: dict[str, str]
+) -> None:
+    ran = [sql for sql in statements(root, reverse(EVENTS), **query) if '"structure_events"' in sql]
+    assert len(ran) == 1
+    assert "LIMIT 51" in ran[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ({"actor": "operator:ada"}, "structure_events_actor_seq_idx"),
+        ({"event_type__exact": "WORKSPACE_PAUSED"}, "structure_events_event_type_seq_idx"),
+        ({"until": "2020-01-02T00:00"}, "structure_events_created_at_idx"),
+        ({"workspace_id": "0190a0a0-0000-7000-8000-000000000000"}, "structure_events_workspace_id_seq_idx"),
+    ],
+)
+def test_a_rare_answer_comes_from_an_index(
+    root: Client, history: dict[str, StructureEvent], query: dict[str, str], index: str
+) -> None:
+    """Among many events of others."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO structure_events (event_type, workspace_id, actor, payload)"
+            " SELECT 'WORKSPACE_ONLINE', gen_random_uuid(), 'workspace:' || n, '{}' FROM generate_series(1, 20000) n"
+        )
+        cursor.execute("ANALYZE structure_events")
+        (sql,) = (sql for sql in statements(root, reverse(EVENTS), **query) if "LIMIT 51" in sql)
+        cursor.execute(f"EXPLAIN {sql}")
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert index in plan
+
+
+def test_an_event_tells_its_story_and_leads_to_its_moment(root: Client, make_workspace: Make) -> None:
+    lead, one = make_workspace("Lead"), make_workspace("One")
+    lifecycle.update(one.id, {"parent_id": lead.id}, actor="operator:ada")
+    moved = last_event(one.id)
+    page = root.get(change_url(moved)).content.decode()
+    assert "the top" in page
+    assert f'href="{change_url(lead)}">Lead</a>' in page
+    assert f'href="/?at={moved.seq}"' in page

@@ -1,0 +1,99 @@
+"""Every page: it renders, shows nothing it must not, and does what one may."""
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from registry import loops
+from registry.admin.formats import span
+from registry.models import GlobalSecret, LoopTick, Status, Workspace, WorkspaceSecret
+from tests.registry.admin.pages import (
+    FACTS,
+    LISTS,
+    WORKSPACES,
+    Make,
+    asking_url,
+    change_url,
+    form_of,
+    url_of,
+)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_every_list_renders(root: Client, furnished: Workspace, name: str) -> None:
+    assert root.get(reverse(f"admin:{name}_changelist")).status_code == 200
+    assert root.get(reverse(f"admin:{name}_changelist"), {"q": "x"}).status_code == 200
+
+
+@pytest.mark.parametrize("model", [*FACTS, Workspace, WorkspaceSecret, GlobalSecret])
+def test_every_detail_renders(root: Client, viewer: Client, furnished: Workspace, model: Any) -> None:
+    url = change_url(model.objects.first())
+    assert root.get(url).status_code == 200
+    assert viewer.get(url).status_code == 200
+
+
+def test_index_leads_with_the_registry(root: Client) -> None:
+    apps = root.get(reverse("admin:index")).context["app_list"]
+    assert [app["app_label"] for app in apps] == ["registry", "activity", "auth"]
+    assert apps[0]["models"][0]["object_name"] == "Workspace"
+
+
+def test_nothing_inline_that_a_strict_csp_would_refuse(root: Client, furnished: Workspace) -> None:
+    pages = [reverse(f"admin:{name}_changelist") for name in LISTS] + [
+        change_url(furnished),
+        asking_url("remove", furnished),
+    ]
+    for url in pages:
+        html = root.get(url).content.decode()
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", html), url
+
+
+def test_viewer_sees_no_verbs_and_may_do_nothing(viewer: Client, furnished: Workspace) -> None:
+    page = viewer.get(change_url(furnished)).content.decode()
+    assert "Remove…" not in page
+    assert 'name="_save"' not in page
+    assert 'name="action"' not in viewer.get(reverse(WORKSPACES)).content.decode()
+    form = form_of(furnished, name="Mine")
+    assert viewer.post(change_url(furnished), form).status_code == 403
+    assert viewer.post(reverse("admin:registry_workspace_add"), form).status_code == 403
+    assert viewer.get(asking_url("remove", furnished)).status_code == 403
+    assert viewer.post(url_of("remove"), {"chosen": str(furnished.id)}).status_code == 403
+    secret = WorkspaceSecret.objects.get()
+    assert viewer.post(change_url(secret), {"value": "x"}).status_code == 403
+    assert viewer.post(reverse("admin:registry_workspacesecret_delete", args=[secret.pk])).status_code == 403
+    furnished.refresh_from_db()
+    assert (furnished.name, furnished.status) == ("Furnished", Status.PROVISIONING)
+
+
+@pytest.mark.parametrize("model", FACTS)
+def test_nobody_edits_or_deletes_a_fact(root: Client, furnished: Workspace, model: Any) -> None:
+    row = model.objects.first()
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+    assert root.post(change_url(row), {"payload": "{}"}).status_code == 403
+    assert root.post(reverse(f"{name}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
+    assert root.post(reverse(f"{name}_add"), {}).status_code == 403
+
+
+def test_a_workspace_is_never_deleted(root: Client, make_workspace: Make) -> None:
+    workspace = make_workspace("Stays")
+    url = reverse("admin:registry_workspace_delete", args=[workspace.id])
+    assert root.post(url, {"post": "yes"}).status_code == 403
+    root.post(reverse(WORKSPACES), {"action": "delete_selected", "_selected_action": [workspace.id], "post": "yes"})
+    assert Workspace.objects.living().filter(id=workspace.id).exists()
+
+
+def test_spans_are_in_their_largest_unit() -> None:
+    assert [span(s) for s in (-3, 0, 59.9, 60, 3599, 3600, 86399, 86400, 200000)] == [
+        "0 s", "0 s", "59 s", "1 min", "59 min", "1 h", "23 h", "1 d", "2 d",
+    ]  # fmt: skip
+
+
+def test_background_loops_are_fresh_or_stale(root: Client, db: None) -> None:
+    loops.tick("fast")
+    loops.tick("dead")
+    LoopTick.objects.filter(name="dead").update(ticked_at="2020-01-01T00:00:00Z")
+    page = root.get(reverse("admin:registry_looptick_changelist")).content.decode()
+    assert (page.count(">fresh<"), page.count(">stale<")) == (1, 1)

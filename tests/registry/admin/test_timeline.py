@@ -1,0 +1,100 @@
+"""A workspace's timeline: who, when, before → after, page by page."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from activity.models import StructureEvent
+from registry import lifecycle, removal
+from registry.admin import timeline
+from registry.models import Workspace
+from tests.registry.admin.pages import Make, change_url, statements, url_of
+
+
+def test_it_tells_who_when_and_before_and_after(root: Client, make_workspace: Make) -> None:
+    lead, one = make_workspace("Lead"), make_workspace("One")
+    lifecycle.update(one.id, {"tier": 4, "parent_id": lead.id}, actor="operator:ada")
+    page = root.get(url_of("timeline", one))
+    moved, updated, created = page.context["entries"]
+    assert [entry.story.what for entry in (moved, updated, created)] == ["Moved", "Changed tier", "Created"]
+    assert {entry.who for entry in (moved, updated)} == {"ada"}
+    html = page.content.decode()
+    assert f'<a class="after" href="{change_url(lead)}">Lead</a>' in html
+    assert f'datetime="{moved.event.created_at.isoformat()}"' in html
+    assert f'href="/?at={moved.event.seq}"' in html
+    assert reverse("admin:activity_structureevent_change", args=[moved.event.pk]) in html
+
+
+def test_what_an_agent_did_itself_is_said_so(root: Client, make_workspace: Make) -> None:
+    one = make_workspace("One")
+    lifecycle.register(one.id, url="http://a:1", agent_card={"name": "One"}, held=True, enrolment_id=None)
+    assert root.get(url_of("timeline", one)).context["entries"][0].who == "the agent itself"
+
+
+def test_pages_follow_each_other_without_gap_or_overlap(root: Client, make_workspace: Make) -> None:
+    one = make_workspace("One")
+    for number in range(timeline.PAGE * 2):
+        lifecycle.update(one.id, {"name": f"Name {number}"}, actor="operator:ada")
+        if number % 10 == 0:
+            make_workspace("Somebody else")
+    seen: list[int] = []
+    pages: list[dict[str, Any]] = [{}]
+    for query in pages:
+        page = root.get(url_of("timeline", one), query)
+        seen += [entry.event.seq for entry in page.context["entries"]]
+        pages += [{"before": page.context["older"]}] if page.context["older"] else []
+    own = StructureEvent.objects.filter(workspace_id=one.id).order_by("-seq")
+    assert seen == list(own.values_list("seq", flat=True))
+    assert len(seen) == timeline.PAGE * 2 + 1
+
+
+def test_the_last_twenty_are_on_the_workspace_page(root: Client, make_workspace: Make) -> None:
+    one = make_workspace("One")
+    for number in range(timeline.INLINE + 5):
+        lifecycle.update(one.id, {"name": f"Name {number}"}, actor="operator:ada")
+    page = root.get(change_url(one))
+    assert len(page.context["entries"]) == timeline.INLINE
+    assert url_of("timeline", one) in page.content.decode()
+
+
+def test_parents_are_named_by_one_query(root: Client, make_workspace: Make) -> None:
+    one = make_workspace("One")
+
+    def wander(times: int) -> None:
+        for _ in range(times):
+            lifecycle.update(one.id, {"parent_id": make_workspace("Lead").id}, actor="operator:ada")
+
+    wander(2)
+    few = len(statements(root, url_of("timeline", one)))
+    wander(30)
+    assert len(statements(root, url_of("timeline", one))) == few
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "9" * 30, "\u0661", "1.5", str(2**63)])
+def test_a_position_that_is_none_is_not_found(root: Client, make_workspace: Make, before: str) -> None:
+    assert root.get(url_of("timeline", make_workspace("One")), {"before": before}).status_code == 404
+
+
+def test_removed_workspaces_keep_their_timeline(root: Client, make_workspace: Make) -> None:
+    gone, heir = make_workspace("Gone"), make_workspace("Heir")
+    removal.remove(gone.id, actor="operator:ada", confirm=True, forward_to=heir.id)
+    story = root.get(url_of("timeline", gone)).context["entries"][0].story
+    assert [(one.field, one.after.text) for one in story.differences][1] == ("forwarded to", "Heir")
+
+
+def test_who_may_see_workspaces_sees_it(viewer: Client, make_workspace: Make, client: Client) -> None:
+    one = make_workspace("One")
+    assert viewer.get(url_of("timeline", one)).status_code == 200
+    assert client.get(url_of("timeline", one)).status_code == 302
+    assert viewer.get(url_of("timeline", Workspace(id=uuid4()))).status_code == 404
+
+
+def test_what_sql_wrote_without_a_payload_is_shown(root: Client, make_workspace: Make) -> None:
+    one = make_workspace("One")
+    event = StructureEvent.objects.create(event_type="WORKSPACE_MOVED", workspace_id=one.id, actor="sql")
+    assert root.get(url_of("timeline", one)).status_code == 200
+    assert root.get(change_url(one)).status_code == 200
+    assert root.get(change_url(event)).status_code == 200

@@ -1,0 +1,190 @@
+"""Events in words, without a database."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from activity.models import EventType, StructureEvent
+from registry.admin import words
+from registry.admin.values import MAX_TEXT, Difference
+
+ME, LEAD, HEIR = (UUID(int=n) for n in (1, 2, 3))
+NAMES = {LEAD: "Lead", HEIR: "Heir"}
+TYPES = list(EventType)
+
+
+def event(kind: str, payload: Any = None, *, actor: str = "operator:op") -> StructureEvent:
+    return StructureEvent(seq=1, event_type=kind, workspace_id=ME, payload=payload, actor=actor)
+
+
+def told(kind: str, payload: Any) -> tuple[str, list[str], str]:
+    """What, each difference as text, detail."""
+    story = words.story(event(kind, payload), NAMES)
+    return story.what, [shown(one) for one in story.differences], story.detail
+
+
+def shown(one: Difference) -> str:
+    before = f"{one.before.text} → " if one.before else ""
+    return f"{one.field}: {before}{one.after.text}"
+
+
+@pytest.mark.parametrize(
+    ("actor", "said"),
+    [
+        ("operator:op", "op"),
+        ("operator:a:b", "a:b"),
+        (f"workspace:{ME}", "the agent itself"),
+        (f"workspace:{LEAD}", "the agent of Lead"),
+        (f"workspace:{UUID(int=9)}", f"the agent of {UUID(int=9)}"),
+        ("supervisor", "supervisor"),
+        ("command:import", "command import"),
+        ("sql", "sql"),
+        ("operator:", "operator:"),
+        ("", ""),
+    ],
+)
+def test_actors_are_said_kindly(actor: str, said: str) -> None:
+    assert words.who(actor, ME, NAMES) == said
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "story"),
+    [
+        (
+            "WORKSPACE_PROVISIONING",
+            {"name": "A", "role": None, "tier": 2, "runtime": "x", "parent_id": str(LEAD)},
+            ("Created", ["name: A", "tier: 2", "runtime: x", "parent: Lead"], ""),
+        ),
+        ("WORKSPACE_PROVISIONING", {"from": "paused"}, ("Resumed", ["status: paused → provisioning"], "")),
+        ("WORKSPACE_PROVISIONING", {"from": "failed"}, ("Restarted", ["status: failed → provisioning"], "")),
+        (
+            "WORKSPACE_ONLINE",
+            {"from": "provisioning", "url": "http://a", "agent_card": {"name": "A"}},
+            ("Registered", ["status: provisioning → online", "url: http://a"], ""),
+        ),
+        ("WORKSPACE_ONLINE", {"from": "degraded"}, ("Online", ["status: degraded → online"], "")),
+        ("WORKSPACE_ONLINE", {"from": "online", "url": "http://b"}, ("Registered again", ["url: http://b"], "")),
+        (
+            "WORKSPACE_OFFLINE",
+            {"from": "online", "reason": "lease expired"},
+            ("Went offline", ["status: online → offline"], "lease expired"),
+        ),
+        (
+            "WORKSPACE_DEGRADED",
+            {"from": "online", "error_rate": 0.625, "sample_error": "Timeout"},
+            ("Degraded", ["status: online → degraded"], "62% of its calls fail: Timeout"),
+        ),
+        (
+            "WORKSPACE_PROVISION_FAILED",
+            {"from": "provisioning", "reason": "deadline", "error": "no agent within 600 s"},
+            ("Failed to start", ["status: provisioning → failed"], "no agent within 600 s"),
+        ),
+        ("WORKSPACE_PAUSED", {"from": "online", "name": "A"}, ("Paused", ["status: online → paused"], "")),
+        (
+            "WORKSPACE_UPDATED",
+            {"changes": {"name": ["Old", "New"], "tier": [1, 3], "role": ["Cook", None]}},
+            ("Changed name, tier and role", ["name: Old → New", "tier: 1 → 3", "role: Cook → none"], ""),
+        ),
+        (
+            "WORKSPACE_UPDATED",
+            {"changes": {"agent_card": [{"name": "A", "version": "1"}, {"name": "A", "version": "2"}]}},
+            ("Changed agent card", ["agent card: version: 1 → 2"], ""),
+        ),
+        (
+            "WORKSPACE_UPDATED",
+            {"changes": {"forwarded_to": [None, str(HEIR)]}},
+            ("Forwarded", ["forwarded to: none → Heir"], ""),
+        ),
+        (
+            "WORKSPACE_UPDATED",
+            {"changes": {"forwarded_to": [str(HEIR), None]}},
+            ("No longer forwarded", ["forwarded to: Heir → none"], ""),
+        ),
+        (
+            "WORKSPACE_MOVED",
+            {"old_parent_id": str(LEAD), "new_parent_id": None},
+            ("Moved", ["parent: Lead → the top"], ""),
+        ),
+        (
+            "WORKSPACE_REMOVED",
+            {"from": "online", "forwarded_to": str(HEIR), "cascade_deleted": 2},
+            ("Removed", ["status: online → removed", "forwarded to: Heir"], "and 2 below it"),
+        ),
+        (
+            "WORKSPACE_EXPANDED",
+            {"children": [{"name": "A"}, {"name": "B"}, {"name": "C"}]},
+            ("Got team members", [], "A, B and C"),
+        ),
+        (
+            "WORKSPACE_COLLAPSED",
+            {"removed_children": ["A"], "removed_sub_workspace_ids": ["1", "2"]},
+            ("Gave up its team", [], "A, and 1 below them"),
+        ),
+        ("AGENT_ASSIGNED", {"model": "claude"}, ("Agent assigned", ["agent: none → claude"], "")),
+        (
+            "AGENT_REMOVED",
+            {"model": "claude", "reason": "too slow"},
+            ("Agent removed", ["agent: claude → none"], "too slow"),
+        ),
+        ("AGENT_REPLACED", {"old_model": "a", "new_model": "b"}, ("Agent replaced", ["agent: a → b"], "")),
+        (
+            "AGENT_MOVED",
+            {"model": "m", "from_workspace_id": str(ME), "to_workspace_id": str(LEAD)},
+            ("Agent left", ["agent: m → none", f"workspace: {ME} → Lead"], ""),
+        ),
+        (
+            "AGENT_MOVED",
+            {"model": "m", "from_workspace_id": str(LEAD), "to_workspace_id": str(ME)},
+            ("Agent arrived", ["agent: none → m", f"workspace: Lead → {ME}"], ""),
+        ),
+        (
+            "AGENT_CARD_UPDATED",
+            {"old_agent_card": None, "agent_card": {"name": "A"}},
+            ("Changed its agent card", ["agent card: name: none → A"], ""),
+        ),
+    ],
+)
+def test_what_happened_and_before_and_after(kind: str, payload: Any, story: Any) -> None:
+    assert told(kind, payload) == story
+
+
+def test_every_type_has_its_words() -> None:
+    assert set(words.STORIES) == set(EventType.values)
+
+
+@pytest.mark.parametrize("kind", [*TYPES, "SOMETHING_NEW"])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None, [], "x", 7, {}, {"changes": []}, {"changes": {"name": "x"}}, {"changes": {"forwarded_to": [1, 2, 3]}},
+        {"changes": {"forwarded_to": [7, {}]}}, {"from": {}, "parent_id": 7, "forwarded_to": [], "children": 3},
+        {"children": [None, {}], "removed_children": [None], "cascade_deleted": "x", "error_rate": "high"},
+        {"agent_card": [1], "old_agent_card": {"a": 1}, "model": ["m"], "new_parent_id": "not a uuid"},
+    ],
+)  # fmt: skip
+def test_whatever_plain_sql_wrote_is_told_without_failing(kind: str, payload: Any) -> None:
+    odd = event(kind, payload, actor="workspace:nonsense")
+    assert words.mentioned(odd) == set()
+    assert words.story(odd, {}).what
+
+
+def test_the_names_it_needs_are_mentioned() -> None:
+    moved = event("WORKSPACE_MOVED", {"old_parent_id": str(LEAD), "new_parent_id": None}, actor=f"workspace:{HEIR}")
+    forwarded = event("WORKSPACE_UPDATED", {"changes": {"forwarded_to": [None, str(HEIR)]}})
+    assert words.mentioned(moved) == {LEAD, HEIR}
+    assert words.mentioned(forwarded) == {HEIR}
+
+
+def test_workspaces_we_know_are_linked_and_others_are_not() -> None:
+    known, unknown = (
+        words.story(event("WORKSPACE_MOVED", {"old_parent_id": None, "new_parent_id": str(one)}), NAMES)
+        for one in (LEAD, UUID(int=9))
+    )
+    assert known.differences[0].after.workspace_id == LEAD
+    assert unknown.differences[0].after.workspace_id is None
+
+
+def test_long_values_are_cut() -> None:
+    _what, (line,), _detail = told("WORKSPACE_UPDATED", {"changes": {"role": ["x" * 1000, "y"]}})
+    assert line == f"role: {'x' * (MAX_TEXT - 1)}… → y"
