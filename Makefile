@@ -10,7 +10,7 @@ STATIC := env MOLECULE_READ_ENV_FILE=false DATABASE_URL=postgresql:///unused RED
 PRODUCTION := ALLOWED_HOSTS=molecule.example SECRET_KEY=$$($(VENV_PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))') \
 	SECRETS_ENCRYPTION_KEY=$$($(VENV_PYTHON) -c 'import secrets; print(secrets.token_hex(32))')
 
-.PHONY: help run demo test stress check static format clean
+.PHONY: help run demo test stress fuzz check static format clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,6 +26,9 @@ test: .venv/dev.stamp ## The whole suite, on a private PostgreSQL and Redis
 
 stress: .venv/dev.stamp ## Races and random histories by the thousand: a quarter of an hour
 	@MOLECULE_STRESS=1 exec $(VENV_PYTHON) -m pytest tests/registry/test_property.py tests/registry/test_tombstone.py
+
+fuzz: .venv/dev.stamp ## Requests made up from the API's description, a hundred for every route
+	@FUZZ_EXAMPLES=100 exec $(VENV_PYTHON) -m pytest tests/e2e/test_fuzz.py
 
 check: static test ## All of CI: format, lint, types, layers, migrations, deploy check, tests
 

@@ -6,7 +6,16 @@ from django.contrib import admin
 
 # What operators look for first comes first; what is not named here follows, by name.
 APPS = ("registry", "activity", "auth")
-MODELS = ("Workspace", "Agent", "WorkspaceSecret", "GlobalSecret", "WorkspaceToken", "OperatorToken", "LoopTick")
+MODELS = (
+    "Workspace",
+    "Agent",
+    "WorkspaceSecret",
+    "GlobalSecret",
+    "SecretAccess",
+    "WorkspaceToken",
+    "OperatorToken",
+    "LoopTick",
+)
 
 
 class MoleculeAdminSite(admin.AdminSite):

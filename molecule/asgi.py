@@ -16,16 +16,22 @@ http = get_asgi_application()
 
 from molecule.checks import refuse_unsafe_configuration  # noqa: E402  # these need the apps that it loads
 from molecule.limits import BoundedBody  # noqa: E402
+from molecule.policy import may_listen  # noqa: E402
 from molecule.pulse import Pulse  # noqa: E402
 from registry.consumers import OrganisationStream  # noqa: E402
 
 refuse_unsafe_configuration()
 
+
+class Stream(OrganisationStream):
+    may_listen = staticmethod(may_listen)
+
+
 application = Pulse(
     ProtocolTypeRouter(
         {
             "http": BoundedBody(http),
-            "websocket": CookieMiddleware(URLRouter([path("ws", OrganisationStream.as_asgi())])),
+            "websocket": CookieMiddleware(URLRouter([path("ws", Stream.as_asgi())])),
         }
     )
 )

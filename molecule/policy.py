@@ -83,6 +83,7 @@ POLICY: dict[str, dict[str, Rule]] = {
     "events-diff": {"GET": Rule("V")},
     "snapshot": {"GET": Rule("V")},
     "viewport": {"GET": Rule("V"), "PUT": Rule("O")},
+    "stream": {"CONNECT": Rule("V")},
 }
 
 LEVELS = {"V": Level.VIEW, "O": Level.ACT, "M": Level.ADMINISTER}
@@ -113,6 +114,11 @@ class Policy(BasePermission):
 def _methods(view: "APIView") -> set[str]:
     """What the view answers at all: a wrong method is 405 for everybody."""
     return {name for name in view.http_method_names if name != "options" and hasattr(view, name)}
+
+
+def may_listen(principal: Principal) -> bool:
+    """/ws: a workspace would be the named one by being itself."""
+    return permits(POLICY["stream"]["CONNECT"], principal, principal.workspace_id)
 
 
 def permits(rule: Rule, principal: Principal, named: UUID | None) -> bool:

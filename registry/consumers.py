@@ -1,5 +1,6 @@
 """/ws: who may listen, and to what."""
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from channels.db import database_sync_to_async
@@ -10,7 +11,7 @@ from django.http import HttpRequest
 from rest_framework.exceptions import AuthenticationFailed
 
 from activity import bus
-from activity.principals import ANONYMOUS, Kind, Level, Principal
+from activity.principals import ANONYMOUS, Principal
 from activity.stream import NO_CREDENTIAL, NOT_ALLOWED, EventStream, Refused
 from registry import authentication, credentials
 from registry.exceptions import RegistryError
@@ -25,13 +26,18 @@ class _Request(HttpRequest):
 
 
 class OrganisationStream(EventStream):
-    """Operators hear everything. (What agents may hear follows from the hierarchy; they are refused so far.)"""
+    """Operators hear everything. (What agents may hear follows from the hierarchy; they are refused so far.)
+
+    `may_listen` is the policy's word, given by the assembly; without one, nobody may.
+    """
+
+    may_listen: Callable[[Principal], bool] = staticmethod(lambda principal: False)
 
     async def identify(self) -> Principal:
         principal: Principal = await database_sync_to_async(self._principal)()
         if principal == ANONYMOUS:
             raise Refused(NO_CREDENTIAL)
-        if principal.kind != Kind.OPERATOR or principal.level < Level.VIEW:
+        if not await database_sync_to_async(self.may_listen)(principal):
             raise Refused(NOT_ALLOWED)
         return principal
 

@@ -1,4 +1,4 @@
-"""Read-only lists: agents, tokens (never their hashes), background loops."""
+"""Read-only lists: agents, who touched which secret, background loops."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from registry import loops
 from registry.admin import formats
 from registry.admin.bases import FactAdmin
-from registry.models import Agent, AgentStatus, LoopTick, OperatorToken, Status, Token, WorkspaceToken
+from registry.models import Agent, AgentStatus, LoopTick, SecretAccess, Status
 
 
 @admin.register(Agent)
@@ -42,56 +42,30 @@ class AgentAdmin(FactAdmin):
         return formats.relative(agent.removed_at, absent="-")
 
 
-class TokenAdmin(FactAdmin):
-    search_fields = ["prefix", "label"]
-
-    def get_fields(self, request: Any, obj: Any = None) -> Any:
-        return [*self.list_display, "expires"]
-
-    def get_queryset(self, request: Any) -> QuerySet[Any]:
-        return super().get_queryset(request).defer("hash")
-
-    @admin.display(description="state")
-    def state(self, token: Token) -> SafeString:
-        if token.is_live(timezone.now()):
-            return formats.badge(Status.ONLINE, "live")
-        return formats.badge(Status.REMOVED, "expired" if token.revoked_at is None else "revoked")
-
-    @admin.display(description="created", ordering="created_at")
-    def created(self, token: Token) -> SafeString:
-        return formats.relative(token.created_at)
-
-    @admin.display(description="last used", ordering="last_used_at")
-    def last_used(self, token: Token) -> SafeString:
-        return formats.relative(token.last_used_at)
-
-    @admin.display(description="expires", ordering="expires_at")
-    def expires(self, token: Token) -> SafeString:
-        return formats.absolute(token.expires_at)
-
-    @admin.display(description="revoked", ordering="revoked_at")
-    def revoked(self, token: Token) -> SafeString:
-        return formats.relative(token.revoked_at, absent="-")
-
-
-@admin.register(WorkspaceToken)
-class WorkspaceTokenAdmin(TokenAdmin):
-    list_display = ["prefix", "of", "kind", "state", "created", "last_used", "revoked"]
-    list_filter = ["kind"]
+@admin.register(SecretAccess)
+class SecretAccessAdmin(FactAdmin):
+    list_display = ["when", "actor", "action", "which", "of"]
+    list_filter = ["action"]
     list_select_related = ["workspace"]
+    search_fields = ["actor", "workspace__name"]
+    fields = ["when", "actor", "action", "which", "of"]
 
     def get_queryset(self, request: Any) -> QuerySet[Any]:
         return super().get_queryset(request).defer("workspace__agent_card")
 
+    @admin.display(description="when", ordering="id")
+    def when(self, access: SecretAccess) -> SafeString:
+        return formats.relative(access.at)
+
+    @admin.display(description="keys")
+    def which(self, access: SecretAccess) -> str:
+        return ", ".join(access.keys)
+
     @admin.display(description="workspace", ordering="workspace__name")
-    def of(self, token: WorkspaceToken) -> SafeString:
-        return formats.workspace_link(token.workspace_id, token.workspace.name)
-
-
-@admin.register(OperatorToken)
-class OperatorTokenAdmin(TokenAdmin):
-    list_display = ["prefix", "user", "label", "state", "created", "last_used", "revoked"]
-    list_select_related = ["user"]
+    def of(self, access: SecretAccess) -> SafeString | str:
+        if access.workspace is None:
+            return "all workspaces"
+        return formats.workspace_link(access.workspace.id, access.workspace.name)
 
 
 @admin.register(LoopTick)

@@ -9,9 +9,9 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
-from registry import credentials
+from registry import secrets
 from registry.admin import formats
-from registry.admin.bases import OperatedAdmin
+from registry.admin.bases import OperatedAdmin, actor_of
 from registry.admin.forms import SecretForm
 from registry.models import GlobalSecret, SealedSecret, WorkspaceSecret
 
@@ -21,10 +21,10 @@ class SecretAdmin(OperatedAdmin):
     search_fields = ["key"]
     ordering = ["key", "id"]
 
-    def store(self, secret: Any, value: str) -> None:
+    def store(self, secret: Any, value: str, actor: str) -> None:
         raise NotImplementedError
 
-    def drop(self, secret: Any) -> None:
+    def drop(self, secret: Any, actor: str) -> None:
         raise NotImplementedError
 
     @method_decorator(sensitive_post_parameters("value"))
@@ -35,14 +35,14 @@ class SecretAdmin(OperatedAdmin):
         return super().get_queryset(request).defer("encrypted_value")
 
     def save_model(self, request: Any, obj: Any, form: SecretForm, change: bool) -> None:
-        self.store(obj, form.cleaned_data["value"])
+        self.store(obj, form.cleaned_data["value"], actor_of(request))
 
     def delete_model(self, request: Any, obj: Any) -> None:
-        self.drop(obj)
+        self.drop(obj, actor_of(request))
 
     def delete_queryset(self, request: Any, queryset: QuerySet[Any]) -> None:
         for secret in queryset:
-            self.drop(secret)
+            self.drop(secret, actor_of(request))
 
     @admin.display(description="created", ordering="created_at")
     def created(self, secret: SealedSecret) -> SafeString:
@@ -63,12 +63,12 @@ class WorkspaceSecretAdmin(SecretAdmin):
     def get_readonly_fields(self, request: Any, obj: WorkspaceSecret | None = None) -> tuple[str, ...]:
         return () if obj is None else ("workspace", "key")
 
-    def store(self, secret: WorkspaceSecret, value: str) -> None:
-        credentials.set_workspace_secret(secret.workspace_id, secret.key, value)
+    def store(self, secret: WorkspaceSecret, value: str, actor: str) -> None:
+        secrets.set_for_workspace(secret.workspace_id, secret.key, value, actor=actor)
         secret.pk = WorkspaceSecret.objects.only("id").get(workspace=secret.workspace_id, key=secret.key).pk
 
-    def drop(self, secret: WorkspaceSecret) -> None:
-        credentials.delete_workspace_secret(secret.workspace_id, secret.key)
+    def drop(self, secret: WorkspaceSecret, actor: str) -> None:
+        secrets.delete_for_workspace(secret.workspace_id, secret.key, actor=actor)
 
     @admin.display(description="workspace", ordering="workspace__name")
     def of(self, secret: WorkspaceSecret) -> SafeString:
@@ -83,9 +83,9 @@ class GlobalSecretAdmin(SecretAdmin):
     def get_readonly_fields(self, request: Any, obj: GlobalSecret | None = None) -> tuple[str, ...]:
         return () if obj is None else ("key",)
 
-    def store(self, secret: GlobalSecret, value: str) -> None:
-        credentials.set_global_secret(secret.key, value)
+    def store(self, secret: GlobalSecret, value: str, actor: str) -> None:
+        secrets.set_for_all(secret.key, value, actor=actor)
         secret.pk = GlobalSecret.objects.only("id").get(key=secret.key).pk
 
-    def drop(self, secret: GlobalSecret) -> None:
-        credentials.delete_global_secret(secret.key)
+    def drop(self, secret: GlobalSecret, actor: str) -> None:
+        secrets.delete_for_all(secret.key, actor=actor)

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.urls import URLPattern, get_resolver
 from rest_framework.test import APIClient
 from rest_framework.views import APIView
 
-from molecule.policy import POLICY
+from activity.principals import ANONYMOUS, Kind, Level, Principal
+from molecule.policy import POLICY, may_listen
 from registry import removal
+from registry.consumers import OrganisationStream
 from registry.models import Workspace
 
 Make = Callable[..., Workspace]
@@ -31,6 +34,7 @@ def test_every_route_and_method_has_a_row_and_every_row_a_route() -> None:
         for method in view.http_method_names
         if method != "options" and hasattr(view, method)
     }
+    served.add(("stream", "CONNECT"))
     assert served == {(name, method) for name, methods in POLICY.items() for method in methods}
 
 
@@ -137,3 +141,21 @@ def test_a_removed_workspaces_agent_is_told_410_and_gets_nowhere_else(
         {"workspace_id": str(workspace.id), "status": "removed", "deleted": True},
     )
     assert agent.post(f"/workspaces/{workspace.id}/activity", {"activity_type": "error"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("principal", "allowed"),
+    [
+        (ANONYMOUS, False),
+        (Principal(kind=Kind.OPERATOR), False),
+        (Principal(kind=Kind.OPERATOR, level=Level.VIEW), True),
+        (Principal(kind=Kind.OPERATOR, level=Level.ADMINISTER), True),
+        (Principal(kind=Kind.ENROLMENT, workspace_id=uuid4()), False),
+    ],
+)
+def test_who_may_listen(principal: Principal, allowed: bool) -> None:
+    assert may_listen(principal) == allowed
+
+
+def test_a_stream_without_a_policy_serves_nobody() -> None:
+    assert not OrganisationStream().may_listen(Principal(kind=Kind.OPERATOR, level=Level.ADMINISTER))

@@ -6,7 +6,7 @@ from django.test import Client
 
 from activity import log
 from activity.log import Entry
-from registry import credentials, loops
+from registry import credentials, loops, secrets
 from registry.models import Workspace
 from tests.registry.admin.pages import CANARY, Make, client_with
 
@@ -34,8 +34,8 @@ def furnished(make_workspace: Make, django_user_model: type[User]) -> Workspace:
     user = django_user_model.objects.create_user("token-holder")
     credentials.issue_workspace_token(workspace.id)
     credentials.issue_operator_token(user)
-    credentials.set_workspace_secret(workspace.id, "API_KEY", CANARY)
-    credentials.set_global_secret("API_KEY", CANARY)
+    secrets.set_for_workspace(workspace.id, "API_KEY", CANARY, actor="test")
+    secrets.set_for_all("API_KEY", CANARY, actor="test")
     log.write(workspace.id, [Entry(activity_type="agent_log", summary="Did it", request_body={"deep": [1]})])
     loops.tick(loops.SUPERVISOR)
     return workspace

@@ -12,7 +12,7 @@ from django.utils import timezone
 from activity import log
 from activity.log import Entry
 from activity.models import ActivityLog, EventType, StructureEvent
-from registry import credentials, lifecycle
+from registry import credentials, lifecycle, secrets
 from registry.models import Workspace
 from tests.registry.admin.pages import LISTS, WORKSPACES, Make, change_url, last_event, statements
 
@@ -24,7 +24,7 @@ def test_queries_do_not_grow_with_rows(root: Client, make_workspace: Make, name:
         for number in range(count):
             made = make_workspace(f"W{number}", parent_id=lead.id, model="m")
             credentials.issue_workspace_token(made.id)
-            credentials.set_workspace_secret(made.id, "KEY", "x")
+            secrets.set_for_workspace(made.id, "KEY", "x", actor="test")
             log.write(made.id, [Entry(activity_type="agent_log")])
 
     url = reverse(f"admin:{name}_changelist")
