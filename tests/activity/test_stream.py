@@ -37,3 +37,9 @@ async def test_a_gap_is_filled_from_the_log_in_order(at_five: EventStream, monke
 async def test_what_is_not_persisted_does_not_move_the_position(at_five: EventStream) -> None:
     await at_five.events({"after": None, "frames": [[None, "passing"]]})
     assert (sent(at_five), at_five.position) == (["passing"], 5)
+
+
+async def test_a_revoked_credential_ends_the_stream(at_five: EventStream) -> None:
+    at_five.close = AsyncMock()
+    await at_five.revoked({"type": "revoked"})
+    at_five.close.assert_awaited_once_with(stream.NOT_ALLOWED)

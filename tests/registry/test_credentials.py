@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.utils import timezone
 
+from activity import bus
 from activity.principals import Kind, Level
 from registry import credentials, removal
 from registry.exceptions import BadCredential
@@ -105,3 +106,21 @@ def test_last_use_is_written_coarsely(make_workspace: Make, django_assert_num_qu
     with django_assert_num_queries(1):
         credentials.principal_for_token(text)
     assert WorkspaceToken.objects.get().last_used_at == first
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whatever_ends_a_token_tells_its_sockets_once_it_is_committed(
+    make_workspace: Make, make_user: Callable[..., User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once: the recheck every few seconds is for what nobody announces."""
+    workspace = make_workspace()
+    one, two = (credentials.issue_workspace_token(workspace.id) for _ in range(2))
+    credentials.issue_operator_token(make_user())
+    operator = OperatorToken.objects.get()
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr(bus, "_group_send", lambda group, message: told.append((group, message["type"])))
+    credentials.revoke_token(workspace.id, one.id)
+    credentials.revoke_operator_token(operator.id)
+    removal.remove(workspace.id, actor="test", confirm=True)
+    closed = [group for group, kind in told if kind == "revoked"]
+    assert closed == [bus.credential_group(str(token)) for token in (one.id, operator.id, two.id)]

@@ -9,7 +9,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from activity import redis
 from activity.models import EventType, StructureEvent
-from registry import credentials, lifecycle, removal, rows
+from registry import credentials, lifecycle, presence, removal, rows
 from registry.exceptions import BadCredential, Forwarded, HasChildren, Invalid, NotFound, Removed
 from registry.lifecycle import NewWorkspace
 from registry.models import Agent, Status, Workspace, WorkspaceToken
@@ -267,3 +267,15 @@ def test_a_forward_must_lead_somewhere(make_workspace: Make) -> None:
         with pytest.raises(Invalid):
             removal.remove(top.id, actor=ACTOR, confirm=True, forward_to=target)
     assert Workspace.objects.living().count() == 2
+
+
+def test_a_sign_of_life_that_is_posted_after_the_removal_sets_nothing(
+    make_workspace: Make, django_capture_on_commit_callbacks: Callable[..., object]
+) -> None:
+    """It committed before the removal did, and reached Redis after it."""
+    gone, alive = make_workspace(), make_workspace()
+    with django_capture_on_commit_callbacks(execute=True):  # type: ignore[attr-defined]
+        removal.remove(gone.id, actor=ACTOR, confirm=True)
+    presence.mark_alive([gone.id, alive.id])
+    presence.cache_url(gone.id, "http://late:1")
+    assert redis.client().keys("ws:*") == [f"ws:{alive.id}"]
