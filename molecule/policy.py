@@ -99,7 +99,7 @@ class Policy(BasePermission):
         rules = POLICY.get(route or "", {})
         if (request.method or "").lower() not in _methods(view):
             raise MethodNotAllowed(request.method or "")
-        rule = rules.get(request.method or "")
+        rule = rules.get("GET" if request.method == "HEAD" else request.method or "")
         if rule is None:
             raise PermissionDenied("no policy for this route")
         principal = principal_of(request)

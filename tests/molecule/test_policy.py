@@ -159,3 +159,11 @@ def test_who_may_listen(principal: Principal, allowed: bool) -> None:
 
 def test_a_stream_without_a_policy_serves_nobody() -> None:
     assert not OrganisationStream().may_listen(Principal(kind=Kind.OPERATOR, level=Level.ADMINISTER))
+
+
+def test_who_may_get_may_ask_for_the_head(as_viewer: APIClient, anonymous: APIClient) -> None:
+    assert anonymous.head("/health").status_code == 200
+    assert anonymous.head("/workspaces").status_code == 401
+    answer = as_viewer.head("/workspaces")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert anonymous.head("/registry/register").status_code == 405
