@@ -10,6 +10,8 @@ class Kind(StrEnum):
     OPERATOR = "operator"
     WORKSPACE = "workspace"
     ENROLMENT = "enrolment"
+    OPEN = "open"
+    """Nobody in particular, while open mode takes everybody for an operator."""
 
 
 class Level(IntEnum):
@@ -38,7 +40,8 @@ class Principal:
 
     @property
     def actor(self) -> str:
-        return f"{self.kind}:{self.name or self.workspace_id}" if self.kind != Kind.ANONYMOUS else str(self.kind)
+        subject = self.name or self.workspace_id
+        return f"{self.kind}:{subject}" if subject else str(self.kind)
 
 
 ANONYMOUS = Principal(kind=Kind.ANONYMOUS)

@@ -141,7 +141,7 @@ def _is_workspace(principal: Principal, named: UUID | None) -> bool:
         return False
     if principal.kind == Kind.WORKSPACE:
         return principal.workspace_id == named
-    return settings.MOLECULE_OPEN and principal.name == "open" and not credentials.has_live_token(named)
+    return principal.kind == Kind.OPEN and not credentials.has_live_token(named)
 
 
 def _is_peer(principal: Principal, named: UUID | None) -> bool:
@@ -155,7 +155,7 @@ def _is_enrolled(principal: Principal, named: UUID | None) -> bool:
 
 def _is_open(principal: Principal, named: UUID | None) -> bool:
     """Only for who sends no credential: a wrong one is never better than none."""
-    stranger = principal.kind == Kind.ANONYMOUS or principal.name == "open"
+    stranger = principal.kind in (Kind.ANONYMOUS, Kind.OPEN)
     return settings.MOLECULE_ENROLMENT == "open" and stranger and not (named and credentials.has_live_token(named))
 
 

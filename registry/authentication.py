@@ -79,7 +79,7 @@ def without_credential(claimed: UUID | None) -> Principal:
     if not settings.MOLECULE_OPEN:
         return ANONYMOUS
     if claimed is None:
-        return Principal(kind=Kind.OPERATOR, level=OPEN_LEVEL, name="open")
+        return Principal(kind=Kind.OPEN, level=OPEN_LEVEL)
     if credentials.has_live_token(claimed):
         raise AuthenticationFailed("this workspace has a token: send it")
     return Principal(kind=Kind.WORKSPACE, workspace_id=claimed)

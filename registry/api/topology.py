@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from rest_framework.response import Response
 
 from activity.endpoints import Endpoint, documented
@@ -23,7 +22,7 @@ from registry.serializers import (
 class Discover(Endpoint):
     @documented("A workspace's address", answers={200: Address}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
-        if settings.MOLECULE_OPEN and self.principal.name == "open":
+        if self.principal.kind == Kind.OPEN:
             raise Invalid("X-Workspace-ID header is required", field="X-Workspace-ID")
         caller = self.principal.workspace_id if self.principal.kind == Kind.WORKSPACE else None
         workspace, url = discovery.discover(workspace_id, caller_id=caller)

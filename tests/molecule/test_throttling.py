@@ -85,3 +85,13 @@ def test_the_groups_are_there_and_mean_what_they_say(db: None) -> None:
         secret = client.post("/settings/secrets", {"key": "K", "value": "v"}).status_code
         assert secret == (200 if name == "administrators" else 403)
     assert levels == {"viewers": "VIEW", "operators": "ACT", "administrators": "ADMINISTER"}
+
+
+def test_open_mode_counts_nobody(anonymous: APIClient, make_user: Callable[..., User], settings: Any) -> None:
+    """There is no credential to count; and a person who is called "open" is no open mode."""
+    settings.RATE_LIMIT = 1
+    namesake = make_user("viewer")
+    User.objects.filter(id=namesake.id).update(username="open")
+    assert statuses(bearer(credentials.issue_operator_token(namesake)), "/templates", 2) == [200, 429]
+    settings.MOLECULE_OPEN = True
+    assert statuses(anonymous, "/templates", 3) == [200, 200, 200]
