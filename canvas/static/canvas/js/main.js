@@ -48,6 +48,8 @@ async function load() {
   try {
     const { data, headers } = await call("GET", "/workspaces");
     setServerTime(headers.get("Date"));
+    // Before the first picture, so that it appears where it belongs instead of jumping there.
+    await savedViewport;
     const seq = Number(headers.get("X-Event-Seq"));
     store.dispatch({ type: "snapshot", seq, workspaces: data, at: Date.now() });
     failedLoads = 0;
