@@ -22,12 +22,12 @@ from registry.models import (
     no_line_breaks,
     secret_key_name,
 )
+from registry.secrets import MAX_VALUE_BYTES
 
 MAX_CARD_BYTES = 256 * 1024
 MAX_COORDINATE = 1e7
 MAX_INT = 2**31 - 1
 MAX_SEQ_DIGITS = 19
-MAX_SECRET_BYTES = 64 * 1024
 
 
 def agent_url(value: str) -> None:
@@ -297,8 +297,8 @@ class SecretBody(serializers.Serializer[Any]):
     value = serializers.CharField(trim_whitespace=False, write_only=True)
 
     def validate_value(self, value: str) -> str:
-        if len(value.encode()) > MAX_SECRET_BYTES:
-            raise serializers.ValidationError(f"must not be longer than {MAX_SECRET_BYTES // 1024} KiB")
+        if len(value.encode()) > MAX_VALUE_BYTES:
+            raise serializers.ValidationError(f"must not be longer than {MAX_VALUE_BYTES // 1024} KiB")
         return value
 
 

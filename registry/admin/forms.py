@@ -12,9 +12,8 @@ from rest_framework.exceptions import ValidationError as WireError
 from registry.admin.bases import OperationForm, none_if_empty
 from registry.admin.widgets import SecretTextarea, select_workspace
 from registry.models import SealedSecret, Workspace, no_line_breaks
+from registry.secrets import MAX_VALUE_BYTES
 from registry.serializers import agent_url
-
-MAX_SECRET_BYTES = 64 * 1024
 
 
 class WorkspaceForm(OperationForm):
@@ -128,7 +127,7 @@ class SecretForm(OperationForm):
             value = value.removesuffix("\n")
         if not value:
             raise ValidationError("Must not be empty.")
-        if len(value.encode()) > MAX_SECRET_BYTES:
+        if len(value.encode()) > MAX_VALUE_BYTES:
             raise ValidationError("Must not be larger than 64 KiB.")
         return value
 
