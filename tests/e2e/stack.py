@@ -16,6 +16,7 @@ from uuid import uuid4
 import httpx
 
 from molecule.embedded import running_postgres, running_redis
+from molecule.run import WEB
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 30.0
@@ -46,6 +47,7 @@ class Platform:
     web: "subprocess.Popen[bytes]"
     supervisor: "subprocess.Popen[bytes]"
     api: httpx.Client
+    state: Path
 
     @property
     def port(self) -> str:
@@ -77,6 +79,7 @@ def running_platform(**settings: str) -> Iterator[Platform]:
     """Fresh engines, migrated, with web and supervisor on a free port; `settings` are environment variables."""
     with ExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="molecule-e2e-")))
+        state.chmod(0o711)  # PostgreSQL runs as another user and passes through
         port = free_port()
         environment = {
             **os.environ,
@@ -91,18 +94,19 @@ def running_platform(**settings: str) -> Iterator[Platform]:
         web = stack.enter_context(process(web_command(port), environment))
         supervisor = stack.enter_context(process(SUPERVISE, environment))
         url = f"http://127.0.0.1:{port}"
-        headers = {"Authorization": f"Bearer {token}"}
+        # Production settings redirect to https unless a proxy in front says that it was.
+        scheme = "https" if environment.get("SECURE_PROXY") == "true" else "http"
+        headers = {"Authorization": f"Bearer {token}", "X-Forwarded-Proto": scheme}
         api = stack.enter_context(httpx.Client(base_url=url, headers=headers, timeout=10))
         until(lambda: _answers(api), "the web process to answer")
-        yield Platform(url, environment, token, "op", password, web, supervisor, api)
+        yield Platform(url, environment, token, "op", password, web, supervisor, api, state)
 
 
 SUPERVISE = [sys.executable, "manage.py", "supervise"]
 
 
-def web_command(port: int) -> list[str]:
-    options = ["--port", str(port), "--ws", "websockets-sansio", "--no-access-log", "--timeout-graceful-shutdown", "3"]
-    return [sys.executable, "-m", "uvicorn", "molecule.asgi:application", *options]
+def web_command(port: int, *options: str) -> list[str]:
+    return [*WEB, "--port", str(port), *options]
 
 
 @contextmanager
