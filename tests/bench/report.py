@@ -32,8 +32,8 @@ measures each figure for {seconds:g} seconds. `make bench BENCH=heartbeats` prin
 - *naive* is the figure as a multiple of what the straightforward DRF view (`tests/bench/naive.py`) reached in the same
   minutes on the same engines.
 - *PostgreSQL* and *Redis* are the figure as a multiple of what the engine alone takes (`tests/bench/limits.py`): for
-  single beats one prepared `UPDATE` of one row by `pgbench`, for batches an `UPDATE` of many rows at a time, for activity
-  and discoveries one `INSERT` or `SELECT` by `pgbench`; `SET` in pipelines.
+  single beats one prepared `UPDATE` of one row by `pgbench`, for batches an `UPDATE` of many rows at a time, for
+  activity and discoveries one `INSERT` or `SELECT` by `pgbench`; `SET` in pipelines.
 - After each run of beats or activity the tables are asked whether they have what was answered.
 
 Settings are those of production (`DEBUG=false`), web as `make run` starts it, PostgreSQL with `fsync` and

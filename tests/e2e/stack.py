@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import httpx
@@ -90,7 +90,7 @@ def running_platform(**settings: str) -> Iterator[Platform]:
             **settings,
         }
         password = uuid4().hex
-        token = _prepare(environment, password)
+        token = prepare(environment, password)
         web = stack.enter_context(process(web_command(port), environment))
         supervisor = stack.enter_context(process(SUPERVISE, environment))
         url = f"http://127.0.0.1:{port}"
@@ -110,8 +110,10 @@ def web_command(port: int, *options: str) -> list[str]:
 
 
 @contextmanager
-def process(command: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    started = subprocess.Popen(command, cwd=ROOT, env=environment)
+def process(
+    command: list[str], environment: dict[str, str], output: IO[bytes] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    started = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
     try:
         yield started
     finally:
@@ -140,7 +142,7 @@ def free_port() -> int:
         return port
 
 
-def _prepare(environment: dict[str, str], password: str) -> str:
+def prepare(environment: dict[str, str], password: str) -> str:
     """Migrate, make a superuser, return a bearer token of theirs."""
     manage(environment, "migrate", "-v0")
     script = (
