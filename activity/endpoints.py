@@ -8,7 +8,7 @@ from uuid import UUID
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -67,6 +67,26 @@ class FiniteFloatField(serializers.FloatField):
         if not math.isfinite(number) or isinstance(data, bool):
             self.fail("finite")
         return number
+
+
+def complaint(error: ValidationError) -> dict[str, str]:
+    """The first thing that is wrong: `error` in words, `code`, and the `field` where there is one."""
+    field, message, code = _first(error.get_full_details())
+    return {"error": f"{field}: {message}" if field else message, "code": code} | ({"field": field} if field else {})
+
+
+def _first(details: Any, field: str = "") -> tuple[str, str, str]:
+    """The first complaint of DRF's nested details, and the path of the field it is about."""
+    if isinstance(details, list):
+        index, item = next((i, d) for i, d in enumerate(details) if d)
+        at_leaf = isinstance(item, dict) and set(item) == {"message", "code"}
+        return _first(item, field if at_leaf or not field else f"{field}[{index}]")
+    if set(details) == {"message", "code"}:
+        return field, str(details["message"]), str(details["code"])
+    name, inner = next(iter(details.items()))
+    if name == "non_field_errors":
+        return _first(inner, field)
+    return _first(inner, f"{field}.{name}" if field else name)
 
 
 class Problem(serializers.Serializer[Any]):

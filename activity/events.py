@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import connection, models
 from django.db.transaction import TransactionManagementError
 
-from activity import bus
+from activity import bus, marks
 from activity.models import ClockTime, EventType, StructureEvent
 from activity.principals import Kind
 
@@ -40,6 +40,7 @@ def record(new: Sequence[NewEvent], *, actor: str | None) -> list[StructureEvent
     if not new:
         return []
     after = lock_log()
+    opened = marks.LOG.open()
     rows = StructureEvent.objects.bulk_create(
         StructureEvent(
             event_type=event.event_type,
@@ -52,7 +53,7 @@ def record(new: Sequence[NewEvent], *, actor: str | None) -> list[StructureEvent
         )
         for event in new
     )
-    bus.after_commit(_publish, rows, after)
+    bus.after_commit(_publish, rows, after, opened)
     return rows
 
 
@@ -76,6 +77,11 @@ def latest_seq() -> int:
     return StructureEvent.objects.aggregate(seq=models.Max("seq"))["seq"] or 0
 
 
+def position_now() -> models.Subquery:
+    """latest_seq() inside another statement, so of the same moment; NULL for an empty log."""
+    return models.Subquery(StructureEvent.objects.order_by("-seq").values("seq")[:1])
+
+
 def envelope_of(event: StructureEvent) -> bus.Envelope:
     return bus.envelope(event.event_type, event.workspace_id, event.payload or {}, seq=event.seq, at=event.created_at)
 
@@ -87,5 +93,6 @@ def lock_log() -> int:
     return latest_seq()
 
 
-def _publish(rows: list[StructureEvent], after: int) -> None:
+def _publish(rows: list[StructureEvent], after: int, opened: str) -> None:
+    marks.LOG.close(opened, str(rows[-1].seq))
     bus.publish([envelope_of(row) for row in rows], after=after)

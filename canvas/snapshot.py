@@ -7,8 +7,7 @@ from uuid import UUID
 from django.db import models
 from django.utils import timezone
 
-from activity.events import latest_seq
-from activity.models import StructureEvent
+from activity.events import latest_seq, position_now
 from canvas.layout import viewport
 from canvas.models import CanvasLayout
 from registry import history
@@ -54,7 +53,7 @@ def workspaces(*, after: UUID | None = None, limit: int | None = None) -> tuple[
     """
     # Read first: an empty list is true for a position at least this late.
     seq = latest_seq()
-    rows = _rows(Workspace.objects.living()).annotate(event_seq=_position())
+    rows = _rows(Workspace.objects.living()).annotate(event_seq=position_now())
     if after is not None:
         rows = rows.filter(_beyond(after))
     found = list(rows.order_by("created_at", "id")[:limit])
@@ -109,7 +108,3 @@ def _picture(row: dict[str, Any]) -> dict[str, Any]:
         value = row.pop(column)
         row[column.removeprefix("layout__")] = unplaced if value is None else value
     return row
-
-
-def _position() -> models.Subquery:
-    return models.Subquery(StructureEvent.objects.order_by("-seq").values("seq")[:1])

@@ -1,4 +1,5 @@
-"""Assembly of the ASGI application: HTTP to Django, /ws to the stream, bounded bodies, the web's own pulse."""
+"""Assembly of the ASGI application: bounded bodies to the fast lane and then to Django, /ws to the stream, and the
+web's own pulse."""
 
 import os
 import warnings
@@ -18,9 +19,14 @@ from molecule.checks import refuse_unsafe_configuration  # noqa: E402  # these n
 from molecule.limits import BoundedBody  # noqa: E402
 from molecule.policy import may_listen  # noqa: E402
 from molecule.pulse import Pulse  # noqa: E402
+from molecule.throttling import BEATS, REQUESTS, Meter  # noqa: E402
+from registry.asgi import FastLane  # noqa: E402
 from registry.consumers import OrganisationStream  # noqa: E402
 
 refuse_unsafe_configuration()
+
+
+fast_lane = FastLane(http, beats=Meter(BEATS, "RATE_LIMIT_HEARTBEATS"), requests=Meter(REQUESTS, "RATE_LIMIT"))
 
 
 class Stream(OrganisationStream):
@@ -30,7 +36,7 @@ class Stream(OrganisationStream):
 application = Pulse(
     ProtocolTypeRouter(
         {
-            "http": BoundedBody(http),
+            "http": BoundedBody(fast_lane),
             "websocket": CookieMiddleware(URLRouter([path("ws", Stream.as_asgi())])),
         }
     )

@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
+from activity.endpoints import complaint
 from registry import exceptions as registry
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
     if isinstance(error, registry.RegistryError):
         return _registry(error)
     if isinstance(error, exceptions.ValidationError):
-        return _invalid(error)
+        return Response(complaint(error), status=status.HTTP_400_BAD_REQUEST)
     if isinstance(error, exceptions.APIException):
         return _api(error)
     if isinstance(error, Http404):
@@ -80,28 +81,6 @@ def _registry(error: registry.RegistryError) -> Response:
     if isinstance(error, registry.Removed):
         body["last_event"] = error.last_event
     return Response(body, status=code)
-
-
-def _invalid(error: exceptions.ValidationError) -> Response:
-    field, message, code = _first(error.get_full_details())
-    body = {"error": f"{field}: {message}" if field else message, "code": code}
-    if field:
-        body["field"] = field
-    return Response(body, status=status.HTTP_400_BAD_REQUEST)
-
-
-def _first(details: Any, field: str = "") -> tuple[str, str, str]:
-    """The first complaint of DRF's nested details, and the path of the field it is about."""
-    if isinstance(details, list):
-        index, item = next((i, d) for i, d in enumerate(details) if d)
-        at_leaf = isinstance(item, dict) and set(item) == {"message", "code"}
-        return _first(item, field if at_leaf or not field else f"{field}[{index}]")
-    if set(details) == {"message", "code"}:
-        return field, str(details["message"]), str(details["code"])
-    name, inner = next(iter(details.items()))
-    if name == "non_field_errors":
-        return _first(inner, field)
-    return _first(inner, f"{field}.{name}" if field else name)
 
 
 def _api(error: exceptions.APIException) -> Response:

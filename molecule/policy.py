@@ -56,6 +56,7 @@ POLICY: dict[str, dict[str, Rule]] = {
     "workspace-notify": {"POST": Rule("W")},
     "register": {"POST": Rule("E W open", named="id", tombstone=True)},
     "heartbeat": {"POST": Rule("W", named="workspace_id", tombstone=True)},
+    "heartbeats": {"POST": Rule("-")},  # each beat shows a token of its own
     "update-card": {"POST": Rule("W", named="workspace_id", tombstone=True)},
     "pause": {"POST": Rule("O")},
     "resume": {"POST": Rule("O")},

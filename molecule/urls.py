@@ -49,6 +49,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/secrets/<str:key>", secrets.GlobalSecret.as_view(), name="global-secret"),
     path("registry/register", life.Register.as_view(), name="register"),
     path("registry/heartbeat", life.Heartbeat.as_view(), name="heartbeat"),
+    path("registry/heartbeats", life.Heartbeats.as_view(), name="heartbeats"),
     path("registry/update-card", life.UpdateCard.as_view(), name="update-card"),
     path("registry/discover/<str:workspace_id>", topology.Discover.as_view(), name="discover"),
     path("registry/check-access", topology.CheckAccess.as_view(), name="check-access"),

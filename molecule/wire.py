@@ -1,6 +1,5 @@
 """How requests and answers look on the wire: strict JSON in, compact JSON out."""
 
-import json
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -10,11 +9,11 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-MAX_DEPTH = 64
+from activity import strict_json
 
 
 class JSONParser(BaseParser):
-    """An absent body is `{}`. What PostgreSQL could not store (\\u0000, lone surrogates, NaN) is refused."""
+    """Takes what `activity.strict_json` takes."""
 
     media_type = "application/json"
 
@@ -22,13 +21,9 @@ class JSONParser(BaseParser):
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         try:
-            value = json.loads(stream.read().decode("utf-8") or "{}", parse_constant=_refuse_constant)
-        except UnicodeDecodeError:
-            raise ParseError("body is not UTF-8") from None
-        except (ValueError, RecursionError) as error:
-            raise ParseError(f"malformed JSON: {error}") from None
-        _check(value, MAX_DEPTH)
-        return value
+            return strict_json.parse(stream.read())
+        except strict_json.Malformed as error:
+            raise ParseError(str(error)) from None
 
 
 class AlwaysJSON(BaseContentNegotiation):
@@ -42,32 +37,3 @@ class AlwaysJSON(BaseContentNegotiation):
         self, request: Request, renderers: Any, format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         return renderers[0], renderers[0].media_type
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _check(value: Any, depth: int) -> None:
-    if depth == 0:
-        raise ParseError(f"nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, str):
-        _check_text(value)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _check_text(key)
-            _check(item, depth - 1)
-    elif isinstance(value, list):
-        for item in value:
-            _check(item, depth - 1)
-    elif isinstance(value, float) and value in (float("inf"), float("-inf")):
-        raise ParseError("number out of range")
-
-
-def _check_text(text: str) -> None:
-    if "\x00" in text:
-        raise ParseError("strings must not contain \\u0000")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ParseError("strings must not contain lone surrogates") from None

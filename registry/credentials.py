@@ -2,12 +2,12 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hmac import compare_digest
-from typing import Any
-from uuid import UUID
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
@@ -15,7 +15,7 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from activity import bus
+from activity import bus, marks
 from activity.principals import Kind, Level, Principal
 from registry import rows
 from registry.exceptions import BadCredential, NotFound
@@ -32,6 +32,29 @@ TYPES = {"mol_ws": TokenKind.AGENT, "mol_en": TokenKind.ENROLMENT, "mol_op": Non
 LOOKUP_BYTES = 6
 SECRET_BYTES = 32
 LAST_USED_RESOLUTION = timedelta(minutes=10)
+# For statements that take workspaces with their agents' proofs, as `g(id, prefix, hash)`: the token, if it is good.
+TOKEN_OF_PROOF = f"""(
+    SELECT t.id, t.last_used_at IS NULL OR t.last_used_at < now() - interval '{LAST_USED_RESOLUTION}' AS is_stale
+    FROM workspace_tokens t
+    WHERE t.prefix = g.prefix AND t.hash = g.hash AND t.workspace_id = g.id AND t.kind = 'agent'
+      AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
+    LIMIT 1
+  )"""  # noqa: S608  # of constants
+
+
+class Proof(NamedTuple):
+    """What a token shows without being the token: where to look, and what to find there."""
+
+    prefix: str
+    hash: bytes
+
+
+class Caller(NamedTuple):
+    """The workspace that an agent's token is for."""
+
+    workspace_id: UUID
+    token_id: UUID
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +77,7 @@ def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
         live = WorkspaceToken.objects.filter(workspace_id=workspace_id, id=token_id, revoked_at=None)
         if not live.update(revoked_at=Now()):
             raise NotFound("no such token")
-        bus.after_commit(bus.close_streams, [str(token_id)])
+        _announce_revoked([str(token_id)])
 
 
 def revoke_operator_token(token_id: UUID) -> None:
@@ -93,7 +116,18 @@ def revoke_workspace_tokens(workspace_ids: Sequence[UUID]) -> None:
     live = WorkspaceToken.objects.filter(workspace_id__in=workspace_ids, revoked_at=None)
     revoked = [str(token_id) for token_id in live.values_list("id", flat=True)]
     live.update(revoked_at=Now())
-    bus.after_commit(bus.close_streams, revoked)
+    _announce_revoked(revoked)
+
+
+def _announce_revoked(token_ids: Sequence[str]) -> None:
+    """Before the commit for caches, after it for them and for open sockets."""
+    opened = marks.TOKENS.open()
+    bus.after_commit(_close_to, token_ids, opened)
+
+
+def _close_to(token_ids: Sequence[str], opened: str) -> None:
+    marks.TOKENS.close(opened, str(uuid4()))
+    bus.close_streams(token_ids)
 
 
 def has_live_token(workspace_id: UUID) -> bool:
@@ -109,9 +143,41 @@ def principal_for_token(text: str) -> tuple[User | None, Principal]:
     typed, _, rest = text.rpartition("_")[0].rpartition("_")
     if typed not in TYPES or not rest:
         raise BadCredential("invalid token")
+    proof = Proof(_prefix_of(text), _hash(text))
     if typed == "mol_op":
-        return _operator(text)
-    return None, _workspace(text, TYPES[typed])
+        return _operator(proof)
+    return None, _workspace(proof, TYPES[typed])
+
+
+def principal_for_proof(proof: Proof) -> Principal:
+    """Which agent's proof is it? Raises BadCredential."""
+    return _workspace(proof, TokenKind.AGENT)
+
+
+def agent_proof(text: str) -> Proof | None:
+    """For statements that check an agent's token themselves; None for what is no such token."""
+    typed, _, rest = _prefix_of(text).rpartition("_")
+    return Proof(_prefix_of(text), _hash(text)) if rest and TYPES.get(typed) == TokenKind.AGENT else None
+
+
+def callers(proofs: Collection[Proof]) -> dict[Proof, Caller]:
+    """Whose proofs are they? In one query; those that are not good are missing."""
+    if not proofs:
+        return {}
+    live = models.Q(expires_at=None) | models.Q(expires_at__gt=Now())
+    tokens = WorkspaceToken.objects.filter(
+        live, prefix__in=[proof.prefix for proof in proofs], kind=TokenKind.AGENT, revoked_at=None
+    ).exclude(workspace__status=Status.REMOVED)
+    shown = {Proof(token.prefix, bytes(token.hash)): token for token in tokens}
+    good = {proof: shown[proof] for proof in proofs if proof in shown}
+    mark_used([token.id for token in good.values() if _is_stale(token)])
+    return {proof: Caller(token.workspace_id, token.id, token.expires_at) for proof, token in good.items()}
+
+
+def mark_used(token_ids: Sequence[UUID]) -> None:
+    """To LAST_USED_RESOLUTION: who saw that it was longer ago says so here."""
+    if token_ids:
+        WorkspaceToken.objects.filter(id__in=token_ids).update(last_used_at=Now())
 
 
 def principal_for_user(user: User | AnonymousUser) -> Principal:
@@ -130,17 +196,17 @@ def _level(user: User | AnonymousUser) -> Level:
     return Level.NONE
 
 
-def _operator(text: str) -> tuple[User, Principal]:
-    token = OperatorToken.objects.select_related("user").filter(prefix=_prefix_of(text)).first()
-    if token is None or not _matches(token, text) or not token.is_live(timezone.now()) or not token.user.is_active:
+def _operator(proof: Proof) -> tuple[User, Principal]:
+    token = OperatorToken.objects.select_related("user").filter(prefix=proof.prefix).first()
+    if token is None or not _matches(token, proof) or not token.is_live(timezone.now()) or not token.user.is_active:
         raise BadCredential("invalid token")
     _mark_used(token)
     return token.user, replace(principal_for_user(token.user), token_id=token.id)
 
 
-def _workspace(text: str, kind: TokenKind | None) -> Principal:
-    token = WorkspaceToken.objects.select_related("workspace").filter(prefix=_prefix_of(text), kind=kind).first()
-    if token is None or not _matches(token, text):
+def _workspace(proof: Proof, kind: TokenKind | None) -> Principal:
+    token = WorkspaceToken.objects.select_related("workspace").filter(prefix=proof.prefix, kind=kind).first()
+    if token is None or not _matches(token, proof):
         raise BadCredential("invalid token")
     retired = token.workspace.status == Status.REMOVED
     if not retired and not token.is_live(timezone.now()):
@@ -180,11 +246,14 @@ def _hash(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _matches(token: Token, text: str) -> bool:
-    return compare_digest(bytes(token.hash), _hash(text))
+def _matches(token: Token, proof: Proof) -> bool:
+    return compare_digest(bytes(token.hash), proof.hash)
 
 
 def _mark_used(token: Token) -> None:
-    now: datetime = timezone.now()
-    if token.last_used_at is None or now - token.last_used_at > LAST_USED_RESOLUTION:
-        type(token)._default_manager.filter(id=token.id).update(last_used_at=now)
+    if _is_stale(token):
+        type(token)._default_manager.filter(id=token.id).update(last_used_at=Now())
+
+
+def _is_stale(token: Token) -> bool:
+    return token.last_used_at is None or timezone.now() - token.last_used_at > LAST_USED_RESOLUTION

@@ -20,24 +20,35 @@ from uuid import UUID
 
 
 class RegistryError(Exception):
-    """`message` is for people; `field` names the offending input where there is one."""
+    """`message` is for people, `code` for programs; `field` names the offending input where there is one."""
+
+    code = "error"
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
 
+    @property
+    def said(self) -> dict[str, str]:
+        """For answers that hold several outcomes."""
+        return {"error": self.message, "code": self.code}
+
 
 class Invalid(RegistryError):
-    pass
+    code = "invalid"
 
 
 class NotFound(RegistryError):
+    code = "not_found"
+
     def __init__(self, message: str = "workspace not found") -> None:
         super().__init__(message)
 
 
 class Removed(RegistryError):
+    code = "removed"
+
     def __init__(self, workspace_id: UUID, last_event: dict[str, Any] | None = None) -> None:
         super().__init__("workspace removed")
         self.workspace_id = workspace_id
@@ -53,15 +64,15 @@ class Forwarded(RegistryError):
 
 
 class NotAllowed(RegistryError):
-    pass
+    code = "not_allowed"
 
 
 class BadCredential(RegistryError):
-    pass
+    code = "bad_credential"
 
 
 class Conflict(RegistryError):
-    pass
+    code = "conflict"
 
 
 class HasChildren(Conflict):

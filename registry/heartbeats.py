@@ -1,17 +1,18 @@
 """Heartbeats: what an agent says of itself every half minute. Live columns, a lease, rarely a transition."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
-from activity import bus
+from activity import bus, statements
 from activity.events import NewEvent, record
 from activity.models import EventType
-from registry import presence, projection, rows
-from registry.exceptions import NotFound, RegistryError, Removed
+from registry import credentials, presence, projection, rows
+from registry.credentials import Proof
+from registry.exceptions import BadCredential, NotAllowed, NotFound, RegistryError, Removed
 from registry.models import Status, Workspace
 
 DEGRADED_AT = 0.5
@@ -19,9 +20,12 @@ RECOVERED_BELOW = 0.1
 LONGEST_TEXT = 4000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Beat:
-    """`error_rate` 0-1; `current_task` and `sample_error` are cut at LONGEST_TEXT characters."""
+    """`error_rate` 0-1; `current_task` and `sample_error` are cut at LONGEST_TEXT characters.
+
+    `proof` is checked when the beat is taken; None says that whoever sent it is known already.
+    """
 
     workspace_id: UUID
     error_rate: float = 0.0
@@ -29,10 +33,22 @@ class Beat:
     active_tasks: int = 0
     uptime_seconds: int = 0
     current_task: str = ""
+    proof: Proof | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("sample_error", "current_task"):
-            object.__setattr__(self, name, getattr(self, name)[:LONGEST_TEXT])
+            if len(getattr(self, name)) > LONGEST_TEXT:
+                object.__setattr__(self, name, getattr(self, name)[:LONGEST_TEXT])
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a workspace was when its beat came; `token_id` is that of the beat's proof."""
+
+    status: str
+    current_task: str
+    token_id: UUID | None
+    is_token_stale: bool
 
 
 def transitions(status: str, error_rate: float) -> list[tuple[EventType, Status]]:
@@ -49,82 +65,102 @@ def transitions(status: str, error_rate: float) -> list[tuple[EventType, Status]
 
 
 def flush(beats: Sequence[Beat]) -> dict[UUID, RegistryError | None]:
+    """Take beats of workspaces that are known already. Of several of one workspace the last counts.
+
+    The answer has each workspace once, with None or what was wrong (NotFound, Removed); the wrong ones
+    leave no trace.
+    """
+    taken = take(beats)
+    return {beat.workspace_id: None if n in taken else _wrong(beat.workspace_id) for n, beat in enumerate(beats)}
+
+
+def take(beats: Sequence[Beat]) -> dict[int, UUID | None]:
     """Commit a batch: live columns, leases and the transitions they cause, in one transaction.
 
-    Of several beats of one workspace the last counts. The answer has each workspace once, with None or
-    what was wrong (NotFound, Removed); the wrong ones leave no trace.
+    Returns the places of the beats that were taken, with the token that each showed. Missing are those of
+    unknown and removed workspaces, and those whose proof is not good: they leave no trace.
     """
-    latest = {beat.workspace_id: beat for beat in beats}
+    taken: dict[int, UUID | None] = {}
     with transaction.atomic():
-        before = rows.lock(latest)
-        taken = {i: beat for i, beat in latest.items() if i in before and before[i].status != Status.REMOVED}
-        _write(list(taken.values()))
-        events = [event for i, beat in taken.items() for event in _events(before[i], beat)]
-        projection.apply(record(events, actor=None))
-        if taken:
-            bus.after_commit(presence.mark_alive, list(taken))
-            bus.after_commit(_broadcast, before, taken)
-    return {i: None if i in taken else _wrong(i, before.get(i)) for i in latest}
+        for places in _rounds(beats):
+            latest = {beats[n].workspace_id: beats[n] for n in places}
+            before = _write(list(latest.values()))
+            alive = {i: latest[i] for i in before}
+            events = [event for i, beat in alive.items() for event in _events(before[i].status, beat)]
+            projection.apply(record(events, actor=None))
+            taken |= {n: before[i].token_id for n in places if (i := beats[n].workspace_id) in before}
+            _after(before, alive)
+    return taken
 
 
-def _write(beats: Sequence[Beat]) -> None:
-    """One statement for all. A degraded workspace keeps its sample error until it recovers."""
-    columns = list(
-        zip(
-            *(
-                (
-                    b.workspace_id,
-                    b.error_rate,
-                    b.sample_error,
-                    b.active_tasks,
-                    b.uptime_seconds,
-                    b.current_task,
-                )
-                for b in beats
-            ),
-            strict=True,
-        )
+def refusal(beat: Beat) -> RegistryError:
+    """Why a beat was not taken: BadCredential, NotAllowed, NotFound, Removed."""
+    if beat.proof is not None:
+        try:
+            principal = credentials.principal_for_proof(beat.proof)
+        except BadCredential as error:
+            return error
+        if principal.workspace_id != beat.workspace_id:
+            return NotAllowed("not allowed")
+    return _wrong(beat.workspace_id)
+
+
+def _rounds(beats: Sequence[Beat]) -> list[list[int]]:
+    """Beats of one workspace with the same proof go together; with another proof they go one after the other."""
+    rounds: list[list[int]] = [[]]
+    proofs: dict[UUID, Proof | None] = {}
+    for n, beat in enumerate(beats):
+        if proofs.setdefault(beat.workspace_id, beat.proof) != beat.proof:
+            rounds.append([])
+            proofs = {beat.workspace_id: beat.proof}
+        rounds[-1].append(n)
+    return rounds
+
+
+def _write(beats: Sequence[Beat]) -> dict[UUID, Before]:
+    """One statement: proofs checked, rows locked in the order of their ids, live columns and leases written."""
+    proofs = [beat.proof or (None, None) for beat in beats]
+    written = statements.execute(
+        WRITE,
+        {
+            "ids": [beat.workspace_id for beat in beats],
+            "prefixes": [prefix for prefix, _ in proofs],
+            "hashes": [digest for _, digest in proofs],
+            "error_rates": [beat.error_rate for beat in beats],
+            "sample_errors": [beat.sample_error for beat in beats],
+            "active_tasks": [beat.active_tasks for beat in beats],
+            "uptimes": [beat.uptime_seconds for beat in beats],
+            "tasks": [beat.current_task for beat in beats],
+            "lease": float(settings.LEASE_SECONDS),
+            "recovered": RECOVERED_BELOW,
+        },
     )
-    if not columns:
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE workspaces w SET
-              last_heartbeat_at = clock_timestamp(),
-              lease_expires_at = clock_timestamp() + make_interval(secs => %s),
-              last_error_rate = b.error_rate,
-              last_sample_error = CASE
-                WHEN b.sample_error <> '' THEN b.sample_error
-                WHEN w.status = 'degraded' AND b.error_rate >= %s THEN w.last_sample_error
-              END,
-              active_tasks = b.active_tasks,
-              uptime_seconds = b.uptime_seconds,
-              current_task = nullif(b.current_task, '')
-            FROM unnest(%s::uuid[], %s::float[], %s::text[], %s::int[], %s::int[], %s::text[])
-              AS b(id, error_rate, sample_error, active_tasks, uptime_seconds, current_task)
-            WHERE w.id = b.id
-            """,
-            [settings.LEASE_SECONDS, RECOVERED_BELOW, *(list(column) for column in columns)],
-        )
+    return {workspace_id: Before(*columns) for workspace_id, *columns in written}
 
 
-def _events(workspace: Workspace, beat: Beat) -> list[NewEvent]:
-    events, status = [], workspace.status
-    for event_type, reached in transitions(workspace.status, beat.error_rate):
+def _after(before: dict[UUID, Before], alive: dict[UUID, Beat]) -> None:
+    credentials.mark_used([row.token_id for row in before.values() if row.token_id and row.is_token_stale])
+    if alive:
+        bus.after_commit(presence.mark_alive, list(alive))
+        bus.after_commit(_broadcast, before, alive)
+
+
+def _events(status: str, beat: Beat) -> list[NewEvent]:
+    events = []
+    for event_type, reached in transitions(status, beat.error_rate):
         payload: dict[str, object] = {"from": status}
         if event_type == EventType.WORKSPACE_DEGRADED:
             payload |= {"error_rate": beat.error_rate, "sample_error": beat.sample_error}
-        events.append(NewEvent(event_type=event_type, workspace_id=workspace.id, payload=payload))
+        events.append(NewEvent(event_type=event_type, workspace_id=beat.workspace_id, payload=payload))
         status = reached
     return events
 
 
-def _broadcast(before: dict[UUID, Workspace], taken: dict[UUID, Beat]) -> None:
-    changed = [beat for i, beat in taken.items() if beat.current_task != (before[i].current_task or "")]
+def _broadcast(before: dict[UUID, Before], alive: dict[UUID, Beat]) -> None:
+    changed = [beat for i, beat in alive.items() if beat.current_task != before[i].current_task]
     if changed:
         bus.publish([bus.envelope("TASK_UPDATED", beat.workspace_id, _task(beat)) for beat in changed])
-    bus.publish_beats(bus.envelope("HEARTBEAT", beat.workspace_id, _vitals(beat)) for beat in taken.values())
+    bus.publish_beats(bus.envelope("HEARTBEAT", beat.workspace_id, _vitals(beat)) for beat in alive.values())
 
 
 def _task(beat: Beat) -> dict[str, object]:
@@ -140,5 +176,35 @@ def _vitals(beat: Beat) -> dict[str, object]:
     }
 
 
-def _wrong(workspace_id: UUID, workspace: Workspace | None) -> RegistryError:
-    return NotFound() if workspace is None else Removed(workspace_id, rows.last_event(workspace_id))
+def _wrong(workspace_id: UUID) -> RegistryError:
+    if Workspace.objects.filter(id=workspace_id).exists():
+        return Removed(workspace_id, rows.last_event(workspace_id))
+    return NotFound()
+
+
+# A degraded workspace keeps its sample error until it recovers.
+WRITE = f"""
+WITH given AS (
+  SELECT * FROM unnest(%(ids)b::uuid[], %(prefixes)b::text[], %(hashes)b::bytea[], %(error_rates)b::float[],
+    %(sample_errors)b::text[], %(active_tasks)b::int[], %(uptimes)b::int[], %(tasks)b::text[])
+    AS g(id, prefix, hash, error_rate, sample_error, active_tasks, uptime_seconds, current_task)
+), held AS (
+  SELECT g.*, w.status, w.current_task AS task_before, t.id AS token_id, t.is_stale
+  FROM given g JOIN workspaces w ON w.id = g.id LEFT JOIN LATERAL {credentials.TOKEN_OF_PROOF} t ON true
+  WHERE w.status <> 'removed' AND (g.prefix IS NULL OR t.id IS NOT NULL)
+  ORDER BY w.id FOR NO KEY UPDATE OF w
+)
+UPDATE workspaces w SET
+  last_heartbeat_at = clock_timestamp(),
+  lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)b),
+  last_error_rate = b.error_rate,
+  last_sample_error = CASE
+    WHEN b.sample_error <> '' THEN b.sample_error
+    WHEN w.status = 'degraded' AND b.error_rate >= %(recovered)b THEN w.last_sample_error
+  END,
+  active_tasks = b.active_tasks,
+  uptime_seconds = b.uptime_seconds,
+  current_task = nullif(b.current_task, '')
+FROM held b WHERE w.id = b.id
+RETURNING b.id, b.status, coalesce(b.task_before, ''), b.token_id, coalesce(b.is_stale, false)
+"""  # noqa: S608  # of constants

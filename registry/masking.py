@@ -1,5 +1,6 @@
 """Known secret values do not get into the activity log, whatever agents report."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -15,11 +16,10 @@ TEXTS = ("method", "summary", "error_detail")
 BODIES = ("request_body", "response_body")
 
 
-def mask(workspace_id: UUID, entries: list[Entry]) -> list[Entry]:
+def mask(reported: Sequence[tuple[UUID, Entry]]) -> list[tuple[UUID, Entry]]:
     """The same entries with every known value replaced by the name of its key."""
-    version = secrets.version_for(workspace_id)
-    known = _known(workspace_id, version) if version[1] else ()
-    return [_masked(entry, known) for entry in entries] if known else entries
+    versions = secrets.versions_for({workspace_id for workspace_id, _ in reported})
+    return [(i, _masked(entry, _known(i, versions[i])) if versions[i][1] else entry) for i, entry in reported]
 
 
 @lru_cache(maxsize=512)
@@ -30,7 +30,11 @@ def _known(workspace_id: UUID, version: tuple[datetime | None, int]) -> tuple[tu
 
 
 def _masked(entry: Entry, known: tuple[tuple[str, str], ...]) -> Entry:
-    return replace(entry, **{name: _walk(getattr(entry, name), known) for name in (*TEXTS, *BODIES)})
+    return (
+        entry
+        if not known
+        else replace(entry, **{name: _walk(getattr(entry, name), known) for name in (*TEXTS, *BODIES)})
+    )
 
 
 def _walk(value: Any, known: tuple[tuple[str, str], ...]) -> Any:

@@ -1,23 +1,56 @@
 """What agents report of their work: activity entries and messages to the people at the canvas."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import transaction
 
-from activity import bus, log
+from activity import bus, log, statements
 from activity.log import Entry
-from activity.models import ActivityLog, ActivityType
+from activity.models import ActivityType
+from registry import credentials
+from registry.credentials import Proof
 from registry.masking import mask
 from registry.models import Workspace
 from registry.rows import find, lock
 
 
-def report(workspace_id: UUID, entries: Sequence[Entry]) -> list[ActivityLog]:
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one agent sent at once; `proof` is checked when it is taken."""
+
+    workspace_id: UUID
+    proof: Proof
+    entries: Sequence[Entry]
+
+
+def report(workspace_id: UUID, entries: Sequence[Entry]) -> None:
     """Raises NotFound, Forwarded, Removed."""
     with transaction.atomic():
         _hold(workspace_id)
-        return log.write(workspace_id, mask(workspace_id, list(entries)))
+        log.write_all(mask([(workspace_id, entry) for entry in entries]))
+
+
+def take(reports: Sequence[Report]) -> dict[int, UUID]:
+    """Commit a batch in one transaction.
+
+    Returns the places of the reports that were taken, with the token that each showed. Missing are those of
+    unknown and removed workspaces, and those whose proof is not good: they leave no trace.
+    """
+    with transaction.atomic():
+        held = statements.execute(
+            HOLD,
+            {
+                "ids": [each.workspace_id for each in reports],
+                "prefixes": [each.proof.prefix for each in reports],
+                "hashes": [each.proof.hash for each in reports],
+            },
+        )
+        credentials.mark_used([token_id for _, token_id, is_stale in held if is_stale])
+        taken = {n - 1: token_id for n, token_id, _ in sorted(held)}
+        log.write_all(mask([(reports[n].workspace_id, entry) for n in taken for entry in reports[n].entries]))
+    return taken
 
 
 def notify(workspace_id: UUID, message: str) -> None:
@@ -28,9 +61,10 @@ def notify(workspace_id: UUID, message: str) -> None:
     said = Entry(activity_type=ActivityType.A2A_RECEIVE, method="notify", response_body={"result": message})
     with transaction.atomic():
         workspace = _hold(workspace_id)
-        (masked,) = mask(workspace_id, [said])
-        log.write(workspace_id, [masked])
-        payload = {"message": masked.response_body["result"], "workspace_id": workspace_id, "name": workspace.name}
+        masked = mask([(workspace_id, said)])
+        log.write_all(masked)
+        shown = masked[0][1].response_body["result"]
+        payload = {"message": shown, "workspace_id": workspace_id, "name": workspace.name}
         bus.after_commit(bus.publish, [bus.envelope("AGENT_MESSAGE", workspace_id, payload)])
 
 
@@ -38,3 +72,13 @@ def _hold(workspace_id: UUID) -> Workspace:
     """A removal waits until the report is in, or it is found here."""
     lock([workspace_id])
     return find(workspace_id)
+
+
+# The same for many, with their agents' proofs.
+HOLD = f"""
+SELECT g.n, t.id, t.is_stale
+FROM unnest(%(ids)b::uuid[], %(prefixes)b::text[], %(hashes)b::bytea[]) WITH ORDINALITY AS g(id, prefix, hash, n)
+JOIN workspaces w ON w.id = g.id JOIN LATERAL {credentials.TOKEN_OF_PROOF} t ON true
+WHERE w.status <> 'removed'
+ORDER BY w.id FOR NO KEY UPDATE OF w
+"""  # noqa: S608  # of constants

@@ -1,13 +1,13 @@
 """Secrets: seal, list, hand over, rotate. A plain value leaves this module only towards its own workspace."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Count, Max, Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
@@ -82,11 +82,15 @@ def values_to_mask(workspace_id: UUID) -> dict[str, str]:
     return {value: key for key, value in sorted(values.items(), key=lambda item: -len(item[1]))}
 
 
-def version_for(workspace_id: UUID) -> tuple[datetime | None, int]:
-    """Changes whenever any secret that this workspace sees does."""
-    own = WorkspaceSecret.objects.filter(workspace_id=workspace_id).values_list("updated_at", flat=True)
-    moments = [*own, *GlobalSecret.objects.values_list("updated_at", flat=True)]
-    return max(moments, default=None), len(moments)
+def versions_for(workspace_ids: Collection[UUID]) -> dict[UUID, tuple[datetime | None, int]]:
+    """For each a value that changes whenever any secret that it sees does; the number of those comes second."""
+    latest, count = Max("updated_at"), Count("id")
+    everyones = GlobalSecret.objects.aggregate(latest=latest, count=count)
+    own = WorkspaceSecret.objects.filter(workspace_id__in=workspace_ids).values_list("workspace_id")
+    versions = dict.fromkeys(workspace_ids, (everyones["latest"], everyones["count"]))
+    for workspace_id, moment, number in own.annotate(latest, count).order_by():
+        versions[workspace_id] = max(filter(None, (moment, everyones["latest"]))), number + everyones["count"]
+    return versions
 
 
 def rotate(*, dry_run: bool, progress: Callable[[int, int], None]) -> int:

@@ -131,6 +131,25 @@ class HeartbeatBody(serializers.Serializer[Any]):
     current_task = serializers.CharField(default="", allow_blank=True)
 
 
+class SignedHeartbeatBody(HeartbeatBody):
+    token = serializers.CharField(write_only=True, help_text="The workspace's own.")
+
+
+class HeartbeatsBody(serializers.Serializer[Any]):
+    beats = serializers.ListField(child=serializers.JSONField(), max_length=500, help_text="Each with its own token.")
+
+
+class BeatResult(serializers.Serializer[Any]):
+    workspace_id = serializers.CharField(allow_null=True)
+    status = serializers.ChoiceField(["ok", "error"])
+    error = serializers.CharField(required=False)
+    code = serializers.CharField(required=False)
+
+
+class BeatResults(serializers.Serializer[Any]):
+    results = BeatResult(many=True, help_text="In the order of the beats.")
+
+
 class CardBody(serializers.Serializer[Any]):
     workspace_id = serializers.UUIDField()
     agent_card = AgentCardField()

@@ -4,24 +4,28 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 
 from activity import log
-from activity.endpoints import Endpoint, documented
+from activity.endpoints import Endpoint, complaint, documented
 from activity.log import Entry
 from activity.principals import Kind
 from activity.serializers import ActivityEntry, ActivityQuery, ActivityRow
-from registry import credentials, heartbeats, lifecycle, reports, rows
-from registry.exceptions import NotAllowed, NotFound
+from registry import credentials, heartbeats, lifecycle, plain, reports, rows
+from registry.exceptions import BadCredential, NotAllowed, NotFound
 from registry.heartbeats import Beat
 from registry.models import Status, Workspace
 from registry.serializers import (
+    BeatResults,
     CardBody,
     HeartbeatBody,
+    HeartbeatsBody,
     NotifyBody,
     Outcome,
     RegisterBody,
     Registration,
+    SignedHeartbeatBody,
     StateAnswer,
 )
 
@@ -48,6 +52,20 @@ class Heartbeat(Endpoint):
         if wrong is not None:
             raise wrong
         return Response({"status": "ok"})
+
+
+class Heartbeats(Endpoint):
+    """Many agents of one host; each beat shows its own token, and has its own answer."""
+
+    @documented("Still alive, all of us", request=HeartbeatsBody, answers={200: BeatResults})
+    def post(self, request: Any) -> Response:
+        bodies = self.body(HeartbeatsBody)["beats"]
+        read = [_signed(body) for body in bodies]
+        beats = [beat for beat in read if isinstance(beat, Beat)]
+        taken = heartbeats.take(beats)
+        outcomes = (None if n in taken else heartbeats.refusal(beat).said for n, beat in enumerate(beats))
+        problems = [next(outcomes) if isinstance(beat, Beat) else beat for beat in read]
+        return Response({"results": [_result(body, problem) for body, problem in zip(bodies, problems, strict=True)]})
 
 
 class UpdateCard(Endpoint):
@@ -79,8 +97,9 @@ class WorkspaceActivity(Endpoint):
         bodies: Any = self.body(
             ActivityEntry, many=many, **({"max_length": MAX_ENTRIES, "allow_empty": False} if many else {})
         )
-        logged = reports.report(workspace_id, [self._entry(body) for body in (bodies if many else [bodies])])
-        return Response({"status": "logged"} | ({"count": len(logged)} if many else {}))
+        entries = [self._entry(body) for body in (bodies if many else [bodies])]
+        reports.report(workspace_id, entries)
+        return Response({"status": "logged"} | ({"count": len(entries)} if many else {}))
 
     @documented(
         "What this workspace did", query=ActivityQuery, answers={200: ActivityRow(many=True)}, errors=(404, 410)
@@ -120,3 +139,20 @@ class TestToken(Endpoint):
         rows.find(workspace_id)
         token = credentials.issue_workspace_token(workspace_id, label="test").text
         return Response({"auth_token": token, "workspace_id": workspace_id})
+
+
+def _signed(body: Any) -> Beat | dict[str, str]:
+    """The beat, or what is wrong with it."""
+    if (beat := plain.signed_beat(body)) is not None:
+        return beat
+    serializer = SignedHeartbeatBody(data=body)
+    if not serializer.is_valid():
+        return complaint(ValidationError(serializer.errors))
+    fields = serializer.validated_data
+    proof = credentials.agent_proof(fields.pop("token"))
+    return Beat(**fields, proof=proof) if proof else BadCredential("invalid token").said
+
+
+def _result(body: Any, problem: dict[str, str] | None) -> dict[str, Any]:
+    named = body.get("workspace_id") if isinstance(body, dict) else None
+    return {"workspace_id": named, "status": "error" if problem else "ok", **(problem or {})}

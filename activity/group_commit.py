@@ -1,0 +1,136 @@
+"""Group commit: many callers wait, one thread writes for all of them at once, and then each has its answer.
+
+While one batch is being written the next one gathers, so the busier it gets the less each item costs.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from django.db import close_old_connections
+from prometheus_client import Counter, Histogram
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+TAKEN = Counter("molecule_group_commit_items", "Items that a batch took", ["gate"])
+REFUSED = Counter("molecule_group_commit_refused", "Items refused: too many waited, or for too long", ["gate"])
+BATCHES = Histogram(
+    "molecule_group_commit_batch_size", "Items in one batch", ["gate"], buckets=(1, 4, 16, 64, 256, 1024)
+)
+
+
+class Overloaded(Exception):
+    """Too many wait already, or the database has not answered for too long. Nothing is known to have happened."""
+
+
+@dataclass
+class Parcel(Generic[Item, Answer]):
+    """What one caller brought, and where its answers go."""
+
+    items: Sequence[Item]
+    weight: int
+    answers: "asyncio.Future[Sequence[Answer]]"
+
+
+class GroupCommit(Generic[Item, Answer]):
+    """`flush` gets the items of one batch, in the order they came, and returns an answer for each.
+
+    It runs in one thread of its own, never twice at a time. At most `capacity` items wait; a batch takes
+    parcels until it has `batch` items, where an item may `weigh` more than one. Nobody waits longer than about
+    twice `patience` seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        flush: Callable[[list[Item]], Sequence[Answer]],
+        *,
+        batch: int,
+        capacity: int,
+        patience: float = 10.0,
+        weigh: Callable[[Item], int] = lambda item: 1,
+    ) -> None:
+        self.weigh = weigh
+        self.flush, self.batch, self.capacity, self.patience = flush, batch, capacity, patience
+        self.waiting: deque[Parcel[Item, Answer]] = deque()
+        self.size = 0
+        self.writer: asyncio.Task[None] | None = None
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"group commit of {name}")
+        self.taken, self.refused, self.batches = TAKEN.labels(name), REFUSED.labels(name), BATCHES.labels(name)
+
+    async def submit(self, items: Sequence[Item]) -> Sequence[Answer]:
+        """The answers, once they are committed. Raises Overloaded, or what `flush` raised for the whole batch."""
+        weight = sum(map(self.weigh, items))
+        if self.size + weight > self.capacity:
+            self.refused.inc(weight)
+            raise Overloaded
+        loop = asyncio.get_running_loop()
+        parcel: Parcel[Item, Answer] = Parcel(items, weight, loop.create_future())
+        self.waiting.append(parcel)
+        self.size += weight
+        if self.writer is None or self.writer.done() or self.writer.get_loop() is not loop:
+            self.writer = loop.create_task(self._write(), name="group commit")
+        return await parcel.answers
+
+    async def _write(self) -> None:
+        while self.waiting:
+            # One turn of the loop, so that requests which came together go together.
+            await asyncio.sleep(0)
+            await self._write_batch(self._next_batch())
+
+    def _next_batch(self) -> list[Parcel[Item, Answer]]:
+        parcels: list[Parcel[Item, Answer]] = []
+        weight = 0
+        while self.waiting and (not parcels or weight + self.waiting[0].weight <= self.batch):
+            parcels.append(self.waiting.popleft())
+            weight += parcels[-1].weight
+        self.size -= weight
+        return parcels
+
+    async def _write_batch(self, parcels: list[Parcel[Item, Answer]]) -> None:
+        items = [item for parcel in parcels for item in parcel.items]
+        flushed = asyncio.get_running_loop().run_in_executor(self.thread, self._flush, items)
+        while not (await asyncio.wait({flushed}, timeout=self.patience))[0]:
+            log.warning("%s does not come to an end, %s items wait", self.thread._thread_name_prefix, self.size)
+            self._refuse([*parcels, *self.waiting])
+            self.waiting.clear()
+            self.size = 0
+        if error := flushed.exception():
+            for parcel in parcels:
+                _settle(parcel, error)
+            return
+        weight = sum(parcel.weight for parcel in parcels)
+        self.taken.inc(weight)
+        self.batches.observe(weight)
+        answers, start = flushed.result(), 0
+        for parcel in parcels:
+            end = start + len(parcel.items)
+            _settle(parcel, answers[start:end])
+            start = end
+
+    def _flush(self, items: list[Item]) -> Sequence[Answer]:
+        """The thread outlives many requests: a connection that broke is dropped before the next batch."""
+        close_old_connections()
+        return self.flush(items)
+
+    def _refuse(self, parcels: Sequence[Parcel[Item, Answer]]) -> None:
+        for parcel in parcels:
+            self.refused.inc(parcel.weight)
+            _settle(parcel, Overloaded())
+
+
+def _settle(parcel: Parcel[Item, Answer], outcome: Sequence[Answer] | BaseException) -> None:
+    """The caller may have gone away meanwhile, or been told to try again."""
+    if parcel.answers.done():
+        return
+    if isinstance(outcome, BaseException):
+        parcel.answers.set_exception(outcome)
+    else:
+        parcel.answers.set_result(outcome)

@@ -1,0 +1,55 @@
+"""Strict JSON: what every body must be, whichever way it comes in."""
+
+import json
+from typing import Any
+
+MAX_DEPTH = 64
+
+
+class Malformed(ValueError):
+    """Not JSON as we take it; the message says why."""
+
+
+def parse(body: bytes) -> Any:
+    """An absent body is `{}`. What PostgreSQL could not store (\\u0000, lone surrogates, NaN) is refused.
+
+    Raises Malformed.
+    """
+    try:
+        value = json.loads(body.decode("utf-8") or "{}", parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise Malformed("body is not UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"malformed JSON: {error}") from None
+    _check(value, MAX_DEPTH)
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check(value: Any, depth: int) -> None:
+    if depth == 0:
+        raise Malformed(f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str):
+        _check_text(value)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_text(key)
+            _check(item, depth - 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check(item, depth - 1)
+    elif isinstance(value, float) and value in (float("inf"), float("-inf")):
+        raise Malformed("number out of range")
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text:
+        raise Malformed("strings must not contain \\u0000")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise Malformed("strings must not contain lone surrogates") from None

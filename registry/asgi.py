@@ -1,0 +1,244 @@
+"""The fast lane: heartbeats, activity and discovery, as plain ASGI in front of Django, in group commits.
+
+It answers what is plainly right, and only that. Everything else, every error included, goes the ordinary way:
+to the views, which do the same and know all the words. So no rule about who may do what stands here twice:
+a proof that is not good, a body that is not plain, a budget that is used up, each is the views' to answer.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http.request import split_domain_port, validate_host
+from psycopg_pool import PoolTimeout
+
+from activity import strict_json
+from activity.group_commit import GroupCommit, Overloaded
+from registry import credentials, heartbeats, plain, reports
+from registry.authentication import LONGEST_TOKEN
+from registry.credentials import Proof
+from registry.directory import Answer, Directory, Question
+from registry.heartbeats import Beat
+from registry.reports import Report
+
+log = logging.getLogger(__name__)
+
+MAX_BEATS = 500
+MAX_ENTRIES = 500
+BATCH = 512
+CAPACITY = 4096
+RETRY_AFTER = b"2"
+OK = b'{"status":"ok"}'
+TAKEN = b'{"workspace_id":"%s","status":"ok"}'
+THROTTLED = b'{"workspace_id":"%s","status":"error","error":"too many heartbeats","code":"throttled"}'
+LOGGED = b'{"status":"logged"}'
+LOGGED_MANY = b'{"status":"logged","count":%d}'
+BUSY = b'{"error":"too much at once, try again"}'
+DOWN = b'{"error":"database unavailable, try again"}'
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Reply = tuple[int, bytes]
+
+
+class Meter(Protocol):
+    """Counts what each proof has used of its budget; whoever is over it is the throttle's to refuse."""
+
+    def is_over(self, proof: Proof | None) -> bool: ...
+
+    def charge(self, used: Sequence[tuple[Proof | None, UUID | None]]) -> None:
+        """Once for each, with the token that was found for its proof. Called from the gates' threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`proof` is that of the Authorization header, `claimed` says X-Workspace-ID, `rest` is left of the path."""
+
+    proof: Proof | None
+    claimed: UUID | None
+    rest: str
+    body: bytes
+
+
+class FastLane:
+    """ASGI middleware for HTTP; each gate has a thread of its own."""
+
+    def __init__(self, application: Any, *, beats: Meter, requests: Meter) -> None:
+        self.application = application
+        self.budget_of_beats, self.budget_of_requests = beats, requests
+        self.directory = Directory()
+        self.beats = GroupCommit("heartbeats", self._take_beats, batch=BATCH, capacity=CAPACITY)
+        self.reports = GroupCommit(
+            "activity", self._take_reports, batch=BATCH, capacity=CAPACITY, weigh=lambda report: len(report.entries)
+        )
+        self.questions = GroupCommit("discovery", self._answer, batch=BATCH, capacity=CAPACITY)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        lane, rest = self._lane(scope["method"], scope["path"])
+        headers = dict(reversed(scope["headers"]))  # of several with one name the first counts
+        if lane is None or not _is_plain(scope, headers):
+            await self.application(scope, receive, send)
+            return
+        # BoundedBody is outside of us: the body comes whole.
+        message = await receive()
+        claimed = headers.get(b"x-workspace-id")
+        request = Request(
+            proof=_proof(headers.get(b"authorization")),
+            claimed=None if claimed is None else plain.uuid(claimed.decode("latin-1")),
+            rest=rest,
+            body=message["body"],
+        )
+        is_readable = claimed is None or request.claimed is not None
+        reply = await self._reply(lane, request) if is_readable else None
+        if reply is None:
+            await self.application(scope, _again(message, receive), send)
+        else:
+            await _send(send, *reply)
+
+    async def take(self, beat: Beat) -> bool:
+        """Is it in? Otherwise heartbeats.refusal() knows why. Raises Overloaded, DatabaseError."""
+        return (await self.beats.submit([beat]))[0]
+
+    def _lane(self, method: str, path: str) -> tuple[Callable[[Request], Awaitable[Reply | None]] | None, str]:
+        if method == "POST":
+            if path == "/registry/heartbeat":
+                return self._heartbeat, ""
+            if path == "/registry/heartbeats":
+                return self._heartbeats, ""
+            if path.startswith("/workspaces/") and path.endswith("/activity"):
+                return self._activity, path.removeprefix("/workspaces/").removesuffix("/activity")
+        elif method == "GET" and path.startswith("/registry/discover/"):
+            return self._discover, path.removeprefix("/registry/discover/")
+        return None, ""
+
+    async def _reply(self, lane: Callable[[Request], Awaitable[Reply | None]], request: Request) -> Reply | None:
+        try:
+            return await lane(request)
+        except strict_json.Malformed:
+            return None
+        except Overloaded:
+            return 503, BUSY
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            log.warning("database does not answer: %s", type(error).__name__)
+            return 503, DOWN
+        except Exception:
+            log.exception("a batch failed: each of its requests goes the ordinary way")
+            return None
+
+    async def _heartbeat(self, request: Request) -> Reply | None:
+        if request.proof is None or self.budget_of_beats.is_over(request.proof):
+            return None
+        beat = plain.beat(strict_json.parse(request.body), request.proof)
+        if beat is None or request.claimed not in (None, beat.workspace_id):
+            return None
+        return (200, OK) if await self.take(beat) else None
+
+    async def _heartbeats(self, request: Request) -> Reply | None:
+        """Beats over their budget are told so here; what else is wrong with one of them, the view finds out."""
+        body = strict_json.parse(request.body)
+        items = body.get("beats") if type(body) is dict else None
+        if type(items) is not list or not 0 < len(items) <= MAX_BEATS:
+            return None
+        beats = [beat for item in items if (beat := plain.signed_beat(item)) is not None]
+        over = {beat.proof for beat in beats if self.budget_of_beats.is_over(beat.proof)}
+        if len(beats) < len(items) or not all(
+            await self.beats.submit([beat for beat in beats if beat.proof not in over])
+        ):
+            return None
+        results = [(THROTTLED if beat.proof in over else TAKEN) % str(beat.workspace_id).encode() for beat in beats]
+        return 200, b'{"results":[%s]}' % b",".join(results)
+
+    async def _activity(self, request: Request) -> Reply | None:
+        own = plain.uuid(request.rest)
+        if request.proof is None or own is None or request.claimed not in (None, own):
+            return None
+        body = strict_json.parse(request.body)
+        entries = plain.entries(body, own, most=MAX_ENTRIES)
+        if entries is None or self.budget_of_requests.is_over(request.proof):
+            return None
+        if not (await self.reports.submit([Report(own, request.proof, entries)]))[0]:
+            return None
+        return 200, LOGGED_MANY % len(entries) if type(body) is list else LOGGED
+
+    async def _discover(self, request: Request) -> Reply | None:
+        target = plain.uuid(request.rest)
+        if request.proof is None or target is None or self.budget_of_requests.is_over(request.proof):
+            return None
+        [found] = await self.questions.submit([Question(target, request.proof, request.claimed)])
+        if found is None:
+            return None
+        return 200, orjson.dumps({"id": found.id, "url": found.url, "name": found.name, "status": found.status})
+
+    def _take_beats(self, beats: list[Beat]) -> list[bool]:
+        taken = heartbeats.take(beats)
+        self.budget_of_beats.charge([(beats[n].proof, token_id) for n, token_id in taken.items()])
+        return [n in taken for n in range(len(beats))]
+
+    def _take_reports(self, given: list[Report]) -> list[bool]:
+        taken = reports.take(given)
+        self.budget_of_requests.charge([(given[n].proof, token_id) for n, token_id in taken.items()])
+        return [n in taken for n in range(len(given))]
+
+    def _answer(self, questions: list[Question]) -> list[Answer | None]:
+        answers = self.directory.answer(questions)
+        asked_and_found = zip(questions, answers, strict=True)
+        self.budget_of_requests.charge([(asked.proof, found.token_id) for asked, found in asked_and_found if found])
+        return answers
+
+
+def _is_plain(scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    """No browser, a host that is ours, encrypted where that is asked for, JSON."""
+    content_type = headers.get(b"content-type", b"")
+    is_json = content_type == b"application/json" or content_type.startswith(b"application/json;")
+    return (
+        b"origin" not in headers
+        and _is_ours(headers.get(b"host", b""), tuple(settings.ALLOWED_HOSTS))
+        and (not settings.SECURE_SSL_REDIRECT or _is_encrypted(scope, headers))
+        and (is_json or scope["method"] == "GET")
+    )
+
+
+@lru_cache(maxsize=64)
+def _is_ours(host: bytes, allowed: tuple[str, ...]) -> bool:
+    domain, _port = split_domain_port(host.decode("latin-1"))
+    return bool(domain) and validate_host(domain, allowed)
+
+
+def _is_encrypted(scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    if settings.SECURE_PROXY:
+        return headers.get(b"x-forwarded-proto") == b"https"
+    return bool(scope["scheme"] == "https")
+
+
+def _proof(authorization: bytes | None) -> Proof | None:
+    if authorization is None or len(authorization) > LONGEST_TOKEN or not authorization.startswith(b"Bearer mol_"):
+        return None
+    return credentials.agent_proof(authorization[len(b"Bearer ") :].decode("latin-1"))
+
+
+def _again(message: Any, receive: Receive) -> Receive:
+    pending = [message]
+
+    async def again() -> Any:
+        return pending.pop() if pending else await receive()
+
+    return again
+
+
+async def _send(send: Send, status: int, body: bytes) -> None:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    if status == 503:
+        headers.append((b"retry-after", RETRY_AFTER))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
