@@ -9,7 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from molecule import embedded
-from tests.bench import activity, batches, discover, fanout, heartbeats, lists, offline, prune, report, sockets
+from tests.bench import (
+    activity,
+    batches,
+    broadcast,
+    discover,
+    heartbeats,
+    hotspots,
+    lists,
+    offline,
+    prune,
+    report,
+    sockets,
+)
 from tests.bench.bench import Bench, prepared
 from tests.bench.load import NotThere
 from tests.bench.table import HEAD, Figure, line
@@ -22,7 +34,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "activity": activity.measure,
     "discover": discover.measure,
     "list": lists.measure,
-    "fanout": fanout.measure,
+    "fanout": broadcast.measure,
     "offline": offline.measure,
     "prune": prune.measure,
 }
@@ -37,7 +49,8 @@ def main() -> int:
         replayed = _replay(bench)
         _say(replayed)
         if options.report:
-            options.report.write_text(report.text(bench, figures, [f"After all of it, `rebuild --check`: {replayed}."]))
+            profiles = {figure.what: profile for figure in figures if (profile := _profile(bench, figure))}
+            options.report.write_text(report.text(bench, figures, profiles, replayed))
     return 0
 
 
@@ -50,6 +63,14 @@ def _measured(bench: Bench, parts: Sequence[str]) -> Iterator[Figure]:
                 yield figure
         except NotThere as missing:
             _say(f"{name}: {missing}")
+
+
+def _profile(bench: Bench, figure: Figure) -> list[str]:
+    """What limits a figure that misses its target; nothing for one that reaches it, or is no load of requests."""
+    if not figure.missed or figure.what not in bench.loads:
+        return []
+    _say(f"profiling: {figure.what}")
+    return hotspots.profile(bench, bench.loads[figure.what])
 
 
 def _replay(bench: Bench) -> str:

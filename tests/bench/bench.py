@@ -34,6 +34,14 @@ SETTINGS = {
 }
 
 
+@dataclass(frozen=True)
+class Load:
+    """What the server was loaded with for a figure."""
+
+    requests: Sequence[bytes]
+    connections: int
+
+
 @dataclass
 class Bench:
     platform: Platform
@@ -42,6 +50,8 @@ class Bench:
     database: "psycopg.Connection[Any]"
     redis: "redis.Redis"
     found: dict[str, float] = field(default_factory=dict)
+    loads: dict[str, Load] = field(default_factory=dict)
+    """By figure, for those of the platform's own web process."""
 
     def once(self, what: str, measure: Callable[[], float]) -> float:
         """A figure that several parts compare with is measured by the first that asks."""
@@ -76,6 +86,8 @@ class Bench:
         self, what: str, requests: Sequence[bytes], *, connections: int, each: int = 1, server: "Server | None" = None
     ) -> Figure:
         """Load the server with requests that do `each` things, first to warm up, then to measure."""
+        if server is None:
+            self.loads[what] = Load(requests, connections)
         url, pid = (self.platform.url, self.platform.web.pid) if server is None else (server.url, server.pid)
         load.run(url, requests, connections=connections, seconds=WARM_UP_SECONDS)
         before = Cpu.now(self.roots(pid))
@@ -111,7 +123,11 @@ class Server:
 def serving(bench: Bench, *options: str, command: Sequence[str] = WEB) -> Iterator[Server]:
     """Another web process beside the platform's own, with other options or another application."""
     port = free_port()
-    with process([*command, "--port", str(port), *options], bench.platform.environment) as web:
+    log = bench.platform.state / "another.log"
+    with (
+        log.open("ab") as output,
+        process([*command, "--port", str(port), *options], bench.platform.environment, output) as web,
+    ):
         url = f"http://127.0.0.1:{port}"
         until(lambda: _answers(url), f"{url} to answer")
         yield Server(url, web.pid)

@@ -28,8 +28,9 @@ STAMP = b"sent-at-"
 STAMP_DIGITS = 20
 ROOM = 1 << 18
 TEXT = 1
+CLOSE = 0x88
 SAMPLED = 32
-QUIET_SECONDS = 1.0
+QUIET_SECONDS = 3.0
 
 
 class Clients:
@@ -117,7 +118,7 @@ class Beating:
         self.began = False
 
     def measure(self, seconds: float) -> dict[str, Any]:
-        count, refused, closed = 0, 0, 0
+        count, refused, closed, code = 0, 0, 0, 0
         took: list[float] = []
         now = time.perf_counter()
         end = now + seconds
@@ -137,8 +138,10 @@ class Beating:
                 elif not data:
                     closed += 1
                     self.selector.unregister(key.data[0])
+                elif data[0] == CLOSE:
+                    code = int.from_bytes(data[2:4], "big")
             now = time.perf_counter()
-        return {"count": count, "refused": refused, "closed": closed, **_percentiles(took)}
+        return {"count": count, "refused": refused, "closed": closed, "code": code, **_percentiles(took)}
 
     def _send(self, state: list[Any], now: float) -> None:
         state[2] = now

@@ -1,7 +1,7 @@
 """docs/benchmarks.md: the table, the machine it was measured on, and what the words in it mean."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -24,6 +24,8 @@ measures each figure for {seconds:g} seconds. `make bench BENCH=heartbeats` prin
 
 {missed}
 
+After all of it `manage.py rebuild --check` says: {replayed}.
+
 **How to read it.** Everything, the clients too, shares the cores of one machine.
 
 - *CPU of all* is the CPU time of web, supervisor, PostgreSQL and Redis together for one of what is counted, *of it* how
@@ -42,7 +44,7 @@ offline meanwhile.
 """
 
 
-def text(bench: Bench, figures: Sequence[Figure], remarks: Sequence[str]) -> str:
+def text(bench: Bench, figures: Sequence[Figure], profiles: Mapping[str, Sequence[str]], replayed: str) -> str:
     facts = {
         "when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "commit": _commit(),
@@ -56,14 +58,19 @@ def text(bench: Bench, figures: Sequence[Figure], remarks: Sequence[str]) -> str
         seconds=bench.seconds,
         machine="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
         table=markdown(figures),
-        missed=_missed(figures, remarks),
+        missed=_missed(figures, profiles),
+        replayed=replayed,
     )
 
 
-def _missed(figures: Sequence[Figure], remarks: Sequence[str]) -> str:
+def _missed(figures: Sequence[Figure], profiles: Mapping[str, Sequence[str]]) -> str:
     missed = [each for figure in figures for each in figure.missed]
-    lines = ["**Out of reach:**", "", *(f"- {each}" for each in missed)] if missed else ["Every target is reached."]
-    return "\n".join([*lines, "", *remarks])
+    if not missed:
+        return "Every target is reached."
+    lines = ["**Out of reach:**", "", *(f"- {each}" for each in missed)]
+    for what, profile in profiles.items():
+        lines += ["", f"Where web's CPU time goes, {what}:", "", *profile]
+    return "\n".join(lines)
 
 
 def _commit() -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from tests.bench import limits
 from tests.bench.bench import Bench
 from tests.bench.heartbeats import NAIVE
+from tests.bench.load import NotThere
 from tests.bench.machine import Cpu
 from tests.bench.raw import Clients
 from tests.bench.table import Figure
@@ -28,6 +29,8 @@ def _beating(bench: Bench, connections: int) -> Figure:
         spent = Cpu.now(bench.roots(bench.platform.web.pid)).since(before)
     what = f"heartbeats over /ws, {connections} sockets"
     beaten = bench.one("SELECT count(*) FROM workspaces WHERE last_heartbeat_at >= %s", began)
+    if came["code"]:
+        raise NotThere(f"{what}: sockets were closed with {came['code']}")
     if came["refused"] or came["closed"] or beaten < connections:
         raise RuntimeError(f"{what}: {beaten} rows have a beat, the clients say {came}")
     figure = bench.figure(what, came["count"], came["seconds"], spent, client=came["cpu"] / came["seconds"])

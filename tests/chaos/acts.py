@@ -1,7 +1,7 @@
 """The acts: each strikes one process, or what it stands on, while everybody is at work, and says that it really did."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,10 @@ from tests.chaos.stage import Part
 from tests.e2e.stack import until
 
 OUTAGE_SECONDS = 12.0
+LOOK_SECONDS = 2.5
+"""Supervisors look at the leases more often than this."""
+EVENT_LOG_LOCK = 0x4D4F4C01
+"""As in activity/events.py."""
 Act = Callable[[Play], None]
 
 
@@ -47,7 +51,7 @@ def all_webs_killed(play: Play) -> None:
         for number in range(len(play.stage.webs)):
             play.stage.start_web(number)
 
-    play.act(f"SIGKILL every web for {OUTAGE_SECONDS:g} s", strike, heal)
+    play.act(f"SIGKILL every web for {OUTAGE_SECONDS:g} s", strike, heal, serves=False)
 
 
 def supervisors_killed(play: Play) -> None:
@@ -57,11 +61,28 @@ def supervisors_killed(play: Play) -> None:
         supervisor.start()
 
 
-def supervisor_frozen(play: Play) -> None:
-    """Awake again it must not act on what it knew before."""
-    for supervisor in play.stage.supervisors:
-        supervisor.freeze()
-        play.act(f"SIGSTOP {supervisor.name}", lambda: time.sleep(play.size.lease / 2), supervisor.thaw)
+def supervisors_frozen(play: Play) -> None:
+    """In the middle of a transaction, with rows and the log locked. Nobody may wait for them for long, and awake again
+    they must not act on what they knew before."""
+
+    def strike() -> None:
+        play.die()
+        with play.stage.database() as holder:
+            # They find the dead, lock their rows, and then wait for us.
+            holder.execute("SELECT pg_advisory_lock(%s)", [EVENT_LOG_LOCK])
+            time.sleep(play.size.lease + LOOK_SECONDS)
+            for supervisor in play.stage.supervisors:
+                supervisor.freeze()
+        until(
+            lambda: play.stage.query("SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction'"),
+            "a supervisor that stands still in the middle of a transaction",
+        )
+
+    def heal() -> None:
+        for supervisor in play.stage.supervisors:
+            supervisor.thaw()
+
+    play.act("SIGSTOP both supervisors", strike, heal)
 
 
 def _noticed(play: Play) -> None:
@@ -93,12 +114,12 @@ def redis_killed(play: Play) -> None:
 def postgres_killed(play: Play) -> None:
     log = play.stage.state / "postgres.log"
     before = _recoveries(log.read_text())
-    _engine(play, play.stage.postgres, play.stage.postgres.kill, "SIGKILL")
+    _engine(play, play.stage.postgres, play.stage.postgres.kill, "SIGKILL", serves=False)
     assert _recoveries(log.read_text()) > before, "PostgreSQL had nothing to recover from"
 
 
 def postgres_restarted(play: Play) -> None:
-    _engine(play, play.stage.postgres, play.stage.postgres.stop, "restart")
+    _engine(play, play.stage.postgres, play.stage.postgres.stop, "restart", serves=False)
 
 
 def connections_dropped(play: Play) -> None:
@@ -126,9 +147,9 @@ def clients_stalled(play: Play) -> None:
     play.act("clients that stop reading", lambda: time.sleep(play.size.lease / 2), lambda: play.listeners.tell("go_on"))
 
 
-def _engine(play: Play, part: Part, strike: Callable[[], None], how: str) -> None:
+def _engine(play: Play, part: Part, strike: Callable[[], None], how: str, *, serves: bool = True) -> None:
     before = part.pid
-    play.act(f"{how} {part.name}", strike, part.start)
+    play.act(f"{how} {part.name}", strike, part.start, serves=serves)
     assert part.pid != before, f"{part.name} was not started again"
 
 
@@ -146,14 +167,14 @@ ALL: tuple[Act, ...] = (
     web_stopped,
     connections_dropped,
     web_frozen,
-    supervisor_frozen,
+    supervisors_frozen,
     postgres_restarted,
     all_webs_killed,
 )
 SHORT: tuple[Act, ...] = (web_killed, redis_killed, postgres_killed, connections_dropped)
 
 
-def perform_all(acts: tuple[Act, ...]) -> Act:
+def perform_all(acts: Sequence[Act]) -> Act:
     def perform(play: Play) -> None:
         for act in acts:
             act(play)

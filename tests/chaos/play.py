@@ -45,22 +45,27 @@ class Play:
 
     # --- what happens ----------------------------------------------------------------------------------
 
-    def act(self, what: str, strike: Callable[[], None], heal: Callable[[], None] | None = None) -> None:
-        """Agents beat; `strike`; some die. Then all beats wait, so that no later one hides a lost one, until the
-        platform is whole again and every acknowledged beat was looked for. Ends when everybody beats again."""
+    def act(
+        self, what: str, strike: Callable[[], object], heal: Callable[[], object] | None = None, *, serves: bool = True
+    ) -> None:
+        """Agents beat; `strike`; some die, the others try to go on, and can when the platform still `serves`.
+
+        Then all beats wait, so that no later one hides a lost one, until the platform is whole again and every
+        acknowledged beat was looked for. Ends when everybody beats again.
+        """
         began = time.monotonic()
         strike()
         self.die()
+        self.wait_for("acknowledged" if serves else "attempts", f"everybody to beat in spite of it: {what}")
         for crowd in self.crowds:
             crowd.tell("hold")
         if heal is not None:
             heal()
         missing = self.lost_beats()
         assert not missing, self.explained(f"{what}: acknowledged beats that are not in PostgreSQL", missing)
-        before = self.reports()
         for crowd in self.crowds:
             crowd.tell("release")
-        until(lambda: self.beaten_since(before), f"everybody to beat again: {what}", seconds=PATIENCE_SECONDS)
+        self.wait_for("acknowledged", f"everybody to beat again: {what}")
         self.say(f"{what}: all acknowledged beats are there; everybody beats again ({time.monotonic() - began:.1f} s)")
 
     def die(self) -> None:
@@ -91,12 +96,21 @@ class Play:
             if number and (i not in found or found[i][0] < number)
         ]
 
-    def beaten_since(self, before: dict[str, Any]) -> bool:
-        return all(
-            report["state"] != "alive" or report["acknowledged"] > before.get(i, report)["acknowledged"]
-            for i, report in self.reports().items()
-            if i in before
-        )
+    def wait_for(self, number: str, what: str) -> None:
+        """Until this number has grown for everybody who lives."""
+        before = {i: report[number] for i, report in self.reports().items()}
+
+        def waiting() -> list[str]:
+            return [
+                f"{i}: {report}"
+                for i, report in self.reports().items()
+                if report["state"] == "alive" and i in before and report[number] == before[i]
+            ]
+
+        try:
+            until(lambda: not waiting(), what, seconds=PATIENCE_SECONDS)
+        except AssertionError:
+            raise AssertionError(self.explained(what, waiting())) from None
 
     def explained(self, what: str, lines: list[str]) -> str:
         shown = "\n".join(lines[:40])

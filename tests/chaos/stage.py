@@ -28,6 +28,11 @@ ENVIRONMENT = {
     "LOG_LEVEL": "WARNING",
 }
 WEBS = SUPERVISORS = 2
+BUSY = r"""
+SELECT pid, pg_blocking_pids(pid), state, extract(epoch FROM clock_timestamp() - state_change)::int,
+  wait_event, left(regexp_replace(query, '\s+', ' ', 'g'), 150)
+FROM pg_stat_activity WHERE usename = current_user AND state <> 'idle' AND pid <> pg_backend_pid()
+"""
 
 
 class Part:
@@ -95,9 +100,16 @@ class Stage:
             yield client
 
     def last_words(self, lines: int = 30) -> str:
-        """The ends of all logs."""
+        """Who waits for whom in PostgreSQL, and the ends of all logs."""
         logs = sorted(self.state.glob("*.log"))
-        return "\n".join(f"--- {log.name}\n{_tail(log, lines)}" for log in logs)
+        return "\n".join([*self._sessions(), *(f"--- {log.name}\n{_tail(log, lines)}" for log in logs)])
+
+    def _sessions(self) -> list[str]:
+        try:
+            busy = self.query(BUSY)
+        except psycopg.OperationalError as error:
+            return [f"--- PostgreSQL: {error}"]
+        return ["--- sessions: pid, blocked by, state for seconds, waits for, query", *map(str, busy)]
 
 
 @contextmanager
