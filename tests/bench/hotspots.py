@@ -2,10 +2,12 @@
 
     python -m tests.bench.hotspots FILE MODULE ARGUMENT …   # runs the module; FILE gets the profile when it ends
 
+SIGUSR1 starts the profile anew.
 Every few milliseconds each thread's new CPU time is put down to the function that it is in.
 """
 
 import json
+import os
 import runpy
 import signal
 import sys
@@ -17,9 +19,9 @@ from types import FrameType
 
 from molecule.run import WEB
 from tests.bench import load
-from tests.bench.bench import Bench, Load, serving
+from tests.bench.bench import WARM_UP_SECONDS, Bench, Load, serving
 
-SAMPLE_SECONDS = 0.005
+SAMPLE_SECONDS = 0.002
 SHOWN = 12
 OURS = ("activity/", "registry/", "canvas/", "molecule/")
 
@@ -30,6 +32,8 @@ def profile(bench: Bench, what: Load) -> list[str]:
     file.unlink(missing_ok=True)
     command = [WEB[0], "-m", "tests.bench.hotspots", str(file), *WEB[WEB.index("-m") + 1 :]]
     with serving(bench, command=command) as server:
+        load.run(server.url, what.requests, connections=what.connections, seconds=WARM_UP_SECONDS)
+        os.kill(server.pid, signal.SIGUSR1)
         load.run(server.url, what.requests, connections=what.connections, seconds=bench.seconds)
     found = Counter({tuple(key): count for key, count in json.loads(file.read_text())})
     total = found.total() or 1
@@ -54,19 +58,18 @@ class Sampler(threading.Thread):
                     self._put_down(native, frame)
 
     def _put_down(self, native: int, frame: FrameType) -> None:
-        spent = _ticks(native)
+        spent = _nanoseconds(native)
         new = spent - self.spent.get(native, spent)
         self.spent[native] = spent
         if new:
             self.found[_name(frame), _ours(frame)] += new
 
 
-def _ticks(native: int) -> int:
+def _nanoseconds(native: int) -> int:
     try:
-        fields = Path(f"/proc/self/task/{native}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
+        return int(Path(f"/proc/self/task/{native}/schedstat").read_text().split()[0])
+    except (FileNotFoundError, ProcessLookupError):
         return 0
-    return int(fields[11]) + int(fields[12])
 
 
 def _name(frame: FrameType) -> str:
@@ -88,6 +91,9 @@ def _ours(frame: FrameType | None) -> str:
 def main(file: str, module: str, *arguments: str) -> None:
     sampler = Sampler()
     sampler.start()
+    # Who asks for the interpreter gets it sooner, or only those who give it up by themselves would be seen.
+    sys.setswitchinterval(SAMPLE_SECONDS / 10)
+    signal.signal(signal.SIGUSR1, lambda *_: sampler.found.clear())
     # When it is done, the server sends itself once more the signal that stopped it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.argv = [module, *arguments]
