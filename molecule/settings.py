@@ -131,6 +131,8 @@ DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
     "max_size": DATABASE_POOL_SIZE,
     "timeout": 5,
 }
+# After a restart of PostgreSQL nobody is handed a connection to the one before.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CHANNEL_LAYERS = {
