@@ -195,7 +195,12 @@ async def test_a_full_queue_is_told_as_such_and_what_waited_is_in(team: Team, mo
     monkeypatch.setattr(fast_lane.beats, "capacity", 2)
     held, begun, release = (threading.Event() for _ in range(3))
     take = heartbeats.take
-    monkeypatch.setattr(heartbeats, "take", lambda beats: (begun.set(), take(beats))[1])
+
+    def take_and_say(beats: Any) -> Any:
+        begun.set()
+        return take(beats)
+
+    monkeypatch.setattr(heartbeats, "take", take_and_say)
     holding = asyncio.create_task(asyncio.to_thread(_hold, team.mine, held, release))
     await asyncio.to_thread(held.wait, PATIENCE_SECONDS)
     async with agent(team.token) as client:

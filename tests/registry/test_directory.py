@@ -45,7 +45,7 @@ class World:
     def ask(self, caller: str, target: str, process: int = 0, claimed: UUID | None = None) -> str | None:
         question = Question(self.ids[target], self.proof(caller), claimed)
         [answer] = self.processes[process].answer([question])
-        return answer and answer.url
+        return answer.url if answer else None
 
     def everybody(self) -> dict[tuple[str, str], str | None]:
         """What each learns of each, which must be the same in both processes."""
