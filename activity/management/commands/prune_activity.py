@@ -1,0 +1,44 @@
+"""manage.py prune_activity: what the supervisor does every few hours, now."""
+
+import time
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from activity import log
+
+
+class Command(BaseCommand):
+    help = "Remove old activity in small batches. Stopped half-way, the next run goes on where it was."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="only say how many rows would go")
+        parser.add_argument(
+            "--days",
+            type=float,
+            default=settings.ACTIVITY_RETENTION_DAYS,
+            help="what is older goes; ACTIVITY_RETENTION_DAYS unless said",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        days = options["days"]
+        if not 0 < days <= log.LONGEST_DAYS:
+            raise CommandError("Activity is kept for ever, or --days is not a number of days: nothing was removed.")
+        cutoff = log.kept_since(days)
+        if options["dry_run"]:
+            self.stdout.write(f"{log.prunable(cutoff)} rows would be removed, older than {cutoff:%Y-%m-%d %H:%M:%S %Z}")
+            return
+        self.stdout.write(f"{self._prune(cutoff)} rows removed, older than {cutoff:%Y-%m-%d %H:%M:%S %Z}")
+
+    def _prune(self, cutoff: datetime) -> int:
+        removed, upto, more = 0, None, True
+        while more:
+            began = time.monotonic()
+            pruned = log.prune(cutoff, after=upto)
+            more, upto, removed = pruned.rows == log.PRUNE_BATCH, pruned.upto, removed + pruned.rows
+            self.stderr.write(f"\r{removed} removed", ending="")
+            time.sleep(log.PRUNE_REST * (time.monotonic() - began) if more else 0)
+        self.stderr.write("")
+        return removed
