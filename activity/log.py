@@ -16,7 +16,6 @@ from activity.models import ActivityLog, ActivityStatus, ClockTime
 PRUNE_BATCH = 500
 # After each batch, so many times as long as it took: others keep the machine.
 PRUNE_REST = 2.0
-LONGEST_DAYS = 36500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ class Pruned:
 
 
 def kept_since(days: float) -> datetime:
-    """Rows from before are to go."""
+    """Rows from before are to go. Raises OverflowError for a time before all calendars."""
     return timezone.now() - timedelta(days=days)
 
 

@@ -50,8 +50,12 @@ def last(name: str) -> LoopTick | None:
     return LoopTick.objects.filter(name=name).first()
 
 
+def every() -> list[LoopTick]:
+    return list(LoopTick.objects.order_by("name"))
+
+
 def is_fresh(tick: LoopTick | None, now: datetime) -> bool:
-    return _within(tick and tick.ticked_at, STALE_SECONDS, now)
+    return tick is not None and _within(tick.ticked_at, STALE_SECONDS, now)
 
 
 def is_troubled(tick: LoopTick, now: datetime) -> bool:

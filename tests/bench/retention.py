@@ -96,7 +96,9 @@ def is_pruning() -> bool:
 def main(rows: int) -> int:
     call_command("migrate", verbosity=0)
     ids = seed(rows)
-    print(f"{rows} old rows of activity, {rows // 10} new ones, {WORKSPACES} workspaces, {FLUSHES_PER_SECOND} flushes/s")
+    print(
+        f"{rows} old rows of activity, {rows // 10} new ones, {WORKSPACES} workspaces, {FLUSHES_PER_SECOND} flushes/s"
+    )
     before = quiet("quiet", ids)
     supervisor = subprocess.Popen([sys.executable, "manage.py", "supervise"], cwd=ROOT)
     began = time.perf_counter()

@@ -23,10 +23,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        days = options["days"]
-        if not 0 < days <= log.LONGEST_DAYS:
-            raise CommandError("Activity is kept for ever, or --days is not a number of days: nothing was removed.")
-        cutoff = log.kept_since(days)
+        cutoff = _cutoff(options["days"])
         if options["dry_run"]:
             self.stdout.write(f"{log.prunable(cutoff)} rows would be removed, older than {cutoff:%Y-%m-%d %H:%M:%S %Z}")
             return
@@ -42,3 +39,12 @@ class Command(BaseCommand):
             time.sleep(log.PRUNE_REST * (time.monotonic() - began) if more else 0)
         self.stderr.write("")
         return removed
+
+
+def _cutoff(days: float) -> datetime:
+    if not days > 0:
+        raise CommandError("activity is kept for ever: say how long with --days, more than 0")
+    try:
+        return log.kept_since(days)
+    except OverflowError:
+        raise CommandError(f"--days {days:g} is before all calendars") from None

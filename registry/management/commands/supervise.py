@@ -12,6 +12,8 @@ from registry.supervision.process import Process
 from registry.supervision.retention import Retention
 from registry.supervision.watch import Supervisor
 
+__all__ = ["Command", "Supervisor"]
+
 
 class Command(BaseCommand):
     help = "Watch over leases and remove old activity. Run as many as you like: one leads, the others take over."
