@@ -69,10 +69,11 @@ def recent(
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """`upto`: the time of the newest row that went; None when none did."""
+    """`upto`: the time of the newest row that went; None when none did. `more`: there may be others to go."""
 
     rows: int
     upto: datetime | None
+    more: bool
 
 
 def kept_since(days: float) -> datetime:
@@ -80,8 +81,8 @@ def kept_since(days: float) -> datetime:
     return timezone.now() - timedelta(days=days)
 
 
-def prune(cutoff: datetime, batch: int = PRUNE_BATCH, after: datetime | None = None) -> Pruned:
-    """Delete the oldest rows from before `cutoff`, at most `batch`; fewer only when no more are free to go.
+def prune(cutoff: datetime, batch: int, after: datetime | None = None) -> Pruned:
+    """Delete the oldest rows from before `cutoff`, at most `batch`.
 
     With `after`, what the last batch reached, the dead entries that it left in the index are not walked again:
     while a long transaction keeps them, that walk would grow with every batch. Rows that somebody else is
@@ -102,7 +103,7 @@ def prune(cutoff: datetime, batch: int = PRUNE_BATCH, after: datetime | None = N
             [cutoff, after, batch],
         )
         rows, upto = cursor.fetchone()
-    return Pruned(rows=rows, upto=upto)
+    return Pruned(rows=rows, upto=upto, more=rows == batch)
 
 
 def prunable(cutoff: datetime) -> int:

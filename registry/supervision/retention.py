@@ -53,7 +53,7 @@ class Progress:
     def after(self, pruned: log.Pruned, now: datetime) -> "Progress":
         return replace(
             self,
-            finished_at=None if pruned.rows == log.PRUNE_BATCH else now,
+            finished_at=None if pruned.more else now,
             removed=self.removed + pruned.rows,
             upto=pruned.upto or self.upto,
             total=self.total + pruned.rows,
@@ -94,7 +94,7 @@ def _batch() -> int:
     progress, removed, now = Progress.of(row.detail if row else {}), 0, timezone.now()
     if progress.is_due(now):
         progress = progress.begun(now)
-        pruned = log.prune(log.kept_since(settings.ACTIVITY_RETENTION_DAYS), after=progress.upto)
+        pruned = log.prune(log.kept_since(settings.ACTIVITY_RETENTION_DAYS), log.PRUNE_BATCH, progress.upto)
         progress, removed = progress.after(pruned, timezone.now()), pruned.rows
     loops.tick(loops.RETENTION, **progress.detail())
     return removed

@@ -33,8 +33,8 @@ class Command(BaseCommand):
         removed, upto, more = 0, None, True
         while more:
             began = time.monotonic()
-            pruned = log.prune(cutoff, after=upto)
-            more, upto, removed = pruned.rows == log.PRUNE_BATCH, pruned.upto, removed + pruned.rows
+            pruned = log.prune(cutoff, log.PRUNE_BATCH, upto)
+            more, upto, removed = pruned.more, pruned.upto, removed + pruned.rows
             self.stderr.write(f"\r{removed} removed", ending="")
             time.sleep(log.PRUNE_REST * (time.monotonic() - began) if more else 0)
         self.stderr.write("")
