@@ -19,6 +19,19 @@ LEASE_SECONDS = 2
 METRICS_TOKEN = "a-token-of-metrics-only"
 Supervisor = subprocess.Popen[bytes]
 
+ROW = """
+SELECT to_jsonb(t) || jsonb_build_object('age', extract(epoch FROM now() - ticked_at)) FROM loop_ticks t WHERE name = %s
+"""
+STATE = "SELECT detail->>'state' FROM loop_ticks WHERE name LIKE %s AND ticked_at > now() - interval '3 s'"
+PULSE = """
+INSERT INTO loop_ticks (name, since, ticked_at) VALUES ('web', now() - interval '1 day', now() + interval '1 h')
+"""
+OLD_ROWS = """
+INSERT INTO activity_logs (workspace_id, activity_type, created_at)
+SELECT id, 'error', now() - interval '30 days' + n * interval '1 s' FROM workspaces, generate_series(1, %s) n
+"""
+DEATHS = "SELECT count(*) FROM structure_events WHERE event_type = 'WORKSPACE_OFFLINE' GROUP BY workspace_id"
+
 
 class Ground:
     """Engines with a migrated database, and what stands in the rows of loops."""
@@ -53,8 +66,7 @@ class Ground:
             return cursor.fetchall() if cursor.description else []
 
     def loop(self, name: str) -> dict[str, Any]:
-        rows = self.ask("SELECT to_jsonb(t) || jsonb_build_object('age', extract(epoch FROM now() - ticked_at))"
-                        " FROM loop_ticks t WHERE name = %s", name)  # fmt: skip
+        rows = self.ask(ROW, name)
         return dict(rows[0][0]) if rows else {"detail": {}, "errors": 0, "age": None}
 
     def is_fresh(self, name: str) -> bool:
@@ -62,8 +74,7 @@ class Ground:
         return age is not None and age < 3
 
     def state_of(self, supervisor: Supervisor) -> str | None:
-        rows = self.ask("SELECT detail->>'state' FROM loop_ticks WHERE name LIKE %s AND ticked_at > now() - interval '3 s'",
-                        f"supervisor@%:{supervisor.pid}")  # fmt: skip
+        rows = self.ask(STATE, f"supervisor@%:{supervisor.pid}")
         return rows[0][0] if rows else None
 
     def leads(self, supervisor: Supervisor) -> Callable[[], bool]:
@@ -74,10 +85,7 @@ class Ground:
 
     def web_serves_for_long(self) -> None:
         """A pulse from the past into the future: silence means death at once."""
-        self.ask(
-            "INSERT INTO loop_ticks (name, since, ticked_at) VALUES ('web', now() - interval '1 day', now() + interval '1 h')"
-            " ON CONFLICT (name) DO UPDATE SET since = excluded.since, ticked_at = excluded.ticked_at"
-        )
+        self.ask(PULSE)
 
     def workspaces(self, count: int) -> None:
         self.ask(
@@ -91,10 +99,7 @@ class Ground:
 
     def deaths(self) -> list[int]:
         """How often each workspace that went offline did."""
-        rows = self.ask(
-            "SELECT count(*) FROM structure_events WHERE event_type = 'WORKSPACE_OFFLINE' GROUP BY workspace_id"
-        )
-        return [count for (count,) in rows]
+        return [count for (count,) in self.ask(DEATHS)]
 
 
 @pytest.fixture
@@ -164,11 +169,7 @@ def test_one_leads_again_after_the_database_was_restarted(ground: Ground) -> Non
 def test_a_killed_run_of_retention_is_finished_by_the_next_leader(ground: Ground) -> None:
     rows = 20_000
     ground.workspaces(1)
-    ground.ask(
-        "INSERT INTO activity_logs (workspace_id, activity_type, created_at)"
-        " SELECT id, 'error', now() - interval '30 days' + n * interval '1 s' FROM workspaces, generate_series(1, %s) n",
-        rows,
-    )
+    ground.ask(OLD_ROWS, rows)
     ground.ask("INSERT INTO activity_logs (workspace_id, activity_type) SELECT id, 'error' FROM workspaces")
     with supervisors(ground, 2) as (leader, other):
         until(lambda: ground.loop("retention")["detail"].get("removed"), "the first batches")
