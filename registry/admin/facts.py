@@ -72,10 +72,8 @@ class SecretAccessAdmin(FactAdmin):
 
 @admin.register(LoopTick)
 class LoopTickAdmin(FactAdmin):
-    list_display = ["name", "health", "state", "last_tick", "errors", "last_failure", "running_since"]
-    fields = [
-        "name", "health", "state", "running_since", "last_tick", "errors", "last_failure", "last_error", "details",
-    ]  # fmt: skip
+    list_display = ["name", "health", "state", "last_tick", "failures"]
+    fields = ["name", "health", "state", "running_since", "last_tick", "failures", "last_error", "details"]
     ordering = ["name"]
 
     @admin.display(description="health")
@@ -92,9 +90,12 @@ class LoopTickAdmin(FactAdmin):
         """A process leads or stands by; retention says where it is."""
         return retention_in_words(tick) if tick.name == loops.RETENTION else formats.text(tick.detail.get("state"))
 
-    @admin.display(description="last error")
-    def last_failure(self, tick: LoopTick) -> SafeString:
-        return format_html("{} {}", formats.relative(tick.failed_at, absent="-"), formats.short(tick.last_error, 60))
+    @admin.display(description="errors", ordering="errors")
+    def failures(self, tick: LoopTick) -> SafeString:
+        if not tick.errors:
+            return formats.NOTHING
+        last = formats.relative(tick.failed_at), formats.short(tick.last_error)
+        return format_html("{} errors, the last {}: {}", f"{tick.errors:,}", *last)
 
     @admin.display(description="running since", ordering="since")
     def running_since(self, tick: LoopTick) -> SafeString:
