@@ -51,6 +51,10 @@ NEW_ROWS = """
 INSERT INTO activity_logs (workspace_id, activity_type, summary)
 SELECT workspace_id, activity_type, summary FROM activity_logs LIMIT %s
 """
+VACUUMED = """
+SELECT autovacuum_count, n_dead_tup, pg_size_pretty(pg_total_relation_size(relid))
+FROM pg_stat_user_tables WHERE relname = 'activity_logs'
+"""
 
 
 def seed(rows: int) -> list[UUID]:
@@ -93,6 +97,13 @@ def is_pruning() -> bool:
     return tick is None or tick.detail["finished_at"] is None
 
 
+def vacuumed() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(VACUUMED)
+        runs, dead, size = cursor.fetchone()
+    return f"autovacuum has run {runs} times, {dead} dead rows are left, table and indexes take {size}"
+
+
 def main(rows: int) -> int:
     call_command("migrate", verbosity=0)
     ids = seed(rows)
@@ -108,7 +119,9 @@ def main(rows: int) -> int:
     finally:
         supervisor.terminate()
         supervisor.wait()
+    print(vacuumed(), flush=True)
     quiet("afterwards", ids)
+    print(vacuumed())
     tick = loops.last(loops.RETENTION)
     removed = tick.detail["removed"] if tick else 0
     print(f"{removed} rows in {seconds:.0f} s: {removed / seconds:.0f} rows/s")

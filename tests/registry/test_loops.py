@@ -76,11 +76,11 @@ def test_what_cannot_be_written_down_is_kept_until_it_can(without_rows: Any) -> 
 @pytest.mark.parametrize(
     "message",
     [
-        "cannot reach postgresql://molecule:s3cr3t@db:5432/molecule",
+        "cannot reach postgresql://molecule:another5@elsewhere:5432/molecule",
         "redis://:s3cr3t@cache:6379/0 refused",
         "password s3cr3t was refused",
         "key hunter22 was refused",
-        "duplicate key value\nDETAIL:  Key (value)=(s3cr3t) already exists.",
+        "duplicate key value\nDETAIL:  Key (value)=(another5) already exists.",
     ],
 )
 def test_an_error_names_no_credentials(settings: Any, monkeypatch: pytest.MonkeyPatch, message: str) -> None:
@@ -88,8 +88,7 @@ def test_an_error_names_no_credentials(settings: Any, monkeypatch: pytest.Monkey
     settings.REDIS_URL = "redis://user:hunter22@cache:6379/0"
     words = loops.in_words(ValueError(message))
     assert words.startswith("ValueError: ")
-    assert "s3cr3t" not in words
-    assert "hunter22" not in words
+    assert not any(secret in words for secret in ("s3cr3t", "hunter22", "another5"))
 
 
 def test_an_error_of_any_length_fits() -> None:
