@@ -101,7 +101,7 @@ def documented(
     summary: str,
     *,
     request: Any = None,
-    answers: dict[int, Any],
+    answers: dict[int | tuple[int, str], Any],
     errors: tuple[int, ...] = (),
     query: type[serializers.Serializer[Any]] | None = None,
     name: str | None = None,

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from django.db import close_old_connections
+from django.db import connection
 from prometheus_client import Counter, Histogram
 
 log = logging.getLogger(__name__)
@@ -116,9 +116,12 @@ class GroupCommit(Generic[Item, Answer]):
             start = end
 
     def _flush(self, items: list[Item]) -> Sequence[Answer]:
-        """The thread outlives many requests: a connection that broke is dropped before the next batch."""
-        close_old_connections()
-        return self.flush(items)
+        """The thread keeps its connection from batch to batch; after a failure it takes a fresh one."""
+        try:
+            return self.flush(items)
+        except Exception:
+            connection.close()
+            raise
 
     def _refuse(self, parcels: Sequence[Parcel[Item, Answer]]) -> None:
         for parcel in parcels:

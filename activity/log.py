@@ -1,17 +1,22 @@
-"""The operational log: write() and recent(). Facts that come in thousands and are kept for days."""
+"""The operational log: write(), recent(), prune(). Facts that come in thousands and are kept for days."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from activity import bus, statements
 from activity.models import ActivityLog, ActivityStatus
+
+PRUNE_BATCH = 500
+# After each batch, so many times as long as it took: others keep the machine.
+PRUNE_REST = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +73,50 @@ def recent(
     }
     filters = {name: value for name, value in wanted.items() if value is not None}
     return ActivityLog.objects.filter(**filters).order_by("-created_at", "-id")[:limit]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """`upto`: the time of the newest row that went; None when none did. `more`: there may be others to go."""
+
+    rows: int
+    upto: datetime | None
+    more: bool
+
+
+def kept_since(days: float) -> datetime:
+    """Rows from before are to go. Raises OverflowError for a time before all calendars."""
+    return timezone.now() - timedelta(days=days)
+
+
+def prune(cutoff: datetime, batch: int, after: datetime | None = None) -> Pruned:
+    """Delete the oldest rows from before `cutoff`, at most `batch`.
+
+    With `after`, what the last batch reached, the dead entries that it left in the index are not walked again:
+    while a long transaction keeps them, that walk would grow with every batch. Rows that somebody else is
+    deleting are skipped.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH oldest AS (
+              SELECT ctid FROM activity_logs
+              WHERE created_at < %s AND created_at >= coalesce(%s, timestamptz '-infinity')
+              ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED
+            ), gone AS (
+              DELETE FROM activity_logs WHERE ctid = ANY(ARRAY(SELECT ctid FROM oldest)) RETURNING created_at
+            )
+            SELECT count(*), max(created_at) FROM gone
+            """,
+            [cutoff, after, batch],
+        )
+        rows, upto = cursor.fetchone()
+    return Pruned(rows=rows, upto=upto, more=rows == batch)
+
+
+def prunable(cutoff: datetime) -> int:
+    """How many rows are older. Reads them all in the index: seconds for millions."""
+    return ActivityLog.objects.filter(created_at__lt=cutoff).count()
 
 
 def _broadcast(reported: Sequence[tuple[UUID, Entry]], moments: Sequence[datetime]) -> None:

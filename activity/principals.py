@@ -12,6 +12,8 @@ class Kind(StrEnum):
     ENROLMENT = "enrolment"
     OPEN = "open"
     """Nobody in particular, while open mode takes everybody for an operator."""
+    SCRAPER = "scraper"
+    """Whoever holds METRICS_TOKEN: it reads metrics, and nothing else."""
 
 
 class Level(IntEnum):

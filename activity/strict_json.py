@@ -16,7 +16,7 @@ def parse(body: bytes) -> Any:
     Raises Malformed.
     """
     try:
-        value = json.loads(body.decode("utf-8") or "{}", parse_constant=_refuse_constant)
+        value = DECODER.decode(body.decode("utf-8") or "{}")
     except UnicodeDecodeError:
         raise Malformed("body is not UTF-8") from None
     except (ValueError, RecursionError) as error:
@@ -27,6 +27,9 @@ def parse(body: bytes) -> Any:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _check(value: Any, depth: int) -> None:

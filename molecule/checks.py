@@ -1,5 +1,6 @@
 """System checks: configuration that would be unsafe or would not work. Errors also keep the server from starting."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from molecule.settings import is_loopback
 from registry.crypto import Keyring, KeyUnusable
 
 ENROLMENT = ("open", "token")
+LONGEST_RETENTION_DAYS = 365 * 100
+LONGEST_INTERVAL_HOURS = 24 * 365
+METRICS_TOKEN = re.compile(r"[!-+\--~]{16,256}")
 
 
 def refuse_unsafe_configuration() -> None:
@@ -58,3 +62,25 @@ def encryption_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     except KeyUnusable as error:
         return [Error(str(error), id="molecule.E003")]
     return []
+
+
+@register("molecule")
+def retention(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if not 0 <= settings.ACTIVITY_RETENTION_DAYS <= LONGEST_RETENTION_DAYS:
+        hint = "Set 0 to keep activity for ever."
+        found.append(
+            Error(f"ACTIVITY_RETENTION_DAYS must be 0 to {LONGEST_RETENTION_DAYS}.", hint=hint, id="molecule.E004")
+        )
+    if not 0 < settings.ACTIVITY_CLEANUP_INTERVAL_HOURS <= LONGEST_INTERVAL_HOURS:
+        longest = f"over 0, at most {LONGEST_INTERVAL_HOURS}"
+        found.append(Error(f"ACTIVITY_CLEANUP_INTERVAL_HOURS must be {longest}.", id="molecule.E005"))
+    return found
+
+
+@register("molecule")
+def metrics_token(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if not settings.METRICS_TOKEN or METRICS_TOKEN.fullmatch(settings.METRICS_TOKEN):
+        return []
+    wanted = "METRICS_TOKEN must be 16 to 256 ASCII characters without spaces and commas."
+    return [Error(wanted, hint="openssl rand -hex 32 makes one.", id="molecule.E006")]

@@ -18,6 +18,7 @@ from activity import redis
 from activity.endpoints import Endpoint, documented
 from activity.principals import Level
 from registry import loops, presence
+from registry.models import LoopTick
 
 # A slot keeps WAL until its consumer has it: a forgotten one fills the disk, whichever database it is of.
 RETAINED_WAL_BYTES = 1024**3
@@ -50,9 +51,12 @@ class Ready(Endpoint):
     def get(self, request: Request) -> Response:
         checks = {name: _outcome(check) for name, check in CHECKS.items()}
         well = all(check["ok"] for check in checks.values())
+        answer: dict[str, object] = {"status": "ok" if well else "unavailable"}
         if self.principal.level < Level.VIEW:
-            checks = {name: {"ok": check["ok"]} for name, check in checks.items()}
-        return Response({"status": "ok" if well else "unavailable", "checks": checks}, status=200 if well else 503)
+            answer["checks"] = {name: {"ok": check["ok"]} for name, check in checks.items()}
+        else:
+            answer |= {"checks": checks, "loops": _loops() if checks["postgres"]["ok"] else []}
+        return Response(answer, status=200 if well else 503)
 
 
 def _outcome(check: Callable[[], str]) -> dict[str, object]:
@@ -99,14 +103,51 @@ def _expiry_hints() -> str:
     return "keyspace notifications on"
 
 
+def _loops() -> list[dict[str, object]]:
+    now = timezone.now()
+    return [
+        {
+            "name": tick.name,
+            "fresh": loops.is_fresh(tick, now),
+            "since": tick.since,
+            "ticked_at": tick.ticked_at,
+            "errors": tick.errors,
+            "last_error": tick.last_error,
+            "failed_at": tick.failed_at,
+            "detail": tick.detail,
+        }
+        for tick in loops.every()
+    ]
+
+
 def _supervisor() -> str:
     tick = loops.last(loops.SUPERVISOR)
-    if tick is None:
+    if tick is None or tick.ticked_at is None:
         raise Unwell("never ran: start manage.py supervise")
-    age = (timezone.now() - tick.ticked_at).total_seconds()
     if not loops.is_fresh(tick, timezone.now()):
-        raise Unwell(f"last tick {age:.0f} s ago: start manage.py supervise")
-    return f"last tick {age:.0f} s ago"
+        raise Unwell(f"{_age(tick)}: start manage.py supervise")
+    return _age(tick)
+
+
+def _background_loops() -> str:
+    """All that have a row; the watch over leases, without which deaths go unseen, is `_supervisor`."""
+    ticks = loops.every()
+    if worries := [worry for tick in ticks if (worry := _worry_about_loop(tick))]:
+        raise Worrying("; ".join(worries))
+    return ", ".join(f"{tick.name}: {_age(tick)}" for tick in ticks) or "none has run yet"
+
+
+def _worry_about_loop(tick: LoopTick) -> str | None:
+    now = timezone.now()
+    if loops.is_troubled(tick, now):
+        return f"{tick.name}: {tick.errors} errors, the last: {tick.last_error}"
+    return None if loops.is_fresh(tick, now) else f"{tick.name}: {_age(tick)}"
+
+
+def _age(tick: LoopTick) -> str:
+    if tick.ticked_at is None:
+        return "never ran"
+    return f"last tick {(timezone.now() - tick.ticked_at).total_seconds():.0f} s ago"
 
 
 def _change_stream() -> str:
@@ -143,6 +184,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "redis": _redis,
     "expiry-hints": _expiry_hints,
     "supervisor": _supervisor,
+    "loops": _background_loops,
     "change-stream": _change_stream,
     "replication-slots": _replication_slots,
 }

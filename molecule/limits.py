@@ -5,6 +5,8 @@ from typing import Any
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from django.conf import settings
 
+from registry.asgi import replayed
+
 TOO_LARGE = b'{"error":"body too large"}'
 
 
@@ -15,8 +17,7 @@ class BoundedBody:
         self.application = application
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        body = bytearray()
-        more = True
+        body, more = b"", True
         while more:
             message: Any = await receive()
             if message["type"] == "http.disconnect":
@@ -26,24 +27,15 @@ class BoundedBody:
             if len(body) > settings.MAX_BODY_BYTES:
                 await _refuse(send)
                 return
-        await self.application(_with_length(scope, len(body)), _replay(bytes(body), receive), send)
+        await self.application(_with_length(scope, len(body)), replayed(body, receive), send)
 
 
 def _with_length(scope: Any, length: int) -> Any:
-    others = [
-        (name, value) for name, value in scope["headers"] if name not in (b"content-length", b"transfer-encoding")
-    ]
-    lengths = [(b"content-length", str(length).encode())] if length else []
-    return {**scope, "headers": others + lengths}
-
-
-def _replay(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
-    pending = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replayed() -> Any:
-        return pending.pop() if pending else await receive()
-
-    return replayed
+    """The server has checked a Content-Length that is there."""
+    if not length or any(name == b"content-length" for name, _ in scope["headers"]):
+        return scope
+    others = [header for header in scope["headers"] if header[0] != b"transfer-encoding"]
+    return {**scope, "headers": [*others, (b"content-length", str(length).encode())]}
 
 
 async def _refuse(send: Any) -> None:

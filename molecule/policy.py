@@ -2,8 +2,8 @@
 
 V any operator · O operator who may act · M administrator · W the named workspace by its token ·
 P a workspace that may communicate with the named one · C any workspace (the operation asks further) ·
-E an enrolment token for the named workspace · open: nobody needs to be known while enrolment is open ·
-- nobody needs to be known.
+E an enrolment token for the named workspace · S a scraper of metrics ·
+open: nobody needs to be known while enrolment is open · - nobody needs to be known.
 """
 
 from collections.abc import Callable
@@ -39,6 +39,7 @@ class Rule:
 POLICY: dict[str, dict[str, Rule]] = {
     "health": {"GET": Rule("-")},
     "health-ready": {"GET": Rule("-")},
+    "metrics": {"GET": Rule("V S")},
     "schema": {"GET": Rule("V")},
     "docs": {"GET": Rule("V")},
     "templates": {"GET": Rule("V")},
@@ -165,6 +166,7 @@ LETTERS: dict[str, Callable[[Principal, UUID | None], bool]] = {
     "C": lambda principal, _named: principal.kind == Kind.WORKSPACE,
     "P": _is_peer,
     "E": _is_enrolled,
+    "S": lambda principal, _named: principal.kind == Kind.SCRAPER,
     "open": _is_open,
     "-": lambda _principal, _named: True,
 }

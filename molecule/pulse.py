@@ -1,17 +1,12 @@
 """The web's pulse: while it beats, agents can reach us, so their silence means something."""
 
 import asyncio
-import logging
 from typing import Any
 
 from asgiref.typing import ASGI3Application
 from channels.db import database_sync_to_async
-from django.db import DatabaseError
-from psycopg_pool import PoolTimeout
 
 from registry import loops
-
-log = logging.getLogger(__name__)
 
 
 class Pulse:
@@ -41,10 +36,16 @@ class Pulse:
 
 
 async def _beat() -> None:
-    tick = database_sync_to_async(loops.tick)
+    failures = loops.Failures(loops.WEB)
+    tick, fail = database_sync_to_async(_tick), database_sync_to_async(failures.add)
     while True:
         try:
-            await tick(loops.WEB)
-        except (DatabaseError, PoolTimeout) as error:
-            log.warning("web pulse missed: %s", type(error).__name__)
+            await tick(failures)
+        except Exception as error:
+            await fail(error)
         await asyncio.sleep(loops.TICK_SECONDS)
+
+
+def _tick(failures: loops.Failures) -> None:
+    failures.write()
+    loops.tick(loops.WEB)

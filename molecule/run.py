@@ -29,7 +29,8 @@ PYTHON = sys.executable
 MANAGE = str(BASE_DIR / "manage.py")
 WEB = [PYTHON, "-m", "uvicorn", "molecule.asgi:application", "--log-level", "warning", "--no-access-log"]
 WEB += ["--ws", "websockets-sansio", "--ws-max-size", "1048576", "--ws-ping-interval", "20", "--ws-ping-timeout", "20"]
-WEB += ["--timeout-graceful-shutdown", "5"]
+# Who is asked through a proxy is settings.SECURE_PROXY's to say.
+WEB += ["--timeout-graceful-shutdown", "5", "--no-proxy-headers", "--no-server-header"]
 SUPERVISOR = [PYTHON, MANAGE, "supervise"]
 START_SECONDS = 60.0
 TAIL_LINES = 15

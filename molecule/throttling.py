@@ -28,7 +28,9 @@ COUNT_ALL = """
 local counts = {}
 for i, key in ipairs(KEYS) do
   counts[i] = redis.call('INCR', key)
-  redis.call('EXPIRE', key, ARGV[1])
+  if counts[i] == 1 then
+    redis.call('EXPIRE', key, ARGV[1])
+  end
 end
 return counts
 """

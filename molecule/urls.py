@@ -9,7 +9,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 from activity import api as activity
 from canvas import api as canvas
 from canvas import views
-from molecule import health
+from molecule import health, metrics
 from molecule.docs import Docs
 from molecule.endpoints import NotFound, Nothing
 from registry.api import life, secrets, teams, topology
@@ -19,6 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}canvas/icon.svg"), name="favicon"),
     path("health", health.Health.as_view(), name="health"),
     path("health/ready", health.Ready.as_view(), name="health-ready"),
+    path("metrics", metrics.Metrics.as_view(), name="metrics"),
     path("api/schema", SpectacularJSONAPIView.as_view(), name="schema"),
     path("api/docs", Docs.as_view(), name="docs"),
     path("templates", Nothing.as_view(), name="templates"),

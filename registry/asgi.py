@@ -98,7 +98,7 @@ class FastLane:
         is_readable = claimed is None or request.claimed is not None
         reply = await self._reply(lane, request) if is_readable else None
         if reply is None:
-            await self.application(scope, _again(message, receive), send)
+            await self.application(scope, replayed(request.body, receive), send)
         else:
             await _send(send, *reply)
 
@@ -223,8 +223,9 @@ def _proof(authorization: bytes | None) -> Proof | None:
     return credentials.agent_proof(authorization[len(b"Bearer ") :].decode("latin-1"))
 
 
-def _again(message: Any, receive: Receive) -> Receive:
-    pending = [message]
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body which has been read already."""
+    pending = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Any:
         return pending.pop() if pending else await receive()

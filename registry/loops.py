@@ -1,17 +1,35 @@
-"""Signs of life of background loops, and how long each has run without a break."""
+"""The row of each background loop: that it lives, how long without a break, and what went wrong."""
 
 import json
-from datetime import datetime
+import logging
+import re
+from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
-from django.db import connection
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.models.functions import Now
+from django.utils import timezone
+from psycopg_pool import PoolTimeout
 
 from registry.models import LoopTick
 
+log = logging.getLogger(__name__)
+
 SUPERVISOR = "supervisor"
+"""The leading supervisor's watch over leases."""
+RETENTION = "retention"
 WEB = "web"
+PROCESS = "supervisor@"
+"""How the row of a supervisor process begins; its host and pid follow."""
 TICK_SECONDS = 2.0
 STALE_SECONDS = 10.0
+TROUBLED_SECONDS = 60.0
+# How long a process that ended without a word stays visible.
+FORGOTTEN_SECONDS = 3600.0
+LONGEST_ERROR = 300
+USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
 def tick(name: str, **detail: Any) -> None:
@@ -21,7 +39,7 @@ def tick(name: str, **detail: Any) -> None:
             """
             INSERT INTO loop_ticks AS t (name, since, ticked_at, detail) VALUES (%s, now(), now(), %s)
             ON CONFLICT (name) DO UPDATE SET
-              since = CASE WHEN t.ticked_at < now() - make_interval(secs => %s) THEN now() ELSE t.since END,
+              since = CASE WHEN t.ticked_at >= now() - make_interval(secs => %s) THEN t.since ELSE now() END,
               ticked_at = now(), detail = excluded.detail
             """,
             [name, json.dumps(detail), STALE_SECONDS],
@@ -32,5 +50,70 @@ def last(name: str) -> LoopTick | None:
     return LoopTick.objects.filter(name=name).first()
 
 
+def every() -> list[LoopTick]:
+    return list(LoopTick.objects.order_by("name"))
+
+
 def is_fresh(tick: LoopTick | None, now: datetime) -> bool:
-    return tick is not None and (now - tick.ticked_at).total_seconds() < STALE_SECONDS
+    return tick is not None and _within(tick.ticked_at, STALE_SECONDS, now)
+
+
+def is_troubled(tick: LoopTick, now: datetime) -> bool:
+    """Something went wrong lately, whether or not it ticks."""
+    return _within(tick.failed_at, TROUBLED_SECONDS, now)
+
+
+def forget(name: str) -> None:
+    """For a process that ends in order."""
+    LoopTick.objects.filter(name=name).delete()
+
+
+def forget_dead_processes() -> None:
+    silent = timedelta(seconds=FORGOTTEN_SECONDS)
+    LoopTick.objects.filter(name__startswith=PROCESS, ticked_at__lt=Now() - silent).delete()
+
+
+class Failures:
+    """What went wrong in a loop, kept until it can be written to the loop's row."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.unwritten = 0
+        self.text = ""
+        self.at: datetime | None = None
+
+    def add(self, error: Exception) -> None:
+        """Count it, and write it now if that is possible."""
+        self.unwritten, self.text, self.at = self.unwritten + 1, in_words(error), timezone.now()
+        log.warning("%s failed, trying again: %s", self.name, self.text)
+        try:
+            self.write()
+        except (DatabaseError, PoolTimeout):
+            log.warning("%s: written down once PostgreSQL answers", self.name)
+
+    def write(self) -> None:
+        if not self.unwritten:
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                INSERT INTO loop_ticks AS t (name, since, errors, last_error, failed_at) VALUES (%s, now(), %s, %s, %s)
+                ON CONFLICT (name) DO UPDATE SET
+                  errors = t.errors + excluded.errors, last_error = excluded.last_error, failed_at = excluded.failed_at
+                """,
+                [self.name, self.unwritten, self.text, self.at],
+            )
+        self.unwritten = 0
+
+
+def in_words(error: Exception) -> str:
+    """Its type and first line (what follows may quote rows), without the credentials we connect with."""
+    text = USER_INFO.sub("***", str(error).strip().partition("\n")[0])
+    for password in (settings.DATABASES["default"].get("PASSWORD"), urlsplit(settings.REDIS_URL).password):
+        if password:
+            text = text.replace(password, "***")
+    return f"{type(error).__name__}: {text}"[:LONGEST_ERROR] if text else type(error).__name__
+
+
+def _within(moment: datetime | None, seconds: float, now: datetime) -> bool:
+    return moment is not None and (now - moment).total_seconds() < seconds

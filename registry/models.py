@@ -246,11 +246,17 @@ class OperatorToken(Token):
 
 
 class LoopTick(models.Model):
-    """The last sign of life of a background loop. `since`: running without a break from then on."""
+    """A background loop: when it last completed a step, and what went wrong.
+
+    `since`: running without a break from then on. `last_error` happened at `failed_at`.
+    """
 
     name = models.TextField(primary_key=True)
     since = models.DateTimeField()
-    ticked_at = models.DateTimeField()
+    ticked_at = models.DateTimeField(null=True)
+    errors = models.BigIntegerField(default=0, db_default=0)
+    last_error = models.TextField(null=True)
+    failed_at = models.DateTimeField(null=True)
     detail = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
 
     class Meta:

@@ -13,8 +13,8 @@ from registry import credentials
 from registry.credentials import Proof
 from registry.heartbeats import Beat
 
-TYPES = frozenset(ActivityType.values)
-STATUSES = frozenset(ActivityStatus.values)
+TYPES = tuple(ActivityType.values)
+STATUSES = tuple(ActivityStatus.values)
 LONGEST_METHOD = 255
 CANONICAL_UUID_LENGTH = 36
 

@@ -5,12 +5,14 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from registry import loops
 from registry.admin import formats
 from registry.admin.bases import FactAdmin
 from registry.models import Agent, AgentStatus, LoopTick, SecretAccess, Status
+from registry.supervision.retention import Progress
 
 
 @admin.register(Agent)
@@ -70,15 +72,30 @@ class SecretAccessAdmin(FactAdmin):
 
 @admin.register(LoopTick)
 class LoopTickAdmin(FactAdmin):
-    list_display = ["name", "health", "running_since", "last_tick"]
-    fields = ["name", "health", "running_since", "last_tick", "details"]
+    list_display = ["name", "health", "state", "last_tick", "failures"]
+    fields = ["name", "health", "state", "running_since", "last_tick", "failures", "last_error", "details"]
     ordering = ["name"]
 
     @admin.display(description="health")
     def health(self, tick: LoopTick) -> SafeString:
-        if loops.is_fresh(tick, timezone.now()):
-            return formats.badge(Status.ONLINE, "fresh")
-        return formats.badge(Status.FAILED, "stale")
+        now = timezone.now()
+        if not loops.is_fresh(tick, now):
+            return formats.badge(Status.FAILED, "stale")
+        if loops.is_troubled(tick, now):
+            return formats.badge(Status.DEGRADED, "failing")
+        return formats.badge(Status.ONLINE, "fresh")
+
+    @admin.display(description="doing")
+    def state(self, tick: LoopTick) -> SafeString | str:
+        """A process leads or stands by; retention says where it is."""
+        return retention_in_words(tick) if tick.name == loops.RETENTION else formats.text(tick.detail.get("state"))
+
+    @admin.display(description="errors", ordering="errors")
+    def failures(self, tick: LoopTick) -> SafeString:
+        if not tick.errors:
+            return formats.NOTHING
+        last = formats.relative(tick.failed_at), formats.short(tick.last_error)
+        return format_html("{} errors, the last {}: {}", f"{tick.errors:,}", *last)
 
     @admin.display(description="running since", ordering="since")
     def running_since(self, tick: LoopTick) -> SafeString:
@@ -91,3 +108,15 @@ class LoopTickAdmin(FactAdmin):
     @admin.display(description="details")
     def details(self, tick: LoopTick) -> SafeString:
         return formats.pretty(tick.detail)
+
+
+def retention_in_words(tick: LoopTick) -> SafeString | str:
+    progress = Progress.of(tick.detail)
+    if progress.started_at is None:
+        return formats.text(tick.detail.get("state"))
+    removed = f"{progress.removed:,} rows removed"
+    if progress.finished_at is None:
+        return f"pruning: {removed} so far"
+    return format_html(
+        "{}, {} in all; last run {}", removed, f"{progress.total:,}", formats.relative(progress.finished_at)
+    )

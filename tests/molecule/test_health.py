@@ -108,3 +108,28 @@ def test_a_slot_holds_wal_back(
     (warning,) = warnings(as_viewer).values()
     assert warning.startswith(f"{slot}: inactive, holds back ")
     assert warning.endswith(f" MiB of WAL: let its consumer catch up, or SELECT pg_drop_replication_slot('{slot}')")
+
+
+def test_operators_see_each_loop_with_its_last_tick_and_errors(
+    all_well: None, as_viewer: APIClient, anonymous: APIClient
+) -> None:
+    loops.tick(loops.RETENTION, removed=3)
+    loops.Failures(loops.RETENTION).add(ValueError("of a kind"))
+    supervisor, retention = sorted(as_viewer.get("/health/ready").json()["loops"], key=lambda loop: -len(loop["name"]))
+    assert (supervisor["fresh"], supervisor["errors"], supervisor["last_error"]) == (True, 0, None)
+    assert (retention["errors"], retention["last_error"]) == (1, "ValueError: of a kind")
+    assert retention["detail"] == {"removed": 3}
+    assert {"since", "ticked_at", "failed_at"} <= set(retention)
+    assert "loops" not in anonymous.get("/health/ready").json()
+
+
+def test_a_loop_that_fails_or_hangs_is_a_warning(all_well: None, as_viewer: APIClient) -> None:
+    loops.tick(loops.RETENTION)
+    loops.Failures(loops.RETENTION).add(ValueError("of a kind"))
+    assert failing(as_viewer) == []
+    assert warnings(as_viewer) == {"loops": "retention: 1 errors, the last: ValueError: of a kind"}
+    old = timezone.now() - timedelta(minutes=5)
+    LoopTick.objects.filter(name=loops.RETENTION).update(ticked_at=old, failed_at=old)
+    assert warnings(as_viewer) == {"loops": "retention: last tick 300 s ago"}
+    LoopTick.objects.filter(name=loops.RETENTION).update(ticked_at=None)
+    assert warnings(as_viewer) == {"loops": "retention: never ran"}

@@ -59,10 +59,12 @@ LETTERS = {
     "relative": "PC",
     "own enrolment": "E",
     "other enrolment": "",
+    "scraper": "S",
 }
 STRANGERS = ("anonymous", "forged X-Workspace-ID")
 # Any workspace may ask where another is; the answer depends on the hierarchy.
 ASKED_FURTHER = {("/registry/discover/{id}", "other workspace")}
+METRICS_TOKEN = "a-token-of-metrics-only"
 SPENT = ("revoked token", "expired token", "nobody's token")
 
 
@@ -74,7 +76,9 @@ def test_the_document_names_every_route_of_the_policy() -> None:
 
 
 @pytest.fixture
-def scene(make_workspace: Make, make_user: Callable[..., User]) -> tuple[Workspace, Callable[[str], APIClient]]:
+def scene(
+    make_workspace: Make, make_user: Callable[..., User], settings: Any
+) -> tuple[Workspace, Callable[[str], APIClient]]:
     """The workspace that every path names, and whoever comes along."""
     target = make_workspace("target", parent_id=make_workspace("parent").id)
     child = make_workspace("child", parent_id=target.id)
@@ -88,7 +92,9 @@ def scene(make_workspace: Make, make_user: Callable[..., User]) -> tuple[Workspa
         "revoked token": lambda: _token(target, revoked_at=timezone.now()),
         "expired token": lambda: _token(target, expires_at=timezone.now() - timedelta(seconds=1)),
         "nobody's token": lambda: "mol_ws_000000000000_" + "x" * 43,
+        "scraper": lambda: METRICS_TOKEN,
     }
+    settings.METRICS_TOKEN = METRICS_TOKEN
 
     def client_of(name: str) -> APIClient:
         if name in made:

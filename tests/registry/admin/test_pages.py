@@ -1,6 +1,7 @@
 """Every page: it renders, shows nothing it must not, and does what one may."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.urls import reverse
 from registry import loops
 from registry.admin.formats import span
 from registry.models import GlobalSecret, LoopTick, Status, Workspace, WorkspaceSecret
+from registry.supervision.retention import Progress
 from tests.registry.admin.pages import (
     FACTS,
     LISTS,
@@ -20,6 +22,8 @@ from tests.registry.admin.pages import (
     form_of,
     url_of,
 )
+
+MORNING = datetime(2026, 1, 31, 6, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -97,3 +101,25 @@ def test_background_loops_are_fresh_or_stale(root: Client, db: None) -> None:
     LoopTick.objects.filter(name="dead").update(ticked_at="2020-01-01T00:00:00Z")
     page = root.get(reverse("admin:registry_looptick_changelist")).content.decode()
     assert (page.count(">fresh<"), page.count(">stale<")) == (1, 1)
+
+
+def test_background_loops_show_what_went_wrong(root: Client, db: None) -> None:
+    loops.tick("erring")
+    loops.Failures("erring").add(ValueError("<b>of a kind</b>"))
+    page = root.get(reverse("admin:registry_looptick_changelist")).content.decode()
+    assert ">failing<" in page
+    assert "ValueError: &lt;b&gt;of a kind&lt;/b&gt;" in page
+    assert "ValueError" in root.get(change_url(LoopTick.objects.get())).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("progress", "words"),
+    [
+        (Progress(), "waiting"),
+        (Progress(started_at=MORNING, removed=1500), "pruning: 1,500 rows removed so far"),
+        (Progress(started_at=MORNING, finished_at=MORNING, removed=2, total=3000), "2 rows removed, 3,000 in all; "),
+    ],
+)
+def test_retention_says_where_it_is(root: Client, db: None, progress: Progress, words: str) -> None:
+    loops.tick(loops.RETENTION, **progress.detail())
+    assert words in root.get(reverse("admin:registry_looptick_changelist")).content.decode()

@@ -1,0 +1,50 @@
+"""manage.py prune_activity: what the supervisor does every few hours, now."""
+
+import time
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from activity import log
+
+
+class Command(BaseCommand):
+    help = "Remove old activity in small batches. Stopped half-way, the next run goes on where it was."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="only say how many rows would go")
+        parser.add_argument(
+            "--days",
+            type=float,
+            default=settings.ACTIVITY_RETENTION_DAYS,
+            help="what is older goes; ACTIVITY_RETENTION_DAYS unless said",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        cutoff = _cutoff(options["days"])
+        if options["dry_run"]:
+            self.stdout.write(f"{log.prunable(cutoff)} rows would be removed, older than {cutoff:%Y-%m-%d %H:%M:%S %Z}")
+            return
+        self.stdout.write(f"{self._prune(cutoff)} rows removed, older than {cutoff:%Y-%m-%d %H:%M:%S %Z}")
+
+    def _prune(self, cutoff: datetime) -> int:
+        removed, upto, more = 0, None, True
+        while more:
+            began = time.monotonic()
+            pruned = log.prune(cutoff, log.PRUNE_BATCH, upto)
+            more, upto, removed = pruned.more, pruned.upto, removed + pruned.rows
+            self.stderr.write(f"\r{removed} removed", ending="")
+            time.sleep(log.PRUNE_REST * (time.monotonic() - began) if more else 0)
+        self.stderr.write("")
+        return removed
+
+
+def _cutoff(days: float) -> datetime:
+    if not days > 0:
+        raise CommandError("activity is kept for ever: say how long with --days, more than 0")
+    try:
+        return log.kept_since(days)
+    except OverflowError:
+        raise CommandError(f"--days {days:g} is before all calendars") from None

@@ -1,0 +1,109 @@
+"""GET /metrics: what the process that answers has counted, and what the database knows of the platform."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.db import DatabaseError, connection
+from django.db.models import Count
+from django.http import HttpResponse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from prometheus_client import REGISTRY
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from psycopg_pool import PoolTimeout
+from redis.exceptions import RedisError
+from rest_framework.request import Request
+
+from activity import redis
+from activity.endpoints import Endpoint, documented
+from activity.events import latest_seq
+from registry import loops
+from registry.models import LoopTick, Status, Workspace
+from registry.supervision.retention import Progress
+
+
+class Metrics(Endpoint):
+    @documented("Metrics for Prometheus", answers={(200, "text/plain"): OpenApiTypes.STR})
+    def get(self, request: Request) -> HttpResponse:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return HttpResponse(encode(Everything()), content_type=content_type)
+
+
+class Everything(Collector):
+    """The process's own first: it is there even when nothing else is."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield from REGISTRY.collect()
+        up = GaugeMetricFamily("molecule_up", "Whether what Molecule needs answers.", labels=["dependency"])
+        yield from _database(up)
+        up.add_metric(["redis"], _redis_answers())
+        yield up
+
+
+def _database(up: GaugeMetricFamily) -> list[Metric]:
+    """All of it, or nothing: half a picture would look like a change."""
+    try:
+        found = [*_organisation(), *_loops(loops.every(), timezone.now())]
+    except (DatabaseError, PoolTimeout):
+        found = []
+    up.add_metric(["postgres"], float(bool(found)))
+    return found
+
+
+def _redis_answers() -> float:
+    try:
+        return float(redis.client().ping())
+    except RedisError:
+        return 0.0
+
+
+def _organisation() -> Iterator[Metric]:
+    counted = dict(Workspace.objects.order_by().values_list("status").annotate(Count("id")))
+    workspaces = GaugeMetricFamily("molecule_workspaces", "Workspaces by status.", labels=["status"])
+    for status in Status:
+        workspaces.add_metric([status], counted.get(status, 0))
+    yield workspaces
+    yield GaugeMetricFamily("molecule_event_seq", "Position of the newest structure event.", value=latest_seq())
+    rows = _activity_rows()
+    if rows is not None:
+        yield GaugeMetricFamily(
+            "molecule_activity_rows", "Activity rows, as PostgreSQL's planner estimates.", value=rows
+        )
+
+
+def _activity_rows() -> float | None:
+    """Nobody counts millions for a scrape; None while the table has never been analysed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reltuples FROM pg_class WHERE oid = 'activity_logs'::regclass")
+        estimate: float = cursor.fetchone()[0]
+    return None if estimate < 0 else estimate
+
+
+def _loops(ticks: list[LoopTick], now: datetime) -> Iterator[Metric]:
+    """By the loop's name. Processes come and go, so there is only how many there are."""
+    age = GaugeMetricFamily("molecule_loop_age_seconds", "Since the loop's last completed step.", labels=["loop"])
+    errors = CounterMetricFamily("molecule_loop_errors", "What went wrong in the loop.", labels=["loop"])
+    supervisors = GaugeMetricFamily("molecule_supervisors", "Supervisor processes that live.", labels=["state"])
+    for tick in (tick for tick in ticks if not tick.name.startswith(loops.PROCESS)):
+        if tick.ticked_at is not None:
+            age.add_metric([tick.name], (now - tick.ticked_at).total_seconds())
+        errors.add_metric([tick.name], tick.errors)
+    states = [
+        tick.detail.get("state") for tick in ticks if tick.name.startswith(loops.PROCESS) and loops.is_fresh(tick, now)
+    ]
+    for state in ("leading", "standby"):
+        supervisors.add_metric([state], states.count(state))
+    yield from (age, errors, supervisors)
+    yield from _retention(next((tick for tick in ticks if tick.name == loops.RETENTION), None))
+
+
+def _retention(tick: LoopTick | None) -> Iterator[Metric]:
+    progress = Progress.of(tick.detail if tick else {})
+    yield CounterMetricFamily(
+        "molecule_activity_pruned", "Activity rows that retention has removed.", value=progress.total
+    )
+    if progress.finished_at is not None:
+        last = progress.finished_at.timestamp()
+        yield GaugeMetricFamily("molecule_retention_last_run_timestamp_seconds", "When its last run ended.", value=last)

@@ -1,0 +1,90 @@
+"""Who leads: whoever holds one advisory lock, on a connection of its own."""
+
+import logging
+import threading
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+log = logging.getLogger(__name__)
+
+# Session-scoped, of the leading supervisor. See activity.events for the log's lock, registry.hierarchy for the tree's.
+LEADER_LOCK = 0x4D4F4C03
+TRY_SECONDS = 1.0
+# The lock is a lease: PostgreSQL ends a session that asks nothing for so long, be its host gone or its process stopped.
+SILENCE_SECONDS = 3
+SESSION = f"-c idle_session_timeout={SILENCE_SECONDS}s -c application_name=molecule-supervisor"
+NETWORK = {
+    "connect_timeout": SILENCE_SECONDS,
+    "tcp_user_timeout": SILENCE_SECONDS * 1000,
+    "keepalives_idle": 1,
+    "keepalives_interval": 1,
+    "keepalives_count": SILENCE_SECONDS,
+}
+
+
+class Leadership:
+    """`seek()` is for one thread, every TRY_SECONDS; `holds()` for any, before it does what only the leader may."""
+
+    def __init__(self) -> None:
+        self._connection: psycopg.Connection[Any] | None = None
+        self._backend: int | None = None
+        self._mutex = threading.Lock()
+
+    def seek(self) -> bool:
+        """Keep the lock, or take it if it is free. Raises psycopg.Error when PostgreSQL does not answer."""
+        with self._mutex:
+            return self._is_ours() or self._take()
+
+    def holds(self) -> bool:
+        """PostgreSQL is asked: a connection that is gone has taken the lock along."""
+        with self._mutex:
+            return self._is_ours()
+
+    def resign(self) -> None:
+        with self._mutex:
+            self._drop()
+
+    def _take(self) -> bool:
+        if self._connection is None:
+            self._connection = _connect()
+        try:
+            taken = self._ask("SELECT pg_backend_pid() WHERE pg_try_advisory_lock(%s)", LEADER_LOCK)
+        except psycopg.Error:
+            self._drop()
+            raise
+        self._backend = taken
+        return taken is not None
+
+    def _is_ours(self) -> bool:
+        """The same backend as when it was taken: behind a pooler it might be another one's."""
+        if self._backend is None:
+            return False
+        try:
+            ours = self._ask("SELECT 1 WHERE pg_backend_pid() = %s", self._backend) is not None
+        except psycopg.Error as error:
+            log.warning("no longer leading: %s", type(error).__name__)
+            ours = False
+        if not ours:
+            self._drop()
+        return ours
+
+    def _ask(self, query: str, value: int) -> int | None:
+        if self._connection is None:
+            return None
+        row = self._connection.execute(query, [value]).fetchone()
+        return None if row is None else int(row[0])
+
+    def _drop(self) -> None:
+        """With the connection goes the lock."""
+        self._backend = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _connect() -> psycopg.Connection[Any]:
+    params: dict[str, Any] = connection.get_connection_params()
+    params |= NETWORK | {"options": f"{params.get('options', '')} {SESSION}", "autocommit": True}
+    return psycopg.connect(**params)

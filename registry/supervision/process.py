@@ -1,0 +1,121 @@
+"""One supervisor process: it seeks to lead, and while it does its loops run, each in a thread of its own."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from queue import Empty, SimpleQueue
+
+from django.db import DatabaseError, connection
+from psycopg_pool import PoolTimeout
+
+from registry import loops
+from registry.supervision.leadership import TRY_SECONDS, Leadership
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.2
+# After a failure; doubled by each that follows at once.
+BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 5.0
+STOP_SECONDS = 5.0
+
+Step = Callable[[], object]
+
+
+class LoopDied(RuntimeError):
+    """A loop's thread has ended although nobody stopped it."""
+
+
+class Loop:
+    """Steps, one after the other. One that fails is counted, shown in the loop's row, and tried again."""
+
+    def __init__(self, name: str, step: Step) -> None:
+        self.name = name
+        self.step = step
+        self.failures = loops.Failures(name)
+        self.backoff = 0.0
+
+    def turn(self) -> float:
+        """One step; returns how many seconds to wait before the next."""
+        try:
+            self.failures.write()
+            self.step()
+        except Exception as error:
+            connection.close()  # it may be what is broken
+            self.failures.add(error)
+            self.backoff = min(LONGEST_BACKOFF_SECONDS, 2 * self.backoff or BACKOFF_SECONDS)
+        else:
+            self.backoff = 0.0
+        return self.backoff
+
+
+class Process:
+    """`steps`: what the leader does, by the name of the loop; one takes seconds at most, and ends once `stopping`."""
+
+    def __init__(self, steps: Mapping[str, Step], stopping: threading.Event) -> None:
+        self.host, self.pid = socket.gethostname(), os.getpid()
+        self.name = f"{loops.PROCESS}{self.host}:{self.pid}"
+        self.leadership = Leadership()
+        self.stopping = stopping
+        self.threads = [
+            threading.Thread(target=self._lead, args=(Loop(name, step),), name=name, daemon=True)
+            for name, step in steps.items()
+        ]
+        self.state = ""
+
+    def run(self, stop: "SimpleQueue[int]") -> None:
+        """Until `stop` gives anything. Raises LoopDied."""
+        for thread in self.threads:
+            thread.start()
+        candidate = Loop(self.name, self.seek)
+        try:
+            while not _given(stop, TRY_SECONDS):
+                candidate.turn()
+                self._check_threads()
+        finally:
+            self._stop()
+
+    def seek(self) -> None:
+        """Lead if nobody does, and show which of the two it is."""
+        state = "leading" if self.leadership.seek() else "standby"
+        if state != self.state:
+            log.info("%s: %s", self.name, state)
+        self.state = state
+        loops.tick(self.name, state=state, host=self.host, pid=self.pid)
+        if state == "leading":
+            loops.forget_dead_processes()
+
+    def _lead(self, loop: Loop) -> None:
+        while not self.stopping.is_set():
+            if self.leadership.holds():
+                self.stopping.wait(loop.turn())
+            else:
+                connection.close()
+                self.stopping.wait(LOOK_SECONDS)
+
+    def _check_threads(self) -> None:
+        if dead := [thread.name for thread in self.threads if not thread.is_alive()]:
+            raise LoopDied(", ".join(dead))
+
+    def _stop(self) -> None:
+        self.stopping.set()
+        deadline = time.monotonic() + STOP_SECONDS
+        for thread in self.threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self.leadership.resign()
+        try:
+            loops.forget(self.name)
+        except (DatabaseError, PoolTimeout) as error:
+            log.warning("%s: its row stays for a while: %s", self.name, type(error).__name__)
+        log.info("%s: stopped", self.name)
+
+
+def _given(stop: "SimpleQueue[int]", seconds: float) -> bool:
+    try:
+        stop.get(timeout=seconds)
+    except Empty:
+        return False
+    return True

@@ -1,0 +1,108 @@
+"""Retention: activity older than ACTIVITY_RETENTION_DAYS goes, in small batches with a rest after each.
+
+Where a run is, and when the last one ended, is in the loop's row and committed with each batch: whoever leads next
+goes on from there.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from activity import log
+from registry import loops
+from registry.models import LoopTick
+
+LONGEST_REST_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """The run that goes on (it has no `finished_at`), or the last one; all runs together removed `total` rows."""
+
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    removed: int = 0
+    upto: datetime | None = None
+    total: int = 0
+
+    @classmethod
+    def of(cls, detail: dict[str, Any]) -> "Progress":
+        moments = {name: _moment(detail.get(name)) for name in ("started_at", "finished_at", "upto")}
+        return cls(removed=detail.get("removed", 0), total=detail.get("total", 0), **moments)
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When the next run is due; None while one goes on, or none ever did."""
+        interval = timedelta(hours=settings.ACTIVITY_CLEANUP_INTERVAL_HOURS)
+        return None if self.finished_at is None else self.finished_at + interval
+
+    def is_due(self, now: datetime) -> bool:
+        return settings.ACTIVITY_RETENTION_DAYS > 0 and (self.next_at is None or self.next_at <= now)
+
+    def begun(self, now: datetime) -> "Progress":
+        """A new run, unless one goes on."""
+        going_on = self.started_at is not None and self.finished_at is None
+        return self if going_on else Progress(started_at=now, total=self.total)
+
+    def after(self, pruned: log.Pruned, now: datetime) -> "Progress":
+        return replace(
+            self,
+            finished_at=None if pruned.more else now,
+            removed=self.removed + pruned.rows,
+            upto=pruned.upto or self.upto,
+            total=self.total + pruned.rows,
+        )
+
+    def detail(self) -> dict[str, Any]:
+        """As the loop's row keeps it."""
+        moments = {"started_at": self.started_at, "finished_at": self.finished_at, "upto": self.upto}
+        state = "waiting" if self.started_at is None or self.finished_at else "pruning"
+        return {
+            "state": state if settings.ACTIVITY_RETENTION_DAYS > 0 else "off",
+            "removed": self.removed,
+            "total": self.total,
+            "next_at": _text(self.next_at),
+            **{name: _text(moment) for name, moment in moments.items()},
+        }
+
+
+class Retention:
+    """One step: a batch when a run goes on or is due, and a rest. `rest` waits so many seconds."""
+
+    def __init__(self, rest: Callable[[float], object]) -> None:
+        self.rest = rest
+
+    def step(self) -> bool:
+        """Returns True when rows went."""
+        began = time.monotonic()
+        removed = _batch()
+        took = time.monotonic() - began
+        self.rest(min(log.PRUNE_REST * took, LONGEST_REST_SECONDS) if removed else loops.TICK_SECONDS)
+        return removed > 0
+
+
+@transaction.atomic
+def _batch() -> int:
+    """Remove the next rows, if it is time, and write down where that leaves us. Of two at once one waits."""
+    row = LoopTick.objects.select_for_update().filter(name=loops.RETENTION).first()
+    progress, removed, now = Progress.of(row.detail if row else {}), 0, timezone.now()
+    if progress.is_due(now):
+        progress = progress.begun(now)
+        pruned = log.prune(log.kept_since(settings.ACTIVITY_RETENTION_DAYS), log.PRUNE_BATCH, progress.upto)
+        progress, removed = progress.after(pruned, timezone.now()), pruned.rows
+    loops.tick(loops.RETENTION, **progress.detail())
+    return removed
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

@@ -1,0 +1,241 @@
+"""Supervisors as real processes: killed, stopped, cut off; the next one takes over and nothing is done twice."""
+
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from molecule.embedded import running_postgres, running_redis
+from tests.e2e.stack import SUPERVISE, free_port, manage, process, until, web_command
+
+LEASE_SECONDS = 2
+METRICS_TOKEN = "a-token-of-metrics-only"
+Supervisor = subprocess.Popen[bytes]
+
+ROW = """
+SELECT to_jsonb(t) || jsonb_build_object('age', extract(epoch FROM now() - ticked_at)) FROM loop_ticks t WHERE name = %s
+"""
+STATE = "SELECT detail->>'state' FROM loop_ticks WHERE name LIKE %s AND ticked_at > now() - interval '3 s'"
+PULSE = """
+INSERT INTO loop_ticks (name, since, ticked_at) VALUES ('web', now() - interval '1 day', now() + interval '1 h')
+"""
+OLD_ROWS = """
+INSERT INTO activity_logs (workspace_id, activity_type, created_at)
+SELECT id, 'error', now() - interval '30 days' + n * interval '1 s' FROM workspaces, generate_series(1, %s) n
+"""
+DEATHS = "SELECT count(*) FROM structure_events WHERE event_type = 'WORKSPACE_OFFLINE' GROUP BY workspace_id"
+
+
+class Ground:
+    """Engines with a migrated database, and what stands in the rows of loops."""
+
+    def __init__(self, state: Path, stack: ExitStack) -> None:
+        self.state = state
+        self.postgres = ExitStack()
+        stack.callback(self.stop_postgres)
+        self.start_postgres()
+        redis = stack.enter_context(running_redis(state))
+        self.environment = {
+            "DATABASE_URL": self.database,
+            "REDIS_URL": redis,
+            "SECRET_KEY": "only for tests",
+            "SECRETS_ENCRYPTION_KEY": "ab" * 32,
+            "MOLECULE_READ_ENV_FILE": "false",
+            "DEBUG": "true",
+            "LEASE_SECONDS": str(LEASE_SECONDS),
+            "METRICS_TOKEN": METRICS_TOKEN,
+        }
+        manage(self.environment, "migrate", "-v0")
+
+    def start_postgres(self) -> None:
+        self.database = self.postgres.enter_context(running_postgres(self.state))
+
+    def stop_postgres(self) -> None:
+        self.postgres.close()
+
+    def ask(self, query: str, *values: Any) -> list[Any]:
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            cursor = connection.execute(query, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def loop(self, name: str) -> dict[str, Any]:
+        rows = self.ask(ROW, name)
+        return dict(rows[0][0]) if rows else {"detail": {}, "errors": 0, "age": None}
+
+    def is_fresh(self, name: str) -> bool:
+        age = self.loop(name)["age"]
+        return age is not None and age < 3
+
+    def state_of(self, supervisor: Supervisor) -> str | None:
+        rows = self.ask(STATE, f"supervisor@%:{supervisor.pid}")
+        return rows[0][0] if rows else None
+
+    def leads(self, supervisor: Supervisor) -> Callable[[], bool]:
+        return lambda: self.state_of(supervisor) == "leading"
+
+    def stands_by(self, supervisor: Supervisor) -> Callable[[], bool]:
+        return lambda: self.state_of(supervisor) == "standby"
+
+    def web_serves_for_long(self) -> None:
+        """A pulse from the past into the future: silence means death at once."""
+        self.ask(PULSE)
+
+    def workspaces(self, count: int) -> None:
+        self.ask(
+            "INSERT INTO workspaces (name, status, lease_expires_at)"
+            " SELECT 'W' || n, 'online', now() FROM generate_series(1, %s) n",
+            count,
+        )
+
+    def online(self) -> int:
+        return int(self.ask("SELECT count(*) FROM workspaces WHERE status = 'online'")[0][0])
+
+    def deaths(self) -> list[int]:
+        """How often each workspace that went offline did."""
+        return [count for (count,) in self.ask(DEATHS)]
+
+
+@pytest.fixture
+def ground() -> Iterator[Ground]:
+    with ExitStack() as stack:
+        yield Ground(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="molecule-e2e-"))), stack)
+
+
+@contextmanager
+def supervisors(ground: Ground, count: int, **settings: str) -> Iterator[list[Supervisor]]:
+    """The first leads, the others stand by."""
+    with ExitStack() as stack:
+        started: list[Supervisor] = []
+        for number in range(count):
+            started.append(stack.enter_context(process(SUPERVISE, ground.environment | settings)))
+            wanted = ground.stands_by if number else ground.leads
+            until(wanted(started[-1]), "it to find its place")
+        yield started
+
+
+def test_the_next_takes_over_from_one_that_is_killed(ground: Ground) -> None:
+    ground.web_serves_for_long()
+    with supervisors(ground, 3) as (leader, *others):
+        leader.kill()
+        leader.wait()
+        ground.workspaces(3)
+        until(lambda: any(ground.leads(other)() for other in others), "another to lead")
+        until(lambda: not ground.online(), "it to see the deaths")
+        assert sorted(ground.state_of(other) or "" for other in others) == ["leading", "standby"]
+        assert ground.deaths() == [1, 1, 1]
+
+
+def test_who_is_stopped_in_order_hands_over_and_leaves_no_row(ground: Ground) -> None:
+    with supervisors(ground, 2) as (leader, other):
+        leader.terminate()
+        assert leader.wait(20) == 0
+        until(ground.leads(other), "the other to lead")
+        assert ground.ask("SELECT name FROM loop_ticks WHERE name LIKE %s", f"supervisor@%:{leader.pid}") == []
+
+
+def test_a_leader_that_is_paused_loses_and_does_no_harm_when_it_wakes(ground: Ground) -> None:
+    ground.web_serves_for_long()
+    with supervisors(ground, 2) as (leader, other):
+        leader.send_signal(signal.SIGSTOP)
+        try:
+            until(ground.leads(other), "the other to lead")
+            ground.workspaces(50)
+        finally:
+            leader.send_signal(signal.SIGCONT)
+        until(ground.stands_by(leader), "the first to find that it leads no more")
+        until(lambda: not ground.online(), "the deaths to be seen")
+        assert ground.deaths() == [1] * 50
+        assert ground.state_of(other) == "leading"
+
+
+def test_one_leads_again_after_the_database_was_restarted(ground: Ground) -> None:
+    with supervisors(ground, 2) as both:
+        ground.stop_postgres()
+        ground.start_postgres()
+        until(lambda: {ground.state_of(one) for one in both} == {"leading", "standby"}, "one to lead, one to stand by")
+        ground.web_serves_for_long()
+        ground.workspaces(1)
+        until(lambda: not ground.online(), "the death to be seen")
+        assert [one.poll() for one in both] == [None, None]
+
+
+def test_a_killed_run_of_retention_is_finished_by_the_next_leader(ground: Ground) -> None:
+    rows = 20_000
+    ground.workspaces(1)
+    ground.ask(OLD_ROWS, rows)
+    ground.ask("INSERT INTO activity_logs (workspace_id, activity_type) SELECT id, 'error' FROM workspaces")
+    with supervisors(ground, 2) as (leader, other):
+        until(lambda: ground.loop("retention")["detail"].get("removed"), "the first batches")
+        leader.kill()
+        leader.wait()
+        broken = ground.loop("retention")["detail"]
+        gone = rows + 1 - ground.ask("SELECT count(*) FROM activity_logs")[0][0]
+        assert broken["removed"] <= gone <= rows
+        until(ground.leads(other), "the other to lead")
+        until(lambda: ground.loop("retention")["detail"]["state"] == "waiting", "the run to end")
+    ended = ground.loop("retention")["detail"]
+    assert (ended["removed"], ended["total"]) == (rows, rows)
+    if broken["state"] == "pruning":
+        assert ended["started_at"] == broken["started_at"]
+    assert ground.ask("SELECT count(*) FROM activity_logs") == [(1,)]
+
+
+def test_retention_that_hangs_is_stale_and_delays_no_death(ground: Ground) -> None:
+    ground.web_serves_for_long()
+    with supervisors(ground, 1, ACTIVITY_CLEANUP_INTERVAL_HOURS="0.000001"), psycopg.connect(ground.database) as holder:
+        until(lambda: ground.is_fresh("retention"), "retention to tick")
+        holder.execute("LOCK TABLE activity_logs")
+        until(lambda: not ground.is_fresh("retention"), "retention to hang")
+        ground.workspaces(1)
+        until(lambda: not ground.online(), "the death to be seen")
+        assert ground.is_fresh("supervisor")
+        holder.rollback()
+        until(lambda: ground.is_fresh("retention"), "retention to go on")
+
+
+def test_a_loop_that_fails_shows_it_and_goes_on_when_it_can(ground: Ground) -> None:
+    with supervisors(ground, 1, ACTIVITY_CLEANUP_INTERVAL_HOURS="0.000001") as (leader,):
+        until(lambda: ground.is_fresh("retention"), "retention to tick")
+        ground.ask("ALTER TABLE activity_logs RENAME TO away")
+        until(lambda: ground.loop("retention")["errors"] > 1, "errors to be counted")
+        ground.ask("ALTER TABLE away RENAME TO activity_logs")
+        until(lambda: ground.is_fresh("retention"), "retention to go on")
+        assert ground.loop("retention")["last_error"].startswith("ProgrammingError: relation")
+        assert ground.loop("supervisor")["errors"] == 0
+        assert leader.poll() is None
+
+
+def test_metrics_while_the_database_is_down_and_the_pulse_afterwards(ground: Ground) -> None:
+    port = free_port()
+    with process(web_command(port), ground.environment), httpx.Client(base_url=f"http://127.0.0.1:{port}") as web:
+        web.headers["Authorization"] = f"Bearer {METRICS_TOKEN}"
+        up = 'molecule_up{dependency="postgres"} '
+        until(lambda: f"{up}1.0" in scraped(web), "the web process to answer")
+        until(lambda: ground.is_fresh("web"), "its pulse")
+        ground.stop_postgres()
+        until(lambda: f"{up}0.0" in scraped(web), "it to see that PostgreSQL is away")
+        # Each waits for a connection as long as a pulse does, so one pulse at least has failed by then.
+        scraped(web)
+        text = scraped(web)
+        assert "process_resident_memory_bytes" in text
+        assert "molecule_workspaces" not in text
+        ground.start_postgres()
+        until(lambda: f"{up}1.0" in scraped(web), "it to see that PostgreSQL is back")
+        until(lambda: ground.is_fresh("web"), "the pulse to go on")
+        until(lambda: ground.loop("web")["errors"], "what it missed to be counted")
+
+
+def scraped(web: httpx.Client) -> str:
+    try:
+        answer = web.get("/metrics", timeout=20)
+    except httpx.TransportError:
+        return ""
+    assert answer.status_code == 200, answer.text
+    return answer.text

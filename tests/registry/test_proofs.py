@@ -1,0 +1,113 @@
+"""take(): beats and reports that show a token are taken only when it is the workspace's own, and good."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from activity.log import Entry
+from activity.models import ActivityLog
+from registry import credentials, heartbeats, reports
+from registry.credentials import Proof
+from registry.exceptions import BadCredential, NotAllowed, NotFound, Removed
+from registry.heartbeats import Beat
+from registry.models import Workspace, WorkspaceToken
+from registry.reports import Report
+
+Make = Callable[..., Workspace]
+
+
+def proof_of(text: str) -> Proof:
+    proof = credentials.agent_proof(text)
+    assert proof is not None
+    return proof
+
+
+@pytest.fixture
+def scene(make_workspace: Make) -> tuple[Workspace, dict[str, Proof]]:
+    """A workspace, and proofs of all kinds."""
+    mine, other = make_workspace("mine", status="online"), make_workspace("other", status="online")
+    good = credentials.issue_workspace_token(mine.id).text
+    revoked, expired = (credentials.issue_workspace_token(mine.id) for _ in range(2))
+    WorkspaceToken.objects.filter(id=revoked.id).update(revoked_at=timezone.now())
+    WorkspaceToken.objects.filter(id=expired.id).update(expires_at=timezone.now() - timedelta(seconds=1))
+    enrolment = credentials.issue_enrolment_token(mine.id)
+    return mine, {
+        "good": proof_of(good),
+        "forged": Proof(proof_of(good).prefix, b"x" * 32),
+        "another's": proof_of(credentials.issue_workspace_token(other.id).text),
+        "revoked": proof_of(revoked.text),
+        "expired": proof_of(expired.text),
+        "enrolment": Proof(enrolment.rpartition("_")[0], credentials._hash(enrolment)),
+        "unknown": Proof("mol_ws_000000000000", b"y" * 32),
+    }
+
+
+@pytest.mark.parametrize("name", ["forged", "another's", "revoked", "expired", "enrolment", "unknown"])
+def test_a_proof_that_is_not_good_leaves_no_trace(scene: tuple[Workspace, dict[str, Proof]], name: str) -> None:
+    mine, proofs = scene
+    before = Workspace.objects.filter(id=mine.id).values().get()
+    assert heartbeats.take([Beat(workspace_id=mine.id, active_tasks=9, proof=proofs[name])]) == {}
+    assert reports.take([Report(mine.id, proofs[name], [Entry(activity_type="error")])]) == {}
+    assert Workspace.objects.filter(id=mine.id).values().get() == before
+    assert not ActivityLog.objects.exists()
+
+
+def test_one_that_is_not_good_does_not_disturb_the_others(scene: tuple[Workspace, dict[str, Proof]]) -> None:
+    mine, proofs = scene
+    for order in (["good", "forged"], ["forged", "good"], ["unknown", "good", "expired"]):
+        beats = [Beat(workspace_id=mine.id, active_tasks=n, proof=proofs[name]) for n, name in enumerate(order)]
+        place = order.index("good")
+        assert list(heartbeats.take(beats)) == [place]
+        mine.refresh_from_db()
+        assert mine.active_tasks == place
+        given = [Report(mine.id, proofs[name], [Entry(activity_type="agent_log", summary=name)]) for name in order]
+        assert list(reports.take(given)) == [place]
+    assert set(ActivityLog.objects.values_list("summary", flat=True)) == {"good"}
+
+
+def test_of_two_agents_of_one_workspace_the_later_beat_stays(scene: tuple[Workspace, dict[str, Proof]]) -> None:
+    mine, proofs = scene
+    second = proof_of(credentials.issue_workspace_token(mine.id).text)
+    pairs = [(1, proofs["good"]), (2, second), (3, proofs["good"]), (4, second), (5, second)]
+    beats = [Beat(workspace_id=mine.id, active_tasks=number, proof=proof) for number, proof in pairs]
+    assert set(heartbeats.take(beats)) == {0, 1, 2, 3, 4}
+    mine.refresh_from_db()
+    assert mine.active_tasks == 5
+
+
+def test_a_token_that_beats_has_been_used(scene: tuple[Workspace, dict[str, Proof]]) -> None:
+    mine, proofs = scene
+    long_ago = timezone.now() - timedelta(days=1)
+    token = WorkspaceToken.objects.filter(prefix=proofs["good"].prefix)
+    for last in (None, long_ago):
+        token.update(last_used_at=last)
+        heartbeats.take([Beat(workspace_id=mine.id, proof=proofs["good"])])
+        used = token.get().last_used_at
+        assert used is not None
+        assert used > long_ago + timedelta(hours=23)
+    heartbeats.take([Beat(workspace_id=mine.id, proof=proofs["good"])])
+    assert token.get().last_used_at == used, "to ten minutes, or every beat would be a second write"
+
+
+def test_why_a_beat_was_not_taken(scene: tuple[Workspace, dict[str, Proof]], make_workspace: Make) -> None:
+    mine, proofs = scene
+    told = {name: type(heartbeats.refusal(Beat(workspace_id=mine.id, proof=proof))) for name, proof in proofs.items()}
+    assert told.pop("another's") is NotAllowed
+    del told["good"]
+    assert set(told.values()) == {BadCredential}
+    gone = make_workspace("gone")
+    proof = proof_of(credentials.issue_workspace_token(gone.id).text)
+    Workspace.objects.filter(id=gone.id).update(status="removed")
+    assert isinstance(heartbeats.refusal(Beat(workspace_id=gone.id, proof=proof)), Removed)
+    assert isinstance(heartbeats.refusal(Beat(workspace_id=uuid4())), NotFound)
+
+
+def test_a_batch_of_reports_keeps_its_order(scene: tuple[Workspace, dict[str, Proof]]) -> None:
+    mine, proofs = scene
+    entries = [[Entry(activity_type="agent_log", summary=f"{n}.{m}") for m in range(3)] for n in range(4)]
+    reports.take([Report(mine.id, proofs["good"], each) for each in entries])
+    written = ActivityLog.objects.order_by("created_at").values_list("summary", flat=True)
+    assert list(written) == [entry.summary for each in entries for entry in each]
