@@ -68,7 +68,7 @@ def supervisors_frozen(play: Play) -> None:
     def strike() -> None:
         play.die()
         with play.stage.database() as holder:
-            # They find the dead, lock their rows, and then wait for us.
+            # Whoever leads finds the dead, locks their rows, and then waits for us.
             holder.execute("SELECT pg_advisory_lock(%s)", [EVENT_LOG_LOCK])
             time.sleep(play.size.lease + LOOK_SECONDS)
             for supervisor in play.stage.supervisors:
