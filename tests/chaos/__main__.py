@@ -12,7 +12,7 @@ from tests.chaos import acts
 from tests.chaos.performance import perform
 from tests.chaos.play import Size
 
-FULL = Size(agents=500, listeners=20, processes=2, interval=2.0, lease=8.0, sockets=0.0, dying=5)
+FULL = Size(agents=500, listeners=20, processes=2, interval=2.0, lease=8.0, sockets=0.2, dying=5)
 
 ACTS = {act.__name__: act for act in acts.ALL}
 

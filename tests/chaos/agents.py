@@ -24,6 +24,9 @@ FALTERS = 0.04
 """How likely a beat says that most of the agent's work fails."""
 GONE = 410
 ENROLMENT = "mol_en_"
+REFUSED = (4401, 4403)
+STATUS = {"removed": GONE, "unavailable": 503}
+"""What HTTP would say, by the code of an error on a socket."""
 Unreachable = (OSError, EOFError, TimeoutError, ConnectionClosed, InvalidHandshake)
 
 
@@ -63,11 +66,20 @@ class HTTP:
 
 
 class Socket(HTTP):
-    """Registers over HTTP, beats over `/ws`."""
+    """Registers over HTTP, beats over `/ws`; refused there, it asks over HTTP for the reason."""
 
     socket: ClientConnection | None = None
 
     async def beat(self, body: dict[str, Any]) -> tuple[int, str]:
+        try:
+            return await self._beat(body)
+        except ConnectionClosed as closed:
+            if closed.rcvd is None or closed.rcvd.code not in REFUSED:
+                raise
+        self.socket = None
+        return await super().beat(body)
+
+    async def _beat(self, body: dict[str, Any]) -> tuple[int, str]:
         if self.socket is None:
             url = f"{self.addresses.url.replace('http', 'ws', 1)}/ws"
             headers = {"Authorization": f"Bearer {self.token}"}
@@ -79,10 +91,7 @@ class Socket(HTTP):
             if kind == "heartbeat.ok":
                 return 200, text
             if kind == "error":
-                return self._status(text), text
-
-    def _status(self, text: str) -> int:
-        return GONE if json.loads(text).get("code") == "removed" else 503
+                return STATUS.get(json.loads(text).get("code"), 400), text
 
     def drop(self) -> None:
         super().drop()

@@ -8,7 +8,7 @@ from tests.chaos import acts
 from tests.chaos.performance import perform
 from tests.chaos.play import Size
 
-SHORT = Size(agents=40, listeners=5, processes=1, interval=0.5, lease=5.0, sockets=0.0, dying=2)
+SHORT = Size(agents=40, listeners=5, processes=1, interval=0.5, lease=5.0, sockets=0.2, dying=2)
 SEED = 1
 
 
