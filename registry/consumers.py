@@ -1,7 +1,9 @@
-"""/ws: who may listen, and to what."""
+"""/ws: who may listen, and to what; agents beat over it as well."""
 
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from channels.db import database_sync_to_async
 from django.conf import settings
@@ -11,10 +13,14 @@ from django.http import HttpRequest
 from rest_framework.exceptions import AuthenticationFailed
 
 from activity import bus
-from activity.principals import ANONYMOUS, Principal
-from activity.stream import NO_CREDENTIAL, NOT_ALLOWED, EventStream, Refused
-from registry import authentication, credentials
-from registry.exceptions import RegistryError
+from activity.outbox import MALFORMED, NO_CREDENTIAL, NOT_ALLOWED
+from activity.principals import ANONYMOUS, Kind, Principal
+from activity.stream import EventStream, Refused, complaint
+from registry import authentication, credentials, heartbeats
+from registry.audience import Teams
+from registry.exceptions import Invalid, NotAllowed, RegistryError, Removed
+from registry.heartbeats import Beat
+from registry.serializers import HeartbeatBody
 
 
 class _Request(HttpRequest):
@@ -26,24 +32,51 @@ class _Request(HttpRequest):
 
 
 class OrganisationStream(EventStream):
-    """Operators hear everything. (What agents may hear follows from the hierarchy; they are refused so far.)
+    """Operators hear everything, agents what the hierarchy lets them.
 
     `may_listen` is the policy's word, given by the assembly; without one, nobody may.
     """
 
     may_listen: Callable[[Principal], bool] = staticmethod(lambda principal: False)
 
-    async def identify(self) -> Principal:
-        principal: Principal = await database_sync_to_async(self._principal)()
+    def identify(self) -> Principal:
+        principal = self._principal()
         if principal == ANONYMOUS:
             raise Refused(NO_CREDENTIAL)
-        if not await database_sync_to_async(self.may_listen)(principal):
+        if not self.may_listen(principal):
             raise Refused(NOT_ALLOWED)
         return principal
 
-    def audience(self, principal: Principal) -> list[str]:
-        wants_beats = self.query("beats") == "1"
-        return [bus.CANVAS_GROUP, *([bus.BEATS_GROUP] if wants_beats else [])]
+    def audience(self) -> Teams:
+        return Teams()
+
+    async def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        if message.get("type") != "heartbeat":
+            return await super().answer(message)
+        own = self.principal.workspace_id
+        if self.principal.kind != Kind.WORKSPACE or own is None:
+            return complaint("only an agent beats", "not_allowed")
+        body = HeartbeatBody(data={"workspace_id": str(own), **message})
+        if not body.is_valid():
+            field, (problem, *_) = next(iter(body.errors.items()))
+            return complaint(f"{field}: {problem}", problem.code)
+        return await self._beat(own, Beat(**body.validated_data))
+
+    async def _beat(self, own: UUID, beat: Beat) -> dict[str, Any]:
+        if beat.workspace_id != own:
+            return complaint("workspace_id is not the token's workspace", "not_allowed")
+        try:
+            wrong = await self._take(beat)
+        except bus.AWAY:
+            return complaint("database unavailable, try again", "unavailable")
+        if wrong is not None:
+            return complaint(wrong.message, "removed" if isinstance(wrong, Removed) else "not_found")
+        return {"type": "heartbeat.ok"}
+
+    async def _take(self, beat: Beat) -> RegistryError | None:
+        """The beat is committed; or what was wrong with it."""
+        outcome: dict[UUID, RegistryError | None] = await database_sync_to_async(heartbeats.flush)([beat])
+        return outcome[beat.workspace_id]
 
     def _principal(self) -> Principal:
         try:
@@ -57,6 +90,10 @@ class OrganisationStream(EventStream):
                 if user.is_authenticated:
                     return credentials.principal_for_user(user)
             return authentication.without_credential(claimed)
+        except Invalid:
+            raise Refused(MALFORMED) from None
+        except NotAllowed:
+            raise Refused(NOT_ALLOWED) from None
         except (RegistryError, AuthenticationFailed):
             raise Refused(NO_CREDENTIAL) from None
 

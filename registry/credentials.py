@@ -98,10 +98,12 @@ def revoke_workspace_tokens(workspace_ids: Sequence[UUID]) -> None:
 
 def has_live_token(workspace_id: UUID) -> bool:
     """Does an agent hold this workspace? Enrolments do not count: nobody is in yet."""
-    live = models.Q(expires_at=None) | models.Q(expires_at__gt=Now())
-    return WorkspaceToken.objects.filter(
-        live, workspace_id=workspace_id, kind=TokenKind.AGENT, revoked_at=None
-    ).exists()
+    return _live_agents().filter(workspace_id=workspace_id).exists()
+
+
+def live_tokens(token_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of them with which an agent still gets in."""
+    return set(_live_agents().filter(id__in=token_ids).values_list("id", flat=True))
 
 
 def principal_for_token(text: str) -> tuple[User | None, Principal]:
@@ -117,6 +119,11 @@ def principal_for_token(text: str) -> tuple[User | None, Principal]:
 def principal_for_user(user: User | AnonymousUser) -> Principal:
     """What an operator may do follows from Django's permissions on workspaces and secrets."""
     return Principal(kind=Kind.OPERATOR, level=_level(user), name=user.get_username())
+
+
+def _live_agents() -> models.QuerySet[WorkspaceToken]:
+    unexpired = models.Q(expires_at=None) | models.Q(expires_at__gt=Now())
+    return WorkspaceToken.objects.filter(unexpired, kind=TokenKind.AGENT, revoked_at=None)
 
 
 def _level(user: User | AnonymousUser) -> Level:
