@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
-from channels.layers import get_channel_layer
 from django.db import connections, transaction
 from django.db.models import QuerySet
 
@@ -52,8 +51,7 @@ class Nobody:
 
 @pytest.fixture
 async def at_five() -> Hub:
-    made = Hub(Nobody(), position=5)
-    return made
+    return Hub(Nobody(), position=5)
 
 
 @pytest.fixture
@@ -163,7 +161,7 @@ async def opened(transactional_db: None) -> AsyncIterator[Hub]:
     for task in made.tasks:
         task.cancel()
     await asyncio.gather(*made.tasks, return_exceptions=True)
-    await get_channel_layer().flush()
+    await made.subscription.layer.flush()
     await sync_to_async(connections.close_all)()
 
 
@@ -231,7 +229,7 @@ async def test_a_dropped_channel_layer_is_joined_again(
     """Also for what no log has: without a new subscription it would never come."""
     monkeypatch.setattr(hub, "LOOK_SECONDS", 0.05)
     seated(opened, client)
-    await get_channel_layer().flush()
+    await opened.subscription.layer.flush()
     lost = await happens()
     await until_heard(client, 1)
     async with asyncio.timeout(PATIENCE_SECONDS):

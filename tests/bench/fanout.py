@@ -86,18 +86,25 @@ def main() -> None:
     with running_platform() as platform:
         counter = Counter(platform, given.sockets)
         counter.read(SETTLE_SECONDS)
-        command = [sys.executable, "manage.py", "shell", "-v0", "-c", WRITER.replace("sys.argv", repr(["", given.rate, given.batch, given.seconds]))]
-        print("web pid", platform.web.pid, flush=True)
-        writer = subprocess.Popen(command, cwd=ROOT, env=platform.environment, stdout=subprocess.PIPE, text=True)
-        before, own, began = cpu_seconds(platform.web.pid), time.process_time(), time.monotonic()
+        measure(platform, counter, given)
+
+
+def measure(platform: Platform, counter: Counter, given: argparse.Namespace) -> None:
+    script = WRITER.replace("sys.argv", repr(["", given.rate, given.batch, given.seconds]))
+    command = [sys.executable, "manage.py", "shell", "-v0", "-c", script]
+    print("web is process", platform.web.pid, flush=True)
+    with subprocess.Popen(command, cwd=ROOT, env=platform.environment, stdout=subprocess.PIPE, text=True) as writer:
+        used, own, began = -cpu_seconds(platform.web.pid), -time.process_time(), time.monotonic()
         while writer.poll() is None:
             counter.read(0.1)
-        took, used = time.monotonic() - began, cpu_seconds(platform.web.pid) - before
-        counter.read(SETTLE_SECONDS)
-        sent, seconds = (writer.stdout.read() if writer.stdout else "").split()
-        expected = int(sent) * given.sockets
-        print(f"{sent} events in {float(seconds):.1f} s to {given.sockets} sockets: {counter.count} of {expected} messages")
-        print(f"{counter.count / float(seconds):,.0f} messages/s, web {used / took:.0%} of a core, client {(time.process_time() - own) / took:.0%}")
+        took = time.monotonic() - began
+        used, own = used + cpu_seconds(platform.web.pid), own + time.process_time()
+        sent, seconds = writer.communicate()[0].split()
+    counter.read(SETTLE_SECONDS)
+    due = int(sent) * given.sockets
+    print(f"{sent} events in {float(seconds):.1f} s, {given.sockets} sockets: {counter.count} of {due} messages")
+    speed = counter.count / float(seconds)
+    print(f"{speed:,.0f} messages/s; web {used / took:.0%} of a core, client {own / took:.0%}")
 
 
 if __name__ == "__main__":

@@ -123,8 +123,8 @@ def text(own: UUID | None) -> str | None:
 def test_every_agent_hears_what_the_hierarchy_lets_it_and_no_more(steps: list[tuple[str, int, int]]) -> None:
     async def play() -> None:
         organisation = Organisation()
-        for act, own, other in steps:
-            organisation.step(act, IDS[own], [*IDS, None][other])
+        for act, who, whom in steps:
+            organisation.step(act, IDS[who], [*IDS, None][whom])
         organisation.hub.flush()
         for own, client in organisation.clients.items():
             assert [message["mark"] for message in client.heard] == organisation.expected[own]
