@@ -50,8 +50,8 @@ class Teams:
     def fold(self, frame: Frame) -> bool:
         own = frame.workspace_id or ""
         match frame.event:
-            case EventType.WORKSPACE_PROVISIONING if "from" not in (payload := frame.payload):
-                self.parents[own] = payload.get("parent_id")
+            case EventType.WORKSPACE_PROVISIONING:
+                self.parents[own] = frame.payload.get("parent_id")
             case EventType.WORKSPACE_MOVED:
                 self.parents[own] = frame.payload["new_parent_id"]
             case EventType.WORKSPACE_REMOVED:

@@ -28,12 +28,12 @@ ACTOR = "operator:test"
 IDS = [UUID(int=number + 1) for number in range(8)]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["create", "move", "move", "remove", "online", "expand", "task", "layout"]),
+        st.sampled_from(["create", "create", "move", "move", "remove", "online", "expand", "task", "layout"]),
         st.integers(0, 7),
-        st.integers(0, 8),
+        st.integers(0, 7),
     ),
-    min_size=10,
-    max_size=60,
+    min_size=20,
+    max_size=80,
 )
 
 
@@ -51,19 +51,23 @@ class Organisation:
             self.hub.enter(listener)
             assert self.hub.attach(listener)
 
-    def step(self, act: str, own: UUID, other: UUID | None) -> None:
-        if act == "create":
-            if own not in self.parents and (other is None or self.lives(other)) and own != other:
-                self.happen("WORKSPACE_PROVISIONING", own, {"parent_id": text(other)}, after={own: other})
-        elif not self.lives(own):
-            return
-        elif act == "move":
-            if other != self.parents[own] and (other is None or self.lives(other)) and own not in self.upwards(other):
+    def step(self, act: str, who: int, whom: int) -> None:
+        """One thing that may happen; the numbers choose among those to whom it may."""
+        unborn, alive = [own for own in IDS if own not in self.parents], list(self.living())
+        other = [None, *alive][whom % (len(alive) + 1)]
+        if act == "create" and unborn:
+            self.happen("WORKSPACE_PROVISIONING", unborn[0], {"parent_id": text(other)}, after={unborn[0]: other})
+        elif act != "create" and alive:
+            self.change(act, alive[who % len(alive)], other)
+
+    def change(self, act: str, own: UUID, other: UUID | None) -> None:
+        if act == "move":
+            if other != self.parents[own] and own not in self.upwards(other):
                 payload = {"old_parent_id": text(self.parents[own]), "new_parent_id": text(other)}
                 self.happen("WORKSPACE_MOVED", own, payload, after={own: other})
         elif act == "remove":
-            for going in reversed([i for i in self.parents if self.lives(i) and own in self.upwards(i)]):
-                if not any(self.parents[i] == going and self.lives(i) for i in self.parents):
+            for going in sorted(self.living(), key=lambda one: -len(self.upwards(one))):
+                if own in self.upwards(going):
                     self.happen("WORKSPACE_REMOVED", going, {"forwarded_to": None}, gone=going)
         else:
             kinds = {"online": "WORKSPACE_ONLINE", "expand": "WORKSPACE_EXPANDED"}
@@ -100,9 +104,6 @@ class Organisation:
             return rule(listener, own, now) in (Rule.SELF, Rule.PARENT)
         return any(rule(listener, own, then) != Rule.NONE for then in (before, now))
 
-    def lives(self, own: UUID) -> bool:
-        return own in self.parents and own not in self.removed
-
     def living(self) -> Parents:
         return {own: parent for own, parent in self.parents.items() if own not in self.removed}
 
@@ -124,7 +125,7 @@ def test_every_agent_hears_what_the_hierarchy_lets_it_and_no_more(steps: list[tu
     async def play() -> None:
         organisation = Organisation()
         for act, who, whom in steps:
-            organisation.step(act, IDS[who], [*IDS, None][whom])
+            organisation.step(act, who, whom)
         organisation.hub.flush()
         for own, client in organisation.clients.items():
             assert [message["mark"] for message in client.heard] == organisation.expected[own]
@@ -141,6 +142,8 @@ def organisation(make_workspace: Make) -> dict[str, UUID]:
         made[name] = make_workspace(name, parent_id=made[parent]).id
     lifecycle.update(made["cousin"], {"parent_id": made["child"]}, actor=ACTOR)
     lifecycle.update(made["grandchild"], {"name": "renamed"}, actor=ACTOR)
+    made["leaver"] = make_workspace("leaver", parent_id=made["root"]).id
+    lifecycle.update(made["leaver"], {"parent_id": made["other"]}, actor=ACTOR)
     made["member"] = teams.expand(made["other"], [Member(name="member")], actor=ACTOR)[0].id
     removal.remove(made["sibling"], actor=ACTOR, confirm=True, forward_to=made["child"])
     return made
@@ -175,10 +178,10 @@ def test_the_backlog_of_an_agent_is_what_it_may_hear_now(organisation: dict[str,
         assert [frame.seq for frame in narrowed] == everything
         heard[name] = {frame.workspace_id or "" for frame in narrowed}
     ids = {name: str(own) for name, own in organisation.items()}
-    family = {"root", "child", "sibling", "grandchild", "cousin"}
+    family = {"root", "child", "sibling", "grandchild", "cousin", "leaver"}
     assert heard["child"] == {ids[name] for name in family}
     assert heard["grandchild"] == {ids[name] for name in ("child", "grandchild", "cousin")}
-    assert heard["member"] == {ids["other"], ids["member"]}
+    assert heard["member"] == {ids[name] for name in ("other", "member", "leaver")}
     assert heard["sibling"] == set()
 
 
