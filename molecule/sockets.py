@@ -15,7 +15,6 @@ from activity.outbox import WIRE, Chunk
 
 # How long a client may take to read what is buffered and to answer our close.
 LINGER_SECONDS = 5.0
-SHUTDOWN_SECONDS = 1.0
 
 
 class Sockets(WebSocketsSansIOProtocol):
@@ -31,11 +30,6 @@ class Sockets(WebSocketsSansIOProtocol):
     def connection_made(self, transport: Any) -> None:
         mortal: Any = Mortal(transport, self.loop)
         super().connection_made(mortal)
-
-    def shutdown(self) -> None:
-        """uvicorn says 1012 and waits for us, but not for long for who reads nothing."""
-        super().shutdown()
-        self.loop.call_later(SHUTDOWN_SECONDS, self.transport.abort)
 
     async def run_asgi(self) -> None:
         extensions: Any = self.scope["extensions"]

@@ -419,7 +419,7 @@ async def test_a_message_that_is_far_too_large_is_not_read(platform: Platform) -
 
 
 async def test_a_stopping_server_tells_everybody_to_resume_and_waits_for_nobody(platform: Platform) -> None:
-    with web(platform, "--timeout-graceful-shutdown", "15") as (url, started):
+    with web(platform, "--timeout-graceful-shutdown", "60") as (url, started):
         async with AsyncExitStack() as stack:
             opened = [await stack.enter_async_context(stream(url, platform.operator_token)) for _ in range(200)]
             for one in opened:
