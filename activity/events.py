@@ -16,6 +16,8 @@ from activity.principals import Kind
 # Lock rows before you record: this lock is always the last one taken.
 EVENT_LOG_LOCK = 0x4D4F4C01
 
+latest_seq = bus.latest_seq
+
 
 @dataclass(frozen=True, kw_only=True)
 class NewEvent:
@@ -70,11 +72,6 @@ def read(
     filters = {name: value for name, value in wanted.items() if value is not None}
     order = "-seq" if after is None else "seq"
     return StructureEvent.objects.filter(**filters).order_by(order)[:limit]
-
-
-def latest_seq() -> int:
-    """The position of the newest committed event, 0 when there is none."""
-    return StructureEvent.objects.aggregate(seq=models.Max("seq"))["seq"] or 0
 
 
 def position_now() -> models.Subquery:

@@ -5,7 +5,7 @@ import { describe, it } from "node:test";
 
 import { arrange, fitted, overlaps, tally, treeOf, zoomedAt } from "../../canvas/static/canvas/js/layout.js";
 import { createStore, initialState, pictured, reduce } from "../../canvas/static/canvas/js/store.js";
-import { backoff } from "../../canvas/static/canvas/js/stream.js";
+import { backoff, patience } from "../../canvas/static/canvas/js/stream.js";
 import { age } from "../../canvas/static/canvas/js/time.js";
 
 const NOON = "2026-01-31T12:00:00.000000Z";
@@ -223,6 +223,11 @@ describe("time", () => {
 
   it("waits longer each time, up to half a minute", () => {
     assert.deepEqual([backoff(0, 1), backoff(1, 1), backoff(1, 0), backoff(20, 1)], [500, 1000, 500, 30000]);
+  });
+
+  it("resumes at once when the server asks for it, and then like after any loss", () => {
+    for (const code of [1012, 4408]) assert.deepEqual([patience(code, 0, 1), patience(code, 1, 1)], [0, 1000]);
+    for (const code of [1006, 1011, 1013, null]) assert.equal(patience(code, 0, 1), 500);
   });
 });
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 import httpx
 
 from molecule.embedded import running_postgres, running_redis
+from molecule.run import WEB
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 30.0
@@ -101,8 +102,8 @@ SUPERVISE = [sys.executable, "manage.py", "supervise"]
 
 
 def web_command(port: int) -> list[str]:
-    options = ["--port", str(port), "--ws", "websockets-sansio", "--no-access-log", "--timeout-graceful-shutdown", "3"]
-    return [sys.executable, "-m", "uvicorn", "molecule.asgi:application", *options]
+    """As `make run` starts it."""
+    return [*WEB, "--port", str(port), "--timeout-graceful-shutdown", "3"]
 
 
 @contextmanager
