@@ -10,9 +10,10 @@ from django.db.models import Min, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from activity.bus import rfc3339
 from activity.events import NewEvent, record
 from activity.models import EventType
-from registry import loops, projection
+from registry import flapping, loops, projection
 from registry.models import ALIVE, Status, Workspace
 
 BATCH = 1000
@@ -36,9 +37,10 @@ def expire(ids: Sequence[UUID] | None = None) -> int:
     if not _agents_could_reach_us():
         return 0
     with transaction.atomic():
-        due = _due() if ids is None else _due().filter(id__in=ids)
-        rows = list(due.order_by("lease_expires_at").select_for_update(skip_locked=True, no_key=True)[:BATCH])
-        projection.apply(record([_event(row) for row in rows], actor=ACTOR))
+        rows = _lock_due(ids)
+        marks = flapping.marks([row.id for row in rows if row.status in ALIVE])
+        flapping.mark(marks)
+        projection.apply(record([_event(row, marks.get(row.id)) for row in rows], actor=ACTOR))
     return len(rows)
 
 
@@ -65,11 +67,16 @@ def _watched() -> QuerySet[Workspace]:
     return Workspace.objects.filter(Q(status__in=ALIVE) | Q(status=Status.PROVISIONING))
 
 
-def _due() -> QuerySet[Workspace]:
-    return _watched().filter(lease_expires_at__lte=Now())
+def _lock_due(ids: Sequence[UUID] | None) -> list[Workspace]:
+    """Without their cards, which are long and not needed."""
+    due = _watched().filter(lease_expires_at__lte=Now())
+    if ids is not None:
+        due = due.filter(id__in=ids)
+    due = due.only("id", "status", "last_heartbeat_at").order_by("lease_expires_at")
+    return list(due.select_for_update(skip_locked=True, no_key=True)[:BATCH])
 
 
-def _event(row: Workspace) -> NewEvent:
+def _event(row: Workspace, flapping_until: datetime | None) -> NewEvent:
     last = None if row.last_heartbeat_at is None else row.last_heartbeat_at.isoformat()
     payload: dict[str, object] = {"from": row.status, "last_heartbeat_at": last}
     if row.status == Status.PROVISIONING:
@@ -79,4 +86,6 @@ def _event(row: Workspace) -> NewEvent:
     else:
         kind = EventType.WORKSPACE_OFFLINE
         payload |= {"reason": "lease expired"}
+        if flapping_until is not None:
+            payload |= {"flapping_until": rfc3339(flapping_until)}
     return NewEvent(event_type=kind, workspace_id=row.id, payload=payload)
