@@ -21,27 +21,26 @@ ACTOR = "supervisor"
 
 
 def reconcile() -> int:
-    """Expire every lease that is past, in batches; returns how many went."""
-    gone = 0
-    while batch := expire():
-        gone += batch
-    return gone
+    """Expire every lease that is past; returns how many went."""
+    return expire()
 
 
 def expire(ids: Sequence[UUID] | None = None) -> int:
     """Online and degraded workspaces whose lease is past go offline, provisioning ones fail.
 
-    Only `ids` when given (a hint that they may have expired), at most BATCH at a time; returns how many
-    went. Rows that somebody else is changing are left to the next look: their lease is likely being renewed.
+    Only `ids` when given (a hint that they may have expired); returns how many went. A batch is a transaction,
+    short enough for others to wait for. Rows that somebody else is changing are left to the next look: their
+    lease is likely being renewed.
     """
-    if not _agents_could_reach_us():
-        return 0
-    with transaction.atomic():
-        rows = _lock_due(ids)
-        marks = flapping.marks([row.id for row in rows if row.status in ALIVE])
-        flapping.mark(marks)
-        projection.apply(record([_event(row, marks.get(row.id)) for row in rows], actor=ACTOR))
-    return len(rows)
+    due = _due() if ids is None else _due().filter(id__in=ids)
+    # One look at all leases: there is no index on them, because every beat would have to write it.
+    found = list(due.order_by("lease_expires_at").values_list("id", flat=True))
+    gone = 0
+    for start in range(0, len(found), BATCH):
+        if not _agents_could_reach_us():
+            break
+        gone += _expire(found[start : start + BATCH])
+    return gone
 
 
 def next_deadline() -> datetime | None:
@@ -67,13 +66,23 @@ def _watched() -> QuerySet[Workspace]:
     return Workspace.objects.filter(Q(status__in=ALIVE) | Q(status=Status.PROVISIONING))
 
 
-def _lock_due(ids: Sequence[UUID] | None) -> list[Workspace]:
-    """Without their cards, which are long and not needed."""
-    due = _watched().filter(lease_expires_at__lte=Now())
-    if ids is not None:
-        due = due.filter(id__in=ids)
-    due = due.only("id", "status", "last_heartbeat_at").order_by("lease_expires_at")
-    return list(due.select_for_update(skip_locked=True, no_key=True)[:BATCH])
+def _due() -> QuerySet[Workspace]:
+    return _watched().filter(lease_expires_at__lte=Now())
+
+
+def _expire(ids: list[UUID]) -> int:
+    with transaction.atomic():
+        rows = _lock_due(ids)
+        marks = flapping.marks([row.id for row in rows if row.status in ALIVE])
+        flapping.mark(marks)
+        projection.apply(record([_event(row, marks.get(row.id)) for row in rows], actor=ACTOR))
+    return len(rows)
+
+
+def _lock_due(ids: list[UUID]) -> list[Workspace]:
+    """Those of them that are due still, without their cards, which are long and not needed."""
+    rows = _due().filter(id__in=ids).only("id", "status", "last_heartbeat_at").order_by("lease_expires_at")
+    return list(rows.select_for_update(skip_locked=True, no_key=True))
 
 
 def _event(row: Workspace, flapping_until: datetime | None) -> NewEvent:

@@ -51,7 +51,8 @@ def _batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
     batch: list[Change] = []
     ids: set[UUID] = set()
     for change in changes:
-        if batch and (change.id in ids or _kind(change) != _kind(batch[0]) or PLACES & change.columns.keys()):
+        moves = not change.creates and PLACES & change.columns.keys()
+        if batch and (change.id in ids or moves or _kind(change) != _kind(batch[0])):
             yield batch
             batch, ids = [], set()
         batch.append(change)
