@@ -6,10 +6,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
+from django.template.defaultfilters import pluralize
 
-# The last so many times that each of them went offline, within the window; nothing for who has fewer of them.
-# The window's first position bounds how much of a long history is read. IS TRUE hides the type from the planner,
-# which else, in a log that it has no statistics of, reads everybody's events of that type once for each workspace.
+# The last but so many of the times that each of them went offline within the window; nothing for who has fewer.
+# The window begins at a position, so that no long history is read. IS TRUE hides the type from the planner, which in a
+# log that it has no statistics of would else read everybody's events of that type, once for each workspace.
 MARKS = """
 SELECT gone.id, nth.created_at + make_interval(secs => %(window)s)
 FROM unnest(%(ids)s::uuid[]) AS gone(id)
@@ -20,13 +21,13 @@ CROSS JOIN LATERAL (
     WHERE created_at > now() - make_interval(secs => %(window)s) ORDER BY created_at LIMIT 1)
   ORDER BY seq DESC OFFSET %(times)s - 1 LIMIT 1
 ) nth
-WHERE nth.created_at > now() - make_interval(secs => %(window)s)
 """
 
 
 def rule() -> str:
     """Why somebody is marked, in words."""
-    return f"went offline more than {settings.FLAPPING_TIMES} times in {settings.FLAPPING_MINUTES:g} minutes"
+    times, minutes = settings.FLAPPING_TIMES, settings.FLAPPING_MINUTES
+    return f"offline more than {times} time{pluralize(times)} in {minutes:g} minute{pluralize(minutes)}"
 
 
 def marks(going: Sequence[UUID]) -> dict[UUID, datetime]:
