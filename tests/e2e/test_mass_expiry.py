@@ -159,7 +159,7 @@ def test_who_fell_silent_is_offline_once_and_everybody_heard_it_once(
         world.platform.create("The last event")
         until(lambda: heard and heard[-1][0] >= world.latest_seq(), "the listener to have heard all")
     with world.database.cursor(row_factory=namedtuple_row) as cursor:
-        events = cursor.execute(EVENTS, [before]).fetchall()
+        events: list[Any] = cursor.execute(EVENTS, [before]).fetchall()
     assert heard == [(event.seq, event.event_type, event.workspace_id) for event in events]
     deaths = [event for event in events if event.event_type == "WORKSPACE_OFFLINE"]
     times = Counter(event.workspace_id for event in deaths)
