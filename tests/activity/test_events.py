@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from typing import Any
 from unittest.mock import Mock
 from uuid import uuid4
 
@@ -28,7 +29,11 @@ def one_event(db: None) -> StructureEvent:
 
 @pytest.mark.parametrize("actor", ["operator:%s 'é", None])
 def test_what_record_answers_is_what_the_log_holds_in_the_order_given(db: None, actor: str | None) -> None:
-    payloads = [{"n": 10**30, "half": 0.5}, {}, {"text": "\\ ' \" %s é 🧪 \n", "deep": [None, {"a": [1]}]}]
+    payloads: list[dict[str, Any]] = [
+        {"n": 10**30, "half": 0.5},
+        {},
+        {"text": "\\ ' \" %s é 🧪 \n", "deep": [None, {"a": [1]}]},
+    ]
     new = [
         NewEvent(event_type=kind, workspace_id=uuid4(), agent_id=uuid4(), target_id=uuid4(), payload=payload)
         for payload in payloads * 20
