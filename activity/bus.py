@@ -5,6 +5,7 @@ The only module that touches the channel layer. Redis being away loses no fact: 
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -13,16 +14,22 @@ from uuid import UUID
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import transaction
+from django.db import DatabaseError, models, transaction
+from prometheus_client import Counter
+from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
 from activity import redis
+from activity.models import StructureEvent
 
 log = logging.getLogger(__name__)
 
 BROADCAST_CHANNEL = "events:broadcast"
-CANVAS_GROUP = "canvas"
+EVENTS_GROUP = "events"
 BEATS_GROUP = "beats"
+LOST = Counter("molecule_bus_lost", "Posts to Redis that failed after their commit.", ["post"])
+# What Redis or PostgreSQL being away looks like.
+AWAY = (RedisError, OSError, DatabaseError, PoolTimeout)
 
 
 class Envelope(TypedDict):
@@ -62,46 +69,93 @@ def envelope(
 
 
 def after_commit(post: Callable[..., None], *arguments: Any) -> None:
-    """Call `post` once the transaction has committed. Redis being away undoes nothing and is logged:
+    """Call `post` once the transaction has committed. Redis being away undoes nothing; it is logged and counted:
     leases are in PostgreSQL, and streams read from the log what they missed."""
 
     def attempt() -> None:
         try:
             post(*arguments)
-        except (RedisError, OSError) as error:
+        except AWAY as error:
+            LOST.labels(post.__name__).inc()
             log.warning("committed, but not posted to Redis (%s): %s", post.__name__, error)
 
     transaction.on_commit(attempt, robust=True)
 
 
-def publish(envelopes: Sequence[Envelope], *, after: int | None = None) -> None:
-    """Send envelopes to every canvas and to `events:broadcast`, as one channel-layer message.
+def latest_seq() -> int:
+    """The position of the newest committed event, 0 when there is none."""
+    return StructureEvent.objects.aggregate(seq=models.Max("seq"))["seq"] or 0
 
-    `after` is the position of the last persisted event before these: a stream that has not seen it knows
-    that something was lost on the way and reads it from the log.
+
+def publish(envelopes: Sequence[Envelope], *, after: int | None = None) -> None:
+    """Send envelopes to the hub of every process and to `events:broadcast`, as one channel-layer message.
+
+    `after` is the position of the last persisted event before these: a hub that has not seen it knows that
+    something was lost on the way and reads it from the log. What is not persisted comes after all that has
+    committed by now, so that nobody hears it by a hierarchy that is no more.
     """
-    frames = [[e["seq"], encode(e)] for e in envelopes]
+    frames = [[e["seq"], e["event"], e["workspace_id"], encode(e)] for e in envelopes]
+    position = latest_seq() if after is None else after
     with redis.client().pipeline(transaction=False) as pipe:
-        for _seq, text in frames:
+        for *_, text in frames:
             pipe.publish(BROADCAST_CHANNEL, str(text))
         pipe.execute()
-    _group_send(CANVAS_GROUP, {"type": "events", "after": after, "frames": frames})
+    _group_send(EVENTS_GROUP, {"type": "events", "after": position, "frames": frames})
 
 
 def publish_beats(beats: Iterable[Envelope]) -> None:
-    """Heartbeat ages, for sockets that asked for them (`/ws?beats=1`). Never on `events:broadcast`."""
-    _group_send(BEATS_GROUP, {"type": "events", "after": None, "frames": [[None, encode(b)] for b in beats]})
+    """Heartbeats, for sockets that asked for them (`/ws?beats=1`): plain values, which a hub encodes if anybody
+    listens there. Never on `events:broadcast`."""
+    _group_send(BEATS_GROUP, {"type": "beats", "beats": list(beats)})
 
 
 def close_streams(credentials: Sequence[str]) -> None:
     """Close every socket that was opened with one of these credentials."""
-    for credential in credentials:
-        _group_send(credential_group(credential), {"type": "revoked"})
-
-
-def credential_group(credential: str) -> str:
-    return f"credential.{credential}"
+    if credentials:
+        _group_send(EVENTS_GROUP, {"type": "revoked", "credentials": list(credentials)})
 
 
 def _group_send(group: str, message: dict[str, Any]) -> None:
     async_to_sync(get_channel_layer().group_send)(group, message)
+
+
+class Subscription:
+    """The one place of an event loop on the channel layer, whose connection it has for itself."""
+
+    def __init__(self) -> None:
+        self.layer = get_channel_layer()
+        self.channel = ""
+        self.groups: set[str] = {EVENTS_GROUP}
+        self.called = self.heard = 0.0
+
+    @property
+    def is_alive(self) -> bool:
+        """Something came since the last call()."""
+        return self.heard >= self.called
+
+    async def renew(self) -> None:
+        """Subscribe on a new connection, whatever became of the old one."""
+        await self.layer.flush()
+        self.channel = await self.layer.new_channel()
+        for group in self.groups:
+            await self.layer.group_add(group, self.channel)
+
+    async def receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = await self.layer.receive(self.channel)
+        self.heard = time.monotonic()
+        return message
+
+    async def join(self, group: str) -> None:
+        if group not in self.groups:
+            self.groups.add(group)
+            await self.layer.group_add(group, self.channel)
+
+    async def leave(self, group: str) -> None:
+        if group in self.groups:
+            self.groups.remove(group)
+            await self.layer.group_discard(group, self.channel)
+
+    async def call(self) -> None:
+        """Say something that every subscription hears, this one as well unless it is dead."""
+        self.called = time.monotonic()
+        await self.layer.group_send(EVENTS_GROUP, {"type": "echo"})

@@ -14,9 +14,9 @@ from django.utils import timezone
 from activity import bus, statements
 from activity.models import ActivityLog, ActivityStatus
 
-PRUNE_BATCH = 500
+PRUNE_BATCH = 1000
 # After each batch, so many times as long as it took: others keep the machine.
-PRUNE_REST = 2.0
+PRUNE_REST = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,33 +1,39 @@
-"""EventStream: subscribe, replay since a position, go live. No gap, no repeat."""
+"""EventStream: one socket. Replay since a position, then live; no gap, no repeat."""
 
 import asyncio
-import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
+import orjson
 from channels.db import database_sync_to_async
-from channels.generic.websocket import AsyncWebsocketConsumer
-from django.db import DatabaseError
-from redis.exceptions import RedisError
+from django.db.models import QuerySet
 
 from activity import bus
-from activity.events import envelope_of, latest_seq
+from activity.hub import BEATS, CANVASES, PAGE, Audience, Listener, hub_here, read_page
 from activity.models import StructureEvent
-from activity.principals import Principal
+from activity.outbox import (
+    BROKEN,
+    MALFORMED,
+    NOT_ALLOWED,
+    TOO_LARGE,
+    TOO_MANY,
+    TRY_AGAIN,
+    WIRE,
+    Chunk,
+    Frame,
+    Outbox,
+    PlainWire,
+)
+from activity.principals import Kind, Principal
 
-MALFORMED = 4400
-NO_CREDENTIAL = 4401
-NOT_ALLOWED = 4403
-TOO_LARGE = 4413
-TOO_MANY = 4429
-TRY_AGAIN = 1013
+log = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_MESSAGES = 100
 WINDOW_SECONDS = 10.0
-RECHECK_SECONDS = 5.0
-BACKLOG_PAGE = 500
+PORTION_BYTES = 64 * 1024
 MAX_SEQ = 2**63 - 1
 
 
@@ -39,101 +45,131 @@ class Refused(Exception):
         self.code = code
 
 
-class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
-    """Sends every envelope of the groups that `admit()` names.
+class EventStream:
+    """An ASGI application for one socket. Who may listen, and to what, is said by whoever derives from it."""
 
-    `position` is the last `seq` sent. A batch that starts after a later position than ours tells us that
-    something was lost between Redis and here, and the log fills the gap.
-    """
-
-    position = 0
-    joined: Sequence[str] = ()
-    watch: asyncio.Task[None] | None = None
+    listener: Listener
+    outbox: Outbox
+    principal: Principal
+    scope: dict[str, Any]
     window = 0.0
     received = 0
 
-    async def identify(self) -> Principal:
+    def identify(self) -> Principal:
         """Who is asking; asked again every RECHECK_SECONDS. Raises Refused."""
         raise NotImplementedError
 
-    def audience(self, principal: Principal) -> list[str]:
-        """What they hear."""
+    def audience(self) -> Audience:
+        """Who hears what, for the hub of an event loop."""
         raise NotImplementedError
 
-    async def connect(self) -> None:
-        await self.accept()
+    async def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        """What to say to a message that is not a ping."""
+        return problem('unknown message: send {"type":"ping"}', "invalid")
+
+    @classmethod
+    def as_asgi(cls) -> Any:
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            await cls().serve(scope, receive, send)
+
+        return application
+
+    async def serve(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scope = scope
+        self.hub = hub_here(self.audience)
+        self.known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await receive()
+        await send({"type": "websocket.accept"})
+        self.outbox = Outbox(scope.get("extensions", {}).get(WIRE) or PlainWire(send))
+        opening = asyncio.create_task(self._open(), name="opening of a socket")
         try:
-            principal = await self.identify()
-            self.joined = self.audience(principal)
-            if principal.token_id is not None:
-                self.joined.append(bus.credential_group(str(principal.token_id)))
+            while (message := await receive())["type"] != "websocket.disconnect":
+                await asyncio.wait([self.known, opening], return_when=asyncio.FIRST_COMPLETED)
+                if not self.outbox.closed:
+                    await self._hear(message.get("text") or message.get("bytes") or b"")
+        finally:
+            opening.cancel()
+            if self.known.done():
+                self.hub.leave(self.listener)
+
+    async def _open(self) -> None:
+        try:
             since = self._since()
-            self.position = await database_sync_to_async(latest_seq)() if since is None else since
-            for group in self.joined:
-                await self.channel_layer.group_add(group, self.channel_name)
+            self.principal = await database_sync_to_async(self.identify)()
+            self.listener = self._listener()
+            self.hub.enter(self.listener)
+            self.known.set_result(None)
+            await self._resume(since)
         except Refused as refusal:
-            await self.close(refusal.code)
-            return
-        except RedisError:
-            await self.close(TRY_AGAIN)
-            return
-        await self._catch_up()
+            self.outbox.close(refusal.code)
+        except bus.AWAY:
+            self.outbox.close(TRY_AGAIN)
+        except Exception:
+            log.exception("a socket could not be opened")
+            self.outbox.close(BROKEN)
+
+    def _listener(self) -> Listener:
+        if self.principal.kind == Kind.WORKSPACE:
+            return Listener(self.outbox, self.principal, self.identify, member=str(self.principal.workspace_id))
+        groups = (CANVASES, BEATS) if self.query("beats") == "1" else (CANVASES,)
+        return Listener(self.outbox, self.principal, self.identify, groups=groups)
+
+    async def _resume(self, since: int | None) -> None:
+        """The log up to where the hub is, and from there what the hub gives out."""
+        await self.hub.opened()
+        if BEATS in self.listener.groups:
+            await self.hub.subscription.join(bus.BEATS_GROUP)
+        await self.hub.look()
+        position = self.hub.position if since is None else since
+        if position > self.hub.position:
+            raise Refused(MALFORMED)
+        while position < self.hub.position:
+            position = await self._replay(position, self.hub.position)
+        if not self.hub.attach(self.listener):
+            raise Refused(NOT_ALLOWED)
         if since is not None:
-            await self.send(bus.encode({"event": "STREAM_LIVE", "seq": self.position}))
-        self.watch = asyncio.create_task(self._recheck(), name="recheck of a stream's credential")
+            self.outbox.say(bus.encode({"event": "STREAM_LIVE", "seq": position}))
 
-    async def disconnect(self, code: int) -> None:
-        if self.watch is not None:
-            self.watch.cancel()
-        for group in self.joined:
-            await self.channel_layer.group_discard(group, self.channel_name)
+    async def _replay(self, position: int, upto: int) -> int:
+        """A page of the log, as fast as the client reads; returns the position reached."""
+        events = StructureEvent.objects.filter(seq__gt=position, seq__lte=upto)
+        page = await database_sync_to_async(self._page)(events)
+        self.hub.flush()  # the audience has followed the log up to here
+        for chunk in _portions(frame for frame in page if self._may_hear(frame)):
+            self.outbox.put(chunk)
+            await self.outbox.drained()
+        last = page[-1].seq if len(page) == PAGE else None
+        return last or upto
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if len(text_data or bytes_data or "") > MAX_MESSAGE_BYTES:
-            await self.close(TOO_LARGE)
+    def _page(self, events: QuerySet[StructureEvent]) -> list[Frame]:
+        member = self.listener.member
+        return read_page(events if member is None else self.hub.audience.backlog(events, member))
+
+    def _may_hear(self, frame: Frame) -> bool:
+        """By the rights of now, not of then."""
+        member = self.listener.member
+        if member is None:
+            return True
+        groups = self.hub.audience.groups_of(member) or ()
+        return not set(groups).isdisjoint(self.hub.audience.groups_for(frame))
+
+    async def _hear(self, data: str | bytes) -> None:
+        if len(data) > MAX_MESSAGE_BYTES:
+            self.outbox.close(TOO_LARGE)
             return
         if self._talks_too_much():
-            await self.close(TOO_MANY)
+            self.outbox.close(TOO_MANY)
             return
         try:
-            message = json.loads(text_data or "")
-        except ValueError:
+            message = orjson.loads(data)
+        except orjson.JSONDecodeError:
             message = None
-        kind = message.get("type") if isinstance(message, dict) else None
-        if kind == "ping":
-            await self.send('{"type":"pong"}')
+        if not isinstance(message, dict):
+            message = {}
+        if message.get("type") == "ping":
+            self.outbox.say('{"type":"pong"}')
         else:
-            await self._complain('unknown message: send {"type":"ping"}')
-
-    async def revoked(self, message: dict[str, Any]) -> None:
-        """The credential that opened this socket is good no more."""
-        await self.close(NOT_ALLOWED)
-
-    async def events(self, message: dict[str, Any]) -> None:
-        """A batch from the bus."""
-        if message["after"] is not None and message["after"] > self.position:
-            await self._catch_up()
-        for seq, frame in message["frames"]:
-            if seq is None or seq > self.position:
-                await self.send(frame)
-                self.position = seq or self.position
-
-    async def _catch_up(self) -> None:
-        while page := await database_sync_to_async(_backlog)(self.position):
-            for seq, frame in page:
-                await self.send(frame)
-                self.position = seq
-
-    async def _recheck(self) -> None:
-        """Revocations close sockets at once; this sees what nobody announces: a logout, an account switched off."""
-        while True:
-            await asyncio.sleep(RECHECK_SECONDS)
-            try:
-                await self.identify()
-            except Refused:
-                await self.close(NOT_ALLOWED)
-            except DatabaseError:
-                continue
+            self.outbox.say(bus.encode(await self.answer(message)))
 
     def _talks_too_much(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -141,9 +177,6 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has
             self.window, self.received = now, 0
         self.received += 1
         return self.received > MAX_MESSAGES
-
-    async def _complain(self, error: str) -> None:
-        await self.send(bus.encode({"type": "error", "error": error, "code": "invalid"}))
 
     def _since(self) -> int | None:
         value = self.query("since")
@@ -159,6 +192,19 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has
         return values[0] if values else None
 
 
-def _backlog(position: int) -> list[tuple[int, str]]:
-    events = StructureEvent.objects.filter(seq__gt=position).order_by("seq")[:BACKLOG_PAGE]
-    return [(event.seq, bus.encode(envelope_of(event))) for event in events]
+def _portions(frames: Iterable[Frame]) -> Iterator[Chunk]:
+    """So much at once that a slow client is noticed after each."""
+    portion: list[Frame] = []
+    size = 0
+    for frame in frames:
+        portion.append(frame)
+        size += len(frame.data)
+        if size >= PORTION_BYTES:
+            yield Chunk(portion)
+            portion, size = [], 0
+    if portion:
+        yield Chunk(portion)
+
+
+def problem(error: str, code: str, **more: str) -> dict[str, Any]:
+    return {"type": "error", "error": error, "code": code, **more}

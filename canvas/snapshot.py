@@ -29,6 +29,7 @@ COLUMNS = (
     "uptime_seconds",
     "runtime",
     "last_heartbeat_at",
+    "flapping_until",
     "created_at",
     "updated_at",
 )
@@ -41,6 +42,7 @@ LIVE = (
     "uptime_seconds",
     "current_task",
     "last_heartbeat_at",
+    "flapping_until",
 )
 PLACE: dict[str, Any] = {"layout__x": 0.0, "layout__y": 0.0, "layout__collapsed": False}
 

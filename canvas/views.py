@@ -8,6 +8,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
 from activity.principals import Level
+from registry import flapping
 from registry.credentials import principal_for_user
 
 
@@ -19,4 +20,5 @@ def page(request: HttpRequest) -> HttpResponse:
     principal = principal_for_user(request.user)
     if principal.level < Level.VIEW:
         raise PermissionDenied
-    return render(request, "canvas/page.html", {"may_act": principal.level >= Level.ACT})
+    known = {"may_act": principal.level >= Level.ACT, "flapping": flapping.rule()}
+    return render(request, "canvas/page.html", known)

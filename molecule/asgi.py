@@ -31,6 +31,7 @@ fast_lane = FastLane(http, beats=Meter(BEATS, "RATE_LIMIT_HEARTBEATS"), requests
 
 class Stream(OrganisationStream):
     may_listen = staticmethod(may_listen)
+    take = staticmethod(fast_lane.take)
 
 
 application = Pulse(

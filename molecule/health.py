@@ -140,7 +140,7 @@ def _background_loops() -> str:
 def _worry_about_loop(tick: LoopTick) -> str | None:
     now = timezone.now()
     if loops.is_troubled(tick, now):
-        return f"{tick.name}: {tick.errors} errors, the last: {tick.last_error}"
+        return f"{tick.name}: errors: {tick.errors}, the last: {tick.last_error}"
     return None if loops.is_fresh(tick, now) else f"{tick.name}: {_age(tick)}"
 
 

@@ -85,7 +85,7 @@ POLICY: dict[str, dict[str, Rule]] = {
     "events-diff": {"GET": Rule("V")},
     "snapshot": {"GET": Rule("V")},
     "viewport": {"GET": Rule("V"), "PUT": Rule("O")},
-    "stream": {"CONNECT": Rule("V")},
+    "stream": {"CONNECT": Rule("V W")},
 }
 
 LEVELS = {"V": Level.VIEW, "O": Level.ACT, "M": Level.ADMINISTER}

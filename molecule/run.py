@@ -28,7 +28,8 @@ STATE = Path(os.environ.get("MOLECULE_STATE") or BASE_DIR / ".molecule").resolve
 PYTHON = sys.executable
 MANAGE = str(BASE_DIR / "manage.py")
 WEB = [PYTHON, "-m", "uvicorn", "molecule.asgi:application", "--log-level", "warning", "--no-access-log"]
-WEB += ["--ws", "websockets-sansio", "--ws-max-size", "1048576", "--ws-ping-interval", "20", "--ws-ping-timeout", "20"]
+WEB += ["--ws", "molecule.sockets:Sockets", "--ws-per-message-deflate", "false", "--ws-max-size", "1048576"]
+WEB += ["--ws-ping-interval", "20", "--ws-ping-timeout", "20"]
 # Who is asked through a proxy is settings.SECURE_PROXY's to say.
 WEB += ["--timeout-graceful-shutdown", "5", "--no-proxy-headers", "--no-server-header"]
 SUPERVISOR = [PYTHON, MANAGE, "supervise"]

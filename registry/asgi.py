@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import orjson
+from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http.request import split_domain_port, validate_host
@@ -41,6 +42,7 @@ LOGGED = b'{"status":"logged"}'
 LOGGED_MANY = b'{"status":"logged","count":%d}'
 BUSY = b'{"error":"too much at once, try again"}'
 DOWN = b'{"error":"database unavailable, try again"}'
+AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -102,9 +104,17 @@ class FastLane:
         else:
             await _send(send, *reply)
 
-    async def take(self, beat: Beat) -> bool:
-        """Is it in? Otherwise heartbeats.refusal() knows why. Raises Overloaded, DatabaseError."""
-        return (await self.beats.submit([beat]))[0]
+    async def take(self, beat: Beat) -> dict[str, str] | None:
+        """For `/ws`: None when the beat is in, or what is wrong with it, as errors are said."""
+        if self.budget_of_beats.is_over(beat.proof):
+            return {"error": "too many heartbeats", "code": "throttled"}
+        try:
+            [is_in] = await self.beats.submit([beat])
+        except Overloaded:
+            return {"error": "too much at once, try again", "code": "overloaded"}
+        except AWAY:
+            return {"error": "database unavailable, try again", "code": "unavailable"}
+        return None if is_in else (await database_sync_to_async(heartbeats.refusal)(beat)).said
 
     def _lane(self, method: str, path: str) -> tuple[Callable[[Request], Awaitable[Reply | None]] | None, str]:
         if method == "POST":
@@ -125,7 +135,7 @@ class FastLane:
             return None
         except Overloaded:
             return 503, BUSY
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
+        except AWAY as error:
             log.warning("database does not answer: %s", type(error).__name__)
             return 503, DOWN
         except Exception:
@@ -138,7 +148,7 @@ class FastLane:
         beat = plain.beat(strict_json.parse(request.body), request.proof)
         if beat is None or request.claimed not in (None, beat.workspace_id):
             return None
-        return (200, OK) if await self.take(beat) else None
+        return (200, OK) if (await self.beats.submit([beat]))[0] else None
 
     async def _heartbeats(self, request: Request) -> Reply | None:
         """Beats over their budget are told so here; what else is wrong with one of them, the view finds out."""

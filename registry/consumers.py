@@ -1,20 +1,24 @@
-"""/ws: who may listen, and to what."""
+"""/ws: who may listen, and to what; agents beat over it as well."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import urlsplit
 
-from channels.db import database_sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, ValidationError
 
-from activity import bus
-from activity.principals import ANONYMOUS, Principal
-from activity.stream import NO_CREDENTIAL, NOT_ALLOWED, EventStream, Refused
-from registry import authentication, credentials
-from registry.exceptions import RegistryError
+from activity.endpoints import complaint
+from activity.outbox import MALFORMED, NO_CREDENTIAL, NOT_ALLOWED
+from activity.principals import ANONYMOUS, Kind, Principal
+from activity.stream import EventStream, Refused, problem
+from registry import authentication, credentials, plain
+from registry.audience import Teams
+from registry.exceptions import Invalid, NotAllowed, RegistryError
+from registry.heartbeats import Beat
+from registry.serializers import HeartbeatBody
 
 
 class _Request(HttpRequest):
@@ -26,24 +30,50 @@ class _Request(HttpRequest):
 
 
 class OrganisationStream(EventStream):
-    """Operators hear everything. (What agents may hear follows from the hierarchy; they are refused so far.)
+    """Operators hear everything, agents what the hierarchy lets them.
 
-    `may_listen` is the policy's word, given by the assembly; without one, nobody may.
+    `may_listen` is the policy's word, given by the assembly; without one, nobody may. `take` brings a beat to the
+    gate that all beats go through, and answers with what was wrong.
     """
 
     may_listen: Callable[[Principal], bool] = staticmethod(lambda principal: False)
+    take: Callable[[Beat], Awaitable[dict[str, str] | None]]
 
-    async def identify(self) -> Principal:
-        principal: Principal = await database_sync_to_async(self._principal)()
+    def identify(self) -> Principal:
+        principal = self._principal()
         if principal == ANONYMOUS:
             raise Refused(NO_CREDENTIAL)
-        if not await database_sync_to_async(self.may_listen)(principal):
+        if not self.may_listen(principal):
             raise Refused(NOT_ALLOWED)
         return principal
 
-    def audience(self, principal: Principal) -> list[str]:
-        wants_beats = self.query("beats") == "1"
-        return [bus.CANVAS_GROUP, *([bus.BEATS_GROUP] if wants_beats else [])]
+    def audience(self) -> Teams:
+        return Teams()
+
+    async def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        if message.get("type") != "heartbeat":
+            return await super().answer(message)
+        own = self.principal.workspace_id
+        if self.principal.kind != Kind.WORKSPACE or own is None:
+            return problem("only an agent beats", "not_allowed")
+        try:
+            beat = self._read({"workspace_id": str(own), **message})
+        except ValidationError as error:
+            return problem(**complaint(error))
+        if beat.workspace_id != own:
+            return problem("workspace_id is not the token's workspace", "not_allowed")
+        wrong = await self.take(beat)
+        return problem(**wrong) if wrong else {"type": "heartbeat.ok"}
+
+    def _read(self, body: dict[str, Any]) -> Beat:
+        """With the token that opened the socket, so that a revoked one beats no more. Raises ValidationError."""
+        text = authentication.bearer_token(self._header("authorization"))
+        proof = None if text is None else credentials.agent_proof(text)
+        if proof and (beat := plain.beat(body, proof)):
+            return beat
+        serializer = HeartbeatBody(data=body)
+        serializer.is_valid(raise_exception=True)
+        return Beat(**serializer.validated_data, proof=proof)
 
     def _principal(self) -> Principal:
         try:
@@ -57,6 +87,10 @@ class OrganisationStream(EventStream):
                 if user.is_authenticated:
                     return credentials.principal_for_user(user)
             return authentication.without_credential(claimed)
+        except Invalid:
+            raise Refused(MALFORMED) from None
+        except NotAllowed:
+            raise Refused(NOT_ALLOWED) from None
         except (RegistryError, AuthenticationFailed):
             raise Refused(NO_CREDENTIAL) from None
 

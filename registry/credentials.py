@@ -132,10 +132,12 @@ def _close_to(token_ids: Sequence[str], opened: str) -> None:
 
 def has_live_token(workspace_id: UUID) -> bool:
     """Does an agent hold this workspace? Enrolments do not count: nobody is in yet."""
-    live = models.Q(expires_at=None) | models.Q(expires_at__gt=Now())
-    return WorkspaceToken.objects.filter(
-        live, workspace_id=workspace_id, kind=TokenKind.AGENT, revoked_at=None
-    ).exists()
+    return _live_agents().filter(workspace_id=workspace_id).exists()
+
+
+def live_tokens(token_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of them with which an agent still gets in."""
+    return set(_live_agents().filter(id__in=token_ids).values_list("id", flat=True))
 
 
 def principal_for_token(text: str) -> tuple[User | None, Principal]:
@@ -166,10 +168,8 @@ def callers(proofs: Collection[Proof]) -> dict[Proof, Caller]:
     """Whose proofs are they? In one query; those that are not good are missing."""
     if not proofs:
         return {}
-    live = models.Q(expires_at=None) | models.Q(expires_at__gt=Now())
-    tokens = WorkspaceToken.objects.filter(
-        live, prefix__in=[proof.prefix for proof in proofs], kind=TokenKind.AGENT, revoked_at=None
-    ).exclude(workspace__status=Status.REMOVED)
+    tokens = _live_agents().filter(prefix__in=[proof.prefix for proof in proofs])
+    tokens = tokens.exclude(workspace__status=Status.REMOVED)
     shown = {Proof(token.prefix, bytes(token.hash)): token for token in tokens}
     good = {proof: shown[proof] for proof in proofs if proof in shown}
     mark_used([token.id for token in good.values() if _is_stale(token)])
@@ -185,6 +185,11 @@ def mark_used(token_ids: Sequence[UUID]) -> None:
 def principal_for_user(user: User | AnonymousUser) -> Principal:
     """What an operator may do follows from Django's permissions on workspaces and secrets."""
     return Principal(kind=Kind.OPERATOR, level=_level(user), name=user.get_username())
+
+
+def _live_agents() -> models.QuerySet[WorkspaceToken]:
+    unexpired = models.Q(expires_at=None) | models.Q(expires_at__gt=Now())
+    return WorkspaceToken.objects.filter(unexpired, kind=TokenKind.AGENT, revoked_at=None)
 
 
 def _level(user: User | AnonymousUser) -> Level:

@@ -10,9 +10,10 @@ from django.db.models import Min, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from activity.bus import rfc3339
 from activity.events import NewEvent, record
 from activity.models import EventType
-from registry import loops, projection
+from registry import flapping, loops, projection
 from registry.models import ALIVE, Status, Workspace
 
 BATCH = 1000
@@ -20,26 +21,26 @@ ACTOR = "supervisor"
 
 
 def reconcile() -> int:
-    """Expire every lease that is past, in batches; returns how many went."""
-    gone = 0
-    while batch := expire():
-        gone += batch
-    return gone
+    """Expire every lease that is past; returns how many went."""
+    return expire()
 
 
 def expire(ids: Sequence[UUID] | None = None) -> int:
     """Online and degraded workspaces whose lease is past go offline, provisioning ones fail.
 
-    Only `ids` when given (a hint that they may have expired), at most BATCH at a time; returns how many
-    went. Rows that somebody else is changing are left to the next look: their lease is likely being renewed.
+    Only `ids` when given (a hint that they may have expired); returns how many went. A batch is a transaction,
+    short enough for others to wait for. Rows that somebody else is changing are left to the next look: their
+    lease is likely being renewed.
     """
-    if not _agents_could_reach_us():
-        return 0
-    with transaction.atomic():
-        due = _due() if ids is None else _due().filter(id__in=ids)
-        rows = list(due.order_by("lease_expires_at").select_for_update(skip_locked=True, no_key=True)[:BATCH])
-        projection.apply(record([_event(row) for row in rows], actor=ACTOR))
-    return len(rows)
+    due = _due() if ids is None else _due().filter(id__in=ids)
+    # One look at all leases: there is no index on them, because every beat would have to write it.
+    found = list(due.order_by("lease_expires_at").values_list("id", flat=True))
+    gone = 0
+    for start in range(0, len(found), BATCH):
+        if not _agents_could_reach_us():
+            break
+        gone += _expire(found[start : start + BATCH])
+    return gone
 
 
 def next_deadline() -> datetime | None:
@@ -69,7 +70,22 @@ def _due() -> QuerySet[Workspace]:
     return _watched().filter(lease_expires_at__lte=Now())
 
 
-def _event(row: Workspace) -> NewEvent:
+def _expire(ids: list[UUID]) -> int:
+    with transaction.atomic():
+        rows = _lock_due(ids)
+        marks = flapping.marks([row.id for row in rows if row.status in ALIVE])
+        flapping.mark(marks)
+        projection.apply(record([_event(row, marks.get(row.id)) for row in rows], actor=ACTOR))
+    return len(rows)
+
+
+def _lock_due(ids: list[UUID]) -> list[Workspace]:
+    """Those of them that are due still, without their cards, which are long and not needed."""
+    rows = _due().filter(id__in=ids).only("id", "status", "last_heartbeat_at").order_by("lease_expires_at")
+    return list(rows.select_for_update(skip_locked=True, no_key=True))
+
+
+def _event(row: Workspace, flapping_until: datetime | None) -> NewEvent:
     last = None if row.last_heartbeat_at is None else row.last_heartbeat_at.isoformat()
     payload: dict[str, object] = {"from": row.status, "last_heartbeat_at": last}
     if row.status == Status.PROVISIONING:
@@ -79,4 +95,6 @@ def _event(row: Workspace) -> NewEvent:
     else:
         kind = EventType.WORKSPACE_OFFLINE
         payload |= {"reason": "lease expired"}
+        if flapping_until is not None:
+            payload |= {"flapping_until": rfc3339(flapping_until)}
     return NewEvent(event_type=kind, workspace_id=row.id, payload=payload)

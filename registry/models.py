@@ -82,6 +82,7 @@ class Workspace(models.Model):
         help_text="What runs the agent.",
     )
     lease_expires_at = models.DateTimeField(null=True, editable=False)
+    flapping_until = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 

@@ -363,5 +363,6 @@ class WorkspacePicture(serializers.ModelSerializer[Workspace]):
         fields = [
             "id", "name", "role", "tier", "status", "agent_card", "url", "parent_id", "forwarded_to",
             "source_bundle_id", "active_tasks", "last_error_rate", "last_sample_error", "uptime_seconds",
-            "current_task", "runtime", "last_heartbeat_at", "created_at", "updated_at", "x", "y", "collapsed",
+            "current_task", "runtime", "last_heartbeat_at", "flapping_until", "created_at", "updated_at",
+            "x", "y", "collapsed",
         ]  # fmt: skip

@@ -4,16 +4,32 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from registry.admin import formats
+from registry.flapping import rule
 from registry.models import ALIVE, Workspace
 
 
 @admin.display(description="status", ordering="status")
 def status(workspace: Workspace) -> SafeString:
-    return formats.badge(workspace.status, workspace.status)
+    badge = formats.badge(workspace.status, workspace.status)
+    if not _is_flapping(workspace):
+        return badge
+    return format_html('{} <span class="badge badge-flapping" title="{}">flapping</span>', badge, rule())
+
+
+@admin.display(description="flapping")
+def flapping(workspace: Workspace) -> SafeString:
+    if not _is_flapping(workspace):
+        return formats.NOTHING
+    return format_html("{}; until {}", rule(), formats.absolute(workspace.flapping_until))
+
+
+def _is_flapping(workspace: Workspace) -> bool:
+    return workspace.flapping_until is not None and workspace.flapping_until > timezone.now()
 
 
 @admin.display(description="name", ordering="name")

@@ -95,7 +95,7 @@ class LoopTickAdmin(FactAdmin):
         if not tick.errors:
             return formats.NOTHING
         last = formats.relative(tick.failed_at), formats.short(tick.last_error)
-        return format_html("{} errors, the last {}: {}", f"{tick.errors:,}", *last)
+        return format_html("{}, the last {}: {}", f"{tick.errors:,}", *last)
 
     @admin.display(description="running since", ordering="since")
     def running_since(self, tick: LoopTick) -> SafeString:

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from registry.models import Status
 
@@ -31,6 +32,17 @@ class Existence(admin.SimpleListFilter):
         if self.value() == "all" or (self.value() is None and self.by_status):
             return queryset
         return queryset.exclude(status=Status.REMOVED)
+
+
+class Flapping(admin.SimpleListFilter):
+    title = "flapping"
+    parameter_name = "flapping"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
+        return [("now", "Flapping now")]
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset if self.value() is None else queryset.filter(flapping_until__gt=timezone.now())
 
 
 class Place(admin.SimpleListFilter):

@@ -81,7 +81,7 @@ def _offline(event: StructureEvent, payload: dict[str, Any], names: Names) -> St
     return Story(
         what="Went offline",
         differences=values.to_status(payload, Status.OFFLINE),
-        detail=values.text(payload.get("reason")),
+        detail=values.text(payload.get("reason")) + (", and flapping" if payload.get("flapping_until") else ""),
     )
 
 

@@ -13,7 +13,7 @@ from django.urls import URLPattern, path
 from registry import lifecycle
 from registry.admin import columns, confirming, dialogs, enrolment, teams, timeline, toolbar, verbs
 from registry.admin.bases import OperatedAdmin, actor_of
-from registry.admin.filters import Existence, Place
+from registry.admin.filters import Existence, Flapping, Place
 from registry.admin.forms import NewWorkspaceForm, WorkspaceForm
 from registry.lifecycle import NewWorkspace
 from registry.models import Agent, Status, Workspace
@@ -23,6 +23,7 @@ EDITABLE = ("name", "role", "tier", "runtime", "parent")
 ON_CREATION = ("model", "external", "agent_url")
 LIVE = (
     columns.status,
+    columns.flapping,
     columns.heartbeat,
     columns.error_rate,
     columns.sample_error,
@@ -54,7 +55,7 @@ class WorkspaceAdmin(OperatedAdmin):
         columns.heartbeat,
         columns.canvas,
     ]
-    list_filter = [Existence, "status", Place, "tier", ("runtime", admin.AllValuesFieldListFilter)]
+    list_filter = [Existence, "status", Flapping, Place, "tier", ("runtime", admin.AllValuesFieldListFilter)]
     list_select_related = ["parent"]
     search_fields = ["name", "role", "=id"]
     search_help_text = "Name, role, or a whole id."

@@ -19,7 +19,7 @@ ALTER TABLE loop_ticks DROP COLUMN errors, DROP COLUMN last_error, DROP COLUMN f
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('registry', '0003_secretaccess'),
+        ('registry', '0004_flapping'),
     ]
 
     operations = [

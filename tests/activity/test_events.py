@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from typing import Any
 from unittest.mock import Mock
 from uuid import uuid4
 
@@ -24,6 +25,28 @@ def online() -> NewEvent:
 def one_event(db: None) -> StructureEvent:
     with transaction.atomic():
         return record([online()], actor="test")[0]
+
+
+@pytest.mark.parametrize("actor", ["operator:%s 'é", None])
+def test_what_record_answers_is_what_the_log_holds_in_the_order_given(db: None, actor: str | None) -> None:
+    payloads: list[dict[str, Any]] = [
+        {"n": 10**30, "half": 0.5},
+        {},
+        {"text": "\\ ' \" %s é 🧪 \n", "deep": [None, {"a": [1]}]},
+    ]
+    new = [
+        NewEvent(event_type=kind, workspace_id=uuid4(), agent_id=uuid4(), target_id=uuid4(), payload=payload)
+        for payload in payloads * 20
+        for kind in (EventType.AGENT_MOVED, EventType.WORKSPACE_ONLINE)
+    ]
+    with transaction.atomic():
+        rows = record([*new, online()], actor=actor)
+    held = list(StructureEvent.objects.order_by("seq").values())
+    names = [field.attname for field in StructureEvent._meta.concrete_fields]
+    assert [{name: getattr(row, name) for name in names} for row in rows] == held
+    assert [row.payload for row in rows[:-1]] == [event.payload for event in new]
+    assert [row.actor for row in rows] == [actor or f"workspace:{row.workspace_id}" for row in rows]
+    assert (rows[-1].agent_id, rows[-1].target_id) == (None, None)
 
 
 REFUSED = "structure_events is append-only"

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { arrange, fitted, overlaps, tally, treeOf, zoomedAt } from "../../canvas/static/canvas/js/layout.js";
+import { arrange, fitted, isFlapping, nextCalm, overlaps, tally, treeOf, zoomedAt } from "../../canvas/static/canvas/js/layout.js";
 import { createStore, initialState, pictured, reduce } from "../../canvas/static/canvas/js/store.js";
-import { backoff } from "../../canvas/static/canvas/js/stream.js";
+import { backoff, patience } from "../../canvas/static/canvas/js/stream.js";
 import { age } from "../../canvas/static/canvas/js/time.js";
 
 const NOON = "2026-01-31T12:00:00.000000Z";
@@ -94,6 +94,7 @@ describe("each event", () => {
     ["WORKSPACE_PROVISIONING", { from: "failed" }, { status: "provisioning", name: "a" }],
     ["WORKSPACE_ONLINE", { url: "http://x", agent_card: { name: "c" } }, { status: "online", url: "http://x" }],
     ["WORKSPACE_OFFLINE", { last_heartbeat_at: NOON }, { status: "offline", last_heartbeat_at: NOON }],
+    ["WORKSPACE_OFFLINE", { flapping_until: LATER }, { status: "offline", flapping_until: LATER }],
     ["WORKSPACE_DEGRADED", { error_rate: 0.6, sample_error: "e" }, { status: "degraded", last_sample_error: "e" }],
     ["WORKSPACE_PROVISION_FAILED", { error: "no" }, { status: "failed" }],
     ["WORKSPACE_PAUSED", { from: "online" }, { status: "paused" }],
@@ -131,6 +132,39 @@ describe("each event", () => {
     const state = after(snapshot(1, workspace("a", { status: "degraded", last_sample_error: "boom" })), beat);
     assert.equal(one(state).last_sample_error, "boom");
     assert.equal(one([event("WORKSPACE_ONLINE", "a", 2), beat].reduce(reduce, state)).last_sample_error, "");
+  });
+});
+
+describe("flapping", () => {
+  const [noon, later] = [NOON, LATER].map(Date.parse);
+  const organisation = new Map(
+    [
+      workspace("a"),
+      workspace("b", { parent_id: "a", flapping_until: LATER }),
+      workspace("c", { parent_id: "b", status: "offline", flapping_until: NOON }),
+      workspace("d", { parent_id: "b", flapping_until: null }),
+      workspace("e", { parent_id: "b", flapping_until: LATER }),
+    ].map((one) => [one.id, one]),
+  );
+
+  it("lasts until its time, and no longer", () => {
+    const flapping = (now) => [...organisation.values()].filter((one) => isFlapping(one, now)).map(({ id }) => id);
+    assert.deepEqual(flapping(noon - 1), ["b", "c", "e"]);
+    assert.deepEqual(flapping(noon), ["b", "e"]);
+    assert.deepEqual(flapping(later), []);
+    assert.deepEqual([noon - 1, noon, later].map((now) => nextCalm(organisation, now)), [noon, later, Infinity]);
+  });
+
+  it("shows on every ancestor", () => {
+    const [top] = treeOf(organisation, noon);
+    const [team] = top.children;
+    assert.deepEqual([top.isFlapping, top.flapping, team.isFlapping, team.flapping], [false, 2, true, 1]);
+    assert.equal(treeOf(organisation, later)[0].flapping, 0);
+  });
+
+  it("is not forgotten by the next death, which says nothing of it", () => {
+    const state = after(snapshot(1, workspace("a", { flapping_until: LATER })), event("WORKSPACE_OFFLINE", "a", 2));
+    assert.equal(one(state).flapping_until, LATER);
   });
 });
 
@@ -223,6 +257,11 @@ describe("time", () => {
 
   it("waits longer each time, up to half a minute", () => {
     assert.deepEqual([backoff(0, 1), backoff(1, 1), backoff(1, 0), backoff(20, 1)], [500, 1000, 500, 30000]);
+  });
+
+  it("resumes at once when the server asks for it, and then like after any loss", () => {
+    for (const code of [1012, 4408]) assert.deepEqual([patience(code, 0, 1), patience(code, 1, 1)], [0, 1000]);
+    for (const code of [1006, 1011, 1013, null]) assert.equal(patience(code, 0, 1), 500);
   });
 });
 

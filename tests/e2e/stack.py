@@ -106,7 +106,8 @@ SUPERVISE = [sys.executable, "manage.py", "supervise"]
 
 
 def web_command(port: int, *options: str) -> list[str]:
-    return [*WEB, "--port", str(port), *options]
+    """As `make run` starts it."""
+    return [*WEB, "--port", str(port), "--timeout-graceful-shutdown", "3", *options]
 
 
 @contextmanager

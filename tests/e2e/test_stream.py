@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -150,8 +151,11 @@ async def test_who_may_not_listen_is_told_why(platform: Platform) -> None:
     agent = await asyncio.to_thread(platform.agent, "agent")
     assert await close_code(platform, X_Nobody="1") == 4401
     assert await close_code(platform, Authorization="Bearer mol_op_0_forged") == 4401
-    assert await close_code(platform, Authorization=f"Bearer {agent.token}") == 4403
     assert await close_code(platform, X_Workspace_ID=agent.id) == 4401
+    bearer, enrolment = f"Bearer {agent.token}", f"Bearer {platform.create('new')['enrolment_token']}"
+    assert await close_code(platform, Authorization=enrolment) == 4403
+    assert await close_code(platform, Authorization=bearer, X_Workspace_ID=str(uuid4())) == 4403
+    assert await close_code(platform, Authorization=bearer, X_Workspace_ID="nobody") == 4400
 
 
 async def test_a_session_is_served_only_to_pages_of_ours(platform: Platform) -> None:

@@ -127,7 +127,7 @@ def test_a_loop_that_fails_or_hangs_is_a_warning(all_well: None, as_viewer: APIC
     loops.tick(loops.RETENTION)
     loops.Failures(loops.RETENTION).add(ValueError("of a kind"))
     assert failing(as_viewer) == []
-    assert warnings(as_viewer) == {"loops": "retention: 1 errors, the last: ValueError: of a kind"}
+    assert warnings(as_viewer) == {"loops": "retention: errors: 1, the last: ValueError: of a kind"}
     old = timezone.now() - timedelta(minutes=5)
     LoopTick.objects.filter(name=loops.RETENTION).update(ticked_at=old, failed_at=old)
     assert warnings(as_viewer) == {"loops": "retention: last tick 300 s ago"}

@@ -117,10 +117,10 @@ def test_whatever_ends_a_token_tells_its_sockets_once_it_is_committed(
     one, two = (credentials.issue_workspace_token(workspace.id) for _ in range(2))
     credentials.issue_operator_token(make_user())
     operator = OperatorToken.objects.get()
-    told: list[tuple[str, str]] = []
-    monkeypatch.setattr(bus, "_group_send", lambda group, message: told.append((group, message["type"])))
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(bus, "_group_send", lambda group, message: told.append(message))
     credentials.revoke_token(workspace.id, one.id)
     credentials.revoke_operator_token(operator.id)
     removal.remove(workspace.id, actor="test", confirm=True)
-    closed = [group for group, kind in told if kind == "revoked"]
-    assert closed == [bus.credential_group(str(token)) for token in (one.id, operator.id, two.id)]
+    closed = [message["credentials"] for message in told if message["type"] == "revoked"]
+    assert closed == [[str(token)] for token in (one.id, operator.id, two.id)]

@@ -1,18 +1,19 @@
 """Leases decide; hints and timers only say when to look."""
 
 from collections.abc import Callable
-from datetime import timedelta
-from uuid import uuid4
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
 
 import pytest
 from django.utils import timezone
 
 from activity import redis
 from activity.models import EventType, StructureEvent
-from registry import liveness, loops, presence
+from registry import flapping, liveness, loops, presence
 from registry.heartbeats import Beat, flush
 from registry.management.commands.supervise import Supervisor
 from registry.models import LoopTick, Workspace
+from tests.registry.racing import together
 
 Make = Callable[..., Workspace]
 
@@ -84,6 +85,36 @@ def test_more_than_one_batch_goes_in_one_reconciliation(
     for _ in range(5):
         lease(make_workspace(status="online"), -1)
     assert liveness.reconcile() == 5
+
+
+def test_whoever_beats_after_the_look_is_spared(
+    make_workspace: Make, serving: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beating, silent = (lease(make_workspace(status="online"), -1) for _ in range(2))
+    monkeypatch.setattr(liveness, "_agents_could_reach_us", lambda: bool(flush([Beat(workspace_id=beating.id)])))
+    assert liveness.reconcile() == 1
+    assert (status(beating), status(silent)) == ("online", "offline")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_looks_at_once_the_second_leaves_everything_to_the_first(
+    make_workspace: Make, serving: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It neither waits nor repeats: the first has locked the rows and has not yet recorded anything."""
+    workspaces = [lease(make_workspace(status="online"), -1) for _ in range(3)]
+    gone: list[int] = []
+
+    def look_again(ids: list[UUID]) -> dict[UUID, datetime]:
+        monkeypatch.undo()
+        together(lambda: gone.append(liveness.reconcile()))
+        return {}
+
+    monkeypatch.setattr(flapping, "marks", look_again)
+    gone.append(liveness.reconcile())
+    assert gone == [0, 3]
+    deaths = StructureEvent.objects.filter(event_type=EventType.WORKSPACE_OFFLINE)
+    assert {event.workspace_id for event in deaths} == {workspace.id for workspace in workspaces}
+    assert len(deaths) == 3
 
 
 def test_while_no_web_process_serves_nobody_dies(make_workspace: Make) -> None:

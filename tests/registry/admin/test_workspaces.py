@@ -1,6 +1,7 @@
 """Workspaces: the list, and adding and editing by operation."""
 
 import re
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -8,6 +9,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from activity import log
 from activity.log import Entry
@@ -52,6 +54,17 @@ def test_list_says_last_for_a_task_nobody_can_vouch_for(root: Client, make_works
         made = make_workspace(status, status=status)
         Workspace.objects.filter(id=made.id).update(current_task="Dig")
     assert root.get(reverse(WORKSPACES)).content.decode().count("last: ") == 1
+
+
+def test_flapping_is_shown_for_as_long_as_it_lasts_and_can_be_asked_for(root: Client, make_workspace: Make) -> None:
+    flapping, calm = make_workspace("Flapping"), make_workspace("Calm")
+    for row, until in ((flapping, timedelta(minutes=5)), (calm, -timedelta(seconds=1))):
+        Workspace.objects.filter(id=row.id).update(flapping_until=timezone.now() + until)
+    assert root.get(reverse(WORKSPACES)).content.decode().count("badge-flapping") == 1
+    asked = root.get(reverse(WORKSPACES), {"flapping": "now"})
+    assert [w.id for w in asked.context["cl"].result_list] == [flapping.id]
+    assert "offline more than 3 times in 15 minutes; until" in root.get(change_url(flapping)).content.decode()
+    assert "offline more than" not in root.get(change_url(calm)).content.decode()
 
 
 def test_names_of_agents_are_escaped(root: Client, make_workspace: Make) -> None:

@@ -19,12 +19,19 @@ const HEAD = 0.4;
  * @property {number} depth 0 for a root
  * @property {Map<string, number>} below counts per status of all descendants, worst first
  * @property {number} size how many descendants
+ * @property {boolean} isFlapping itself
+ * @property {number} flapping how many descendants
  */
 
-/** Whoever's parent is not shown is a root. @param {Map<string, object>} workspaces @returns {Node[]} the roots */
-export function treeOf(workspaces) {
+/**
+ * Whoever's parent is not shown is a root.
+ * @param {Map<string, object>} workspaces @param {number} now @returns {Node[]} the roots
+ */
+export function treeOf(workspaces, now) {
   const nodes = new Map();
-  for (const workspace of workspaces.values()) nodes.set(workspace.id, { workspace, children: [] });
+  for (const workspace of workspaces.values()) {
+    nodes.set(workspace.id, { workspace, children: [], isFlapping: isFlapping(workspace, now) });
+  }
   const roots = [];
   for (const node of nodes.values()) {
     const parent = nodes.get(node.workspace.parent_id);
@@ -46,6 +53,7 @@ function rollUp(node, depth) {
   node.height = 1 + Math.max(0, ...node.columns.map((column) => heightOf(column) + HEAD));
   node.depth = depth;
   node.below = worstFirst(counts);
+  node.flapping = node.children.reduce((sum, child) => sum + child.flapping + child.isFlapping, 0);
   node.size = [...counts.values()].reduce((sum, n) => sum + n, 0);
 }
 
@@ -93,6 +101,20 @@ export function tally(workspaces) {
   const counts = new Map();
   for (const { status } of workspaces.values()) counts.set(status, (counts.get(status) ?? 0) + 1);
   return worstFirst(counts);
+}
+
+const calmAt = ({ flapping_until }) => Date.parse(flapping_until ?? "");
+
+/** It went offline too often, not long ago. */
+export const isFlapping = (workspace, now) => calmAt(workspace) > now;
+
+/** When the next one that is flapping will be so no more; Infinity for none. */
+export function nextCalm(workspaces, now) {
+  let next = Infinity;
+  for (const workspace of workspaces.values()) {
+    if (isFlapping(workspace, now)) next = Math.min(next, calmAt(workspace));
+  }
+  return next;
 }
 
 /** 0, 0 is what the server answers for what nobody has placed. */

@@ -4,14 +4,14 @@ import { ApiError, call } from "./api.js";
 import { Camera } from "./camera.js";
 import { followPointer } from "./drag.js";
 import { followCardKeys, followPageKeys } from "./keys.js";
-import { isPlaced, treeOf } from "./layout.js";
+import { isPlaced, nextCalm, treeOf } from "./layout.js";
 import { addressWith, TimeTravel } from "./past.js";
 import { Places } from "./places.js";
 import { Board } from "./render.js";
 import { Shell } from "./shell.js";
 import { createStore, pictured } from "./store.js";
 import { backoff, Stream } from "./stream.js";
-import { setServerTime } from "./time.js";
+import { serverNow, setServerTime } from "./time.js";
 import { Timeline } from "./timeline.js";
 
 const SAVE_AFTER_MS = 500;
@@ -24,7 +24,7 @@ const mayAct = app.dataset.mayAct === "true";
 const view = $("view");
 const store = createStore();
 const shell = new Shell();
-const board = new Board($("board"), $("card"), app.dataset.workspaceAdmin);
+const board = new Board($("board"), $("card"), app.dataset);
 const camera = new Camera(view, $("board"), cameraMoved);
 const places = new Places(board, isCanvas, restoreCamera);
 const travel = new TimeTravel({ living: () => pictured(store.state), onChange: renderSoon, onRefused: refused });
@@ -105,6 +105,7 @@ function refused(status) {
 
 let frame = null;
 let past = null;
+let calmAt = Infinity;
 store.subscribe(renderSoon);
 
 function renderSoon() {
@@ -120,7 +121,9 @@ function render() {
   timeline.render();
   // The past does not change while it is looked at.
   if (past && past === before) return;
-  const roots = treeOf(workspaces);
+  const now = serverNow();
+  calmAt = nextCalm(workspaces, now);
+  const roots = treeOf(workspaces, now);
   if (past && !before) places.keep();
   board.render(roots);
   places.update(roots);
@@ -132,6 +135,7 @@ setInterval(() => {
   shell.tick();
   timeline.tick();
   board.tick();
+  if (serverNow() >= calmAt) renderSoon();
 }, 1000);
 
 // --- Canvas or list --------------------------------------------------------------------------------------

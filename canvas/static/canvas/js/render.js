@@ -8,6 +8,9 @@ const PARTS = {
   role: ".card-role",
   status: ".status",
   word: ".status-word",
+  flapping: ".card-flapping",
+  flappingWord: ".flapping-word",
+  flappingWhy: ".flapping-why",
   task: ".card-task",
   error: ".card-error",
   tier: ".tier",
@@ -23,10 +26,11 @@ export class Board {
   #current = null;
 
   /** @param {HTMLElement} stage @param {HTMLTemplateElement} template */
-  constructor(stage, template, adminUrl) {
+  constructor(stage, template, { workspaceAdmin, flapping }) {
     this.stage = stage;
     this.template = template;
-    this.adminUrl = adminUrl;
+    this.adminUrl = workspaceAdmin;
+    this.flappingRule = flapping;
     stage.addEventListener("focusin", ({ target }) => this.#makeCurrent(target.closest(".card")));
   }
 
@@ -60,7 +64,7 @@ export class Board {
       if (container.children[position] !== card.element) {
         container.insertBefore(card.element, container.children[position] ?? null);
       }
-      update(card, node);
+      update(card, node, this.flappingRule);
       this.#fillColumns(card.parts.children, node.columns, seen);
     });
   }
@@ -74,8 +78,9 @@ export class Board {
     const element = this.template.content.firstElementChild.cloneNode(true);
     const parts = Object.fromEntries(Object.entries(PARTS).map(([part, css]) => [part, element.querySelector(css)]));
     element.dataset.id = id;
-    for (const part of ["name", "status", "task"]) parts[part].id = `${part}-${id}`;
-    element.setAttribute("aria-labelledby", `name-${id} status-${id} task-${id}`);
+    const label = ["name", "status", "flappingWord", "task"];
+    for (const part of label) parts[part].id = `${part}-${id}`;
+    element.setAttribute("aria-labelledby", label.map((part) => `${part}-${id}`).join(" "));
     parts.name.href = `${this.adminUrl}${id}/change/`;
     const card = { element, parts, workspace: null, below: null };
     this.#cards.set(id, card);
@@ -117,13 +122,15 @@ function addColumn(container) {
   return column;
 }
 
-function update(card, node) {
-  const { workspace } = node;
-  const below = [...node.below].map(([status, n]) => `${n} ${status}`).join(", ");
+function update(card, node, flappingRule) {
+  const { workspace, isFlapping } = node;
+  const below = [...belowOf(node)].map(([status, n]) => `${n} ${status}`).join(", ");
   const isRoot = node.depth === 0;
-  if (card.workspace === workspace && card.below === below && card.isRoot === isRoot) return;
-  Object.assign(card, { workspace, below, isRoot });
+  const shown = { workspace, below, isRoot, isFlapping };
+  if (Object.entries(shown).every(([name, value]) => card[name] === value)) return;
+  Object.assign(card, shown);
   showSelf(card, workspace);
+  showFlapping(card.parts, node, flappingRule);
   showBelow(card, node, below);
   card.element.classList.toggle("root", isRoot);
   if (!isRoot) card.element.style.transform = "";
@@ -145,6 +152,16 @@ function showSelf({ element, parts }, workspace) {
   parts.tier.title = `Tier ${workspace.tier}`;
   setText(parts.runtime, workspace.runtime);
   showBeat(parts.beat, workspace);
+}
+
+/** What is below, by status, and how many of them are flapping, whatever they are now. */
+const belowOf = ({ below, flapping }) => (flapping ? new Map(below).set("flapping", flapping) : below);
+
+function showFlapping({ flapping, flappingWord, flappingWhy }, { isFlapping, workspace }, rule) {
+  flapping.hidden = !isFlapping;
+  setText(flappingWord, isFlapping ? "flapping" : "");
+  setText(flappingWhy, rule);
+  flapping.title = isFlapping ? `Flapping: ${rule}; until ${absolute(workspace.flapping_until)}` : "";
 }
 
 function showTask({ task, tasks, error }, workspace) {
@@ -178,7 +195,8 @@ function showBeat(time, workspace) {
   time.title = `Last heartbeat ${absolute(at)}`;
 }
 
-function showBelow({ element, parts }, { workspace, below, children, size }, words) {
+function showBelow({ element, parts }, node, words) {
+  const { workspace, children, size } = node;
   const isParent = children.length > 0;
   const isFolded = isParent && workspace.collapsed;
   element.classList.toggle("parent", isParent);
@@ -191,7 +209,7 @@ function showBelow({ element, parts }, { workspace, below, children, size }, wor
   parts.children.hidden = !isParent || isFolded;
   parts.below.hidden = !isParent;
   parts.below.title = `Below: ${words}`;
-  parts.below.replaceChildren(...[...below].map(([status, n]) => chip(status, n)));
+  parts.below.replaceChildren(...[...belowOf(node)].map(([status, n]) => chip(status, n)));
 }
 
 /** "● 3 online" */

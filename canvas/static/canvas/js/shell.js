@@ -1,8 +1,8 @@
 // Everything around the cards: counts, connection, the states of the page, banner and toasts.
 
-import { tally } from "./layout.js";
+import { isFlapping, tally } from "./layout.js";
 import { chip, setText } from "./render.js";
-import { absolute, age } from "./time.js";
+import { absolute, age, serverNow } from "./time.js";
 
 const TOAST_MS = 8000;
 const $ = (id) => document.getElementById(id);
@@ -57,6 +57,8 @@ export class Shell {
   #count(workspaces) {
     const counts = tally(workspaces);
     counts.delete("removed");
+    const flapping = [...workspaces.values()].filter((workspace) => isFlapping(workspace, serverNow())).length;
+    if (flapping) counts.set("flapping", flapping);
     const key = JSON.stringify([...counts]);
     if (key === this.#counts) return;
     this.#counts = key;

@@ -169,6 +169,7 @@ function created({ workspace_id, timestamp, payload }) {
     uptime_seconds: 0,
     current_task: "",
     last_heartbeat_at: null,
+    flapping_until: null,
     x: 0,
     y: 0,
     collapsed: false,
@@ -190,6 +191,7 @@ const CHANGES = {
   WORKSPACE_OFFLINE: (payload, before) => ({
     status: "offline",
     last_heartbeat_at: payload.last_heartbeat_at ?? before.last_heartbeat_at,
+    ...only(payload, ["flapping_until"]),
   }),
   WORKSPACE_DEGRADED: (payload) => ({
     status: "degraded",

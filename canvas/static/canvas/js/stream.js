@@ -6,10 +6,17 @@ const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 30000;
 const NO_CREDENTIAL = 4401;
 const NOT_ALLOWED = 4403;
+// The server asks to be called again at once: it restarts, or we were too slow and it kept nothing for us.
+const RESUME = [1012, 4408];
 
 /** Doubling, with jitter so that a fleet of browsers does not return in one instant. */
 export function backoff(attempt, random = Math.random()) {
   return Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt) * (0.5 + random / 2);
+}
+
+/** How long to wait after a socket was closed; at once when it says so, unless that has just been tried. */
+export function patience(code, attempt, random = Math.random()) {
+  return RESUME.includes(code) && attempt === 0 ? 0 : backoff(attempt, random);
 }
 
 export class Stream {
@@ -92,13 +99,13 @@ export class Stream {
       this.stop();
       this.options.onRefused(code === NO_CREDENTIAL ? "signed-out" : "forbidden");
     } else {
-      this.#lost();
+      this.#lost(code);
     }
   }
 
-  #lost() {
+  #lost(code = null) {
     this.stop();
-    const wait = backoff(this.#attempt++);
+    const wait = patience(code, this.#attempt++);
     this.#retryTimer = setTimeout(() => this.connect(), wait);
     this.options.onLost(Date.now() + wait);
   }

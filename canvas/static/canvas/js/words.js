@@ -46,7 +46,9 @@ const SENTENCES = {
   WORKSPACE_ONLINE: (name, { from }) => ({
     alone: `${name} ${{ degraded: "recovered", offline: "came back online", online: "registered again" }[from] ?? "came online"}`,
   }),
-  WORKSPACE_OFFLINE: (name, { reason }) => ({ alone: `${name} went offline${after(reason)}` }),
+  WORKSPACE_OFFLINE: (name, { reason, flapping_until }) => ({
+    alone: `${name} went offline${flapping_until ? " again and again" : ""}${after(reason)}`,
+  }),
   WORKSPACE_DEGRADED: (name, { error_rate, sample_error }) => ({
     alone: `${name} degraded${after(list([percent(error_rate), sample_error]))}`,
   }),

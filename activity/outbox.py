@@ -1,0 +1,177 @@
+"""What one socket is still to be sent: bounded, and ended with a code that says "resume" when it overflows."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from prometheus_client import Counter
+
+# Close codes.
+MALFORMED = 4400
+NO_CREDENTIAL = 4401
+NOT_ALLOWED = 4403
+TOO_SLOW = 4408
+TOO_LARGE = 4413
+TOO_MANY = 4429
+BROKEN = 1011
+TRY_AGAIN = 1013
+
+# What may wait while the client reads nothing, beyond what its connection has buffered.
+MAX_FRAMES = 4096
+MAX_BYTES = 2 * 1024 * 1024
+CLOSE_SECONDS = 10.0
+# An ASGI extension: the value is a Wire.
+WIRE = "molecule.wire"
+
+SLOW = Counter("molecule_stream_slow_closed", "Sockets closed because their client read too slowly.")
+
+
+class Frame:
+    """One message as every socket sends it: encoded once, framed once."""
+
+    __slots__ = ("data", "event", "seq", "text", "workspace_id")
+
+    def __init__(
+        self, text: str, seq: int | None = None, event: str | None = None, workspace_id: str | None = None
+    ) -> None:
+        self.text = text
+        self.seq = seq
+        self.event = event
+        self.workspace_id = workspace_id
+        self.data = framed(text.encode())
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        payload: dict[str, Any] = json.loads(self.text)["payload"]
+        return payload
+
+
+def framed(payload: bytes) -> bytes:
+    """A whole text message as a server sends it (RFC 6455, 5.2): not masked, so the same for everybody."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x81, size)) + payload
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+class Chunk:
+    """Frames that leave together. Shared by all sockets that are sent the same."""
+
+    __slots__ = ("data", "frames")
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self.frames = frames
+        self.data = frames[0].data if len(frames) == 1 else b"".join(frame.data for frame in frames)
+
+
+class Wire(Protocol):
+    """The way to one client. Nothing here waits: while `paused` it takes no more, then it calls `resumed`."""
+
+    paused: bool
+    resumed: Callable[[], None]
+
+    def write(self, chunk: Chunk) -> None: ...
+
+    def end(self, code: int) -> None:
+        """Say the code, and see to it that the connection goes."""
+
+
+class Outbox:
+    """What `put()` gets goes out at once, waits while the wire is paused, and ends the socket if it is too much."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.wire.resumed = self._resume
+        self.waiting: deque[Chunk] = deque()
+        self.frames = self.bytes = 0
+        self.closed = False
+        self.drains: list[asyncio.Future[None]] = []
+
+    def put(self, chunk: Chunk) -> None:
+        if self.closed:
+            return
+        if not self.wire.paused:
+            self.wire.write(chunk)
+            return
+        self.waiting.append(chunk)
+        self.frames += len(chunk.frames)
+        self.bytes += len(chunk.data)
+        if self.frames > MAX_FRAMES or self.bytes > MAX_BYTES:
+            SLOW.inc()
+            self.close(TOO_SLOW)
+
+    def say(self, text: str) -> None:
+        """To this client alone."""
+        self.put(Chunk([Frame(text)]))
+
+    async def drained(self) -> None:
+        """Until nothing waits here."""
+        while self.wire.paused and not self.closed:
+            drain = asyncio.get_running_loop().create_future()
+            self.drains.append(drain)
+            await drain
+
+    def close(self, code: int) -> None:
+        """Nothing more is sent but the code; what waited is dropped."""
+        if not self.closed:
+            self.closed = True
+            self._forget()
+            self.wire.end(code)
+            self._wake()
+
+    def _resume(self) -> None:
+        while self.waiting and not self.wire.paused:
+            self.wire.write(self.waiting.popleft())
+        if not self.waiting:
+            self._forget()
+        if not self.wire.paused:
+            self._wake()
+
+    def _forget(self) -> None:
+        self.waiting.clear()
+        self.frames = self.bytes = 0
+
+    def _wake(self) -> None:
+        drains, self.drains = self.drains, []
+        for drain in drains:
+            if not drain.done():
+                drain.set_result(None)
+
+
+class PlainWire:
+    """By the ASGI specification alone, for servers without our extension: a message at a time, at their pace."""
+
+    def __init__(self, send: Any) -> None:
+        self.send = send
+        self.paused = False
+        self.resumed: Callable[[], None] = lambda: None
+        self.task: asyncio.Task[None] | None = None
+
+    def write(self, chunk: Chunk) -> None:
+        self.paused = True
+        self.task = asyncio.create_task(self._write(chunk), name="what a socket is sent")
+
+    def end(self, code: int) -> None:
+        if self.task is not None:
+            self.task.cancel()
+        self.task = asyncio.create_task(self._end(code), name="the end of a socket")
+
+    async def _write(self, chunk: Chunk) -> None:
+        try:
+            for frame in chunk.frames:
+                await self.send({"type": "websocket.send", "text": frame.text})
+        except OSError:  # the client has gone: the socket's own loop hears of it
+            return
+        self.paused = False
+        self.resumed()
+
+    async def _end(self, code: int) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.send({"type": "websocket.close", "code": code})
+        except (OSError, TimeoutError):
+            pass

@@ -1,0 +1,270 @@
+"""The hub: one position, in the order of the log, whatever the bus brings, loses or swaps."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connections, transaction
+from django.db.models import QuerySet
+
+from activity import bus, hub
+from activity.events import NewEvent, record
+from activity.hub import BEATS, CANVASES, Hub, Listener
+from activity.models import EventType, StructureEvent
+from activity.outbox import NOT_ALLOWED, TRY_AGAIN, Frame
+from activity.principals import Kind, Principal
+from tests.activity.sockets import Client, listening
+
+PATIENCE_SECONDS = 10
+OWN = str(uuid4())
+
+
+class Nobody:
+    """An audience of canvases alone, at the end of the log."""
+
+    def __init__(self) -> None:
+        self.breaks = False
+
+    def load(self) -> int:
+        return bus.latest_seq()
+
+    def fold(self, frame: Frame) -> bool:
+        if self.breaks:
+            raise ValueError("cannot follow")
+        return False
+
+    def groups_for(self, frame: Frame) -> tuple[str, ...]:
+        return ()
+
+    def groups_of(self, member: str) -> tuple[str, ...] | None:
+        return ()
+
+    def backlog(self, events: QuerySet[StructureEvent], member: str) -> QuerySet[StructureEvent]:
+        return events
+
+    def unwelcome(self, listeners: Sequence[Listener]) -> list[Listener]:
+        return []
+
+
+@pytest.fixture
+async def at_five() -> Hub:
+    return Hub(Nobody(), position=5)
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+def seated(made: Hub, client: Client, *groups: str, **given: Any) -> Listener:
+    listener = listening(client, *(groups or (CANVASES,)), **given)
+    made.enter(listener)
+    assert made.attach(listener)
+    return listener
+
+
+def batch(after: int, *seqs: int | None) -> dict[str, Any]:
+    frames = [[seq, "EVENT", OWN, bus.encode({"event": "EVENT", "seq": seq, "payload": {}})] for seq in seqs]
+    return {"type": "events", "after": after, "frames": frames}
+
+
+async def test_what_was_given_is_not_given_again(at_five: Hub, client: Client) -> None:
+    seated(at_five, client)
+    for message in (batch(4, 5, 6), batch(5, 6), batch(6, None), batch(6, 7)):
+        at_five.hear(message)
+    at_five.flush()
+    assert (client.seqs, at_five.position) == ([6, None, 7], 7)
+
+
+async def test_batches_that_come_in_another_order_wait_for_each_other(at_five: Hub, client: Client) -> None:
+    """Two commits, two processes: the later one may be published first. No look at the log for that."""
+    seated(at_five, client)
+    for message in (batch(8, 9), batch(6, 7, 8), batch(8, None), batch(5, 6)):
+        at_five.hear(message)
+    at_five.flush()
+    assert client.seqs == [6, 7, 8, 9, None]
+    assert at_five.held == []
+
+
+async def test_what_is_not_persisted_waits_for_what_came_before_it(at_five: Hub, client: Client) -> None:
+    seated(at_five, client)
+    at_five.hear(batch(6, None))
+    at_five.flush()
+    assert client.seqs == []
+    at_five.hear(batch(5, 6))
+    at_five.flush()
+    assert client.seqs == [6, None]
+
+
+async def test_who_attaches_hears_nothing_from_before(at_five: Hub, client: Client) -> None:
+    at_five.hear(batch(5, 6))
+    seated(at_five, client)
+    at_five.hear(batch(6, 7))
+    at_five.flush()
+    assert client.seqs == [7]
+
+
+async def test_in_two_groups_and_heard_once(at_five: Hub, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_five.audience, "groups_of", lambda member: ("parent", "own"))
+    monkeypatch.setattr(at_five.audience, "groups_for", lambda frame: ("own", "parent"))
+    seated(at_five, client, member=OWN)
+    at_five.hear(batch(5, 6, None))
+    at_five.flush()
+    assert client.seqs == [6, None]
+
+
+async def test_who_has_left_is_forgotten(at_five: Hub, client: Client) -> None:
+    at_five.leave(seated(at_five, client, member=OWN))
+    assert (at_five.listeners, at_five.groups, at_five.members) == (set(), {}, {})
+
+
+async def test_beats_are_encoded_only_where_somebody_listens(
+    at_five: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[object] = []
+    encode = bus.encode
+    monkeypatch.setattr(bus, "encode", lambda value: encoded.append(value) or encode(value))  # type: ignore[func-returns-value]
+    beat = bus.envelope("HEARTBEAT", uuid4(), {"active_tasks": 1})
+    others = Client()
+    seated(at_five, others)
+    at_five.hear({"type": "beats", "beats": [beat]})
+    assert (encoded, others.texts) == ([], [])
+    for one in (client, Client()):
+        seated(at_five, one, CANVASES, BEATS)
+    at_five.hear({"type": "beats", "beats": [beat]})
+    assert (client.heard, len(encoded), others.texts) == ([beat], 1, [])
+
+
+async def test_a_hub_that_breaks_leaves_nobody_with_a_gap(
+    at_five: Hub, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    seated(at_five, client)
+    assert isinstance(at_five.audience, Nobody)
+    at_five.audience.breaks = True
+    at_five.hear(batch(5, 6))
+    at_five.flush()
+    assert client.code == TRY_AGAIN
+    assert "streams start over" in caplog.text
+
+
+# --- With the engines ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def opened(transactional_db: None) -> AsyncIterator[Hub]:
+    made = Hub(Nobody())
+    await made.opened()
+    yield made
+    for task in made.tasks:
+        task.cancel()
+    await asyncio.gather(*made.tasks, return_exceptions=True)
+    await made.subscription.layer.flush()
+    await sync_to_async(connections.close_all)()
+
+
+async def until_heard(client: Client, count: int) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(client.texts) < count:
+            await asyncio.sleep(0.01)
+
+
+async def happens(count: int = 1) -> list[int]:
+    """Events on the bus and in the log; their positions."""
+
+    def write() -> list[int]:
+        new = [NewEvent(event_type=EventType.WORKSPACE_OFFLINE, workspace_id=uuid4()) for _ in range(count)]
+        with transaction.atomic():
+            return [row.seq for row in record(new, actor="test")]
+
+    return await sync_to_async(write)()
+
+
+async def happens_unheard(monkeypatch: pytest.MonkeyPatch, count: int = 1) -> list[int]:
+    """As after a crash between commit and publish."""
+    with monkeypatch.context() as lost:
+        lost.setattr(bus, "publish", lambda *_, **__: None)
+        return await happens(count)
+
+
+async def test_a_lost_batch_is_read_from_the_log_in_its_place(
+    opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seated(opened, client)
+    lost = await happens_unheard(monkeypatch, 3)
+    after = await happens(2)
+    await until_heard(client, 5)
+    assert client.seqs == lost + after
+
+
+async def test_a_lost_batch_comes_without_another_one(
+    opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seated(opened, client)
+    lost = await happens_unheard(monkeypatch)
+    await until_heard(client, 1)
+    assert client.seqs == lost
+
+
+async def test_more_than_a_page_is_caught_up(opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "PAGE", 3)
+    seated(opened, client)
+    lost = await happens_unheard(monkeypatch, 7)
+    await opened.look()
+    opened.flush()
+    assert client.seqs == lost
+
+
+async def test_those_who_ask_at_once_share_a_look(opened: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = opened.looks
+    await asyncio.gather(*(opened.look() for _ in range(20)))
+    assert opened.looks - before <= 2
+
+
+async def test_a_dropped_channel_layer_is_joined_again(
+    opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for what no log has: without a new subscription it would never come."""
+    monkeypatch.setattr(hub, "LOOK_SECONDS", 0.05)
+    seated(opened, client)
+    await opened.subscription.layer.flush()
+    lost = await happens()
+    await until_heard(client, 1)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while None not in client.seqs:
+            await sync_to_async(bus.publish)([bus.envelope("PASSING", None, {})])
+    assert client.seqs[0] == lost[0]
+
+
+async def test_a_revoked_credential_hears_what_came_before_and_then_goes(
+    opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    principal = Principal(kind=Kind.OPERATOR, token_id=uuid4())
+    seated(opened, client, principal=principal)
+    stays = Client()
+    seated(opened, stays, principal=Principal(kind=Kind.OPERATOR, token_id=uuid4()))
+    lost = await happens_unheard(monkeypatch)
+    await sync_to_async(bus.close_streams)([str(principal.token_id)])
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while client.code is None:
+            await asyncio.sleep(0.01)
+    assert (client.seqs, client.code, stays.code) == (lost, NOT_ALLOWED, None)
+
+
+async def test_a_hub_that_broke_begins_anew(opened: Hub, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    broken = Client()
+    seated(opened, broken)
+    assert isinstance(opened.audience, Nobody)
+    opened.audience.breaks = True
+    await happens()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while broken.code is None:
+            await asyncio.sleep(0.01)
+    opened.audience.breaks = False
+    await opened.opened()
+    seated(opened, client)
+    seqs = await happens()
+    await until_heard(client, 1)
+    assert (client.seqs, broken.code) == (seqs, TRY_AGAIN)

@@ -1,0 +1,141 @@
+"""A socket's outbox: bounded, in order, and at its end nothing is kept."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from websockets.client import ClientProtocol
+from websockets.frames import Frame as Parsed
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from activity import outbox
+from activity.outbox import MAX_BYTES, MAX_FRAMES, TOO_SLOW, Chunk, Frame, Outbox, PlainWire
+from tests.activity.sockets import Client
+
+
+def chunk(*texts: str) -> Chunk:
+    return Chunk([Frame(text) for text in texts])
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+@pytest.fixture
+def box(client: Client) -> Outbox:
+    return Outbox(client)
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])
+def test_what_is_framed_is_what_a_client_reads(size: int) -> None:
+    """Against another implementation of the protocol."""
+    texts = ["ä" * (size // 2) + "x" * (size % 2), "next"]
+    reader = ClientProtocol(parse_uri("ws://host/"), state=State.OPEN, max_size=None)
+    reader.receive_data(chunk(*texts).data)
+    frames = [event for event in reader.events_received() if isinstance(event, Parsed)]
+    assert [bytes(frame.data).decode() for frame in frames] == texts
+    assert all(frame.fin for frame in frames)
+
+
+def test_what_waits_leaves_in_order(box: Outbox, client: Client) -> None:
+    box.put(chunk("one"))
+    client.paused = True
+    box.put(chunk("two", "three"))
+    box.put(chunk("four"))
+    assert client.texts == ["one"]
+    client.reads_on()
+    box.put(chunk("five"))
+    assert client.texts == ["one", "two", "three", "four", "five"]
+    assert (box.frames, box.bytes) == (0, 0)
+
+
+def test_a_client_that_pauses_again_gets_the_rest_later(box: Outbox, client: Client) -> None:
+    client.paused = True
+    box.put(chunk("one"))
+    box.put(chunk("two"))
+    write = client.write
+
+    def write_and_pause(part: Chunk) -> None:
+        write(part)
+        client.paused = True
+
+    client.write = write_and_pause  # type: ignore[method-assign, assignment]
+    client.reads_on()
+    assert client.texts == ["one"]
+    client.reads_on()
+    assert client.texts == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("text", "fitting"), [("x", MAX_FRAMES), ("x" * 65000, MAX_BYTES // 65000)], ids=["frames", "bytes"]
+)
+def test_more_than_it_holds_ends_the_socket(box: Outbox, client: Client, text: str, fitting: int) -> None:
+    client.paused = True
+    for _ in range(fitting):
+        box.put(chunk(text))
+    assert not box.closed
+    box.put(chunk(text))
+    assert (client.code, len(box.waiting), box.bytes) == (TOO_SLOW, 0, 0)
+    box.put(chunk(text))
+    client.reads_on()
+    assert (client.texts, len(box.waiting)) == ([], 0)
+
+
+def test_a_client_that_reads_is_sent_any_amount(box: Outbox, client: Client) -> None:
+    for _ in range(MAX_FRAMES + 10):
+        box.put(chunk("x"))
+    assert (client.code, len(client.texts)) == (None, MAX_FRAMES + 10)
+
+
+async def test_drained_waits_for_the_client_and_for_its_end(box: Outbox, client: Client) -> None:
+    await box.drained()
+    for end in (client.reads_on, lambda: box.close(1000)):
+        client.paused = True
+        waiting = asyncio.create_task(box.drained())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        end()
+        await waiting
+
+
+class PlainServer:
+    """An ASGI server's send(), which waits while the client does not read."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.reads = asyncio.Event()
+        self.reads.set()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await self.reads.wait()
+        self.sent.append(message)
+
+
+async def test_without_the_extension_every_message_is_sent_by_itself() -> None:
+    server = PlainServer()
+    box = Outbox(PlainWire(server.send))
+    box.put(chunk("one", "two"))
+    box.put(chunk("three"))
+    await box.drained()
+    box.close(TOO_SLOW)
+    async with asyncio.timeout(5):
+        while not server.sent or server.sent[-1]["type"] != "websocket.close":
+            await asyncio.sleep(0)
+    assert [message.get("text") for message in server.sent[:-1]] == ["one", "two", "three"]
+    assert server.sent[-1]["code"] == TOO_SLOW
+
+
+async def test_without_the_extension_a_stuck_client_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "CLOSE_SECONDS", 0.01)
+    server = PlainServer()
+    server.reads.clear()
+    wire = PlainWire(server.send)
+    box = Outbox(wire)
+    for _ in range(MAX_FRAMES + 2):
+        box.put(chunk("x"))
+    assert box.closed
+    assert wire.task is not None
+    await wire.task
+    assert server.sent == []

@@ -1,0 +1,447 @@
+"""/ws when things go wrong: two web processes, Redis gone, clients that read nothing, answer nothing, or leave."""
+
+import asyncio
+import json
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import redis
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from molecule.embedded import running_redis
+from tests.e2e.stack import Agent, Platform, free_port, manage, process, running_platform, until, web_command
+
+PATIENCE_SECONDS = 20
+CARD_BYTES = 200_000
+
+
+@asynccontextmanager
+async def stream(url: str, token: str, query: str = "", **options: Any) -> AsyncIterator[ClientConnection]:
+    headers = {"Authorization": f"Bearer {token}"}
+    address = f"{url.replace('http', 'ws')}/ws{query}"
+    # Without a bound on what it keeps unread, the client sees the answer to its close at once.
+    async with connect(
+        address, additional_headers=headers, **{"max_size": None, "max_queue": None, **options}
+    ) as opened:
+        yield opened
+
+
+async def receive(opened: ClientConnection) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(await asyncio.wait_for(opened.recv(), PATIENCE_SECONDS))
+    return message
+
+
+async def closed_with(opened: ClientConnection) -> tuple[list[dict[str, Any]], int | None]:
+    """What still came, and the code."""
+    came: list[dict[str, Any]] = []
+    try:
+        while True:
+            came.append(await receive(opened))
+    except ConnectionClosed:
+        return came, opened.close_code
+
+
+@contextmanager
+def web(platform: Platform, *options: str, **settings: str) -> Iterator[tuple[str, Any]]:
+    """One more web process on the same engines."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    environment = {**platform.environment, "PORT": str(port), **settings}
+    with process([*web_command(port), *options], environment) as started:
+        until(lambda: _answers(url), "the other web process to answer")
+        yield url, started
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+# --- Nothing is lost, nothing comes twice ----------------------------------------------------------------
+
+
+class RestartableRedis:
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.running = ExitStack()
+        self.url = self.running.enter_context(running_redis(state))
+
+    def restart(self) -> None:
+        self.running.close()
+        self.running.enter_context(running_redis(self.state))
+
+
+@pytest.fixture
+def shaky() -> Iterator[tuple[Platform, RestartableRedis]]:
+    """A platform whose Redis can be restarted."""
+    with tempfile.TemporaryDirectory(prefix="molecule-e2e-redis-") as folder:
+        state = Path(folder)
+        state.chmod(0o711)
+        engine = RestartableRedis(state)
+        with engine.running, running_platform(REDIS_URL=engine.url) as platform:
+            yield platform, engine
+
+
+async def test_two_web_processes_resume_without_gap_or_repeat_whatever_happens_to_redis(
+    shaky: tuple[Platform, RestartableRedis],
+) -> None:
+    platform, engine = shaky
+    with web(platform) as (other, _process):
+        urls = [platform.url, other]
+        start = _latest(platform)
+        is_over = asyncio.Event()
+        stays = [asyncio.create_task(_listen(url, platform, start, is_over, each=None)) for url in urls]
+        comes = [asyncio.create_task(_listen(urls[n % 2], platform, start, is_over, each=11 + 7 * n)) for n in range(4)]
+        writers = [asyncio.create_task(asyncio.to_thread(_write, platform, url, 60)) for url in urls]
+        await _until_written(platform, start, 30)
+        await asyncio.to_thread(_kill_subscriptions, engine.url)
+        await _until_written(platform, start, 60)
+        await asyncio.to_thread(engine.restart)
+        await asyncio.gather(*writers)
+        written = [event["seq"] for event in platform.api.get(f"/events?after={start}&limit=1000").json()]
+        is_over.set()
+        async with asyncio.timeout(PATIENCE_SECONDS * 3):
+            for heard in await asyncio.gather(*stays, *comes):
+                assert heard == written
+
+
+async def _listen(url: str, platform: Platform, since: int, is_over: asyncio.Event, *, each: int | None) -> list[int]:
+    """Positions heard until the end of the log, reconnecting after `each` messages."""
+    seen: list[int] = []
+    while not (is_over.is_set() and seen[-1:] == [_latest(platform)]):
+        async with stream(url, platform.operator_token, f"?since={seen[-1] if seen else since}") as opened:
+            received = 0
+            while each is None or received < each:
+                try:
+                    message = json.loads(await asyncio.wait_for(opened.recv(), 0.5))
+                except TimeoutError:
+                    if is_over.is_set() and seen[-1:] == [_latest(platform)]:
+                        break
+                    continue
+                received += 1
+                if message["event"] != "STREAM_LIVE" and message["seq"] is not None:
+                    seen.append(message["seq"])
+    return seen
+
+
+def _write(platform: Platform, url: str, count: int) -> None:
+    headers = {"Authorization": f"Bearer {platform.operator_token}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=30) as api:
+        created = api.post("/workspaces", json={"name": "renamed"}).json()["id"]
+        for number in range(count):
+            assert api.patch(f"/workspaces/{created}", json={"name": f"name {number}"}).status_code == 200
+
+
+async def _until_written(platform: Platform, start: int, count: int) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS * 3):
+        while _latest(platform) < start + count:
+            await asyncio.sleep(0.05)
+
+
+def _kill_subscriptions(url: str) -> None:
+    """Every subscription's connection is cut, as by a proxy or a failover."""
+    with redis.Redis.from_url(url) as client:
+        client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+
+
+def _latest(platform: Platform) -> int:
+    newest = platform.api.get("/events?limit=1").json()
+    return int(newest[0]["seq"]) if newest else 0
+
+
+async def test_what_was_lost_comes_although_nothing_follows_it(platform: Platform) -> None:
+    """Nobody publishes it: the log is looked at while there are sockets."""
+    async with stream(platform.url, platform.operator_token, f"?since={_latest(platform)}") as opened:
+        assert (await receive(opened))["event"] == "STREAM_LIVE"
+        script = (
+            "from registry import lifecycle\nfrom registry.lifecycle import NewWorkspace\n"
+            "print(lifecycle.create(NewWorkspace(name='unheard'), actor='command:test').id)"
+        )
+        environment = {**platform.environment, "REDIS_URL": "unix:///nonexistent.sock"}
+        lost = (await asyncio.to_thread(manage, environment, "shell", "-v0", "-c", script)).strip()
+        while (await receive(opened))["workspace_id"] != lost:
+            pass
+
+
+async def test_a_position_ahead_of_the_log_is_none(platform: Platform) -> None:
+    async with stream(platform.url, platform.operator_token, f"?since={_latest(platform) + 1000}") as opened:
+        assert await closed_with(opened) == ([], 4400)
+
+
+# --- Agents ------------------------------------------------------------------------------------------------
+
+
+async def until_marked(opened: ClientConnection, mark: str) -> list[tuple[str, str]]:
+    """What was heard until the task named `mark`, as (event, workspace)."""
+    heard = []
+    while True:
+        message = await receive(opened)
+        heard.append((message["event"], message["workspace_id"]))
+        if message["payload"].get("current_task") == mark:
+            return heard
+
+
+async def beat(agent: Agent, task: str) -> None:
+    assert (await asyncio.to_thread(agent.beat, current_task=task)).status_code == 200
+
+
+async def test_an_agent_hears_its_relatives_and_a_move_counts_at_once(platform: Platform) -> None:
+    def build() -> dict[str, Agent]:
+        made = {"one": platform.agent("one"), "two": platform.agent("two")}
+        for name, parent in (("mine", "one"), ("sibling", "one"), ("foreign", "two"), ("below", "foreign")):
+            made[name] = platform.agent(name, parent_id=made[parent].id)
+        return made
+
+    agents = await asyncio.to_thread(build)
+    mine = agents["mine"]
+    async with stream(platform.url, mine.token) as opened:
+        await opened.send('{"type":"ping"}')
+        assert await receive(opened) == {"type": "pong"}
+        for name in ("foreign", "below", "two", "one", "sibling", "mine"):
+            await beat(agents[name], f"{name} is busy")
+        heard = await until_marked(opened, "mine is busy")
+        assert heard == [("TASK_UPDATED", agents[name].id) for name in ("one", "sibling", "mine")]
+        moved = {"parent_id": agents["two"].id}
+        assert (await asyncio.to_thread(platform.api.patch, f"/workspaces/{mine.id}", json=moved)).status_code == 200
+        for name in ("one", "sibling", "below", "two", "foreign", "mine"):
+            await beat(agents[name], f"{name} goes on")
+        heard = await until_marked(opened, "mine goes on")
+        assert heard == [("WORKSPACE_MOVED", mine.id)] + [
+            ("TASK_UPDATED", agents[name].id) for name in ("two", "foreign", "mine")
+        ]
+        await asyncio.to_thread(platform.api.put, "/canvas/viewport", json={"x": 1, "y": 2, "zoom": 1})
+        await asyncio.to_thread(platform.api.patch, f"/workspaces/{mine.id}", json={"x": 5, "y": 6})
+        await asyncio.to_thread(platform.api.delete, f"/workspaces/{mine.id}?confirm=true")
+        came, code = await closed_with(opened)
+        assert ([message["event"] for message in came], code) == (["WORKSPACE_REMOVED"], 4403)
+    async with stream(platform.url, mine.token) as opened:
+        assert await closed_with(opened) == ([], 4403)
+
+
+async def test_an_agent_resumes_with_what_it_may_hear(platform: Platform) -> None:
+    start = _latest(platform)
+    one = await asyncio.to_thread(platform.agent, "one")
+    mine = await asyncio.to_thread(platform.agent, "mine", parent_id=one.id)
+    foreign = await asyncio.to_thread(platform.agent, "foreign", parent_id=mine.id)
+    below = await asyncio.to_thread(platform.agent, "below", parent_id=foreign.id)
+    async with stream(platform.url, one.token, f"?since={start}") as opened:
+        heard = []
+        while (message := await receive(opened))["event"] != "STREAM_LIVE":
+            heard.append(message)
+    subjects = {message["workspace_id"] for message in heard}
+    assert {one.id, mine.id} <= subjects
+    assert subjects.isdisjoint({foreign.id, below.id})
+    assert [message["seq"] for message in heard] == sorted({message["seq"] for message in heard})
+
+
+async def test_a_revoked_token_closes_its_agents_socket_and_no_other(platform: Platform) -> None:
+    agent = await asyncio.to_thread(platform.agent, "agent")
+    issued = (await asyncio.to_thread(agent.post, f"/workspaces/{agent.id}/tokens", {})).json()
+    async with stream(platform.url, agent.token) as stays, stream(platform.url, issued["auth_token"]) as goes:
+        for opened in (stays, goes):
+            await opened.send('{"type":"ping"}')
+            assert await receive(opened) == {"type": "pong"}
+        revoked = await asyncio.to_thread(
+            httpx.delete,
+            f"{platform.url}/workspaces/{agent.id}/tokens/{issued['id']}",
+            headers={"Authorization": f"Bearer {agent.token}"},
+        )
+        assert revoked.status_code == 200
+        assert (await closed_with(goes))[1] == 4403
+        await stays.send('{"type":"ping"}')
+        while "type" not in (message := await receive(stays)):
+            pass
+        assert message == {"type": "pong"}
+
+
+async def test_an_agent_beats_over_its_socket(platform: Platform) -> None:
+    agent = await asyncio.to_thread(platform.agent, "beating")
+    async with stream(platform.url, agent.token) as opened:
+        beats: list[tuple[dict[str, Any], dict[str, Any]]] = [
+            ({"current_task": "over the socket", "error_rate": 0.1}, {"type": "heartbeat.ok"}),
+            ({"workspace_id": agent.id, "active_tasks": 2}, {"type": "heartbeat.ok"}),
+            ({"workspace_id": str(uuid4())}, {"type": "error", "code": "not_allowed"}),
+            ({"error_rate": 7}, {"type": "error", "code": "max_value"}),
+            ({"active_tasks": "many"}, {"type": "error", "code": "invalid"}),
+            ({"sample_error": "\x00"}, {"type": "error", "code": "null_characters_not_allowed"}),
+        ]
+        for beat_, expected in beats:
+            await opened.send(json.dumps({"type": "heartbeat", **beat_}))
+            while "type" not in (answer := await receive(opened)):
+                pass
+            assert expected.items() <= answer.items()
+        row = platform.api.get(f"/workspaces/{agent.id}").json()
+        assert (row["active_tasks"], row["current_task"]) == (2, "")
+        assert row["last_heartbeat_at"] is not None
+    async with stream(platform.url, platform.operator_token) as opened:
+        await opened.send(json.dumps({"type": "heartbeat", "workspace_id": agent.id}))
+        while "type" not in (answer := await receive(opened)):
+            pass
+        assert (answer["type"], answer["code"]) == ("error", "not_allowed")
+
+
+async def test_in_open_mode_a_name_alone_is_that_workspaces_view(platform: Platform) -> None:
+    with web(platform, MOLECULE_OPEN="true") as (url, _process):
+        parent = platform.create("unmanned")["id"]
+        child = platform.create("child", parent_id=parent)["id"]
+        grandchild = platform.create("grandchild", parent_id=child)["id"]
+        address = f"{url.replace('http', 'ws')}/ws?since={_latest(platform)}"
+        async with (
+            connect(address, additional_headers={"X-Workspace-ID": parent}) as agents,
+            connect(address) as operators,
+        ):
+            for opened in (agents, operators):
+                assert (await receive(opened))["event"] == "STREAM_LIVE"
+            for renamed in (grandchild, child):
+                platform.api.patch(f"/workspaces/{renamed}", json={"name": "new"})
+            assert (await receive(operators))["workspace_id"] == grandchild
+            assert (await receive(agents))["workspace_id"] == child
+
+
+# --- Clients that are slow, silent, or many ------------------------------------------------------------------
+
+
+def raw(port: int | str, token: str, query: str = "", *, buffer: int = 4096) -> socket.socket:
+    """A client that has shaken hands and does nothing by itself."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    client.settimeout(PATIENCE_SECONDS)
+    client.connect(("127.0.0.1", int(port)))
+    lines = [
+        f"GET /ws{query} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket", "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        f"Authorization: Bearer {token}", "", "",
+    ]  # fmt: skip
+    client.sendall("\r\n".join(lines).encode())
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n"):
+        answer += client.recv(1)
+    assert answer.startswith(b"HTTP/1.1 101"), answer
+    return client
+
+
+def sockets_of(pid: int, port: int) -> int:
+    """How many TCP connections to that port the process still holds."""
+    held = {os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
+    inodes = {link[8:-1] for link in held if link.startswith("socket:[")}
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum(1 for row in rows if row[9] in inodes and row[1].endswith(f":{port:04X}") and row[3] != "0A")
+
+
+def drain(client: socket.socket) -> bytes:
+    """All that is left to read, until the server's end."""
+    data = bytearray()
+    try:
+        while part := client.recv(1 << 20):
+            data += part
+    except ConnectionResetError:
+        pass
+    return bytes(data)
+
+
+async def test_who_reads_nothing_is_cut_off_and_the_others_hear_all(platform: Platform) -> None:
+    with web(platform) as (url, started):
+        port = int(url.rpartition(":")[2])
+        stuck = raw(port, platform.operator_token)
+        also = raw(port, platform.operator_token)
+        async with stream(url, platform.operator_token, f"?since={_latest(platform)}") as reader:
+            assert (await receive(reader))["event"] == "STREAM_LIVE"
+            agent = await asyncio.to_thread(platform.agent, "talkative")
+            filling = asyncio.create_task(asyncio.to_thread(_fill, agent, 60))
+            cards = 0
+            while cards < 60:
+                cards += (await receive(reader))["event"] == "AGENT_CARD_UPDATED"
+            await filling
+            held = await asyncio.to_thread(until, lambda: sockets_of(started.pid, port) == 1, "the stuck ones to go")
+            assert held
+            await asyncio.to_thread(agent.beat, current_task="and on")
+            while (await receive(reader))["event"] != "TASK_UPDATED":
+                pass
+        # Who reads at last finds what was on its way, the code that says "resume", and then the end.
+        left = await asyncio.to_thread(drain, also)
+        assert left
+        stuck.close()
+        also.close()
+
+
+async def test_who_is_slow_is_told_to_resume_and_misses_nothing(platform: Platform) -> None:
+    with web(platform) as (url, _process):
+        start = _latest(platform)
+        async with stream(url, platform.operator_token, f"?since={start}", max_queue=1) as slow:
+            assert (await receive(slow))["event"] == "STREAM_LIVE"
+            slow.transport.pause_reading()
+            agent = await asyncio.to_thread(platform.agent, "talkative")
+            await asyncio.to_thread(_fill, agent, 60)
+            slow.transport.resume_reading()
+            came, code = await closed_with(slow)
+        assert code == 4408
+        seqs = [message["seq"] for message in came if message["seq"] is not None]
+        async with stream(url, platform.operator_token, f"?since={seqs[-1]}") as back:
+            while (message := await receive(back))["event"] != "STREAM_LIVE":
+                seqs.append(message["seq"])
+        assert seqs == [event["seq"] for event in platform.api.get(f"/events?after={start}&limit=1000").json()]
+
+
+def _fill(agent: Agent, count: int) -> None:
+    """Large events, more than sockets and buffers hold."""
+    for number in range(count):
+        card = {"name": "talkative", "number": number, "text": "x" * CARD_BYTES}
+        assert agent.post("/registry/update-card", {"workspace_id": agent.id, "agent_card": card}).status_code == 200
+
+
+async def test_who_answers_no_ping_is_cut_off(platform: Platform) -> None:
+    with web(platform, "--ws-ping-interval", "0.3", "--ws-ping-timeout", "0.3") as (url, _process):
+        silent = raw(url.rpartition(":")[2], platform.operator_token)
+        async with stream(url, platform.operator_token) as answers:
+            assert b"keepalive ping timeout" in await asyncio.to_thread(drain, silent)
+            await answers.send('{"type":"ping"}')
+            while "type" not in (message := await receive(answers)):
+                pass
+            assert message == {"type": "pong"}
+        silent.close()
+
+
+async def test_a_message_that_is_far_too_large_is_not_read(platform: Platform) -> None:
+    async with stream(platform.url, platform.operator_token) as opened:
+        await opened.send("x" * 2_000_000)
+        assert (await closed_with(opened))[1] == 1009
+
+
+async def test_a_stopping_server_tells_everybody_to_resume_and_waits_for_nobody(platform: Platform) -> None:
+    with web(platform, "--timeout-graceful-shutdown", "60") as (url, started):
+        async with AsyncExitStack() as stack:
+            opened = [await stack.enter_async_context(stream(url, platform.operator_token)) for _ in range(200)]
+            for one in opened:
+                await one.send('{"type":"ping"}')
+                assert await receive(one) == {"type": "pong"}
+            stuck = raw(url.rpartition(":")[2], platform.operator_token)
+            agent = await asyncio.to_thread(platform.agent, "talkative")
+            await asyncio.to_thread(_fill, agent, 25)
+            started.terminate()
+            codes = {(await closed_with(one))[1] for one in opened}
+            assert codes == {1012}
+            assert await asyncio.to_thread(started.wait, PATIENCE_SECONDS) is not None
+            stuck.close()
+
+
+async def test_another_asgi_server_will_do(platform: Platform) -> None:
+    """Without our extension: one message at a time, by the specification."""
+    with web(platform, "--ws", "websockets-sansio") as (url, _process):
+        async with stream(url, platform.operator_token, f"?since={_latest(platform)}") as opened:
+            assert (await receive(opened))["event"] == "STREAM_LIVE"
+            created = await asyncio.to_thread(platform.create, "heard")
+            while (await receive(opened))["workspace_id"] != created["id"]:
+                pass
+            await opened.send("x" * 70_000)
+            assert (await closed_with(opened))[1] == 4413
