@@ -124,7 +124,8 @@ TEMPLATES = [
     }
 ]
 
-# Requests run in short-lived threads under ASGI; the pool is what keeps connections alive between them.
+# Each thread that answers requests holds one connection at most; the other half is for streams and loops.
+HTTP_THREADS = max(2, DATABASE_POOL_SIZE // 2)
 DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
 DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
     "min_size": 1,
