@@ -147,7 +147,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["molecule.throttling.CredentialThrottle"],
     "NUM_PROXIES": 1 if SECURE_PROXY else 0,
     "DEFAULT_PARSER_CLASSES": ["molecule.wire.JSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["molecule.wire.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "molecule.wire.AlwaysJSON",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_METADATA_CLASS": None,
