@@ -17,7 +17,7 @@ SMALL = 1024
 def unchanged(request: Request, version: str) -> HttpResponseNotModified | None:
     """304, when the client has this version; with the headers that the whole answer would have."""
     held = parse_etags(request.headers.get("If-None-Match", ""))
-    if held != ["*"] and _etag(version) not in {f'W/{one.removeprefix("W/")}' for one in held}:
+    if held != ["*"] and _etag(version) not in {f"W/{one.removeprefix('W/')}" for one in held}:
         return None
     return _revalidated(HttpResponseNotModified(), version)
 

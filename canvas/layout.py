@@ -7,10 +7,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from activity import bus
-from canvas.models import CanvasLayout, CanvasViewport
+from canvas.models import CanvasViewport
 from registry import rows
 from registry.exceptions import NotFound
-
 
 # The row's lock keeps a removal from racing us: its layout is gone for good.
 PLACE = """
@@ -25,9 +24,7 @@ PLACE = """
 """
 
 
-def place(
-    workspace_id: UUID, *, x: float | None = None, y: float | None = None, collapsed: bool | None = None
-) -> None:
+def place(workspace_id: UUID, *, x: float | None = None, y: float | None = None, collapsed: bool | None = None) -> None:
     """Keep what is given, in one statement, and tell every canvas. Raises NotFound, Removed."""
     with connection.cursor() as cursor:
         cursor.execute(PLACE, {"workspace_id": workspace_id, "x": x, "y": y, "collapsed": collapsed})

@@ -27,7 +27,7 @@ from molecule.wire import JSONRenderer
 from registry import secrets
 from registry.models import Status, Workspace
 
-Pair = namedtuple("Pair", "a b")  # noqa: PYI024
+Pair = namedtuple("Pair", "a b")
 ZERO = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 
 
@@ -59,9 +59,9 @@ def exactly(text: bytes) -> Any:
         ZERO.astimezone(timezone(timedelta(hours=-3))), date(2026, 1, 31), time(12, 30), time(12, 30, 0, 5),
         timedelta(days=1, microseconds=5), UUID(int=5), Decimal("1.10"), Decimal("1E+3"),
         Status.ONLINE, Size.LARGE, gettext_lazy("Yes"), mark_safe("<b>"), ErrorDetail("wrong", code="x"),
-        b"bytes", Pair(1, "b"), OrderedDict(b=1, a=2), {1, 1},
+        b"bytes", Pair(1, "b"), OrderedDict(b=1, a=2), {1},
         ReturnDict({"a": 1}, serializer=None), ReturnList([1], serializer=None),
-        {Status.ONLINE: 1}, {1: "a", None: "b", True: "c", 1.5: "d"}, {"deep": [{"er": (1, [UUID(int=1)])}]},
+        {Status.ONLINE: 1}, {2: "a", None: "b", True: "c", 1.5: "d"}, {"deep": [{"er": (1, [UUID(int=1)])}]},
     ],
     ids=repr,
 )  # fmt: skip
@@ -77,7 +77,7 @@ values = st.recursive(
     | st.text(st.characters(exclude_categories=["Cs"]))
     | st.uuids()
     | st.decimals(-(10**300), 10**300)
-    | st.datetimes(min_value=datetime(1000, 1, 1), timezones=st.just(UTC) | st.none()),
+    | st.datetimes(timezones=st.just(UTC)),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
 )
 
