@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
+from asgiref.typing import HTTPScope
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
@@ -36,7 +36,7 @@ class ThreadedDjango(ASGIHandler):
         self.in_thread = _in_thread_of(ThreadPoolExecutor(threads, "django"), self.answer)
         self.in_spare_thread = _in_thread_of(ThreadPoolExecutor(1, "django-liveness"), self.answer)
 
-    async def __call__(self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
             body = await self.read_body(receive)
         except RequestAborted:
@@ -59,9 +59,8 @@ class ThreadedDjango(ASGIHandler):
         """Closing the response gives the database connection back to its pool."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=type(self), scope=scope)
-        request, response = self.create_request(scope, body)
-        if request is not None:
-            response = self.get_response(request)
+        request, refusal = self.create_request(scope, body)
+        response: Any = refusal if request is None else self.get_response(request)
         response._handler_class = type(self)
         try:
             return response.status_code, _headers(response), b"".join(response)

@@ -37,9 +37,7 @@ class JSONParser(BaseParser):
 class JSONRenderer(Renderer):
     """DRF's own, faster: what orjson does not know is put in DRF's words, what it cannot say DRF says."""
 
-    def render(
-        self, data: Any, accepted_media_type: str | None = None, renderer_context: dict[str, Any] | None = None
-    ) -> bytes:
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
         if renderer_context:
             # The response refers to this context: without the way back it is freed as soon as it has left.
             renderer_context.pop("response", None)

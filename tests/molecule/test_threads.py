@@ -31,7 +31,7 @@ def posts(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(async_to_sync(running_loop)()))
 
 
-def cookies(request: HttpRequest) -> HttpResponse:
+def cookies(request: HttpRequest) -> StreamingHttpResponse:
     answer = StreamingHttpResponse(iter([b"in ", b"parts"]), status=202, headers={"X-More": "1"})
     answer.set_cookie("one", "1")
     answer.set_cookie("two", "2")

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from orjson import Fragment
 from rest_framework import renderers
 from rest_framework.exceptions import ErrorDetail
+from rest_framework.serializers import Serializer
 from rest_framework.test import APIClient
 from rest_framework.utils.serializer_helpers import ReturnDict, ReturnList
 
@@ -60,7 +61,7 @@ def exactly(text: bytes) -> Any:
         timedelta(days=1, microseconds=5), UUID(int=5), Decimal("1.10"), Decimal("1E+3"),
         Status.ONLINE, Size.LARGE, gettext_lazy("Yes"), mark_safe("<b>"), ErrorDetail("wrong", code="x"),
         b"bytes", Pair(1, "b"), OrderedDict(b=1, a=2), {1},
-        ReturnDict({"a": 1}, serializer=None), ReturnList([1], serializer=None),
+        ReturnDict({"a": 1}, serializer=Serializer()), ReturnList([1], serializer=Serializer()),
         {Status.ONLINE: 1}, {2: "a", None: "b", True: "c", 1.5: "d"}, {"deep": [{"er": (1, [UUID(int=1)])}]},
     ],
     ids=repr,

@@ -153,7 +153,7 @@ def has(user: User, name: str) -> bool:
 def test_a_level_is_what_django_permits(
     db: None, flags: dict[str, bool], held: tuple[str, ...], by_group: bool
 ) -> None:
-    user = User.objects.create_user("ada", **flags)
+    user = User.objects.create(username="ada", **flags)
     group, elsewhere = Group.objects.create(name="a"), ContentType.objects.get_for_model(User)
     user.groups.add(group, Group.objects.create(name="b"))
     same_name = Permission.objects.create(codename="change_workspacesecret", content_type=elsewhere, name="not ours")
