@@ -7,8 +7,9 @@ from django.db import transaction
 from django.http import HttpResponseBase
 from rest_framework.response import Response
 
+from activity import caching
 from activity.endpoints import Endpoint, documented
-from canvas import caching, layout, snapshot
+from canvas import layout, snapshot
 from canvas.serializers import Created, PageQuery, RemovedAnswer, SnapshotAnswer, SnapshotQuery, Updated, ViewportBody
 from registry import credentials, lifecycle, removal
 from registry.lifecycle import NewWorkspace
