@@ -21,7 +21,7 @@ from registry.projection import Row
 
 def _time(column: str) -> str:
     """As text: of ten thousand rows, making and printing datetimes would cost more than all the rest."""
-    return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+    return f"""replace(to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000', '')"""
 
 
 # What clients see of a workspace, and where it comes from. Texts and places are never null.

@@ -1,7 +1,9 @@
 """Django in a pool of threads: what leaves is what Django answers, and nobody waits for what is stuck."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +12,7 @@ from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
+from rest_framework.response import Response
 
 from molecule import threads
 from molecule.threads import Answer, ThreadedDjango
@@ -122,3 +125,22 @@ async def test_too_many_are_told_to_come_back_and_liveness_waits_for_none(monkey
     gate.set()
     assert [status for status, _, _ in await asyncio.gather(*patient)] == [200, 200]
     assert django.inside == 0
+
+
+@pytest.mark.urls("molecule.urls")
+async def test_an_answer_is_freed_as_soon_as_it_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists are of megabytes, and the garbage collector may be long in coming."""
+    made: list[weakref.ref[Response]] = []
+    init = Response.__init__
+
+    def remembered(self: Response, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        made.append(weakref.ref(self))
+
+    monkeypatch.setattr(Response, "__init__", remembered)
+    gc.disable()
+    try:
+        assert (await answer(asked(ThreadedDjango(1), "/templates")))[0] == 401
+        assert [one() for one in made] == [None]
+    finally:
+        gc.enable()

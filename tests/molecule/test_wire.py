@@ -114,6 +114,17 @@ READS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("moment", [ZERO, ZERO.replace(microsecond=120000)])
+def test_a_time_in_a_list_is_as_it_is_elsewhere(
+    as_operator: APIClient, make_workspace: Callable[..., Workspace], moment: datetime
+) -> None:
+    """Lists take it from PostgreSQL as text."""
+    make_workspace()
+    Workspace.objects.update(last_heartbeat_at=moment)
+    (row,) = as_operator.get("/workspaces").json()
+    assert row["last_heartbeat_at"] == theirs(moment)
+
+
 @pytest.mark.parametrize("path", READS)
 def test_real_answers(as_operator: APIClient, make_workspace: Callable[..., Workspace], path: str) -> None:
     workspace, _peer = make_workspace("One", model="m"), make_workspace("Other")
