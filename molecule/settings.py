@@ -170,8 +170,8 @@ SPECTACULAR_SETTINGS = {
 }
 
 CORS_ALLOW_CREDENTIALS = True
-CORS_ALLOW_HEADERS = ["origin", "content-type", "authorization", "x-workspace-id"]
-CORS_EXPOSE_HEADERS = ["Link", "X-Event-Seq", "Retry-After"]
+CORS_ALLOW_HEADERS = ["origin", "content-type", "authorization", "if-none-match", "x-workspace-id"]
+CORS_EXPOSE_HEADERS = ["ETag", "Link", "X-Event-Seq", "Retry-After"]
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
