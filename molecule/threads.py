@@ -33,7 +33,8 @@ class ThreadedDjango(ASGIHandler):
         self.load_middleware(is_async=False)
         self.places = threads + MAX_WAITING
         self.inside = 0
-        self.in_thread = _in_thread_of(ThreadPoolExecutor(threads, "django"), self.answer)
+        self.pool = ThreadPoolExecutor(threads, "django")
+        self.in_thread = _in_thread_of(self.pool, self.answer)
         self.in_spare_thread = _in_thread_of(ThreadPoolExecutor(1, "django-liveness"), self.answer)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

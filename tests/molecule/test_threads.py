@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
+from django.contrib.auth.models import User
+from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from rest_framework.response import Response
@@ -28,6 +30,10 @@ async def running_loop() -> int:
 
 def told(request: HttpRequest) -> HttpResponse:
     return JsonResponse({name: value for name, value in request.META.items() if isinstance(value, str)})
+
+
+def asks_the_database(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(User.objects.exists()))
 
 
 def posts(request: HttpRequest) -> HttpResponse:
@@ -49,6 +55,7 @@ def stuck(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("told", told),
+    path("asks", asks_the_database),
     path("posts", posts),
     path("cookies", cookies),
     path("stuck", stuck),
@@ -97,6 +104,13 @@ async def test_a_header_with_an_underscore_is_nobodys() -> None:
 async def test_a_query_that_is_not_utf8_is_refused() -> None:
     status, _, _ = await answer(asked(ThreadedDjango(1), "/told", query_string=b"\xff"))
     assert status == 400
+
+
+async def test_a_thread_gives_its_connection_back_with_the_answer() -> None:
+    """A pool for all: streams and loops would wait for what an idle thread holds."""
+    django = ThreadedDjango(1)
+    assert (await answer(asked(django, "/asks")))[2] == b"False"
+    assert django.pool.submit(lambda: connection.connection).result(PATIENCE_SECONDS) is None
 
 
 async def test_what_a_request_posts_goes_over_the_loop_of_the_server() -> None:

@@ -147,7 +147,11 @@ def has(user: User, name: str) -> bool:
     return user.has_perm(f"registry.{name}")
 
 
-@pytest.mark.parametrize("flags", [{}, {"is_superuser": True}, {"is_active": False}], ids=str)
+@pytest.mark.parametrize(
+    "flags",
+    [{}, {"is_superuser": True}, {"is_active": False}, {"is_active": False, "is_superuser": True}],
+    ids=str,
+)
 @pytest.mark.parametrize("held", HELD, ids=str)
 @pytest.mark.parametrize("by_group", [False, True])
 def test_a_level_is_what_django_permits(
