@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from rest_framework.test import APIClient
 
 from activity import redis
@@ -89,7 +90,7 @@ def test_peers_come_by_nearness_and_then_by_age(
     above = None if is_root else parent.id
     me = make_workspace("me", parent_id=above)
     for name, place in (("c1", me.id), ("s1", above), ("c2", me.id), ("s2", above)):
-        make_workspace(name, parent_id=place, role=None)
+        make_workspace(name, parent_id=place, role="r" * 500)
     make_workspace("gone", parent_id=above, status="removed")
     names = [row["name"] for row in as_workspace(me).get(f"/registry/{me.id}/peers").json()]
     assert names == (["parent", "s1", "s2", "c1", "c2"] if is_root else ["s1", "s2", "c1", "c2", "parent"])
