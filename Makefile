@@ -10,7 +10,7 @@ STATIC := env MOLECULE_READ_ENV_FILE=false DATABASE_URL=postgresql:///unused RED
 PRODUCTION := ALLOWED_HOSTS=molecule.example SECRET_KEY=$$($(VENV_PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))') \
 	SECRETS_ENCRYPTION_KEY=$$($(VENV_PYTHON) -c 'import secrets; print(secrets.token_hex(32))')
 
-.PHONY: help run demo test stress fuzz check static format clean
+.PHONY: help run demo test stress fuzz bench chaos check static format clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,14 @@ stress: .venv/dev.stamp ## Races and random histories by the thousand: a quarter
 
 fuzz: .venv/dev.stamp ## Requests made up from the API's description, a hundred for every route
 	@FUZZ_EXAMPLES=100 exec $(VENV_PYTHON) -m pytest tests/e2e/test_fuzz.py
+
+bench: .venv/dev.stamp ## How fast it is here, beside the naive way and the engines' limits; BENCH=heartbeats for one part
+	@command -v wrk >/dev/null || { echo "bench: installing wrk" >&2; apt-get install -y -qq --no-install-recommends wrk >/dev/null; } \
+		|| { echo "bench: wrk sends the load: apt-get install wrk" >&2; exit 1; }
+	@exec $(VENV_PYTHON) -m tests.bench $(or $(BENCH),--report docs/benchmarks.md)
+
+chaos: .venv/dev.stamp ## 500 agents, 20 clients, and every process killed in turn: minutes; SEED=n repeats one
+	@exec $(VENV_PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED))
 
 check: static test ## All of CI: format, lint, types, layers, migrations, deploy check, tests
 

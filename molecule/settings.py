@@ -139,6 +139,10 @@ DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
 }
 # After a restart of PostgreSQL nobody is handed a connection to the one before.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+# A process that stands still inside a transaction would keep its locks, the log's among them, from everybody.
+DATABASES["default"]["OPTIONS"]["options"] = " ".join(
+    [*filter(None, [DATABASES["default"]["OPTIONS"].get("options")]), "-c idle_in_transaction_session_timeout=10s"]
+)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CHANNEL_LAYERS = {

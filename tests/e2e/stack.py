@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import httpx
@@ -47,6 +47,7 @@ class Platform:
     web: "subprocess.Popen[bytes]"
     supervisor: "subprocess.Popen[bytes]"
     api: httpx.Client
+    state: Path
 
     @property
     def port(self) -> str:
@@ -78,6 +79,7 @@ def running_platform(**settings: str) -> Iterator[Platform]:
     """Fresh engines, migrated, with web and supervisor on a free port; `settings` are environment variables."""
     with ExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="molecule-e2e-")))
+        state.chmod(0o711)  # PostgreSQL runs as another user and passes through
         port = free_port()
         environment = {
             **os.environ,
@@ -88,27 +90,31 @@ def running_platform(**settings: str) -> Iterator[Platform]:
             **settings,
         }
         password = uuid4().hex
-        token = _prepare(environment, password)
+        token = prepare(environment, password)
         web = stack.enter_context(process(web_command(port), environment))
         supervisor = stack.enter_context(process(SUPERVISE, environment))
         url = f"http://127.0.0.1:{port}"
-        headers = {"Authorization": f"Bearer {token}"}
+        # Production settings redirect to https unless a proxy in front says that it was.
+        scheme = "https" if environment.get("SECURE_PROXY") == "true" else "http"
+        headers = {"Authorization": f"Bearer {token}", "X-Forwarded-Proto": scheme}
         api = stack.enter_context(httpx.Client(base_url=url, headers=headers, timeout=10))
         until(lambda: _answers(api), "the web process to answer")
-        yield Platform(url, environment, token, "op", password, web, supervisor, api)
+        yield Platform(url, environment, token, "op", password, web, supervisor, api, state)
 
 
 SUPERVISE = [sys.executable, "manage.py", "supervise"]
 
 
-def web_command(port: int) -> list[str]:
+def web_command(port: int, *options: str) -> list[str]:
     """As `make run` starts it."""
-    return [*WEB, "--port", str(port), "--timeout-graceful-shutdown", "3"]
+    return [*WEB, "--port", str(port), "--timeout-graceful-shutdown", "3", *options]
 
 
 @contextmanager
-def process(command: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    started = subprocess.Popen(command, cwd=ROOT, env=environment)
+def process(
+    command: list[str], environment: dict[str, str], output: IO[bytes] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    started = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
     try:
         yield started
     finally:
@@ -137,7 +143,7 @@ def free_port() -> int:
         return port
 
 
-def _prepare(environment: dict[str, str], password: str) -> str:
+def prepare(environment: dict[str, str], password: str) -> str:
     """Migrate, make a superuser, return a bearer token of theirs."""
     manage(environment, "migrate", "-v0")
     script = (

@@ -1,0 +1,98 @@
+"""`make bench`: how fast Molecule is on this machine, beside the naive way and the engines' own limits.
+
+python -m tests.bench [PART …] [--workspaces N] [--seconds N] [--report FILE]
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from molecule import embedded
+from tests.bench import (
+    activity,
+    batches,
+    broadcast,
+    discover,
+    heartbeats,
+    hotspots,
+    lists,
+    offline,
+    prune,
+    report,
+    sockets,
+)
+from tests.bench.bench import Bench, prepared
+from tests.bench.load import NotThere
+from tests.bench.table import HEAD, Figure, line
+from tests.e2e.stack import manage
+
+PARTS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
+    "heartbeats": heartbeats.measure,
+    "sockets": sockets.measure,
+    "batches": batches.measure,
+    "activity": activity.measure,
+    "discover": discover.measure,
+    "list": lists.measure,
+    "fanout": broadcast.measure,
+    "offline": offline.measure,
+    "prune": prune.measure,
+}
+
+
+def main() -> int:
+    options = _options()
+    embedded.exit_on_signals()
+    with prepared(options.workspaces, options.seconds, _say) as bench:
+        print(line(HEAD), flush=True)
+        figures = list(_measured(bench, options.parts or list(PARTS)))
+        replayed = _replay(bench)
+        _say(replayed)
+        if options.report:
+            profiles = {figure.what: profile for figure in figures if (profile := _profile(bench, figure))}
+            options.report.write_text(report.text(bench, figures, profiles, replayed))
+    return 0
+
+
+def _measured(bench: Bench, parts: Sequence[str]) -> Iterator[Figure]:
+    """Each figure, printed as it comes."""
+    for name in parts:
+        try:
+            for figure in PARTS[name](bench):
+                print(line(figure.cells()), flush=True)
+                yield figure
+        except NotThere as missing:
+            _say(f"{name}: {missing}")
+
+
+def _profile(bench: Bench, figure: Figure) -> list[str]:
+    """What limits a figure that misses its target; nothing for one that reaches it, or is no load of requests."""
+    if not figure.missed or figure.what not in bench.loads:
+        return []
+    _say(f"profiling: {figure.what}")
+    return hotspots.profile(bench, bench.loads[figure.what])
+
+
+def _replay(bench: Bench) -> str:
+    """Nothing of all this may have been lost. Raises CalledProcessError when the log and the tables differ."""
+    return manage(bench.platform.environment, "rebuild", "--check").strip().splitlines()[-1]
+
+
+def _say(what: str) -> None:
+    print(f"bench: {what}", file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--workspaces", type=int, default=10_000)
+    parser.add_argument("--seconds", type=float, default=8.0, help="how long each figure is measured")
+    parser.add_argument("--report", type=Path, help="where the report is written; only with all parts")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

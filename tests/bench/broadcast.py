@@ -1,0 +1,97 @@
+"""Messages a second to 500 operators' sockets: as fast as they go, and how late they are at a steady rate.
+
+Real activity: each entry of a posted list is one ACTIVITY_LOGGED to every socket.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+
+from tests.bench import raw
+from tests.bench.bench import Bench
+from tests.bench.machine import Cpu
+from tests.bench.raw import Clients
+from tests.bench.table import Figure
+
+SOCKETS = 500
+PROCESSES = 2
+TARGET = 100_000
+BURST = 500
+STEADY = (25_000, 50_000)
+PACE = 10
+"""Posts a second at a steady rate."""
+
+
+def measure(bench: Bench) -> Iterator[Figure]:
+    line = {"token": bench.platform.operator_token}
+    with Clients(bench.platform.url, "listen", [[line] * (SOCKETS // PROCESSES)] * PROCESSES) as clients:
+        fastest = _as_fast_as_it_goes(bench, clients)
+        yield replace(fastest, target=TARGET)
+        for rate in STEADY:
+            yield _steadily(bench, clients, rate)
+
+
+def _as_fast_as_it_goes(bench: Bench, clients: Clients) -> Figure:
+    """Lists one after the other for half of the time; the other half is for what is still under way."""
+    with _agent(bench) as post:
+        before = Cpu.now(bench.roots(bench.platform.web.pid))
+        clients.start(bench.seconds)
+        end = time.perf_counter() + bench.seconds / 2
+        posted = 0
+        while time.perf_counter() < end:
+            post(BURST)
+            posted += BURST
+        came = clients.results()
+        spent = Cpu.now(bench.roots(bench.platform.web.pid)).since(before)
+    return _figure(bench, f"fan-out to {SOCKETS} sockets, messages", posted, came, spent)
+
+
+def _steadily(bench: Bench, clients: Clients, rate: int) -> Figure:
+    """So many messages a second for half of the time."""
+    size = max(1, round(rate / SOCKETS / PACE))
+    with _agent(bench) as post:
+        before = Cpu.now(bench.roots(bench.platform.web.pid))
+        clients.start(bench.seconds)
+        began = time.perf_counter()
+        posts = round(bench.seconds / 2 * PACE)
+        for number in range(posts):
+            time.sleep(max(0.0, began + number / PACE - time.perf_counter()))
+            post(size)
+        came = clients.results()
+        spent = Cpu.now(bench.roots(bench.platform.web.pid)).since(before)
+    return _figure(bench, f"fan-out, {size * PACE * SOCKETS:,} messages/s offered", posts * size, came, spent)
+
+
+def _figure(bench: Bench, what: str, posted: int, came: list[dict[str, Any]], spent: Cpu) -> Figure:
+    count = sum(each["count"] for each in came)
+    if count != posted * SOCKETS:
+        raise RuntimeError(f"{what}: {posted} events should be {posted * SOCKETS} messages, clients say {came}")
+    seconds = max(each["last"] for each in came) - min(each["first"] for each in came)
+    client = max(each["cpu"] for each in came) / seconds
+    figure = bench.figure(what, count, seconds, spent, client=client)
+    latency = (max(each["p50"] for each in came), max(each["p99"] for each in came))
+    return replace(figure, latency_ms=latency)
+
+
+class _agent:
+    """Posts activity of one agent, as a list of so many entries, each with the time in it."""
+
+    def __init__(self, bench: Bench) -> None:
+        agent = bench.agents[0]
+        headers = {"Authorization": f"Bearer {agent.token}", "X-Forwarded-Proto": "https"}
+        self.path = f"/workspaces/{agent.id}/activity"
+        self.client = httpx.Client(base_url=bench.platform.url, headers=headers, timeout=60)
+
+    def __enter__(self) -> "_agent":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    def __call__(self, count: int) -> None:
+        entry = {"activity_type": "agent_log", "summary": raw.stamp()}
+        answer = self.client.post(self.path, json=[entry] * count)
+        assert answer.status_code == 200, answer.text

@@ -1,0 +1,263 @@
+"""Many WebSocket clients in one process that costs next to nothing: raw sockets, epoll, answers counted in bytes.
+
+    python -m tests.bench.raw URL beat|listen   # one JSON line a socket on standard input, then commands
+
+Frames to the server carry the mask 0, which is one, and leave their bytes as they are. Frames from the server are
+not taken apart: what is looked for in them stands in no other place.
+"""
+
+import base64
+import json
+import os
+import resource
+import selectors
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+OK = b'"heartbeat.ok"'
+WRONG = b'"type":"error"'
+# In the summary of activity that is listened for; nanoseconds of the monotonic clock follow.
+STAMP = b"sent-at-"
+STAMP_DIGITS = 20
+ROOM = 1 << 18
+TEXT = 1
+CLOSE = 0x88
+SAMPLED = 32
+QUIET_SECONDS = 3.0
+
+
+class Clients:
+    """Processes of clients, each with sockets of its own, that wait to be told to measure."""
+
+    def __init__(self, url: str, what: str, sockets: Sequence[Sequence[dict[str, Any]]]) -> None:
+        command = [sys.executable, "-m", "tests.bench.raw", url, what]
+        pipe: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.processes = [subprocess.Popen(command, **pipe) for _ in sockets]
+        for process, lines in zip(self.processes, sockets, strict=True):
+            self._tell(process, *(json.dumps(line) for line in lines), "go")
+        for process in self.processes:
+            assert self._hear(process) == "ready"
+
+    def start(self, seconds: float) -> None:
+        for process in self.processes:
+            self._tell(process, str(seconds))
+
+    def results(self) -> list[dict[str, Any]]:
+        return [json.loads(self._hear(process)) for process in self.processes]
+
+    def measure(self, seconds: float) -> list[dict[str, Any]]:
+        """What each process counted within so many seconds."""
+        self.start(seconds)
+        return self.results()
+
+    def __enter__(self) -> "Clients":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+    def _tell(self, process: "subprocess.Popen[str]", *lines: str) -> None:
+        assert process.stdin is not None
+        process.stdin.write("".join(f"{line}\n" for line in lines))
+        process.stdin.flush()
+
+    def _hear(self, process: "subprocess.Popen[str]") -> str:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a client process ended with {process.wait()}")
+        return line.strip()
+
+
+def connect(url: str, token: str) -> tuple[socket.socket, bytes]:
+    """An open WebSocket, and what came behind the answer."""
+    address = urlsplit(url)
+    connection = socket.create_connection((address.hostname or "", address.port or 80), timeout=30)
+    key = base64.b64encode(os.urandom(16)).decode()
+    head = f"GET /ws HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    head += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nX-Forwarded-Proto: https\r\n"
+    connection.sendall(f"{head}Authorization: Bearer {token}\r\n\r\n".encode())
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        received = connection.recv(4096)
+        if not received:
+            raise ConnectionError(f"closed while connecting: {answer!r}")
+        answer += received
+    first, _, rest = answer.partition(b"\r\n\r\n")
+    if b" 101 " not in first:
+        raise ConnectionError(first.decode())
+    return connection, rest
+
+
+def frame(text: bytes) -> bytes:
+    """A text frame from a client."""
+    size = len(text)
+    head = struct.pack("!BB", 0x81, 0x80 | size) if size < 126 else struct.pack("!BBH", 0x81, 0xFE, size)
+    return head + b"\0\0\0\0" + text
+
+
+class Beating:
+    """Each socket sends its beat again as soon as the last one is answered."""
+
+    def __init__(self, url: str, lines: Sequence[dict[str, Any]]) -> None:
+        self.selector = selectors.DefaultSelector()
+        for line in lines:
+            connection, _ = connect(url, line["token"])
+            connection.setblocking(False)
+            beat = frame(json.dumps(line["message"], separators=(",", ":")).encode())
+            self.selector.register(connection, selectors.EVENT_READ, [connection, beat, 0.0])
+        self.began = False
+
+    def measure(self, seconds: float) -> dict[str, Any]:
+        count, refused, closed, code = 0, 0, 0, 0
+        took: list[float] = []
+        now = time.perf_counter()
+        end = now + seconds
+        if not self.began:
+            for key in self.selector.get_map().values():
+                self._send(key.data, now)
+        self.began = True
+        while now < end:
+            for key, _ in self.selector.select(0.5):
+                data = _receive(key.data[0])
+                now = time.perf_counter()
+                refused += data.count(WRONG)
+                if OK in data:
+                    count += 1
+                    took.append(now - key.data[2])
+                    self._send(key.data, now)
+                elif not data:
+                    closed += 1
+                    self.selector.unregister(key.data[0])
+                elif data[0] == CLOSE:
+                    code = int.from_bytes(data[2:4], "big")
+            now = time.perf_counter()
+        return {"count": count, "refused": refused, "closed": closed, "code": code, **_percentiles(took)}
+
+    def _send(self, state: list[Any], now: float) -> None:
+        state[2] = now
+        state[0].send(state[1])
+
+
+class Listening:
+    """Counts STAMPs that arrive, for so long and then until none has come for QUIET_SECONDS.
+
+    Of one in SAMPLED reads the last stamp says how long it was under way.
+    """
+
+    def __init__(self, url: str, lines: Sequence[dict[str, Any]]) -> None:
+        self.selector = selectors.DefaultSelector()
+        for line in lines:
+            connection, rest = connect(url, line["token"])
+            connection.setblocking(False)
+            self.selector.register(connection, selectors.EVENT_READ, [connection, rest[-len(STAMP) :]])
+
+    def measure(self, seconds: float) -> dict[str, Any]:
+        count, closed, reads = 0, 0, 0
+        first = last = now = time.monotonic()
+        end = now + seconds
+        took: list[float] = []
+        while now < max(end, last + QUIET_SECONDS):
+            for key, _ in self.selector.select(0.2):
+                state = key.data
+                data = _receive(state[0])
+                if not data:
+                    closed += 1
+                    self.selector.unregister(state[0])
+                    continue
+                # A stamp may be cut in two by the end of a read; of a whole one nothing is kept.
+                text = state[1] + data
+                found = text.count(STAMP)
+                state[1] = text[-len(STAMP) + 1 :]
+                if not found:
+                    continue
+                last = time.monotonic()
+                first = last if not count else first
+                count += found
+                reads += 1
+                if reads % SAMPLED == 0:
+                    took += _under_way(text)
+            now = time.monotonic()
+        return {"count": count, "closed": closed, "first": first, "last": last, **_percentiles(took)}
+
+
+def _under_way(text: bytes) -> list[float]:
+    """How long the last stamp of it was under way; none when it is cut."""
+    digits = text[text.rfind(STAMP) + len(STAMP) :][:STAMP_DIGITS]
+    if len(digits) < STAMP_DIGITS:
+        return []
+    return [(time.monotonic_ns() - int(digits)) / 1e9]
+
+
+def stamp() -> str:
+    """What a summary says for Listening to find."""
+    return f"{STAMP.decode()}{time.monotonic_ns():0{STAMP_DIGITS}d}"
+
+
+def frames(connection: socket.socket, received: bytes) -> Iterator[bytes]:
+    """What the server says, one message after the other, until it closes or the socket's timeout is over."""
+    while True:
+        while (found := _first(received)) is None:
+            more = connection.recv(ROOM)
+            if not more:
+                return
+            received += more
+        opcode, text, received = found
+        if opcode == TEXT:
+            yield text
+
+
+def _first(received: bytes) -> tuple[int, bytes, bytes] | None:
+    """(opcode, content, rest) of the first frame, None when it is not all there yet."""
+    size, head = received[1] if len(received) > 1 else 0, 2
+    if size == 126:
+        size, head = int.from_bytes(received[2:4], "big"), 4
+    elif size == 127:
+        size, head = int.from_bytes(received[2:10], "big"), 10
+    if len(received) < head + size or len(received) < 2:
+        return None
+    return received[0] & 0x0F, received[head : head + size], received[head + size :]
+
+
+def _receive(connection: socket.socket) -> bytes:
+    """Empty when the other side closed."""
+    try:
+        return connection.recv(ROOM)
+    except ConnectionResetError:
+        return b""
+
+
+def _percentiles(seconds: list[float]) -> dict[str, float]:
+    """In milliseconds; 0 when there is nothing."""
+    ordered = sorted(seconds) or [0.0]
+    return {f"p{p}": 1000 * ordered[min(len(ordered) - 1, len(ordered) * p // 100)] for p in (50, 99)}
+
+
+def main(url: str, what: str) -> None:
+    lines = []
+    for text in iter(sys.stdin.readline, "go\n"):
+        lines.append(json.loads(text))
+    clients = Beating(url, lines) if what == "beat" else Listening(url, lines)
+    print("ready", flush=True)
+    for text in sys.stdin:
+        began, spent = time.perf_counter(), _cpu()
+        found = clients.measure(float(text))
+        print(json.dumps({**found, "seconds": time.perf_counter() - began, "cpu": _cpu() - spent}), flush=True)
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,43 @@
+"""Beats a second over `/ws`: one socket for each agent, one beat under way on each."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tests.bench import limits
+from tests.bench.bench import Bench
+from tests.bench.heartbeats import NAIVE
+from tests.bench.load import NotThere
+from tests.bench.machine import Cpu
+from tests.bench.raw import Clients
+from tests.bench.table import Figure
+
+CONNECTIONS = (64, 256)
+
+
+def measure(bench: Bench) -> Iterator[Figure]:
+    for connections in CONNECTIONS:
+        yield _beating(bench, connections)
+
+
+def _beating(bench: Bench, connections: int) -> Figure:
+    agents = bench.agents[-connections:]
+    lines = [{"token": agent.token, "message": {"type": "heartbeat", **agent.beat()}} for agent in agents]
+    began = bench.now()
+    with Clients(bench.platform.url, "beat", [lines]) as clients:
+        before = Cpu.now(bench.roots(bench.platform.web.pid))
+        (came,) = clients.measure(bench.seconds)
+        spent = Cpu.now(bench.roots(bench.platform.web.pid)).since(before)
+    what = f"heartbeats over /ws, {connections} sockets"
+    beaten = bench.one("SELECT count(*) FROM workspaces WHERE last_heartbeat_at >= %s", began)
+    if came["code"]:
+        raise NotThere(f"{what}: sockets were closed with {came['code']}")
+    if came["refused"] or came["closed"] or beaten < connections:
+        raise RuntimeError(f"{what}: {beaten} rows have a beat, the clients say {came}")
+    figure = bench.figure(what, came["count"], came["seconds"], spent, client=came["cpu"] / came["seconds"])
+    return replace(
+        figure,
+        latency_ms=(came["p50"], came["p99"]),
+        naive=bench.found.get(NAIVE),
+        postgres=limits.single_updates(bench),
+        redis=limits.sets(bench),
+    )
