@@ -37,8 +37,8 @@ LISTS = {
 }
 PATHS = [path for paths in LISTS.values() for path in paths]
 OF_ONE = {
-    "health", "health-ready", "metrics", "schema", "docs", "templates", "org-templates", "approvals-pending", "test-token",
-    "workspace", "workspace-state", "discover", "secret-values", "model", "viewport",
+    "health", "health-ready", "metrics", "schema", "docs", "templates", "org-templates", "approvals-pending",
+    "test-token", "workspace", "workspace-state", "discover", "secret-values", "model", "viewport",
 }  # fmt: skip
 # With one for who asks. Whole: the version, then the rows; a drag: one statement.
 HOT = {
