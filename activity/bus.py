@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, TypedDict
 from uuid import UUID
 
+import orjson
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.core.serializers.json import DjangoJSONEncoder
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 BROADCAST_CHANNEL = "events:broadcast"
 EVENTS_GROUP = "events"
 BEATS_GROUP = "beats"
+# KEYS: the channel. ARGV: one message each.
+PUBLISH_ALL = "for _, text in ipairs(ARGV) do redis.call('PUBLISH', KEYS[1], text) end"
 LOST = Counter("molecule_bus_lost", "Posts to Redis that failed after their commit.", ["post"])
 # What Redis or PostgreSQL being away looks like.
 AWAY = (RedisError, OSError, DatabaseError, PoolTimeout)
@@ -48,7 +51,11 @@ def rfc3339(moment: datetime) -> str:
 
 def encode(value: object) -> str:
     """Compact JSON; UUIDs and datetimes as strings."""
-    return json.dumps(value, cls=DjangoJSONEncoder, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return orjson.dumps(value, option=orjson.OPT_UTC_Z).decode()
+    except orjson.JSONEncodeError:
+        # Integers beyond 64 bits, of what agents say of themselves.
+        return json.dumps(value, cls=DjangoJSONEncoder, separators=(",", ":"), ensure_ascii=False)
 
 
 def envelope(
@@ -96,10 +103,7 @@ def publish(envelopes: Sequence[Envelope], *, after: int | None = None) -> None:
     """
     frames = [[e["seq"], e["event"], e["workspace_id"], encode(e)] for e in envelopes]
     position = latest_seq() if after is None else after
-    with redis.client().pipeline(transaction=False) as pipe:
-        for *_, text in frames:
-            pipe.publish(BROADCAST_CHANNEL, str(text))
-        pipe.execute()
+    redis.client().eval(PUBLISH_ALL, 1, BROADCAST_CHANNEL, *(frame[3] for frame in frames))
     _group_send(EVENTS_GROUP, {"type": "events", "after": position, "frames": frames})
 
 

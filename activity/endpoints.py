@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from uuid import UUID
 
+from django.http import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError, ValidationError
@@ -27,6 +28,12 @@ class Endpoint(APIView):
             if name in self.kwargs:
                 self.kwargs[name] = kwargs[name] = path_uuid(self.kwargs[name], what)
         super().initial(request, *args, **kwargs)
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """A view that kept its answer would hold it, megabytes perhaps, until the garbage collector comes by."""
+        response = super().dispatch(request, *args, **kwargs)
+        del self.response
+        return response
 
     @property
     def principal(self) -> Principal:

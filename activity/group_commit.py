@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.db import connection
 from prometheus_client import Counter, Histogram
 
@@ -62,7 +63,9 @@ class GroupCommit(Generic[Item, Answer]):
         self.waiting: deque[Parcel[Item, Answer]] = deque()
         self.size = 0
         self.writer: asyncio.Task[None] | None = None
+        self.name = name
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"group commit of {name}")
+        self.flush_in_thread = sync_to_async(self._flush, thread_sensitive=False, executor=self.thread)
         self.taken, self.refused, self.batches = TAKEN.labels(name), REFUSED.labels(name), BATCHES.labels(name)
 
     async def submit(self, items: Sequence[Item]) -> Sequence[Answer]:
@@ -96,9 +99,10 @@ class GroupCommit(Generic[Item, Answer]):
 
     async def _write_batch(self, parcels: list[Parcel[Item, Answer]]) -> None:
         items = [item for parcel in parcels for item in parcel.items]
-        flushed = asyncio.get_running_loop().run_in_executor(self.thread, self._flush, items)
+        # Not run_in_executor: what is posted to Redis on commit finds the way back to this loop, and its connection.
+        flushed = asyncio.ensure_future(self.flush_in_thread(items))
         while not (await asyncio.wait({flushed}, timeout=self.patience))[0]:
-            log.warning("%s does not come to an end, %s items wait", self.thread._thread_name_prefix, self.size)
+            log.warning("group commit of %s does not come to an end, %s items wait", self.name, self.size)
             self._refuse([*parcels, *self.waiting])
             self.waiting.clear()
             self.size = 0

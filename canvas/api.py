@@ -4,12 +4,14 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.http import HttpResponseBase
 from rest_framework.response import Response
 
+from activity import caching
 from activity.endpoints import Endpoint, documented
 from canvas import layout, snapshot
 from canvas.serializers import Created, PageQuery, RemovedAnswer, SnapshotAnswer, SnapshotQuery, Updated, ViewportBody
-from registry import credentials, lifecycle, removal, rows
+from registry import credentials, lifecycle, removal
 from registry.lifecycle import NewWorkspace
 from registry.models import Status
 from registry.serializers import Outcome, RemovalQuery, WorkspaceBody, WorkspaceChanges, WorkspacePicture
@@ -19,13 +21,25 @@ LAYOUT_FIELDS = ("x", "y", "collapsed")
 
 class Workspaces(Endpoint):
     @documented("All living workspaces", query=PageQuery, answers={200: WorkspacePicture(many=True)})
-    def get(self, request: Any) -> Response:
+    def get(self, request: Any) -> HttpResponseBase:
         page = self.query(PageQuery)
-        seq, found = snapshot.workspaces(**page)
-        headers = {"X-Event-Seq": str(seq)}
-        if found and len(found) == page.get("limit"):
-            headers["Link"] = f'</workspaces?after={found[-1]["id"]}&limit={page["limit"]}>; rel="next"'
-        return Response(found, headers=headers)
+        version = snapshot.version()
+        response = caching.unchanged(request, version.workspaces) or self._whole(page, version)
+        response.headers.setdefault("X-Event-Seq", str(version.seq))
+        return response
+
+    def _whole(self, page: dict[str, Any], version: snapshot.Version) -> HttpResponseBase:
+        """One row more is read than a page has, to know whether there is a next one."""
+        limit = page.get("limit")
+        seq, found = snapshot.workspaces(after=page.get("after"), limit=limit and limit + 1)
+        response = caching.answer(self.request, found[:limit], version.workspaces)
+        if seq is not None:
+            response["X-Event-Seq"] = str(seq)
+        if limit and len(found) > limit:
+            query = self.request.query_params.copy()
+            query["after"] = str(found[limit - 1]["id"])
+            response["Link"] = f'</workspaces?{query.urlencode()}>; rel="next"'
+        return response
 
     @documented("Create a workspace", request=WorkspaceBody, answers={201: Created})
     def post(self, request: Any) -> Response:
@@ -47,13 +61,15 @@ class Workspaces(Endpoint):
 class OneWorkspace(Endpoint):
     @documented("One workspace", answers={200: WorkspacePicture, 301: dict}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
-        rows.find(workspace_id)
         return Response(snapshot.workspace(workspace_id))
 
     @documented("Change a workspace", request=WorkspaceChanges, answers={200: Updated}, errors=(404, 410))
     def patch(self, request: Any, workspace_id: UUID) -> Response:
         changes = self.body(WorkspaceChanges)
         moved = {name: changes.pop(name) for name in LAYOUT_FIELDS if name in changes}
+        if moved and not changes:
+            layout.place(workspace_id, **moved)
+            return Response({"status": "updated"})
         with transaction.atomic():
             needs_restart = lifecycle.update(workspace_id, changes, actor=self.principal.actor)
             if moved:
@@ -73,9 +89,13 @@ class OneWorkspace(Endpoint):
 
 class Snapshot(Endpoint):
     @documented("One consistent picture, now or then", query=SnapshotQuery, answers={200: SnapshotAnswer})
-    def get(self, request: Any) -> Response:
+    def get(self, request: Any) -> HttpResponseBase:
         when = self.query(SnapshotQuery).get("at")
-        return Response(snapshot.now() if when is None else snapshot.then(when))
+        if when is not None:
+            return caching.answer(request, snapshot.then(when))
+        version = snapshot.version()
+        kept = caching.unchanged(request, version.everything)
+        return kept or caching.answer(request, snapshot.now(version.seq), version.everything)
 
 
 class Viewport(Endpoint):

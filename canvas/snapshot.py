@@ -1,40 +1,56 @@
 """One consistent picture of the organisation, with the position it is true for."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+from zlib import crc32
 
-from django.db import models
+from django.db import connection
 from django.utils import timezone
+from orjson import Fragment
 
-from activity.events import latest_seq, position_now
 from canvas.layout import viewport
 from canvas.models import CanvasLayout
-from registry import history
-from registry.exceptions import Invalid
+from registry import history, rows
+from registry.exceptions import Invalid, NotFound
 from registry.models import Workspace
 from registry.projection import Row
 
-COLUMNS = (
-    "id",
-    "name",
-    "role",
-    "tier",
-    "status",
-    "agent_card",
-    "parent_id",
-    "source_bundle_id",
-    "active_tasks",
-    "last_error_rate",
-    "uptime_seconds",
-    "runtime",
-    "last_heartbeat_at",
-    "flapping_until",
-    "created_at",
-    "updated_at",
-)
-# Text that clients expect as "" when there is none.
-TEXTS = ("url", "last_sample_error", "current_task")
+
+def _time(column: str) -> str:
+    """As text: of ten thousand rows, making and printing datetimes would cost more than all the rest."""
+    return f"""replace(to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000', '')"""
+
+
+# What clients see of a workspace, and where it comes from. Texts and places are never null.
+COLUMNS = {
+    "id": "w.id::text",
+    "name": "w.name",
+    "role": "w.role",
+    "tier": "w.tier",
+    "status": "w.status",
+    "agent_card": "w.agent_card::text",
+    "url": "coalesce(w.url, '')",
+    "parent_id": "w.parent_id::text",
+    "forwarded_to": "w.forwarded_to::text",
+    "source_bundle_id": "w.source_bundle_id",
+    "active_tasks": "w.active_tasks",
+    "last_error_rate": "w.last_error_rate",
+    "last_sample_error": "coalesce(w.last_sample_error, '')",
+    "uptime_seconds": "w.uptime_seconds",
+    "current_task": "coalesce(w.current_task, '')",
+    "runtime": "w.runtime",
+    "last_heartbeat_at": _time("w.last_heartbeat_at"),
+    "flapping_until": _time("w.flapping_until"),
+    "created_at": _time("w.created_at"),
+    "updated_at": _time("w.updated_at"),
+    "x": "coalesce(l.x, 0)",
+    "y": "coalesce(l.y, 0)",
+    "collapsed": "coalesce(l.collapsed, false)",
+}
+CARD = list(COLUMNS).index("agent_card")
 LIVE = (
     "active_tasks",
     "last_error_rate",
@@ -44,69 +60,101 @@ LIVE = (
     "last_heartbeat_at",
     "flapping_until",
 )
-PLACE: dict[str, Any] = {"layout__x": 0.0, "layout__y": 0.0, "layout__collapsed": False}
+UNPLACED = CanvasLayout(x=0.0, y=0.0, collapsed=False)
+
+# The position comes with each row: from one statement, so from one instant.
+PICTURES = f"""
+    SELECT {", ".join(COLUMNS.values())}, (SELECT max(seq) FROM structure_events)
+    FROM workspaces w LEFT JOIN canvas_layouts l ON l.workspace_id = w.id
+    WHERE w.status <> 'removed'
+"""  # noqa: S608  # our own columns
+# Each change of a row gives it another xmin. So what we see of a table is said by the ids and xmins that we see:
+# a transaction that commits late shows as late as its rows do, which no clock in a column would.
+VERSION = """
+    SELECT (SELECT coalesce(max(seq), 0) FROM structure_events),
+      (SELECT bit_xor(uuid_hash_extended(id, xmin::text::bigint)) FROM workspaces WHERE status <> 'removed'),
+      (SELECT bit_xor(uuid_hash_extended(workspace_id, xmin::text::bigint)) FROM canvas_layouts),
+      (SELECT bit_xor(uuid_hash_extended(id, xmin::text::bigint)) FROM canvas_viewport)
+"""
+# A release that pictures otherwise has other versions.
+FORM = crc32((PICTURES + VERSION).encode())
 
 
-def workspaces(*, after: UUID | None = None, limit: int | None = None) -> tuple[int, list[dict[str, Any]]]:
-    """The living workspaces by created_at, and the event position they are true for.
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """Of what there is to see. `workspaces` changes with all that workspaces() would say, `everything` with now()."""
 
-    Rows and position come from one statement, so from one instant. `after` is the last id of the
-    page before. Raises Invalid.
+    seq: int
+    workspaces: str
+    everything: str
+
+
+def version() -> Version:
+    """Read it before what it is of: then it is too old at worst, and never vouches for what came later."""
+    with connection.cursor() as cursor:
+        cursor.execute(VERSION)
+        seq, *hashes = cursor.fetchone()
+    first, second, third = (f"{(part or 0) & (2**64 - 1):x}" for part in hashes)
+    listed = f"{FORM:x}-{seq:x}-{first}-{second}"
+    return Version(seq=seq, workspaces=listed, everything=f"{listed}-{third}")
+
+
+def workspaces(*, after: UUID | None = None, limit: int | None = None) -> tuple[int | None, list[dict[str, Any]]]:
+    """The living workspaces by created_at, and the event position they are true for; None for an empty list.
+
+    `after` is the last id of the page before; removed ones still mark their place in the order. Ids and times are
+    text, agent cards JSON text, for the renderer to pass on. Raises Invalid.
     """
-    # Read first: an empty list is true for a position at least this late.
-    seq = latest_seq()
-    rows = _rows(Workspace.objects.living()).annotate(event_seq=position_now())
-    if after is not None:
-        rows = rows.filter(_beyond(after))
-    found = list(rows.order_by("created_at", "id")[:limit])
-    for row in found:
-        seq = row.pop("event_seq") or 0
-    return seq, [_picture(row) for row in found]
+    beyond = "" if after is None else "AND (w.created_at, w.id) > (SELECT created_at, id FROM workspaces WHERE id = %s)"
+    given = [one for one in (after, limit) if one is not None]
+    end = "" if limit is None else "LIMIT %s"
+    seq, found = _read(f"{PICTURES} {beyond} ORDER BY w.created_at, w.id {end}", given)
+    if not found and after is not None and not Workspace.objects.filter(id=after).exists():
+        raise Invalid("after: no such workspace", field="after")
+    return seq, found
 
 
-def now() -> dict[str, Any]:
-    seq, rows = workspaces()
-    return {"seq": seq, "at": timezone.now(), "workspaces": rows, "viewport": viewport()}
+def workspace(workspace_id: UUID) -> dict[str, Any]:
+    """Raises NotFound, Forwarded, Removed."""
+    _, found = _read(f"{PICTURES} AND w.id = %s", [workspace_id])
+    if not found:
+        rows.find(workspace_id)
+        raise NotFound
+    return found[0]
+
+
+def now(seq: int) -> dict[str, Any]:
+    """`seq`: read before; an empty organisation is true for a position at least this late."""
+    at, (read, pictures) = timezone.now(), workspaces()
+    return {"seq": seq if read is None else read, "at": at, "workspaces": pictures, "viewport": viewport()}
 
 
 def then(when: int | datetime) -> dict[str, Any]:
     """The organisation as it was, from the log. Live columns are None; places are those of today."""
     moment = history.moment(when)
-    rows = history.living_at(moment)
-    places = CanvasLayout.objects.in_bulk(list(rows))
-    pictures = [_past(i, row, places.get(i)) for i, row in rows.items()]
+    living = history.living_at(moment)
+    places = CanvasLayout.objects.in_bulk(list(living))
+    pictures = [_past(i, row, places.get(i, UNPLACED)) for i, row in living.items()]
     at = when if isinstance(when, datetime) else moment.at
     return {"seq": moment.seq, "at": at, "workspaces": pictures, "viewport": viewport()}
 
 
-def _past(workspace_id: UUID, row: Row, place: CanvasLayout | None) -> dict[str, Any]:
-    picture = {"id": workspace_id, **row, **dict.fromkeys(LIVE)}
-    picture |= {column: getattr(place, column.removeprefix("layout__"), None) for column in PLACE}
-    return _picture(picture) | dict.fromkeys(LIVE)
+def _past(workspace_id: UUID, row: Row, place: CanvasLayout) -> dict[str, Any]:
+    picture = {**row, "id": workspace_id, "url": row["url"] or "", "forwarded_to": row["forwarded_to_id"]}
+    picture |= {"x": place.x, "y": place.y, "collapsed": place.collapsed, **dict.fromkeys(LIVE)}
+    return {name: picture[name] for name in COLUMNS}
 
 
-def _beyond(last: UUID) -> models.Q:
-    """Removed ones still mark their place in the order."""
-    created_at = Workspace.objects.filter(id=last).values_list("created_at", flat=True).first()
-    if created_at is None:
-        raise Invalid("after: no such workspace", field="after")
-    return models.Q(created_at__gt=created_at) | models.Q(created_at=created_at, id__gt=last)
+def _read(statement: str, given: Sequence[Any]) -> tuple[int | None, list[dict[str, Any]]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, given)
+        found = cursor.fetchall()
+    seq = found[0][-1] or 0 if found else None
+    return seq, [_picture(row) for row in found]
 
 
-def workspace(workspace_id: UUID) -> dict[str, Any] | None:
-    row = _rows(Workspace.objects.filter(id=workspace_id)).first()
-    return row and _picture(row)
-
-
-def _rows(queryset: models.QuerySet[Workspace]) -> Any:
-    return queryset.values(*COLUMNS, *TEXTS, *PLACE, "forwarded_to_id")
-
-
-def _picture(row: dict[str, Any]) -> dict[str, Any]:
-    row["forwarded_to"] = row.pop("forwarded_to_id")
-    for text in TEXTS:
-        row[text] = row[text] or ""
-    for column, unplaced in PLACE.items():
-        value = row.pop(column)
-        row[column.removeprefix("layout__")] = unplaced if value is None else value
-    return row
+def _picture(row: tuple[Any, ...]) -> dict[str, Any]:
+    picture = dict(zip(COLUMNS, row, strict=False))
+    if row[CARD] is not None:
+        picture["agent_card"] = Fragment(row[CARD])
+    return picture

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from django.db import DatabaseError, connection
 from django.db.models import Count
+from django.db.models.functions import Now
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -65,6 +66,10 @@ def _organisation() -> Iterator[Metric]:
     for status in Status:
         workspaces.add_metric([status], counted.get(status, 0))
     yield workspaces
+    flapping = Workspace.objects.living().filter(flapping_until__gt=Now()).count()
+    yield GaugeMetricFamily(
+        "molecule_workspaces_flapping", "Workspaces that go offline again and again.", value=flapping
+    )
     yield GaugeMetricFamily("molecule_event_seq", "Position of the newest structure event.", value=latest_seq())
     rows = _activity_rows()
     if rows is not None:

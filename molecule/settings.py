@@ -129,7 +129,8 @@ TEMPLATES = [
     }
 ]
 
-# Requests run in short-lived threads under ASGI; the pool is what keeps connections alive between them.
+# Each thread that answers requests holds one connection at most; the other half is for streams and loops.
+HTTP_THREADS = max(2, DATABASE_POOL_SIZE // 2)
 DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
 DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
     "min_size": 1,
@@ -157,7 +158,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["molecule.throttling.CredentialThrottle"],
     "NUM_PROXIES": 1 if SECURE_PROXY else 0,
     "DEFAULT_PARSER_CLASSES": ["molecule.wire.JSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["molecule.wire.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "molecule.wire.AlwaysJSON",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_METADATA_CLASS": None,
@@ -180,8 +181,8 @@ SPECTACULAR_SETTINGS = {
 }
 
 CORS_ALLOW_CREDENTIALS = True
-CORS_ALLOW_HEADERS = ["origin", "content-type", "authorization", "x-workspace-id"]
-CORS_EXPOSE_HEADERS = ["Link", "X-Event-Seq", "Retry-After"]
+CORS_ALLOW_HEADERS = ["origin", "content-type", "authorization", "if-none-match", "x-workspace-id"]
+CORS_EXPOSE_HEADERS = ["ETag", "Link", "X-Event-Seq", "Retry-After"]
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -1,9 +1,11 @@
 """Finding each other: a workspace's address, and its peers."""
 
 import logging
+from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db import connection
+from orjson import Fragment
 from redis.exceptions import RedisError
 
 from registry import access, presence, rows
@@ -11,6 +13,25 @@ from registry.exceptions import Forwarded, NotAllowed, Unreachable
 from registry.models import ALIVE, Workspace
 
 log = logging.getLogger(__name__)
+
+PEER_COLUMNS = {
+    "id": "id::text",
+    "name": "name",
+    "role": "role",
+    "tier": "tier",
+    "status": "status",
+    "url": "coalesce(url, '')",
+    "parent_id": "parent_id::text",
+    "active_tasks": "active_tasks",
+    "agent_card": "agent_card::text",
+}
+PEERS = f"""
+    SELECT {", ".join(PEER_COLUMNS.values())} FROM workspaces
+    WHERE status <> 'removed' AND id <> %(me)s AND (
+      parent_id = %(parent)s OR (%(parent)s::uuid IS NULL AND parent_id IS NULL) OR parent_id = %(me)s
+      OR id = %(parent)s)
+    ORDER BY id IS NOT DISTINCT FROM %(parent)s, parent_id IS NOT DISTINCT FROM %(me)s, created_at, id
+"""  # noqa: S608  # our own columns
 
 
 def discover(target_id: UUID, *, caller_id: UUID | None) -> tuple[Workspace, str]:
@@ -29,16 +50,18 @@ def discover(target_id: UUID, *, caller_id: UUID | None) -> tuple[Workspace, str
     return workspace, url
 
 
-def peers(workspace_id: UUID) -> list[Workspace]:
-    """Siblings, then children, then the parent; the living ones. Raises NotFound, Forwarded, Removed."""
+def peers(workspace_id: UUID) -> list[dict[str, Any]]:
+    """Siblings, then children, then the parent; the living ones, each by age. In a flat organisation that is everybody.
+
+    Ids are text, agent cards JSON text, for the renderer to pass on. Raises NotFound, Forwarded, Removed.
+    """
     workspace = rows.find(workspace_id)
-    siblings = _living(parent_id=workspace.parent_id).exclude(id=workspace_id)
-    parent = _living(id=workspace.parent_id) if workspace.parent_id else []
-    return [*siblings, *_living(parent_id=workspace_id), *parent]
-
-
-def _living(**which: UUID | None) -> QuerySet[Workspace]:
-    return Workspace.objects.living().filter(**which).order_by("created_at", "id")
+    with connection.cursor() as cursor:
+        cursor.execute(PEERS, {"me": workspace.id, "parent": workspace.parent_id})
+        return [
+            {**dict(zip(PEER_COLUMNS, peer, strict=False)), "agent_card": peer[-1] and Fragment(peer[-1])}
+            for peer in cursor.fetchall()
+        ]
 
 
 def _resolve(target_id: UUID) -> Workspace:

@@ -36,26 +36,29 @@ def moment(when: int | datetime | None) -> Moment:
     return Moment(*last) if last else Moment(0, None)
 
 
-def state_at(then: Moment) -> State:
-    return projection.fold(_events(after=0, upto=then.seq).iterator(CHUNK))
+def state_at(then: Moment, of: Any = None) -> State:
+    """`of`: these workspaces alone, as ids or a query for them; an event is about one."""
+    return projection.fold(_events(after=0, upto=then.seq, of=of).iterator(CHUNK))
 
 
-def living_at(then: Moment) -> dict[UUID, Row]:
-    rows = state_at(then).workspaces
+def living_at(then: Moment, of: Any = None) -> dict[UUID, Row]:
+    rows = state_at(then, of).workspaces
     return {i: row for i, row in rows.items() if row["status"] != Status.REMOVED}
 
 
 def diff(since: Moment, until: Moment) -> list[dict[str, Any]]:
     """What changed, by workspace: `added`, `removed` or `changed`, with `fields {name: [old, new]}`."""
-    state = state_at(since)
+    told = _events(after=since.seq, upto=until.seq)
+    state = state_at(since, of=told.order_by().values("workspace_id"))
     before = {i: dict(row) for i, row in state.workspaces.items()}
-    after = projection.fold(_events(after=since.seq, upto=until.seq).iterator(CHUNK), state).workspaces
+    after = projection.fold(told.iterator(CHUNK), state).workspaces
     changes = (_change(i, before.get(i), row) for i, row in after.items())
     return [change for change in changes if change]
 
 
-def _events(*, after: int, upto: int) -> QuerySet[StructureEvent]:
-    return StructureEvent.objects.filter(seq__gt=after, seq__lte=upto).order_by("seq")
+def _events(*, after: int, upto: int, of: Any = None) -> QuerySet[StructureEvent]:
+    events = StructureEvent.objects.filter(seq__gt=after, seq__lte=upto).order_by("seq")
+    return events if of is None else events.filter(workspace_id__in=of)
 
 
 def _change(workspace_id: UUID, old: Row | None, new: Row) -> dict[str, Any] | None:

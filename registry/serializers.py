@@ -301,14 +301,13 @@ class Address(serializers.Serializer[Any]):
 
 
 class PeerRow(serializers.ModelSerializer[Workspace]):
-    url = serializers.SerializerMethodField()
+    """A workspace as its relatives see it (documentation; discovery.peers builds it)."""
+
+    url = serializers.CharField()
 
     class Meta:
         model = Workspace
         fields = ["id", "name", "role", "tier", "status", "agent_card", "url", "parent_id", "active_tasks"]
-
-    def get_url(self, row: Workspace) -> str:
-        return row.url or ""
 
 
 class SecretBody(serializers.Serializer[Any]):

@@ -75,4 +75,5 @@ def _below(root: UUID, children: dict[UUID | None, list[UUID]]) -> Iterable[UUID
 
 
 def _rows(ids: set[UUID]) -> Iterable[Workspace]:
-    return Workspace.objects.living().filter(id__in=ids).select_related("parent").defer("agent_card")
+    shown = ("name", "status", "current_task", "parent__name")
+    return Workspace.objects.living().filter(id__in=ids).select_related("parent").only(*shown)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from rest_framework.response import Response
 
+from activity import caching
 from activity.endpoints import Endpoint, documented
 from activity.principals import Kind
 from registry import access, discovery, history
@@ -32,7 +33,7 @@ class Discover(Endpoint):
 class Peers(Endpoint):
     @documented("Siblings, children and parent", answers={200: PeerRow(many=True)}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
-        return Response(PeerRow(discovery.peers(workspace_id), many=True).data)
+        return caching.answer(request, discovery.peers(workspace_id))
 
 
 class CheckAccess(Endpoint):
@@ -47,7 +48,8 @@ class Explain(Endpoint):
     def get(self, request: Any) -> Response:
         asked = self.query(ExplainQuery)
         then = history.moment(asked.get("at"))
-        parents = {i: row["parent_id"] for i, row in history.living_at(then).items()}
+        both = history.living_at(then, of=[asked["caller"], asked["target"]])
+        parents = {i: row["parent_id"] for i, row in both.items()}
         rule = access.rule(asked["caller"], asked["target"], parents)
         return Response({"allowed": rule != access.Rule.NONE, "rule": rule, "seq": then.seq})
 

@@ -227,7 +227,7 @@ async def test_a_dropped_channel_layer_is_joined_again(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also for what no log has: without a new subscription it would never come."""
-    monkeypatch.setattr(hub, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(hub, "LOOK_SECONDS", 0.5)
     seated(opened, client)
     await opened.subscription.layer.flush()
     lost = await happens()

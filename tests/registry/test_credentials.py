@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import combinations
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AnonymousUser, Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.utils import timezone
 
 from activity import bus
@@ -124,3 +126,58 @@ def test_whatever_ends_a_token_tells_its_sockets_once_it_is_committed(
     removal.remove(workspace.id, actor="test", confirm=True)
     closed = [message["credentials"] for message in told if message["type"] == "revoked"]
     assert closed == [[str(token)] for token in (one.id, operator.id, two.id)]
+
+
+GRANTS = ["view_workspace", "change_workspace", "change_workspacesecret"]
+HELD = [names for size in range(4) for names in combinations(GRANTS, size)]
+
+
+def permission(name: str) -> Permission:
+    return Permission.objects.get(codename=name, content_type__app_label="registry")
+
+
+def through_django(user: User) -> Level:
+    """What Django says of the same user, asked in its own way."""
+    fresh = User.objects.get(pk=user.pk)
+    granted = [level for level, name in zip(Level, [None, *GRANTS], strict=True) if name and has(fresh, name)]
+    return max(granted, default=Level.NONE)
+
+
+def has(user: User, name: str) -> bool:
+    return user.has_perm(f"registry.{name}")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [{}, {"is_superuser": True}, {"is_active": False}, {"is_active": False, "is_superuser": True}],
+    ids=str,
+)
+@pytest.mark.parametrize("held", HELD, ids=str)
+@pytest.mark.parametrize("by_group", [False, True])
+def test_a_level_is_what_django_permits(
+    db: None, flags: dict[str, bool], held: tuple[str, ...], by_group: bool
+) -> None:
+    user = User.objects.create(username="ada", **flags)
+    group, elsewhere = Group.objects.create(name="a"), ContentType.objects.get_for_model(User)
+    user.groups.add(group, Group.objects.create(name="b"))
+    same_name = Permission.objects.create(codename="change_workspacesecret", content_type=elsewhere, name="not ours")
+    user.user_permissions.add(same_name)
+    granted = [permission(name) for name in held]
+    (group.permissions if by_group else user.user_permissions).add(*granted)
+    assert credentials.principal_for_user(user).level == through_django(user)
+    text = credentials.issue_operator_token(user)
+    if flags.get("is_active", True):
+        assert credentials.principal_for_token(text)[1].level == through_django(user)
+        user.user_permissions.clear()
+        group.permissions.clear()
+        assert credentials.principal_for_token(text)[1].level == through_django(user)
+
+
+def test_one_question_tells_who_an_operator_is(make_user: Callable[..., User], django_assert_num_queries: Any) -> None:
+    user = make_user()
+    text = credentials.issue_operator_token(user)
+    credentials.principal_for_token(text)
+    with django_assert_num_queries(1):
+        credentials.principal_for_token(text)
+    with django_assert_num_queries(1):
+        credentials.principal_for_user(user)

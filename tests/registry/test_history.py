@@ -3,16 +3,18 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from io import StringIO
+from itertools import combinations
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from activity.models import StructureEvent
-from registry import lifecycle, pausing, rebuilding, removal
+from registry import history, lifecycle, pausing, rebuilding, removal
 from registry.models import Agent, Workspace
 
 Make = Callable[..., Workspace]
@@ -145,3 +147,34 @@ def test_what_changed_between_two_moments(busy: list[Workspace], as_viewer: APIC
     assert as_viewer.get(f"/events/diff?from={seqs[-1]}&to={seqs[0]}").status_code == 400
     assert as_viewer.get("/events/diff").status_code == 400
     assert as_viewer.get(f"/events/{uuid4()}").json() == []
+
+
+def test_any_two_moments_differ_by_what_whole_replays_differ_by(busy: list[Workspace]) -> None:
+    """The difference itself replays only what the events in between are about."""
+    moments = [history.moment(seq) for seq in StructureEvent.objects.order_by("seq").values_list("seq", flat=True)]
+    for since, until in combinations(moments, 2):
+        before, after = history.state_at(since).workspaces, history.state_at(until).workspaces
+        for change in history.diff(since, until):
+            one = change["workspace_id"]
+            for name, (old, new) in change["fields"].items():
+                assert (old, new) == (before[one][name] if one in before else None, after[one][name])
+        told = {change["workspace_id"] for change in history.diff(since, until)}
+        assert told == {i for i, row in after.items() if differs(before.get(i), row)}
+
+
+def differs(old: dict[str, Any] | None, new: dict[str, Any]) -> bool:
+    lived = [row is not None and row["status"] != "removed" for row in (old, new)]
+    told = [name for name in new if name not in history.UNTOLD]
+    return any(lived) and any(old is None or old[name] != new[name] for name in told)
+
+
+def test_a_rule_needs_only_the_past_of_two(busy: list[Workspace], as_viewer: APIClient, make_workspace: Make) -> None:
+    top, child, _gone = busy
+    for number in range(20):
+        make_workspace(str(number))
+    with CaptureQueriesContext(connection) as captured:
+        answer = as_viewer.get(f"/registry/explain?caller={top.id}&target={child.id}").json()
+    assert (answer["allowed"], answer["rule"]) == (True, "child")
+    (replay,) = (query["sql"] for query in captured.captured_queries if "DECLARE" in query["sql"])
+    assert top.id.hex in replay
+    assert child.id.hex in replay

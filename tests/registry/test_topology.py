@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from rest_framework.test import APIClient
 
 from activity import redis
@@ -78,6 +79,23 @@ def test_open_mode_wants_to_know_who_asks(make_workspace: Make, anonymous: APICl
     answer = anonymous.get(path)
     assert (answer.status_code, answer.json()["error"]) == (400, "X-Workspace-ID header is required")
     assert anonymous.get(path, headers={"X-Workspace-ID": str(two.id)}).status_code == 200
+
+
+@pytest.mark.parametrize("is_root", [True, False])
+def test_peers_come_by_nearness_and_then_by_age(
+    make_workspace: Make, as_workspace: As, as_viewer: APIClient, is_root: bool
+) -> None:
+    """Children that are older than siblings still come after them."""
+    parent = make_workspace("parent")
+    above = None if is_root else parent.id
+    me = make_workspace("me", parent_id=above)
+    for name, place in (("c1", me.id), ("s1", above), ("c2", me.id), ("s2", above)):
+        make_workspace(name, parent_id=place, role="r" * 500)
+    make_workspace("gone", parent_id=above, status="removed")
+    names = [row["name"] for row in as_workspace(me).get(f"/registry/{me.id}/peers").json()]
+    assert names == (["parent", "s1", "s2", "c1", "c2"] if is_root else ["s1", "s2", "c1", "c2", "parent"])
+    packed = as_viewer.get(f"/registry/{me.id}/peers", headers={"Accept-Encoding": "gzip"})
+    assert packed["Content-Encoding"] == "gzip"
 
 
 def test_peers_are_siblings_then_children_then_the_parent(make_workspace: Make, as_workspace: As) -> None:

@@ -26,7 +26,7 @@ async function send(method, path, body, aborted) {
     headers["X-CSRFToken"] = cookie("csrftoken");
   }
   // keepalive: what is saved as the page is left still arrives.
-  const options = { method, headers, cache: "no-store", keepalive: method !== "GET" };
+  const options = { method, headers, cache: "no-cache", keepalive: method !== "GET" };
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const signal = aborted ? AbortSignal.any([timeout, aborted]) : timeout;
   try {

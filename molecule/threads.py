@@ -1,0 +1,86 @@
+"""Django under ASGI: each request in one thread, of a pool that lives as long as the process."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from asgiref.typing import HTTPScope
+from django.core import signals
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.http import HttpResponseBase
+from django.urls import set_script_prefix
+
+# How many requests may wait for a thread; a few seconds' worth.
+MAX_WAITING = 500
+# Is asked whether the process lives, so it waits for no thread that waits for a database.
+LIVENESS = "/health"
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""Status, headers, content."""
+BUSY: Answer = (
+    503,
+    [(b"content-type", b"application/json"), (b"retry-after", b"2")],
+    b'{"error":"too many requests at once, try again"}',
+)
+
+
+class ThreadedDjango(ASGIHandler):
+    """Django's own handler goes from thread to loop and back for most of the middleware, in threads made for the
+    request. Here the whole of it runs in one go, and the answer leaves in one piece. See docs/decisions/0012.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.load_middleware(is_async=False)
+        self.places = threads + MAX_WAITING
+        self.inside = 0
+        self.pool = ThreadPoolExecutor(threads, "django")
+        self.in_thread = _in_thread_of(self.pool, self.answer)
+        self.in_spare_thread = _in_thread_of(ThreadPoolExecutor(1, "django-liveness"), self.answer)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            body = await self.read_body(receive)
+        except RequestAborted:
+            return
+        with body:
+            await _send(send, *await self._answered(scope, body))
+
+    async def _answered(self, scope: Any, body: Any) -> Answer:
+        if scope["path"] == LIVENESS:
+            return await self.in_spare_thread(scope, body)  # type: ignore[no-any-return]
+        if self.inside >= self.places:
+            return BUSY
+        self.inside += 1
+        try:
+            return await self.in_thread(scope, body)  # type: ignore[no-any-return]
+        finally:
+            self.inside -= 1
+
+    def answer(self, scope: HTTPScope, body: Any) -> Answer:
+        """Closing the response gives the database connection back to its pool."""
+        set_script_prefix(get_script_prefix(scope))
+        signals.request_started.send(sender=type(self), scope=scope)
+        request, refusal = self.create_request(scope, body)
+        response: Any = refusal if request is None else self.get_response(request)
+        response._handler_class = type(self)
+        try:
+            return response.status_code, _headers(response), b"".join(response)
+        finally:
+            response.close()
+
+
+def _in_thread_of(pool: ThreadPoolExecutor, call: Any) -> Any:
+    """Unlike the loop's own run_in_executor, this lets async_to_sync find the way back to the loop: what is posted
+    to Redis goes over the loop's one connection."""
+    return sync_to_async(call, thread_sensitive=False, executor=pool)
+
+
+def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
+    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+    cookies = [cookie.output(header="").strip().encode("ascii") for cookie in response.cookies.values()]
+    return headers + [(b"Set-Cookie", cookie) for cookie in cookies]
+
+
+async def _send(send: Any, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,208 @@
+"""The lists that canvases load: whole or in pages, compressed, and asked for again only when something changed."""
+
+import gzip
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import transaction
+from rest_framework.test import APIClient
+
+from activity.models import StructureEvent
+from canvas import layout, snapshot
+from registry import agents, heartbeats, lifecycle, pausing, removal
+from registry.heartbeats import Beat
+from registry.models import Workspace
+from tests.registry.racing import PATIENCE_SECONDS, together
+
+Make = Callable[..., Workspace]
+ACTOR = "operator:test"
+LISTS = ["/workspaces", "/workspaces?limit=2", "/canvas/snapshot"]
+# Within one transaction nothing changes for others, so nothing would here.
+committed = pytest.mark.django_db(transaction=True)
+
+CHANGES: dict[str, Callable[[Workspace, Workspace], object]] = {
+    "a beat": lambda one, _: heartbeats.flush([Beat(workspace_id=one.id)]),
+    "a name": lambda one, _: lifecycle.update(one.id, {"name": "other"}, actor=ACTOR),
+    "a card": lambda one, _: lifecycle.update_card(one.id, {"name": "card"}, actor=ACTOR),
+    "a parent": lambda one, other: lifecycle.update(one.id, {"parent_id": other.id}, actor=ACTOR),
+    "a status": lambda one, _: pausing.pause(one.id, actor=ACTOR),
+    "a place": lambda one, _: layout.place(one.id, x=1.0, y=1.0),
+    "a fold": lambda one, _: layout.place(one.id, collapsed=True),
+    "a newcomer": lambda one, _: lifecycle.create(lifecycle.NewWorkspace(name="new"), actor=ACTOR),
+    "a removal": lambda one, _: removal.remove(one.id, actor=ACTOR, confirm=True),
+    "a forward": lambda one, other: removal.remove(one.id, actor=ACTOR, confirm=True, forward_to=other.id),
+    "an agent": lambda one, _: agents.assign(one.id, "m", actor=ACTOR),
+    "a write by hand": lambda one, _: Workspace.objects.filter(id=one.id).update(uptime_seconds=5),
+}
+
+
+def again(client: APIClient, path: str, held: str) -> Any:
+    return client.get(path, headers={"If-None-Match": held})
+
+
+@pytest.fixture
+def pair(make_workspace: Make) -> tuple[Workspace, Workspace]:
+    pair = make_workspace("One", status="online"), make_workspace("Two", status="online")
+    for workspace in pair:
+        layout.place(workspace.id, x=0.0, y=0.0)
+    return pair
+
+
+@committed
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_is_seen_and_nothing_else(
+    as_viewer: APIClient, pair: tuple[Workspace, Workspace], change: str
+) -> None:
+    held = {path: as_viewer.get(path)["ETag"] for path in LISTS}
+    unchanged = [again(as_viewer, path, held[path]) for path in LISTS]
+    assert [(answer.status_code, answer.content) for answer in unchanged] == [(304, b"")] * len(LISTS)
+    CHANGES[change](*pair)
+    changed = [again(as_viewer, path, held[path]) for path in LISTS]
+    assert [answer.status_code for answer in changed] == [200] * len(LISTS)
+    assert not {answer["ETag"] for answer in changed} & set(held.values())
+
+
+@committed
+def test_the_camera_is_in_the_snapshot_and_not_in_the_list(as_viewer: APIClient, make_workspace: Make) -> None:
+    make_workspace()
+    held = {path: as_viewer.get(path)["ETag"] for path in LISTS}
+    layout.save_viewport(x=1, y=1, zoom=1)
+    assert [again(as_viewer, path, held[path]).status_code for path in LISTS] == [304, 304, 200]
+    camera = as_viewer.get("/canvas/snapshot")["ETag"]
+    layout.save_viewport(x=2, y=1, zoom=1)
+    assert again(as_viewer, "/canvas/snapshot", camera).status_code == 200
+
+
+@committed
+@pytest.mark.parametrize("late", ["a beat", "a place"])
+def test_who_wrote_first_and_commits_last_is_not_missed(
+    as_viewer: APIClient, pair: tuple[Workspace, Workspace], late: str
+) -> None:
+    """Its clock was read before that of the one that is in the list already."""
+    one, two = pair
+    written, listed, held = threading.Event(), threading.Event(), []
+
+    def slow() -> None:
+        with transaction.atomic():
+            CHANGES[late](one, two)
+            written.set()
+            listed.wait(PATIENCE_SECONDS)
+
+    def quick() -> None:
+        written.wait(PATIENCE_SECONDS)
+        CHANGES[late](two, one)
+        held.append(as_viewer.get("/workspaces")["ETag"])
+        listed.set()
+
+    together(slow, quick)
+    assert again(as_viewer, "/workspaces", held[0]).status_code == 200
+
+
+@committed
+@pytest.mark.parametrize("path", ["/workspaces", "/canvas/snapshot"])
+def test_a_change_while_the_list_is_read_is_not_vouched_for(
+    as_viewer: APIClient, pair: tuple[Workspace, Workspace], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    read = snapshot.workspaces
+
+    def read_and_change(**page: Any) -> Any:
+        found = read(**page)
+        CHANGES["a beat"](*pair)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(snapshot, "workspaces", read_and_change)
+        held = as_viewer.get(path)["ETag"]
+    assert again(as_viewer, path, held).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ('{etag}', 304), ('"x", {etag}', 304), ('"x",{etag},"y"', 304), ("{strong}", 304), ("*", 304), (" * ", 304),
+        ('"x"', 200), ("", 200), ("x", 200), ("{bare}", 200), ('W/"x"', 200),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["get", "head"])
+def test_if_none_match(as_viewer: APIClient, make_workspace: Make, header: str, status: int, method: str) -> None:
+    make_workspace()
+    etag = as_viewer.get("/workspaces")["ETag"]
+    strong = etag.removeprefix("W/")
+    header = header.format(etag=etag, strong=strong, bare=strong.strip('"'))
+    answer = getattr(as_viewer, method)("/workspaces", headers={"If-None-Match": header})
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_both_answers_say_how_they_may_be_kept(as_viewer: APIClient, make_workspace: Make, path: str) -> None:
+    make_workspace()
+    whole = as_viewer.get(path)
+    kept = again(as_viewer, path, whole["ETag"])
+    for answer in (whole, kept):
+        assert answer["Cache-Control"] == "private, no-cache"
+        assert "Accept-Encoding" in answer["Vary"]
+        assert answer["ETag"] == whole["ETag"]
+    if path != "/canvas/snapshot":
+        assert whole["X-Event-Seq"] == kept["X-Event-Seq"] == str(StructureEvent.objects.latest("seq").seq)
+
+
+def test_an_empty_list_has_a_position(as_viewer: APIClient, make_workspace: Make) -> None:
+    nothing = as_viewer.get("/workspaces")
+    assert (nothing.json(), nothing["X-Event-Seq"]) == ([], "0")
+    removal.remove(make_workspace().id, actor=ACTOR, confirm=True)
+    seq = StructureEvent.objects.latest("seq").seq
+    assert as_viewer.get("/workspaces")["X-Event-Seq"] == str(seq)
+    assert as_viewer.get("/canvas/snapshot").json()["seq"] == seq
+
+
+# --- Compressed --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [*LISTS, "/canvas/snapshot?at=999999999"])
+@pytest.mark.parametrize(
+    ("accepted", "compressed"),
+    [
+        ("gzip", True), ("br, GZIP;q=0.5", True), ("*", True), ("gzip; q=1.0", True), ("deflate, *;q=0.1", True),
+        ("", False), ("identity", False), ("gzip;q=0", False), ("gzip;q=0.000, *", False), ("*;q=0", False),
+        ("gzip;q=x", False),
+    ],
+)  # fmt: skip
+def test_who_takes_gzip_gets_it(
+    as_viewer: APIClient, make_workspace: Make, path: str, accepted: str, compressed: bool
+) -> None:
+    make_workspace("x" * 200, role="y" * 1000)
+    plain = as_viewer.get(path).content
+    answer = as_viewer.get(path, headers={"Accept-Encoding": accepted})
+    assert answer.get("Content-Encoding") == ("gzip" if compressed else None)
+    assert answer["Content-Length"] == str(len(answer.content))
+    assert len(gzip.decompress(answer.content) if compressed else answer.content) == len(plain)
+
+
+@pytest.mark.parametrize("path", ["/settings/secrets", "/workspaces/{id}", "/workspaces/{id}/secrets", "/events", "/"])
+def test_nothing_else_is_compressed(as_viewer: APIClient, make_workspace: Make, path: str) -> None:
+    """Of a page that holds a secret, its compressed length would tell."""
+    workspace = make_workspace("x" * 200, role="y" * 1000)
+    answer = as_viewer.get(path.format(id=workspace.id), headers={"Accept-Encoding": "gzip"})
+    assert not answer.has_header("Content-Encoding")
+
+
+# --- In pages ----------------------------------------------------------------------------------------
+
+
+def test_a_link_keeps_the_query_and_ends_with_the_last_row(as_viewer: APIClient, make_workspace: Make) -> None:
+    ids = [str(make_workspace(str(number)).id) for number in range(4)]
+    first = as_viewer.get("/workspaces?mine=a%20%26b&limit=2")
+    assert first["Link"] == f'</workspaces?mine=a+%26b&limit=2&after={ids[1]}>; rel="next"'
+    last = as_viewer.get(f"/workspaces?limit=2&after={ids[1]}")
+    assert [row["id"] for row in last.json()] == ids[2:]
+    assert not last.has_header("Link")
+
+
+def test_a_removed_one_still_marks_its_place(as_viewer: APIClient, make_workspace: Make) -> None:
+    first, second = make_workspace("1"), make_workspace("2")
+    removal.remove(first.id, actor=ACTOR, confirm=True)
+    assert [row["id"] for row in as_viewer.get(f"/workspaces?after={first.id}").json()] == [str(second.id)]
+    assert as_viewer.get(f"/workspaces?after={second.id}").json() == []
+    assert as_viewer.get("/workspaces?after=00000000-0000-4000-8000-000000000000").status_code == 400

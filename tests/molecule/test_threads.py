@@ -1,0 +1,160 @@
+"""Django in a pool of threads: what leaves is what Django answers, and nobody waits for what is stuck."""
+
+import asyncio
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from asgiref.testing import ApplicationCommunicator
+from django.contrib.auth.models import User
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.urls import path
+from rest_framework.response import Response
+
+from molecule import threads
+from molecule.threads import Answer, ThreadedDjango
+
+PATIENCE_SECONDS = 20
+gate = threading.Event()
+entered = threading.Semaphore(0)
+
+
+async def running_loop() -> int:
+    return id(asyncio.get_running_loop())
+
+
+def told(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({name: value for name, value in request.META.items() if isinstance(value, str)})
+
+
+def asks_the_database(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(User.objects.exists()))
+
+
+def posts(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(async_to_sync(running_loop)()))
+
+
+def cookies(request: HttpRequest) -> StreamingHttpResponse:
+    answer = StreamingHttpResponse(iter([b"in ", b"parts"]), status=202, headers={"X-More": "1"})
+    answer.set_cookie("one", "1")
+    answer.set_cookie("two", "2")
+    return answer
+
+
+def stuck(request: HttpRequest) -> HttpResponse:
+    entered.release()
+    gate.wait(PATIENCE_SECONDS)
+    return HttpResponse("at last")
+
+
+urlpatterns = [
+    path("told", told),
+    path("asks", asks_the_database),
+    path("posts", posts),
+    path("cookies", cookies),
+    path("stuck", stuck),
+    path("health", told),
+]
+pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(autouse=True)
+def _open_in_the_end() -> Iterator[None]:
+    gate.clear()
+    yield
+    gate.set()
+
+
+def asked(django: ThreadedDjango, where: str, **scope: Any) -> ApplicationCommunicator:
+    defaults = {"type": "http", "method": "GET", "path": where, "query_string": b"", "http_version": "1.1"}
+    given = {"headers": [(b"host", b"testserver"), *scope.pop("headers", [])]}
+    return ApplicationCommunicator(django, defaults | scope | given)
+
+
+async def answer(one: ApplicationCommunicator) -> Answer:
+    await one.send_input({"type": "http.request", "body": b"", "more_body": False})
+    start = await one.receive_output(PATIENCE_SECONDS)
+    body = await one.receive_output(PATIENCE_SECONDS)
+    await one.wait(PATIENCE_SECONDS)
+    return start["status"], start["headers"], body["body"]
+
+
+async def test_status_headers_cookies_and_streams_leave_whole() -> None:
+    status, headers, body = await answer(asked(ThreadedDjango(1), "/cookies"))
+    assert (status, body) == (202, b"in parts")
+    assert (b"X-More", b"1") in headers
+    assert [value.split(b";")[0] for name, value in headers if name == b"Set-Cookie"] == [b"one=1", b"two=2"]
+
+
+async def test_a_header_with_an_underscore_is_nobodys() -> None:
+    """WSGI would take it for the one with a hyphen, which a proxy in front has set."""
+    sent = [(b"x_forwarded_proto", b"https"), (b"authorization", b"one"), (b"authorization", b"two")]
+    _, _, body = await answer(asked(ThreadedDjango(1), "/told", headers=sent, client=("192.0.2.1", 5)))
+    assert b"FORWARDED" not in body
+    assert b'"HTTP_AUTHORIZATION": "one,two"' in body
+    assert b'"REMOTE_ADDR": "192.0.2.1"' in body
+
+
+async def test_a_query_that_is_not_utf8_is_refused() -> None:
+    status, _, _ = await answer(asked(ThreadedDjango(1), "/told", query_string=b"\xff"))
+    assert status == 400
+
+
+async def test_a_thread_gives_its_connection_back_with_the_answer() -> None:
+    """A pool for all: streams and loops would wait for what an idle thread holds."""
+    django = ThreadedDjango(1)
+    assert (await answer(asked(django, "/asks")))[2] == b"False"
+    assert django.pool.submit(lambda: connection.connection).result(PATIENCE_SECONDS) is None
+
+
+async def test_what_a_request_posts_goes_over_the_loop_of_the_server() -> None:
+    """In a loop of its own every post would open, and close, a connection to Redis."""
+    _, _, body = await answer(asked(ThreadedDjango(1), "/posts"))
+    assert int(body) == await running_loop()
+
+
+async def test_a_client_that_left_before_it_had_asked_costs_nothing() -> None:
+    django = ThreadedDjango(1)
+    one = asked(django, "/told")
+    await one.send_input({"type": "http.disconnect"})
+    await one.wait(PATIENCE_SECONDS)
+    assert (one.output_queue.empty(), django.inside) == (True, 0)
+
+
+async def test_too_many_are_told_to_come_back_and_liveness_waits_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "MAX_WAITING", 1)
+    django = ThreadedDjango(1)
+    patient = [asyncio.create_task(answer(asked(django, "/stuck"))) for _ in range(2)]
+    await asyncio.to_thread(entered.acquire, timeout=PATIENCE_SECONDS)
+    while django.inside < 2:
+        await asyncio.sleep(0)
+    assert await answer(asked(django, "/told")) == threads.BUSY
+    assert (await answer(asked(django, "/health")))[0] == 200
+    gate.set()
+    assert [status for status, _, _ in await asyncio.gather(*patient)] == [200, 200]
+    assert django.inside == 0
+
+
+@pytest.mark.urls("molecule.urls")
+async def test_an_answer_is_freed_as_soon_as_it_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists are of megabytes, and the garbage collector may be long in coming."""
+    made: list[weakref.ref[Response]] = []
+    init = Response.__init__
+
+    def remembered(self: Response, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        made.append(weakref.ref(self))
+
+    monkeypatch.setattr(Response, "__init__", remembered)
+    gc.disable()
+    try:
+        assert (await answer(asked(ThreadedDjango(1), "/templates")))[0] == 401
+        assert [one() for one in made] == [None]
+    finally:
+        gc.enable()

@@ -1,0 +1,54 @@
+"""No page of the admin costs more queries the more there is to show."""
+
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django.urls import reverse
+
+from activity import log
+from activity.log import Entry
+from registry import agents, credentials, lifecycle, loops, secrets
+from registry.admin import dialogs, verbs
+from registry.models import Workspace
+from tests.registry.admin.pages import Make, asking_url, change_url, statements, url_of
+
+FEW, MANY = 3, 30
+MOST = 10
+LISTS = sorted(model._meta.label_lower.replace(".", "_") for model in admin.site._registry)
+
+
+def grow(lead: Workspace, make: Make, count: int) -> None:
+    for number in range(count):
+        child = make(f"Child {number}", parent_id=lead.id, model="m")
+        for workspace in (lead, child):
+            credentials.issue_workspace_token(workspace.id)
+            secrets.set_for_workspace(workspace.id, f"K_{child.id.hex}", "x", actor="test")
+            log.write(workspace.id, [Entry(activity_type="agent_log", source_id=child.id)])
+        secrets.set_for_all(f"K_{child.id.hex}", "x", actor="test")
+        user = User.objects.create_user(child.id.hex)
+        user.groups.add(Group.objects.create(name=child.id.hex))
+        credentials.issue_operator_token(user)
+        loops.tick(child.id.hex)
+        agents.assign(lead.id, f"m{number}", actor="operator:ada")
+        agents.remove(lead.id, reason="so", actor="operator:ada")
+        lifecycle.update(child.id, {"parent_id": None}, actor="operator:ada")
+        lifecycle.update(child.id, {"parent_id": lead.id}, actor="operator:ada")
+
+
+def pages(lead: Workspace) -> dict[str, str]:
+    """Those of one workspace that has much of everything, and the lists."""
+    found = {name: reverse(f"admin:{name}_changelist") for name in LISTS}
+    found |= {verb.name: asking_url(verb.name, lead) for verb in verbs.VERBS if verb.name != "resume"}
+    found |= {one.name: url_of(one.name, lead) for one in dialogs.DIALOGS}
+    found |= {name: url_of(name, lead) for name in ("expand", "timeline")}
+    return found | {"change": change_url(lead), "add": reverse("admin:registry_workspace_add"), "index": "/admin/"}
+
+
+def test_queries_do_not_grow_with_rows(root: Client, make_workspace: Make) -> None:
+    lead = make_workspace("Lead")
+    grow(lead, make_workspace, FEW)
+    few = {name: len(statements(root, url)) for name, url in pages(lead).items()}
+    grow(lead, make_workspace, MANY - FEW)
+    many = {name: len(statements(root, url)) for name, url in pages(lead).items()}
+    assert {name: count for name, count in many.items() if count > few[name]} == {}
+    assert max(many.values()) <= MOST
