@@ -95,21 +95,20 @@ class Bench:
         spent = Cpu.now(self.roots(pid)).since(before)
         if came.refused or came.broken or not came.requests:
             raise RuntimeError(f"{what}: {came.refused} refused, {came.broken} broken of {came.requests}")
-        figure = self.figure(what, came.requests * each, came.seconds, spent, client=came.client_share)
+        figure = self.figure(what, came.requests * each, came.seconds, spent, clients=[came.cpu])
         return replace(figure, latency_ms=(came.p50, came.p99))
 
-    def figure(self, what: str, count: int, seconds: float, spent: Cpu, *, client: float | None = None) -> Figure:
-        """So many things in so many seconds at the cost of so much CPU."""
-        others = spent.busy - spent.total - (client or 0) * seconds
+    def figure(self, what: str, count: int, seconds: float, spent: Cpu, *, clients: Sequence[float] = ()) -> Figure:
+        """So many things in so many seconds at the cost of so much CPU; `clients`: what each process of theirs used."""
+        others = spent.busy - spent.total - sum(clients)
+        shares = {name: part / spent.at for name, part in spent.parts.items() if part > 0.005 * spent.at}
         return Figure(
             what=what,
             value=count / seconds,
             cpu_ms=1000 * spent.total / max(count, 1),
-            shares=", ".join(
-                f"{name} {part / seconds:.0%}" for name, part in spent.parts.items() if part > 0.005 * seconds
-            ),
-            client=client,
-            strangers=max(0.0, others / seconds),
+            shares=", ".join(f"{name} {share:.0%}" for name, share in shares.items()),
+            client=max(clients) / spent.at if clients else None,
+            strangers=max(0.0, others / spent.at),
         )
 
 
@@ -133,9 +132,13 @@ def serving(bench: Bench, *options: str, command: Sequence[str] = WEB) -> Iterat
         yield Server(url, web.pid)
 
 
+def instead(application: str) -> list[str]:
+    """The command of a web process, with another application."""
+    return [argument.replace("molecule.asgi:application", application) for argument in WEB]
+
+
 def naive(bench: Bench) -> Any:
-    plain = [argument.replace("molecule.asgi", "tests.bench.naive") for argument in WEB]
-    return serving(bench, command=plain)
+    return serving(bench, command=instead("tests.bench.naive:application"))
 
 
 def _answers(url: str) -> bool:

@@ -33,11 +33,6 @@ class Load:
     def rate(self) -> float:
         return self.requests / self.seconds
 
-    @property
-    def client_share(self) -> float:
-        """How much of one core the client needed: at 1 it would be the bottleneck."""
-        return self.cpu / self.seconds
-
 
 def request(method: str, path: str, token: str, body: object = None) -> bytes:
     """A request as it goes over the wire. The proxy in front said https."""

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,30 +13,26 @@ CORES = len(os.sched_getaffinity(0))
 
 @dataclass(frozen=True)
 class Cpu:
-    """CPU seconds by name of a part, and of the whole machine."""
+    """CPU seconds by name of a part, and of the whole machine; `at` which second, or within how many."""
 
     parts: Mapping[str, float]
     busy: float
+    at: float
 
     @classmethod
     def now(cls, roots: Mapping[str, int]) -> "Cpu":
         """`roots`: the first process of each part; all that descends from it counts."""
         children = _children()
         parts = {name: sum(_seconds(pid) for pid in _tree(pid, children)) for name, pid in roots.items()}
-        return cls(parts, _busy())
+        return cls(parts, _busy(), time.monotonic())
 
     def since(self, earlier: "Cpu") -> "Cpu":
         parts = {name: seconds - earlier.parts.get(name, 0.0) for name, seconds in self.parts.items()}
-        return Cpu(parts, self.busy - earlier.busy)
+        return Cpu(parts, self.busy - earlier.busy, self.at - earlier.at)
 
     @property
     def total(self) -> float:
         return sum(self.parts.values())
-
-
-def seconds_of(pid: int) -> float:
-    """CPU seconds of one process and all that descends from it."""
-    return sum(_seconds(each) for each in _tree(pid, _children()))
 
 
 def _tree(root: int, children: Mapping[int, list[int]]) -> Iterator[int]:

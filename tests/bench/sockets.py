@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tests.bench import limits
-from tests.bench.bench import Bench
+from tests.bench.bench import Bench, Server, instead, serving
 from tests.bench.heartbeats import NAIVE
 from tests.bench.load import NotThere
 from tests.bench.machine import Cpu
@@ -15,25 +15,26 @@ CONNECTIONS = (64, 256)
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    for connections in CONNECTIONS:
-        yield _beating(bench, connections)
+    with serving(bench, command=instead("tests.bench.talkative:application")) as server:
+        for connections in CONNECTIONS:
+            yield _beating(bench, connections, server)
 
 
-def _beating(bench: Bench, connections: int) -> Figure:
+def _beating(bench: Bench, connections: int, server: Server) -> Figure:
     agents = bench.agents[-connections:]
     lines = [{"token": agent.token, "message": {"type": "heartbeat", **agent.beat()}} for agent in agents]
     began = bench.now()
-    with Clients(bench.platform.url, "beat", [lines]) as clients:
-        before = Cpu.now(bench.roots(bench.platform.web.pid))
+    with Clients(server.url, "beat", [lines]) as clients:
+        before = Cpu.now(bench.roots(server.pid))
         (came,) = clients.measure(bench.seconds)
-        spent = Cpu.now(bench.roots(bench.platform.web.pid)).since(before)
+        spent = Cpu.now(bench.roots(server.pid)).since(before)
     what = f"heartbeats over /ws, {connections} sockets"
     beaten = bench.one("SELECT count(*) FROM workspaces WHERE last_heartbeat_at >= %s", began)
     if came["code"]:
         raise NotThere(f"{what}: sockets were closed with {came['code']}")
     if came["refused"] or came["closed"] or beaten < connections:
         raise RuntimeError(f"{what}: {beaten} rows have a beat, the clients say {came}")
-    figure = bench.figure(what, came["count"], came["seconds"], spent, client=came["cpu"] / came["seconds"])
+    figure = bench.figure(what, came["count"], came["seconds"], spent, clients=[came["cpu"]])
     return replace(
         figure,
         latency_ms=(came["p50"], came["p99"]),
