@@ -3,7 +3,7 @@
     python -m tests.chaos.agents '{"urls": [...], "seed": 1, "interval": 1.0}'
 
 A beat's number is its uptime_seconds, one more with every attempt: a row with a smaller number than the last
-acknowledged one has lost a beat.
+acknowledged one has lost a beat, unless it is the number of one that was given up and came late.
 """
 
 import asyncio
@@ -83,7 +83,7 @@ class Socket(HTTP):
         if self.socket is None:
             url = f"{self.addresses.url.replace('http', 'ws', 1)}/ws"
             headers = {"Authorization": f"Bearer {self.token}"}
-            self.socket = await connect(url, additional_headers=headers, open_timeout=ANSWER_SECONDS)
+            self.socket = await connect(url, additional_headers=headers, open_timeout=ANSWER_SECONDS, close_timeout=1)
         await self.socket.send(json.dumps({"type": "heartbeat", **body}))
         while True:
             text = str(await self.socket.recv())
@@ -107,6 +107,8 @@ class Agent:
         self.interval = interval
         self.chance = line.addresses.chance
         self.attempts = self.acknowledged = 0
+        self.unanswered: list[int] = []
+        """Beats that we gave up: they may be written yet, even after a later one that went another way."""
         self.state = "alive"
         self.answers: Counter[str] = Counter()
         self.strange: list[str] = []
@@ -141,6 +143,7 @@ class Agent:
             self.attempts += 1
             number = self.attempts
             if await self._attempt(None, self._says(number)) is None:
+                self.unanswered.append(number)
                 return False
             self.acknowledged = number
             return True
@@ -182,7 +185,7 @@ class Agent:
             self.line.drop()
 
     def report(self) -> dict[str, Any]:
-        names = ("attempts", "acknowledged", "state", "answers", "strange")
+        names = ("attempts", "acknowledged", "unanswered", "state", "answers", "strange")
         return {name: getattr(self, name) for name in names}
 
 

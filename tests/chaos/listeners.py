@@ -35,7 +35,11 @@ class Listener:
             url = f"{self.addresses.url.replace('http', 'ws', 1)}/ws?since={self.position}"
             try:
                 async with connect(
-                    url, additional_headers=self.headers, open_timeout=OPEN_SECONDS, max_size=LONGEST_MESSAGE
+                    url,
+                    additional_headers=self.headers,
+                    open_timeout=OPEN_SECONDS,
+                    close_timeout=1,
+                    max_size=LONGEST_MESSAGE,
                 ) as self.socket:
                     async for message in self.socket:
                         self._hear(json.loads(message))

@@ -87,13 +87,14 @@ class Play:
 
     def lost_beats(self) -> list[str]:
         """Agents whose row has a smaller number than the last beat that was acknowledged to them."""
-        told = {i: report["acknowledged"] for i, report in self.reports().items()}
+        told = self.reports()
         rows = self.stage.query("SELECT id::text, uptime_seconds, last_heartbeat_at FROM workspaces")
         found = {i: (uptime, at) for i, uptime, at in rows}
         return [
-            f"{i}: acknowledged up to {number}, the row has {found.get(i)}"
-            for i, number in told.items()
-            if number and (i not in found or found[i][0] < number)
+            f"{i}: the row has {found.get(i)}, the agent {report}"
+            for i, report in told.items()
+            if (number := report["acknowledged"])
+            if i not in found or (found[i][0] < number and found[i][0] not in report["unanswered"])
         ]
 
     def wait_for(self, number: str, what: str) -> None:
