@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 BROADCAST_CHANNEL = "events:broadcast"
 EVENTS_GROUP = "events"
 BEATS_GROUP = "beats"
+# Where the channel layer of channels_redis publishes for that group.
+BEATS_CHANNEL = f"asgi__group__{BEATS_GROUP}"
 # KEYS: the channel. ARGV: one message each.
 PUBLISH_ALL = "for _, text in ipairs(ARGV) do redis.call('PUBLISH', KEYS[1], text) end"
 LOST = Counter("molecule_bus_lost", "Posts to Redis that failed after their commit.", ["post"])
@@ -46,7 +48,7 @@ class Envelope(TypedDict):
 
 
 def rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def encode(value: object) -> str:
@@ -108,9 +110,11 @@ def publish(envelopes: Sequence[Envelope], *, after: int | None = None) -> None:
 
 
 def publish_beats(beats: Iterable[Envelope]) -> None:
-    """Heartbeats, for sockets that asked for them (`/ws?beats=1`): plain values, which a hub encodes if anybody
-    listens there. Never on `events:broadcast`."""
-    _group_send(BEATS_GROUP, {"type": "beats", "beats": list(beats)})
+    """Heartbeats, for sockets that asked for them (`/ws?beats=1`): plain values, which a hub encodes. Made only if
+    some process has such a socket: thousands come each second. Never on `events:broadcast`."""
+    [(_channel, listening)] = redis.client().pubsub_numsub(BEATS_CHANNEL)
+    if listening:
+        _group_send(BEATS_GROUP, {"type": "beats", "beats": list(beats)})
 
 
 def close_streams(credentials: Sequence[str]) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
-import orjson
 from channels.db import database_sync_to_async
 from django.db.models import QuerySet
 
-from activity import bus
+from activity import bus, strict_json
 from activity.hub import BEATS, CANVASES, PAGE, Audience, Listener, hub_here, read_page
 from activity.models import StructureEvent
 from activity.outbox import (
@@ -161,9 +160,10 @@ class EventStream:
             self.outbox.close(TOO_MANY)
             return
         try:
-            message = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            message = None
+            message = strict_json.parse(data if isinstance(data, bytes) else data.encode())
+        except strict_json.Malformed as error:
+            self.outbox.say(bus.encode(problem(str(error), "invalid")))
+            return
         if not isinstance(message, dict):
             message = {}
         if message.get("type") == "ping":

@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 
 MAX_BEATS = 500
 MAX_ENTRIES = 500
-BATCH = 512
-CAPACITY = 4096
+BATCH = 2048
+CAPACITY = 8192
 RETRY_AFTER = b"2"
 OK = b'{"status":"ok"}'
 TAKEN = b'{"workspace_id":"%s","status":"ok"}'
@@ -114,6 +114,9 @@ class FastLane:
             return {"error": "too much at once, try again", "code": "overloaded"}
         except AWAY:
             return {"error": "database unavailable, try again", "code": "unavailable"}
+        except Exception:
+            log.exception("a batch failed")
+            return {"error": "internal error", "code": "internal"}
         return None if is_in else (await database_sync_to_async(heartbeats.refusal)(beat)).said
 
     def _lane(self, method: str, path: str) -> tuple[Callable[[Request], Awaitable[Reply | None]] | None, str]:

@@ -200,3 +200,16 @@ async def test_there_is_no_other_socket(platform: Platform) -> None:
     with pytest.raises(InvalidStatus):
         async with connect(platform.url.replace("http", "ws") + "/other"):
             pass
+
+
+async def test_heartbeats_are_for_those_who_ask(platform: Platform) -> None:
+    agent = await asyncio.to_thread(platform.agent, "asked for")
+    position = f"since={_latest(platform)}"
+    async with stream(platform, f"?beats=1&{position}") as curious, stream(platform, f"?{position}") as other:
+        for socket in (curious, other):
+            assert (await receive(socket))["event"] == "STREAM_LIVE"
+        await asyncio.to_thread(agent.beat, active_tasks=3)
+        beat = await until_event(curious, "HEARTBEAT", agent.id)
+        assert (beat["seq"], beat["payload"]["active_tasks"]) == (None, 3)
+        await asyncio.to_thread(agent.beat, current_task="reading")
+        assert (await receive(other))["event"] == "TASK_UPDATED", "no beat before it"
