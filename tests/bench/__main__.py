@@ -45,32 +45,27 @@ def main() -> int:
     embedded.exit_on_signals()
     with prepared(options.workspaces, options.seconds, _say) as bench:
         print(line(HEAD), flush=True)
-        figures = list(_measured(bench, options.parts or list(PARTS)))
+        profiles: dict[str, list[str]] = {}
+        figures = list(_measured(bench, options.parts or list(PARTS), profiles if options.report else None))
         replayed = _replay(bench)
         _say(replayed)
         if options.report:
-            profiles = {figure.what: profile for figure in figures if (profile := _profile(bench, figure))}
             options.report.write_text(report.text(bench, figures, profiles, replayed))
     return 0
 
 
-def _measured(bench: Bench, parts: Sequence[str]) -> Iterator[Figure]:
-    """Each figure, printed as it comes."""
+def _measured(bench: Bench, parts: Sequence[str], profiles: dict[str, list[str]] | None) -> Iterator[Figure]:
+    """Each figure, printed as it comes; into `profiles`, where wanted, what limits one that misses its target."""
     for name in parts:
         try:
             for figure in PARTS[name](bench):
                 print(line(figure.cells()), flush=True)
+                if profiles is not None and figure.missed and figure.what in bench.loads:
+                    _say(f"profiling: {figure.what}")
+                    profiles[figure.what] = hotspots.profile(bench, bench.loads[figure.what])
                 yield figure
         except NotThere as missing:
             _say(f"{name}: {missing}")
-
-
-def _profile(bench: Bench, figure: Figure) -> list[str]:
-    """What limits a figure that misses its target; nothing for one that reaches it, or is no load of requests."""
-    if not figure.missed or figure.what not in bench.loads:
-        return []
-    _say(f"profiling: {figure.what}")
-    return hotspots.profile(bench, bench.loads[figure.what])
 
 
 def _replay(bench: Bench) -> str:

@@ -25,7 +25,7 @@ FALTERS = 0.04
 GONE = 410
 ENROLMENT = "mol_en_"
 REFUSED = (4401, 4403)
-STATUS = {"removed": GONE, "unavailable": 503}
+STATUS = {"removed": GONE, "throttled": 429, "overloaded": 503, "unavailable": 503}
 """What HTTP would say, by the code of an error on a socket."""
 Unreachable = (OSError, EOFError, TimeoutError, ConnectionClosed, InvalidHandshake)
 
