@@ -103,9 +103,10 @@ def publish(envelopes: Sequence[Envelope], *, after: int | None = None) -> None:
     something was lost on the way and reads it from the log. What is not persisted comes after all that has
     committed by now, so that nobody hears it by a hierarchy that is no more.
     """
-    frames = [[e["seq"], e["event"], e["workspace_id"], encode(e)] for e in envelopes]
+    texts = [encode(e) for e in envelopes]
+    frames = [[e["seq"], e["event"], e["workspace_id"], text] for e, text in zip(envelopes, texts, strict=True)]
     position = latest_seq() if after is None else after
-    redis.client().eval(PUBLISH_ALL, 1, BROADCAST_CHANNEL, *(frame[3] for frame in frames))
+    redis.client().eval(PUBLISH_ALL, 1, BROADCAST_CHANNEL, *texts)
     _group_send(EVENTS_GROUP, {"type": "events", "after": position, "frames": frames})
 
 

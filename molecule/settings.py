@@ -148,7 +148,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL]},
+        # Messages that may wait for a process; beyond, the layer drops the oldest, and the hub reads the log.
+        "CONFIG": {"hosts": [REDIS_URL], "capacity": 1000},
     }
 }
 

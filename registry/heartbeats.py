@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 from django.conf import settings
@@ -157,10 +158,12 @@ def _events(status: str, beat: Beat) -> list[NewEvent]:
 
 
 def _broadcast(before: dict[UUID, Before], alive: dict[UUID, Beat]) -> None:
+    """One time for both: they may overtake each other, and who heard the one is not to take the other for old."""
+    at = datetime.now(UTC)
     changed = [beat for i, beat in alive.items() if beat.current_task != before[i].current_task]
     if changed:
-        bus.publish([bus.envelope("TASK_UPDATED", beat.workspace_id, _task(beat)) for beat in changed])
-    bus.publish_beats(bus.envelope("HEARTBEAT", beat.workspace_id, _vitals(beat)) for beat in alive.values())
+        bus.publish([bus.envelope("TASK_UPDATED", beat.workspace_id, _task(beat), at=at) for beat in changed])
+    bus.publish_beats(bus.envelope("HEARTBEAT", beat.workspace_id, _vitals(beat), at=at) for beat in alive.values())
 
 
 def _task(beat: Beat) -> dict[str, object]:

@@ -212,4 +212,7 @@ async def test_heartbeats_are_for_those_who_ask(platform: Platform) -> None:
         beat = await until_event(curious, "HEARTBEAT", agent.id)
         assert (beat["seq"], beat["payload"]["active_tasks"]) == (None, 3)
         await asyncio.to_thread(agent.beat, current_task="reading")
-        assert (await receive(other))["event"] == "TASK_UPDATED", "no beat before it"
+        task = await receive(other)
+        assert task["event"] == "TASK_UPDATED", "no beat before it"
+        both = {message["event"]: message["timestamp"] for message in [await receive(curious), await receive(curious)]}
+        assert both == dict.fromkeys(("HEARTBEAT", "TASK_UPDATED"), task["timestamp"]), "neither is older"
