@@ -148,8 +148,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        # Messages that may wait for a process; beyond, the layer drops the oldest, and the hub reads the log.
-        "CONFIG": {"hosts": [REDIS_URL], "capacity": 1000},
+        "CONFIG": {"hosts": [REDIS_URL]},
     }
 }
 
