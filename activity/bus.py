@@ -15,13 +15,12 @@ import orjson
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import DatabaseError, models, transaction
+from django.db import DatabaseError, connection, transaction
 from prometheus_client import Counter
 from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
 from activity import redis
-from activity.models import StructureEvent
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +92,10 @@ def after_commit(post: Callable[..., None], *arguments: Any) -> None:
 
 def latest_seq() -> int:
     """The position of the newest committed event, 0 when there is none."""
-    return StructureEvent.objects.aggregate(seq=models.Max("seq"))["seq"] or 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(max(seq), 0) FROM structure_events")
+        seq: int = cursor.fetchone()[0]
+    return seq
 
 
 def publish(envelopes: Sequence[Envelope], *, after: int | None = None) -> None:

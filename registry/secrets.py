@@ -7,10 +7,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Max, Q
+from django.db.models import Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
+from activity import statements
 from registry import rows
 from registry.crypto import Keyring, KeyUnusable, SealBroken, key_id
 from registry.exceptions import NotFound, SecretsBroken, SecretsUnavailable
@@ -84,13 +85,8 @@ def values_to_mask(workspace_id: UUID) -> dict[str, str]:
 
 def versions_for(workspace_ids: Collection[UUID]) -> dict[UUID, tuple[datetime | None, int]]:
     """For each a value that changes whenever any secret that it sees does; the number of those comes second."""
-    latest, count = Max("updated_at"), Count("id")
-    everyones = GlobalSecret.objects.aggregate(latest=latest, count=count)
-    own = WorkspaceSecret.objects.filter(workspace_id__in=workspace_ids).values_list("workspace_id")
-    versions = dict.fromkeys(workspace_ids, (everyones["latest"], everyones["count"]))
-    for workspace_id, moment, number in own.annotate(latest, count).order_by():
-        versions[workspace_id] = max(filter(None, (moment, everyones["latest"]))), number + everyones["count"]
-    return versions
+    found = statements.execute(VERSIONS, {"ids": list(workspace_ids)})
+    return {workspace_id: (latest, number) for workspace_id, latest, number in found}
 
 
 def rotate(*, dry_run: bool, progress: Callable[[int, int], None]) -> int:
@@ -173,3 +169,13 @@ def _entry(row: SealedSecret, scope: str) -> dict[str, Any]:
 
 def _note(action: SecretAction, keys: list[str], workspace_id: UUID | None, actor: str) -> None:
     SecretAccess.objects.create(action=action, keys=keys, workspace_id=workspace_id, actor=actor)
+
+
+VERSIONS = """
+SELECT i.id, greatest(own.latest, everyones.latest), own.number + everyones.number
+FROM unnest(%(ids)b::uuid[]) AS i(id)
+CROSS JOIN LATERAL (
+  SELECT max(s.updated_at) AS latest, count(*) AS number FROM workspace_secrets s WHERE s.workspace_id = i.id
+) own
+CROSS JOIN (SELECT max(updated_at) AS latest, count(*) AS number FROM global_secrets) everyones
+"""
