@@ -12,7 +12,7 @@ from tests.bench.load import NotThere, request
 from tests.bench.table import Figure
 
 SIZE = 500
-CONNECTIONS = 4
+CONNECTIONS = 8
 TARGET = 20_000
 PATH = "/registry/heartbeats"
 
