@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import connection
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ REFUSED = Counter("molecule_group_commit_refused", "Items refused: too many wait
 BATCHES = Histogram(
     "molecule_group_commit_batch_size", "Items in one batch", ["gate"], buckets=(1, 4, 16, 64, 256, 1024)
 )
+
+WAITING = Gauge("molecule_group_commit_waiting", "Items that wait for the next batch", ["gate"])
 
 
 class Overloaded(Exception):
@@ -67,6 +69,7 @@ class GroupCommit(Generic[Item, Answer]):
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"group commit of {name}")
         self.flush_in_thread = sync_to_async(self._flush, thread_sensitive=False, executor=self.thread)
         self.taken, self.refused, self.batches = TAKEN.labels(name), REFUSED.labels(name), BATCHES.labels(name)
+        WAITING.labels(name).set_function(lambda: self.size)
 
     async def submit(self, items: Sequence[Item]) -> Sequence[Answer]:
         """The answers, once they are committed. Raises Overloaded, or what `flush` raised for the whole batch."""
