@@ -136,6 +136,8 @@ DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
     "min_size": 1,
     "max_size": DATABASE_POOL_SIZE,
     "timeout": 5,
+    # While PostgreSQL is away nobody waits for its next try, which would come ever later: each request makes one.
+    "reconnect_timeout": 1,
 }
 # After a restart of PostgreSQL nobody is handed a connection to the one before.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
