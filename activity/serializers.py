@@ -4,11 +4,15 @@ from typing import Any
 
 from rest_framework import serializers
 
+from activity.log import BODIES
 from activity.models import ActivityLog, ActivityStatus, ActivityType, EventType, StructureEvent
 
 MAX_INT = 2**31 - 1
 MAX_SEQ = 2**63 - 1
+LONGEST_METHOD = 255
 LONGEST_TEXT = 64 * 1024
+MAX_ENTRIES = 500
+"""Of one report."""
 
 
 class ActivityTypeField(serializers.ChoiceField):
@@ -19,7 +23,7 @@ class ActivityTypeField(serializers.ChoiceField):
 
 class ActivityEntry(serializers.Serializer[Any]):
     activity_type = ActivityTypeField()
-    method = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=255)
+    method = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=LONGEST_METHOD)
     summary = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=LONGEST_TEXT)
     source_id = serializers.UUIDField(required=False, allow_null=True)
     target_id = serializers.UUIDField(required=False, allow_null=True)
@@ -67,7 +71,7 @@ class ActivityRow(serializers.ModelSerializer[ActivityLog]):
 
     def to_representation(self, instance: ActivityLog) -> dict[str, Any]:
         row: dict[str, Any] = super().to_representation(instance)
-        for body in ("request_body", "response_body"):
+        for body in BODIES:
             if row[body] is None:
                 del row[body]
         return row

@@ -26,8 +26,8 @@ refuse_unsafe_configuration()
 
 fast_lane = FastLane(
     ThreadedDjango(settings.HTTP_THREADS),
-    beats=Meter(BEATS, "RATE_LIMIT_HEARTBEATS"),
-    requests=Meter(REQUESTS, "RATE_LIMIT"),
+    beats=Meter(BEATS),
+    requests=Meter(REQUESTS),
 )
 
 

@@ -5,9 +5,14 @@ from typing import Any
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from django.conf import settings
 
-from registry.asgi import replayed
+from registry.asgi import replayed, respond
 
 TOO_LARGE = b'{"error":"body too large"}'
+REFUSAL = [
+    (b"content-type", b"application/json"),
+    (b"content-length", b"%d" % len(TOO_LARGE)),
+    (b"connection", b"close"),
+]
 
 
 class BoundedBody:
@@ -25,7 +30,7 @@ class BoundedBody:
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > settings.MAX_BODY_BYTES:
-                await _refuse(send)
+                await respond(send, 413, REFUSAL, TOO_LARGE)
                 return
         await self.application(_with_length(scope, len(body)), replayed(body, receive), send)
 
@@ -36,9 +41,3 @@ def _with_length(scope: Any, length: int) -> Any:
         return scope
     others = [header for header in scope["headers"] if header[0] != b"transfer-encoding"]
     return {**scope, "headers": [*others, (b"content-length", str(length).encode())]}
-
-
-async def _refuse(send: Any) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(TOO_LARGE)).encode())]
-    await send({"type": "http.response.start", "status": 413, "headers": [*headers, (b"connection", b"close")]})
-    await send({"type": "http.response.body", "body": TOO_LARGE})

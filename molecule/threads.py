@@ -11,6 +11,8 @@ from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.http import HttpResponseBase
 from django.urls import set_script_prefix
 
+from registry.asgi import respond
+
 # How many requests may wait for a thread; a few seconds' worth.
 MAX_WAITING = 500
 # Is asked whether the process lives, so it waits for no thread that waits for a database.
@@ -43,7 +45,7 @@ class ThreadedDjango(ASGIHandler):
         except RequestAborted:
             return
         with body:
-            await _send(send, *await self._answered(scope, body))
+            await respond(send, *await self._answered(scope, body))
 
     async def _answered(self, scope: Any, body: Any) -> Answer:
         if scope["path"] == LIVENESS:
@@ -79,8 +81,3 @@ def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
     headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
     cookies = [cookie.output(header="").strip().encode("ascii") for cookie in response.cookies.values()]
     return headers + [(b"Set-Cookie", cookie) for cookie in cookies]
-
-
-async def _send(send: Any, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 WINDOW_SECONDS = 60
 UNLIMITED = ("health", "health-ready")
 BEATS, REQUESTS = "beats", "requests"
+BUDGETS = {BEATS: "RATE_LIMIT_HEARTBEATS", REQUESTS: "RATE_LIMIT"}
+"""The setting of each."""
 COUNT_ALL = """
 local counts = {}
 for i, key in ipairs(KEYS) do
@@ -52,16 +54,15 @@ class CredentialThrottle(BaseThrottle):
         principal = principal_of(request)
         if principal.kind == Kind.OPEN:
             return True
-        budget = _budget(route, principal)
-        window = _window()
         name = BEATS if route == "heartbeat" else REQUESTS
+        window = _window()
         try:
-            count = _count(_key(name, _who(principal) or self.get_ident(request), window))
+            [count] = _count([_key(name, _who(principal) or self.get_ident(request), window)])
         except RedisError as error:
             log.warning("requests are not limited: %s", type(error).__name__)
             return True
         self.retry_after = (window + 1) * WINDOW_SECONDS - time.time()
-        return count <= budget
+        return count <= _budget(name, route, principal)
 
     def wait(self) -> float:
         return max(1.0, self.retry_after)
@@ -73,8 +74,8 @@ class Meter:
     Who is over the budget then goes the ordinary way, until the minute ends, to hear of it from CredentialThrottle.
     """
 
-    def __init__(self, name: str, setting: str) -> None:
-        self.name, self.setting = name, setting
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.window = 0
         self.over: set[Proof | None] = set()
 
@@ -86,9 +87,9 @@ class Meter:
         if window != self.window:
             self.over, self.window = set(), window
         keys = [_key(self.name, str(token_id), window) for _, token_id in used]
-        budget = getattr(settings, self.setting)
+        budget = getattr(settings, BUDGETS[self.name])
         try:
-            counts = redis.client().eval(COUNT_ALL, len(keys), *keys, 2 * WINDOW_SECONDS) if keys else []
+            counts = _count(keys)
         except RedisError as error:
             log.warning("requests are not limited: %s", type(error).__name__)
             return
@@ -104,18 +105,16 @@ def _key(name: str, who: str, window: int) -> str:
     return f"limit:{name}:{who}:{window}"
 
 
-def _count(key: str) -> int:
-    with redis.client().pipeline() as pipe:
-        pipe.incr(key)
-        pipe.expire(key, 2 * WINDOW_SECONDS)
-        count: int = pipe.execute()[0]
-    return count
+def _count(keys: Sequence[str]) -> list[int]:
+    """One more for each. Raises RedisError."""
+    counts: list[int] = redis.client().eval(COUNT_ALL, len(keys), *keys, 2 * WINDOW_SECONDS) if keys else []
+    return counts
 
 
-def _budget(route: str | None, principal: Principal) -> int:
+def _budget(name: str, route: str | None, principal: Principal) -> int:
     if principal.kind == Kind.ANONYMOUS and route != "heartbeats":
         return int(settings.RATE_LIMIT_STRANGERS)
-    return int(settings.RATE_LIMIT_HEARTBEATS if route == "heartbeat" else settings.RATE_LIMIT)
+    return int(getattr(settings, BUDGETS[name]))
 
 
 def _who(principal: Principal) -> str:

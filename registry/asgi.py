@@ -21,27 +21,26 @@ from psycopg_pool import PoolTimeout
 
 from activity import strict_json
 from activity.group_commit import GroupCommit, Overloaded
+from activity.serializers import MAX_ENTRIES
 from registry import credentials, heartbeats, plain, reports
 from registry.authentication import LONGEST_TOKEN
 from registry.credentials import Proof
 from registry.directory import Answer, Directory, Question
 from registry.heartbeats import Beat
 from registry.reports import Report
+from registry.serializers import MAX_BEATS
 
 log = logging.getLogger(__name__)
 
-MAX_BEATS = 500
-MAX_ENTRIES = 500
 BATCH = 2048
 CAPACITY = 8192
 RETRY_AFTER = b"2"
 OK = b'{"status":"ok"}'
-TAKEN = b'{"workspace_id":"%s","status":"ok"}'
-THROTTLED = b'{"workspace_id":"%s","status":"error","error":"too many heartbeats","code":"throttled"}'
 LOGGED = b'{"status":"logged"}'
 LOGGED_MANY = b'{"status":"logged","count":%d}'
-BUSY = b'{"error":"too much at once, try again"}'
-DOWN = b'{"error":"database unavailable, try again"}'
+TOO_MANY = {"error": "too many heartbeats", "code": "throttled"}
+BUSY = "too much at once, try again"
+DOWN = "database unavailable, try again"
 AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 Scope = dict[str, Any]
@@ -84,7 +83,8 @@ class FastLane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         lane, rest = self._lane(scope["method"], scope["path"])
-        headers = dict(reversed(scope["headers"]))  # of several with one name the first counts
+        # Of several headers with one name the first counts.
+        headers = {} if lane is None else dict(reversed(scope["headers"]))
         if lane is None or not _is_plain(scope, headers):
             await self.application(scope, receive, send)
             return
@@ -107,13 +107,13 @@ class FastLane:
     async def take(self, beat: Beat) -> dict[str, str] | None:
         """For `/ws`: None when the beat is in, or what is wrong with it, as errors are said."""
         if self.budget_of_beats.is_over(beat.proof):
-            return {"error": "too many heartbeats", "code": "throttled"}
+            return TOO_MANY
         try:
             [is_in] = await self.beats.submit([beat])
         except Overloaded:
-            return {"error": "too much at once, try again", "code": "overloaded"}
+            return {"error": BUSY, "code": "overloaded"}
         except AWAY:
-            return {"error": "database unavailable, try again", "code": "unavailable"}
+            return {"error": DOWN, "code": "unavailable"}
         except Exception:
             log.exception("a batch failed")
             return {"error": "internal error", "code": "internal"}
@@ -137,10 +137,10 @@ class FastLane:
         except strict_json.Malformed:
             return None
         except Overloaded:
-            return 503, BUSY
+            return 503, orjson.dumps({"error": BUSY})
         except AWAY as error:
             log.warning("database does not answer: %s", type(error).__name__)
-            return 503, DOWN
+            return 503, orjson.dumps({"error": DOWN})
         except Exception:
             log.exception("a batch failed: each of its requests goes the ordinary way")
             return None
@@ -165,8 +165,12 @@ class FastLane:
             await self.beats.submit([beat for beat in beats if beat.proof not in over])
         ):
             return None
-        results = [(THROTTLED if beat.proof in over else TAKEN) % str(beat.workspace_id).encode() for beat in beats]
-        return 200, b'{"results":[%s]}' % b",".join(results)
+        problem = {"status": "error", **TOO_MANY}
+        results = [
+            {"workspace_id": beat.workspace_id, **(problem if beat.proof in over else {"status": "ok"})}
+            for beat in beats
+        ]
+        return 200, orjson.dumps({"results": results})
 
     async def _activity(self, request: Request) -> Reply | None:
         own = plain.uuid(request.rest)
@@ -254,5 +258,10 @@ async def _send(send: Send, status: int, body: bytes) -> None:
     ]
     if status == 503:
         headers.append((b"retry-after", RETRY_AFTER))
+    await respond(send, status, headers, body)
+
+
+async def respond(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
+    """A whole answer."""
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": content})

@@ -72,7 +72,7 @@ def flush(beats: Sequence[Beat]) -> dict[UUID, RegistryError | None]:
     leave no trace.
     """
     taken = take(beats)
-    return {beat.workspace_id: None if n in taken else _wrong(beat.workspace_id) for n, beat in enumerate(beats)}
+    return {beat.workspace_id: None if n in taken else refusal(beat) for n, beat in enumerate(beats)}
 
 
 def take(beats: Sequence[Beat]) -> dict[int, UUID | None]:
@@ -103,7 +103,9 @@ def refusal(beat: Beat) -> RegistryError:
             return error
         if principal.workspace_id != beat.workspace_id:
             return NotAllowed("not allowed")
-    return _wrong(beat.workspace_id)
+    if Workspace.objects.filter(id=beat.workspace_id).exists():
+        return Removed(beat.workspace_id, rows.last_event(beat.workspace_id))
+    return NotFound()
 
 
 def _rounds(beats: Sequence[Beat]) -> list[list[int]]:
@@ -177,12 +179,6 @@ def _vitals(beat: Beat) -> dict[str, object]:
         "last_sample_error": beat.sample_error,
         "uptime_seconds": beat.uptime_seconds,
     }
-
-
-def _wrong(workspace_id: UUID) -> RegistryError:
-    if Workspace.objects.filter(id=workspace_id).exists():
-        return Removed(workspace_id, rows.last_event(workspace_id))
-    return NotFound()
 
 
 # A degraded workspace keeps its sample error until it recovers.

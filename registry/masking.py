@@ -7,13 +7,12 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from activity.log import Entry
+from activity.log import BODIES, Entry
 from registry import secrets
 
 # Shorter values are words that stand everywhere; hiding them would hide the report.
 SHORTEST_MASKED = 6
 TEXTS = ("method", "summary", "error_detail")
-BODIES = ("request_body", "response_body")
 
 
 def mask(reported: Sequence[tuple[UUID, Entry]]) -> list[tuple[UUID, Entry]]:
@@ -30,11 +29,9 @@ def _known(workspace_id: UUID, version: tuple[datetime | None, int]) -> tuple[tu
 
 
 def _masked(entry: Entry, known: tuple[tuple[str, str], ...]) -> Entry:
-    return (
-        entry
-        if not known
-        else replace(entry, **{name: _walk(getattr(entry, name), known) for name in (*TEXTS, *BODIES)})
-    )
+    if not known:
+        return entry
+    return replace(entry, **{name: _walk(getattr(entry, name), known) for name in (*TEXTS, *BODIES)})
 
 
 def _walk(value: Any, known: tuple[tuple[str, str], ...]) -> Any:

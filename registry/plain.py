@@ -6,17 +6,16 @@ None means "not plainly": the serializers, which are the rule, say then what it 
 from typing import Any
 from uuid import UUID
 
+from activity.endpoints import UUID_TEXT
 from activity.log import Entry
 from activity.models import ActivityStatus, ActivityType
-from activity.serializers import LONGEST_TEXT, MAX_INT
+from activity.serializers import LONGEST_METHOD, LONGEST_TEXT, MAX_INT
 from registry import credentials
 from registry.credentials import Proof
 from registry.heartbeats import Beat
 
 TYPES = tuple(ActivityType.values)
 STATUSES = tuple(ActivityStatus.values)
-LONGEST_METHOD = 255
-CANONICAL_UUID_LENGTH = 36
 
 
 def beat(body: Any, proof: Proof) -> Beat | None:
@@ -59,12 +58,7 @@ def entries(body: Any, own: UUID, *, most: int) -> list[Entry] | None:
 
 
 def uuid(value: Any) -> UUID | None:
-    if type(value) is not str or len(value) != CANONICAL_UUID_LENGTH:
-        return None
-    try:
-        return UUID(value)
-    except ValueError:
-        return None
+    return UUID(value) if type(value) is str and UUID_TEXT.fullmatch(value) else None
 
 
 def _entry(body: Any, own: UUID) -> Entry | None:

@@ -25,6 +25,8 @@ from registry.models import (
 from registry.secrets import MAX_VALUE_BYTES
 
 MAX_CARD_BYTES = 256 * 1024
+MAX_BEATS = 500
+"""Of one host at once."""
 MAX_COORDINATE = 1e7
 MAX_INT = 2**31 - 1
 MAX_SEQ_DIGITS = 19
@@ -136,7 +138,9 @@ class SignedHeartbeatBody(HeartbeatBody):
 
 
 class HeartbeatsBody(serializers.Serializer[Any]):
-    beats = serializers.ListField(child=serializers.JSONField(), max_length=500, help_text="Each with its own token.")
+    beats = serializers.ListField(
+        child=serializers.JSONField(), max_length=MAX_BEATS, help_text="Each with its own token."
+    )
 
 
 class BeatResult(serializers.Serializer[Any]):

@@ -11,7 +11,7 @@ from activity import log
 from activity.endpoints import Endpoint, complaint, documented
 from activity.log import Entry
 from activity.principals import Kind
-from activity.serializers import ActivityEntry, ActivityQuery, ActivityRow
+from activity.serializers import MAX_ENTRIES, ActivityEntry, ActivityQuery, ActivityRow
 from registry import credentials, heartbeats, lifecycle, plain, reports, rows
 from registry.exceptions import BadCredential, NotAllowed, NotFound
 from registry.heartbeats import Beat
@@ -28,8 +28,6 @@ from registry.serializers import (
     SignedHeartbeatBody,
     StateAnswer,
 )
-
-MAX_ENTRIES = 500
 
 
 class Register(Endpoint):

@@ -14,19 +14,8 @@ from redis import Redis
 
 from molecule.embedded import running_postgres, running_redis
 from tests.e2e.stack import SUPERVISE, free_port, prepare, process, until, web_command
+from tests.environment import SETTINGS
 
-ENVIRONMENT = {
-    "DEBUG": "true",
-    "SECRET_KEY": "only for chaos",
-    "SECRETS_ENCRYPTION_KEY": "ab" * 32,
-    "MOLECULE_READ_ENV_FILE": "false",
-    "MOLECULE_OPEN": "false",
-    "MOLECULE_ENROLMENT": "token",
-    "RATE_LIMIT": "1000000",
-    "RATE_LIMIT_HEARTBEATS": "1000000",
-    "RATE_LIMIT_STRANGERS": "1000000",
-    "LOG_LEVEL": "WARNING",
-}
 WEBS = SUPERVISORS = 2
 BUSY = r"""
 SELECT pid, pg_blocking_pids(pid), state, extract(epoch FROM clock_timestamp() - state_change)::int,
@@ -115,7 +104,7 @@ class Stage:
 @contextmanager
 def stage(state: Path, **settings: str) -> Iterator[Stage]:
     """Engines, two web processes, two supervisors. Their output goes to logs in `state`."""
-    environment = {**os.environ, **ENVIRONMENT, **settings}
+    environment = {**os.environ, **SETTINGS, **settings}
     postgres = Part("postgres", lambda: running_postgres(state), lambda url: _postmaster(state))
     keeper = Part("redis", lambda: running_redis(state), _redis_pid)
     with ExitStack() as stack:

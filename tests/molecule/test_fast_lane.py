@@ -92,6 +92,7 @@ def asked(team: Team) -> dict[str, tuple[str | None, str, str, Any]]:
         "discover from afar": (team.far_token, "GET", discover, None),
         "discover the removed": (team.token, "GET", f"/registry/discover/{team.gone.id}", None),
         "discover nonsense": (team.token, "GET", "/registry/discover/nonsense", None),
+        "discover with hyphens elsewhere": (team.token, "GET", f"/registry/discover/----{team.top.id.hex}", None),
         "discover as a stranger": (None, "GET", discover, None),
     }  # fmt: skip
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.e2e.stack import ROOT, free_port, until
-from tests.engines import SETTINGS
+from tests.environment import SETTINGS
 
 LONGEST_START = 60.0
 

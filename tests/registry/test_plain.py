@@ -101,6 +101,6 @@ def test_strict_json_is_json(body: bytes) -> None:
 
 def test_uuids_as_they_are_written() -> None:
     assert plain.uuid(str(OWN)) == OWN
-    oddities: list[Any] = [OWN.hex, "", 5, None, [], "g" * 36, UUID(int=0)]
+    oddities: list[Any] = [OWN.hex, "", 5, None, [], "g" * 36, UUID(int=0), "-" * 4 + OWN.hex]
     for odd in oddities:
         assert plain.uuid(odd) is None
