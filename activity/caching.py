@@ -16,7 +16,7 @@ Answer = TypeVar("Answer", bound=HttpResponseBase)
 
 
 def unchanged(request: Request, version: str) -> HttpResponseNotModified | None:
-    """304, when the client has this version; with the headers that the whole answer would have."""
+    """304, when the client has this version; with the headers that say how it may be kept."""
     held = parse_etags(request.headers.get("If-None-Match", ""))
     if held != ["*"] and _etag(version) not in {f"W/{one.removeprefix('W/')}" for one in held}:
         return None

