@@ -8,11 +8,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 from uuid import UUID
 
 import orjson
-from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, connection, transaction
@@ -27,13 +26,25 @@ log = logging.getLogger(__name__)
 BROADCAST_CHANNEL = "events:broadcast"
 EVENTS_GROUP = "events"
 BEATS_GROUP = "beats"
-# Where the channel layer of channels_redis publishes for that group.
+# Where the channel layer of channels_redis publishes for those groups. Its own group_send() would go from the thread
+# that has committed to the event loop and back, over a client without a timeout.
+EVENTS_CHANNEL = f"asgi__group__{EVENTS_GROUP}"
 BEATS_CHANNEL = f"asgi__group__{BEATS_GROUP}"
-# KEYS: the channel. ARGV: one message each.
-PUBLISH_ALL = "for _, text in ipairs(ARGV) do redis.call('PUBLISH', KEYS[1], text) end"
+# KEYS: the channels of texts and of hubs. ARGV: the hubs' message, then one text each.
+PUBLISH_ALL = """
+for n = 2, #ARGV do redis.call('PUBLISH', KEYS[1], ARGV[n]) end
+redis.call('PUBLISH', KEYS[2], ARGV[1])
+"""
+# Redis drops a subscriber for whom more than 32 MiB wait (client-output-buffer-limit): no message comes near that.
+PORTION_BYTES = 1024 * 1024
 LOST = Counter("molecule_bus_lost", "Posts to Redis that failed after their commit.", ["post"])
 # What Redis or PostgreSQL being away looks like.
 AWAY = (RedisError, OSError, DatabaseError, PoolTimeout)
+
+
+Part = TypeVar("Part")
+RawFrame = tuple[int | None, str, str | None, str]
+"""Position, event, workspace, and the whole envelope as text."""
 
 
 class Envelope(TypedDict):
@@ -99,17 +110,26 @@ def latest_seq() -> int:
 
 
 def publish(envelopes: Sequence[Envelope], *, after: int | None = None) -> None:
-    """Send envelopes to the hub of every process and to `events:broadcast`, as one channel-layer message.
+    """Send envelopes to the hub of every process and to `events:broadcast`, as one message to the hubs if it is small.
 
     `after` is the position of the last persisted event before these: a hub that has not seen it knows that
     something was lost on the way and reads it from the log. What is not persisted comes after all that has
     committed by now, so that nobody hears it by a hierarchy that is no more.
     """
-    texts = [encode(e) for e in envelopes]
-    frames = [[e["seq"], e["event"], e["workspace_id"], text] for e, text in zip(envelopes, texts, strict=True)]
-    position = latest_seq() if after is None else after
-    redis.client().eval(PUBLISH_ALL, 1, BROADCAST_CHANNEL, *texts)
-    _group_send(EVENTS_GROUP, {"type": "events", "after": position, "frames": frames})
+    frames = [(e["seq"], e["event"], e["workspace_id"], encode(e)) for e in envelopes]
+    _publish_frames(frames, latest_seq() if after is None else after)
+
+
+def _publish_frames(frames: list[RawFrame], after: int) -> int:
+    """In portions, each after the one before. Returns the position that they lead to."""
+    message = _packed({"type": "events", "after": after, "frames": frames})
+    if _is_too_big(message, frames):
+        for half in _halves(frames):
+            after = _publish_frames(half, after)
+        return after
+    texts = [text for _seq, _event, _workspace_id, text in frames]
+    redis.client().eval(PUBLISH_ALL, 2, BROADCAST_CHANNEL, EVENTS_CHANNEL, message, *texts)
+    return max((seq for seq, *_ in frames if seq is not None), default=after)
 
 
 def publish_beats(beats: Iterable[Envelope]) -> None:
@@ -117,17 +137,37 @@ def publish_beats(beats: Iterable[Envelope]) -> None:
     some process has such a socket: thousands come each second. Never on `events:broadcast`."""
     [(_channel, listening)] = redis.client().pubsub_numsub(BEATS_CHANNEL)
     if listening:
-        _group_send(BEATS_GROUP, {"type": "beats", "beats": list(beats)})
+        _publish_beats(list(beats))
+
+
+def _publish_beats(beats: list[Envelope]) -> None:
+    message = _packed({"type": "beats", "beats": beats})
+    if _is_too_big(message, beats):
+        for half in _halves(beats):
+            _publish_beats(half)
+    else:
+        redis.client().publish(BEATS_CHANNEL, message)
 
 
 def close_streams(credentials: Sequence[str]) -> None:
     """Close every socket that was opened with one of these credentials."""
     if credentials:
-        _group_send(EVENTS_GROUP, {"type": "revoked", "credentials": list(credentials)})
+        redis.client().publish(EVENTS_CHANNEL, _packed({"type": "revoked", "credentials": list(credentials)}))
 
 
-def _group_send(group: str, message: dict[str, Any]) -> None:
-    async_to_sync(get_channel_layer().group_send)(group, message)
+def _packed(message: dict[str, Any]) -> bytes:
+    """As the channel layer of a hub reads it."""
+    packed: bytes = get_channel_layer().serialize(message)
+    return packed
+
+
+def _is_too_big(message: bytes, parts: Sequence[object]) -> bool:
+    return len(message) > PORTION_BYTES and len(parts) > 1
+
+
+def _halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
+    middle = len(parts) // 2
+    return parts[:middle], parts[middle:]
 
 
 class Subscription:

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from asgiref.sync import sync_to_async
 from django.db import connection
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -29,25 +28,30 @@ BATCHES = Histogram(
 WAITING = Gauge("molecule_group_commit_waiting", "Items that wait for the next batch", ["gate"])
 
 
+# While a batch is written it is looked so many times within `patience` who has none left.
+LOOKS = 20
+
+
 class Overloaded(Exception):
     """Too many wait already, or the database has not answered for too long. Nothing is known to have happened."""
 
 
 @dataclass
 class Parcel(Generic[Item, Answer]):
-    """What one caller brought, and where its answers go."""
+    """What one caller brought, where its answers go, and until when by the loop's clock."""
 
     items: Sequence[Item]
     weight: int
     answers: "asyncio.Future[Sequence[Answer]]"
+    deadline: float
 
 
 class GroupCommit(Generic[Item, Answer]):
     """`flush` gets the items of one batch, in the order they came, and returns an answer for each.
 
     It runs in one thread of its own, never twice at a time. At most `capacity` items wait; a batch takes
-    parcels until it has `batch` items, where an item may `weigh` more than one. Nobody waits longer than about
-    twice `patience` seconds.
+    parcels until it has `batch` items, where an item may `weigh` more than one. Nobody waits longer than
+    `patience` seconds and one of LOOKS parts of that.
     """
 
     def __init__(
@@ -67,7 +71,6 @@ class GroupCommit(Generic[Item, Answer]):
         self.writer: asyncio.Task[None] | None = None
         self.name = name
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"group commit of {name}")
-        self.flush_in_thread = sync_to_async(self._flush, thread_sensitive=False, executor=self.thread)
         self.taken, self.refused, self.batches = TAKEN.labels(name), REFUSED.labels(name), BATCHES.labels(name)
         WAITING.labels(name).set_function(lambda: self.size)
 
@@ -78,7 +81,7 @@ class GroupCommit(Generic[Item, Answer]):
             self.refused.inc(weight)
             raise Overloaded
         loop = asyncio.get_running_loop()
-        parcel: Parcel[Item, Answer] = Parcel(items, weight, loop.create_future())
+        parcel: Parcel[Item, Answer] = Parcel(items, weight, loop.create_future(), loop.time() + self.patience)
         self.waiting.append(parcel)
         self.size += weight
         if self.writer is None or self.writer.done() or self.writer.get_loop() is not loop:
@@ -89,7 +92,9 @@ class GroupCommit(Generic[Item, Answer]):
         while self.waiting:
             # One turn of the loop, so that requests which came together go together.
             await asyncio.sleep(0)
-            await self._write_batch(self._next_batch())
+            self.size -= self._refuse_late(self.waiting)
+            if parcels := self._next_batch():
+                await self._write_batch(parcels)
 
     def _next_batch(self) -> list[Parcel[Item, Answer]]:
         parcels: list[Parcel[Item, Answer]] = []
@@ -102,20 +107,17 @@ class GroupCommit(Generic[Item, Answer]):
 
     async def _write_batch(self, parcels: list[Parcel[Item, Answer]]) -> None:
         items = [item for parcel in parcels for item in parcel.items]
-        # Not run_in_executor: what is posted to Redis on commit finds the way back to this loop, and its connection.
-        flushed = asyncio.ensure_future(self.flush_in_thread(items))
-        while not (await asyncio.wait({flushed}, timeout=self.patience))[0]:
-            log.warning("group commit of %s does not come to an end, %s items wait", self.name, self.size)
-            self._refuse([*parcels, *self.waiting])
-            self.waiting.clear()
-            self.size = 0
+        flushed = asyncio.get_running_loop().run_in_executor(self.thread, self._flush, items)
+        unanswered = deque(parcels)
+        while not (await asyncio.wait({flushed}, timeout=self.patience / LOOKS))[0]:
+            self._refuse_late(unanswered)
+            self.size -= self._refuse_late(self.waiting)
         if error := flushed.exception():
             for parcel in parcels:
                 _settle(parcel, error)
             return
-        weight = sum(parcel.weight for parcel in parcels)
-        self.taken.inc(weight)
-        self.batches.observe(weight)
+        self.taken.inc(sum(parcel.weight for parcel in unanswered))
+        self.batches.observe(sum(parcel.weight for parcel in parcels))
         answers, start = flushed.result(), 0
         for parcel in parcels:
             end = start + len(parcel.items)
@@ -130,10 +132,17 @@ class GroupCommit(Generic[Item, Answer]):
             connection.close()
             raise
 
-    def _refuse(self, parcels: Sequence[Parcel[Item, Answer]]) -> None:
-        for parcel in parcels:
-            self.refused.inc(parcel.weight)
-            _settle(parcel, Overloaded())
+    def _refuse_late(self, parcels: deque[Parcel[Item, Answer]]) -> int:
+        """Whose deadline has come; they stand in its order. Returns how much they weighed."""
+        now, weight = asyncio.get_running_loop().time(), 0
+        while parcels and parcels[0].deadline <= now:
+            late = parcels.popleft()
+            weight += late.weight
+            _settle(late, Overloaded())
+        if weight:
+            self.refused.inc(weight)
+            log.warning("group commit of %s is slow: %s items have waited for too long", self.name, weight)
+        return weight
 
 
 def _settle(parcel: Parcel[Item, Answer], outcome: Sequence[Answer] | BaseException) -> None:

@@ -1,4 +1,4 @@
-"""Set-based statements: one for a whole batch, prepared on the server, its arrays sent in binary."""
+"""Set-based statements: one for a whole batch, its arrays sent in binary."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +10,9 @@ from django.db import connection
 def execute(query: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Run it on Django's connection, in its transaction; `%(name)b` stands for a parameter. Returns the rows.
 
-    The text must be constant: it is parsed and planned once a connection.
+    Planned anew each time, for what it is given: prepared, a batch of a thousand beats takes an eighth longer.
     """
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(query.encode(), parameters, prepare=True, binary=True)
+        cursor.execute(query.encode(), parameters, binary=True)
         return cursor.fetchall()

@@ -72,8 +72,7 @@ class ThreadedDjango(ASGIHandler):
 
 
 def _in_thread_of(pool: ThreadPoolExecutor, call: Any) -> Any:
-    """Unlike the loop's own run_in_executor, this lets async_to_sync find the way back to the loop: what is posted
-    to Redis goes over the loop's one connection."""
+    """Unlike with the loop's own run_in_executor, what Django keeps in context variables goes with the request."""
     return sync_to_async(call, thread_sensitive=False, executor=pool)
 
 

@@ -76,8 +76,13 @@ class FastLane:
         self.budget_of_beats, self.budget_of_requests = beats, requests
         self.directory = Directory()
         self.beats = GroupCommit("heartbeats", self._take_beats, batch=BATCH, capacity=CAPACITY)
+        # However large MAX_BODY_BYTES lets a body be, there is room for it: then it is a batch by itself.
         self.reports = GroupCommit(
-            "activity", self._take_reports, batch=BATCH, capacity=CAPACITY, weigh=lambda report: len(report.entries)
+            "activity",
+            self._take_reports,
+            batch=BATCH,
+            capacity=CAPACITY,
+            weigh=lambda report: min(report.weight, BATCH),
         )
         self.questions = GroupCommit("discovery", self._answer, batch=BATCH, capacity=CAPACITY)
 
@@ -180,7 +185,7 @@ class FastLane:
         entries = plain.entries(body, own, most=MAX_ENTRIES)
         if entries is None or self.budget_of_requests.is_over(request.proof):
             return None
-        if not (await self.reports.submit([Report(own, request.proof, entries)]))[0]:
+        if not (await self.reports.submit([Report(own, request.proof, entries, len(request.body))]))[0]:
             return None
         return 200, LOGGED_MANY % len(entries) if type(body) is list else LOGGED
 

@@ -15,13 +15,8 @@ TRY_SECONDS = 1.0
 # The lock is a lease: PostgreSQL ends a session that asks nothing for so long, be its host gone or its process stopped.
 SILENCE_SECONDS = 3
 SESSION = f"-c idle_session_timeout={SILENCE_SECONDS}s -c application_name=molecule-supervisor"
-NETWORK = {
-    "connect_timeout": SILENCE_SECONDS,
-    "tcp_user_timeout": SILENCE_SECONDS * 1000,
-    "keepalives_idle": 1,
-    "keepalives_interval": 1,
-    "keepalives_count": SILENCE_SECONDS,
-}
+# Sooner than everybody else (settings.DATABASES): once the session has ended, its leader must not think it leads.
+NETWORK = {"connect_timeout": SILENCE_SECONDS, "tcp_user_timeout": SILENCE_SECONDS * 1000, "keepalives_idle": 1}
 
 
 class Leadership:

@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
+from prometheus_client import REGISTRY
 
 from activity.group_commit import GroupCommit, Overloaded
 
@@ -87,6 +89,37 @@ async def test_nobody_waits_for_ever_for_a_database_that_hangs() -> None:
     ledger.open.set()
     assert list(await gate.submit([7])) == [70]
     assert ledger.batches == [[0], [7]], "who was told to try again was not taken behind their back"
+
+
+async def test_who_waits_behind_slow_batches_waits_no_longer_than_for_one() -> None:
+    """Each batch ends in time, by itself; but the last one's turn would come too late."""
+    ledger = Ledger()
+
+    def slowly(items: list[int]) -> Sequence[int]:
+        time.sleep(0.3)
+        return ledger(items)
+
+    gate = GroupCommit("test", slowly, batch=1, capacity=10, patience=0.5)
+    outcomes = await asyncio.gather(*(gate.submit([n]) for n in range(6)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes[2:]] == [Overloaded] * 4
+    assert gate.size == 0
+    assert list(await gate.submit([7])) == [70]
+    assert ledger.batches in ([[0], [1], [7]], [[0], [7]]), "what was refused before its turn was taken"
+
+
+async def test_who_was_refused_does_not_count_as_taken() -> None:
+    ledger = Ledger()
+    gate = GroupCommit("counted", ledger, batch=1, capacity=10, patience=0.05)
+    ledger.open.clear()
+    with pytest.raises(Overloaded):
+        await gate.submit([1])
+    ledger.open.set()
+    await gate.submit([2])
+    assert [counted("items"), counted("refused")] == [1, 1]
+
+
+def counted(name: str) -> float | None:
+    return REGISTRY.get_sample_value(f"molecule_group_commit_{name}_total", {"gate": "counted"})
 
 
 async def test_a_caller_who_went_away_harms_nobody() -> None:

@@ -189,6 +189,29 @@ async def happens_unheard(monkeypatch: pytest.MonkeyPatch, count: int = 1) -> li
         return await happens(count)
 
 
+async def test_beats_that_are_published_reach_whoever_asked(opened: Hub, client: Client) -> None:
+    """Nobody asked: they are not even made."""
+    beats = [bus.envelope("HEARTBEAT", uuid4(), {"sample_error": "x" * size}) for size in (10, bus.PORTION_BYTES, 20)]
+    made: list[bus.Envelope] = []
+    publish = sync_to_async(bus.publish_beats)
+    await publish(made.append(beat) or beat for beat in beats)  # type: ignore[func-returns-value]
+    assert made == []
+    seated(opened, client, CANVASES, BEATS)
+    await opened.subscription.join(bus.BEATS_GROUP)
+    await publish(beats)
+    await until_heard(client, 3)
+    assert client.heard == beats
+
+
+async def test_more_than_redis_holds_for_a_subscriber_comes_whole_and_in_order(opened: Hub, client: Client) -> None:
+    """In one message it would end the hub's subscription; what is not persisted would be lost."""
+    seated(opened, client)
+    text = "x" * bus.PORTION_BYTES
+    await sync_to_async(bus.publish)([bus.envelope("PASSING", None, {"n": n, "text": text}) for n in range(40)])
+    await until_heard(client, 40)
+    assert [message["payload"]["n"] for message in client.heard] == list(range(40))
+
+
 async def test_a_lost_batch_is_read_from_the_log_in_its_place(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """A whole platform as real processes: engines, web, supervisor, each stopped by its own pid."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -124,6 +125,16 @@ def process(
         except subprocess.TimeoutExpired:
             started.kill()
             started.wait()
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """It hangs: it takes what comes and answers nothing."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def until(condition: Any, what: str, *, seconds: float = PATIENCE_SECONDS) -> Any:

@@ -5,9 +5,11 @@ import signal
 from pathlib import Path
 
 import psycopg
+import redis
 
 from molecule.embedded import running_postgres
-from tests.e2e.stack import Platform, running_platform, until
+from tests.e2e.stack import Platform, running_platform, stopped, until
+from tests.e2e.test_drain import beat
 
 IN_A_ROW = 30
 
@@ -23,6 +25,27 @@ def test_a_database_that_was_restarted_is_found_again() -> None:
             until(lambda: serves(platform), "the database to be found again")
             assert agent.beat().status_code == 200
             assert platform.status(agent.id) == "online"
+
+
+def test_a_redis_that_hangs_holds_up_no_heartbeat() -> None:
+    with running_platform() as platform, redis.Redis.from_url(platform.environment["REDIS_URL"]) as server:
+        agent = platform.agent("before")
+        until(lambda: hears_hints(platform), "the supervisor to hear of expiries")
+        server.delete(f"ws:{agent.id}")
+        with stopped(server.info("server")["process_id"]):
+            answers = [beat(platform.url, agent.id, agent.token) for _ in range(5)]
+            assert [answer.status_code for answer in answers] == [200] * 5
+            assert platform.api.get(f"/workspaces/{agent.id}").json()["uptime_seconds"] == 77
+            assert platform.api.post("/workspaces", json={"name": "meanwhile"}).status_code == 201
+            checks = platform.api.get("/health/ready").json()["checks"]
+            assert [name for name, check in checks.items() if not check["ok"]] == ["redis", "expiry-hints"]
+        until(lambda: agent.beat().status_code == 200 and server.exists(f"ws:{agent.id}"), "the key to be set again")
+        until(lambda: hears_hints(platform), "the supervisor to hear of expiries again")
+
+
+def hears_hints(platform: Platform) -> bool:
+    ready = platform.api.get("/health/ready").json()
+    return ready["status"] == "ok" and {"hints": True} in [loop["detail"] for loop in ready["loops"]]
 
 
 def stop_postgres(platform: Platform) -> Path:

@@ -1,6 +1,7 @@
 """The fast lane and the ordinary way say the same; and when the fast lane is busy or blind it says so."""
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,9 @@ from activity.models import ActivityLog
 from molecule.asgi import fast_lane
 from molecule.limits import BoundedBody
 from registry import credentials, heartbeats, lifecycle, removal
+from registry.credentials import Proof
 from registry.models import Workspace
+from registry.reports import Report
 from registry.rows import lock
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -290,6 +293,43 @@ async def test_activity_is_in_when_it_is_answered(team: Team) -> None:
     )()
     assert sorted(int(row["summary"]) for row in rows) == list(range(20))
     assert all(row["request_body"] == {"n": int(row["summary"])} and row["source_id"] == team.mine.id for row in rows)
+
+
+async def test_what_waits_to_be_logged_is_bounded_in_bytes(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 MiB wait and 16 MiB are written; the next is refused, however few entries that are."""
+    batches: list[list[Report]] = []
+    begun, release = threading.Event(), threading.Event()
+
+    def take(given: list[Report]) -> list[bool]:
+        begun.set()
+        release.wait(PATIENCE_SECONDS)
+        batches.append(given)
+        return [True] * len(given)
+
+    monkeypatch.setattr(fast_lane.reports, "flush", take)
+    body = json.dumps({"activity_type": "agent_log", "metadata": "x" * (1024**2 - 100)})
+    async with agent(team.token, Content_Type="application/json") as client:
+
+        def sent(count: int) -> list["asyncio.Task[httpx.Response]"]:
+            path = f"/workspaces/{team.mine.id}/activity"
+            return [asyncio.create_task(client.post(path, content=body)) for _ in range(count)]
+
+        answers = sent(1)
+        await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
+        answers += sent(70)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while sum(answer.done() for answer in answers) < 6:
+                await asyncio.sleep(0.01)
+        release.set()
+        statuses = [answer.status_code for answer in await asyncio.gather(*answers)]
+    assert [statuses.count(200), statuses.count(503)] == [1 + 64, 6]
+    assert max(map(len, batches)) == 16
+
+
+async def test_a_body_of_any_size_that_is_let_in_finds_room(team: Team, settings: Any) -> None:
+    settings.MAX_BODY_BYTES = 80 * 1024**2
+    lane = fast_lane.reports
+    assert lane.weigh(Report(team.mine.id, Proof("", b""), [], settings.MAX_BODY_BYTES)) <= lane.capacity
 
 
 async def test_discovery_follows_a_move_at_once(team: Team) -> None:

@@ -1,10 +1,18 @@
 """Every setting is an environment variable, and every environment variable is in the table."""
 
+import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection
+
+from registry.supervision import leadership
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,3 +29,29 @@ def test_nobody_waits_long_for_a_process_that_stands_still_in_a_transaction() ->
     with connection.cursor() as cursor:
         cursor.execute("SHOW idle_in_transaction_session_timeout")
         assert cursor.fetchone() == ("10s",)
+
+
+@pytest.mark.django_db
+def test_a_network_that_swallows_everything_is_noticed() -> None:
+    """A failover may leave the gate's only thread waiting for an answer from a host that is gone."""
+    with connection.cursor() as cursor, leadership._connect() as leading:
+        given = [timeouts(cursor.connection), timeouts(leading)]
+    assert given == [
+        {"connect_timeout": "5", "tcp_user_timeout": "10000", "keepalives_idle": "5", "keepalives_interval": "1"},
+        {"connect_timeout": "3", "tcp_user_timeout": "3000", "keepalives_idle": "1", "keepalives_interval": "1"},
+    ]
+
+
+def timeouts(made: "psycopg.Connection[Any]") -> dict[str, str]:
+    names = ("connect_timeout", "tcp_user_timeout", "keepalives_idle", "keepalives_interval")
+    return {name: value for name, value in made.info.get_parameters().items() if name in names}
+
+
+def test_what_the_url_says_of_the_network_comes_first() -> None:
+    code = "from molecule import settings; print(settings.DATABASES['default']['OPTIONS'])"
+    given = {"DATABASE_URL": "postgresql://a@b/c?connect_timeout=77&sslmode=require"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **given}, check=True, capture_output=True, text=True
+    )
+    options = ast.literal_eval(told.stdout)
+    assert (options["connect_timeout"], options["tcp_user_timeout"], options["sslmode"]) == (77, 10_000, "require")

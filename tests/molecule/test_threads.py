@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import User
 from django.db import connection
@@ -24,20 +23,12 @@ gate = threading.Event()
 entered = threading.Semaphore(0)
 
 
-async def running_loop() -> int:
-    return id(asyncio.get_running_loop())
-
-
 def told(request: HttpRequest) -> HttpResponse:
     return JsonResponse({name: value for name, value in request.META.items() if isinstance(value, str)})
 
 
 def asks_the_database(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(User.objects.exists()))
-
-
-def posts(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(str(async_to_sync(running_loop)()))
 
 
 def cookies(request: HttpRequest) -> StreamingHttpResponse:
@@ -56,7 +47,6 @@ def stuck(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("told", told),
     path("asks", asks_the_database),
-    path("posts", posts),
     path("cookies", cookies),
     path("stuck", stuck),
     path("health", told),
@@ -111,12 +101,6 @@ async def test_a_thread_gives_its_connection_back_with_the_answer() -> None:
     django = ThreadedDjango(1)
     assert (await answer(asked(django, "/asks")))[2] == b"False"
     assert django.pool.submit(lambda: connection.connection).result(PATIENCE_SECONDS) is None
-
-
-async def test_what_a_request_posts_goes_over_the_loop_of_the_server() -> None:
-    """In a loop of its own every post would open, and close, a connection to Redis."""
-    _, _, body = await answer(asked(ThreadedDjango(1), "/posts"))
-    assert int(body) == await running_loop()
 
 
 async def test_a_client_that_left_before_it_had_asked_costs_nothing() -> None:
