@@ -1,7 +1,7 @@
 """The web's pulse: while it beats, agents can reach us, so their silence means something."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -50,7 +50,7 @@ class Pulse:
                 await fail(error)
             await asyncio.sleep(loops.TICK_SECONDS)
 
-    def _in_thread(self, call: Callable[..., None]) -> Callable[..., Awaitable[None]]:
+    def _in_thread(self, call: Callable[..., None]) -> Any:
         """The connection goes back to its pool after each call."""
         return database_sync_to_async(call, thread_sensitive=False, executor=self.thread)
 

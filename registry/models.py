@@ -249,7 +249,7 @@ class OperatorToken(Token):
 
 class LoopTicks(models.Manager["LoopTick"]):
     def get_queryset(self) -> models.QuerySet["LoopTick"]:
-        return super().get_queryset().annotate(now=functions.Now())
+        return super().get_queryset().annotate(now=functions.Now())  # type: ignore[no-redef]
 
 
 class LoopTick(models.Model):
