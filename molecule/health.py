@@ -8,7 +8,6 @@ from typing import Any
 from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.utils import timezone
 from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 from rest_framework.request import Request
@@ -104,11 +103,10 @@ def _expiry_hints() -> str:
 
 
 def _loops() -> list[dict[str, object]]:
-    now = timezone.now()
     return [
         {
             "name": tick.name,
-            "fresh": loops.is_fresh(tick, now),
+            "fresh": loops.is_fresh(tick),
             "since": tick.since,
             "ticked_at": tick.ticked_at,
             "errors": tick.errors,
@@ -124,7 +122,7 @@ def _supervisor() -> str:
     tick = loops.last(loops.SUPERVISOR)
     if tick is None or tick.ticked_at is None:
         raise Unwell("never ran: start manage.py supervise")
-    if not loops.is_fresh(tick, timezone.now()):
+    if not loops.is_fresh(tick):
         raise Unwell(f"{_age(tick)}: start manage.py supervise")
     return _age(tick)
 
@@ -138,16 +136,14 @@ def _background_loops() -> str:
 
 
 def _worry_about_loop(tick: LoopTick) -> str | None:
-    now = timezone.now()
-    if loops.is_troubled(tick, now):
+    if loops.is_troubled(tick):
         return f"{tick.name}: errors: {tick.errors}, the last: {tick.last_error}"
-    return None if loops.is_fresh(tick, now) else f"{tick.name}: {_age(tick)}"
+    return None if loops.is_fresh(tick) else f"{tick.name}: {_age(tick)}"
 
 
 def _age(tick: LoopTick) -> str:
-    if tick.ticked_at is None:
-        return "never ran"
-    return f"last tick {(timezone.now() - tick.ticked_at).total_seconds():.0f} s ago"
+    seconds = loops.age(tick)
+    return "never ran" if seconds is None else f"last tick {seconds:.0f} s ago"
 
 
 def _change_stream() -> str:

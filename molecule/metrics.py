@@ -1,13 +1,11 @@
 """GET /metrics: what the process that answers has counted, and what the database knows of the platform."""
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from django.db import DatabaseError, connection
 from django.db.models import Count
 from django.db.models.functions import Now
 from django.http import HttpResponse
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -46,7 +44,7 @@ class Everything(Collector):
 def _database(up: GaugeMetricFamily) -> list[Metric]:
     """All of it, or nothing: half a picture would look like a change."""
     try:
-        found = [*_organisation(), *_loops(loops.every(), timezone.now())]
+        found = [*_organisation(), *_loops(loops.every())]
     except (DatabaseError, PoolTimeout):
         found = []
     up.add_metric(["postgres"], float(bool(found)))
@@ -86,17 +84,17 @@ def _activity_rows() -> float | None:
     return None if estimate < 0 else estimate
 
 
-def _loops(ticks: list[LoopTick], now: datetime) -> Iterator[Metric]:
+def _loops(ticks: list[LoopTick]) -> Iterator[Metric]:
     """By the loop's name. Processes come and go, so there is only how many there are."""
     age = GaugeMetricFamily("molecule_loop_age_seconds", "Since the loop's last completed step.", labels=["loop"])
     errors = CounterMetricFamily("molecule_loop_errors", "What went wrong in the loop.", labels=["loop"])
     supervisors = GaugeMetricFamily("molecule_supervisors", "Supervisor processes that live.", labels=["state"])
     for tick in (tick for tick in ticks if not tick.name.startswith(loops.PROCESS)):
-        if tick.ticked_at is not None:
-            age.add_metric([tick.name], (now - tick.ticked_at).total_seconds())
+        if (seconds := loops.age(tick)) is not None:
+            age.add_metric([tick.name], seconds)
         errors.add_metric([tick.name], tick.errors)
     states = [
-        tick.detail.get("state") for tick in ticks if tick.name.startswith(loops.PROCESS) and loops.is_fresh(tick, now)
+        tick.detail.get("state") for tick in ticks if tick.name.startswith(loops.PROCESS) and loops.is_fresh(tick)
     ]
     for state in ("leading", "standby"):
         supervisors.add_metric([state], states.count(state))

@@ -1,14 +1,12 @@
-"""expire(): a lease that is past means offline. Hints say when to look; only the lease in PostgreSQL decides."""
+"""reconcile(): a lease that is past means offline. Hints say when to look; only the lease in PostgreSQL decides."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Min, Q, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from activity.bus import rfc3339
 from activity.events import NewEvent, record
@@ -17,24 +15,19 @@ from registry import flapping, loops, projection
 from registry.models import ALIVE, Status, Workspace
 
 BATCH = 1000
+# In one look, which is then a matter of seconds; the rest is for the next.
+MOST = 20 * BATCH
 ACTOR = "supervisor"
 
 
 def reconcile() -> int:
-    """Expire every lease that is past; returns how many went."""
-    return expire()
+    """Online and degraded workspaces whose lease is past go offline, provisioning ones fail; returns how many went.
 
-
-def expire(ids: Sequence[UUID] | None = None) -> int:
-    """Online and degraded workspaces whose lease is past go offline, provisioning ones fail.
-
-    Only `ids` when given (a hint that they may have expired); returns how many went. A batch is a transaction,
-    short enough for others to wait for. Rows that somebody else is changing are left to the next look: their
-    lease is likely being renewed.
+    A batch is a transaction, short enough for others to wait for. Rows that somebody else is changing are left to
+    the next look: their lease is likely being renewed.
     """
-    due = _due() if ids is None else _due().filter(id__in=ids)
     # One look at all leases: there is no index on them, because every beat would have to write it.
-    found = list(due.order_by("lease_expires_at").values_list("id", flat=True))
+    found = list(_due().order_by("lease_expires_at").values_list("id", flat=True)[:MOST])
     gone = 0
     for start in range(0, len(found), BATCH):
         if not _agents_could_reach_us():
@@ -43,23 +36,30 @@ def expire(ids: Sequence[UUID] | None = None) -> int:
     return gone
 
 
-def next_deadline() -> datetime | None:
-    """When the next lease can run out, None when none is running."""
-    soonest = _watched().aggregate(at=Min("lease_expires_at"))["at"]
-    web = loops.last(loops.WEB)
-    if soonest is None or web is None:
+def seconds_to_deadline() -> float | None:
+    """Until the next lease can run out, less than 0 when it could already; None while none can."""
+    grace = _grace_seconds()
+    if grace is None:
         return None
-    deadline: datetime = max(soonest, web.since + timedelta(seconds=settings.LEASE_SECONDS))
-    return deadline
+    left = _watched().aggregate(left=Min("lease_expires_at") - Now())["left"]
+    return None if left is None else max(grace, left.total_seconds())
 
 
 def _agents_could_reach_us() -> bool:
-    """Silence means death only if beats had a way in: a web process serves, and has for one whole lease.
+    """Silence means death only if beats had a way in.
 
     While the platform itself is down, or has just come back, "cannot tell" is not "dead".
     """
-    now, web = timezone.now(), loops.last(loops.WEB)
-    return web is not None and loops.is_fresh(web, now) and web.since + timedelta(seconds=settings.LEASE_SECONDS) <= now
+    grace = _grace_seconds()
+    return grace is not None and grace <= 0
+
+
+def _grace_seconds() -> float | None:
+    """Until a web process will have served for one whole lease, less than 0 when it has; None while none serves."""
+    web = loops.last(loops.WEB)
+    if web is None or not loops.is_fresh(web):
+        return None
+    return float(settings.LEASE_SECONDS) - (web.now - web.since).total_seconds()
 
 
 def _watched() -> QuerySet[Workspace]:

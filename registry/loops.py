@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import time
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,7 +11,6 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
-from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
 from registry.models import LoopTick
@@ -54,13 +54,19 @@ def every() -> list[LoopTick]:
     return list(LoopTick.objects.order_by("name"))
 
 
-def is_fresh(tick: LoopTick | None, now: datetime) -> bool:
-    return tick is not None and _within(tick.ticked_at, STALE_SECONDS, now)
+def age(tick: LoopTick) -> float | None:
+    """Seconds since its last completed step; None when there was none."""
+    return _seconds_since(tick.ticked_at, tick)
 
 
-def is_troubled(tick: LoopTick, now: datetime) -> bool:
+def is_fresh(tick: LoopTick | None) -> bool:
+    return tick is not None and (seconds := age(tick)) is not None and seconds < STALE_SECONDS
+
+
+def is_troubled(tick: LoopTick) -> bool:
     """Something went wrong lately, whether or not it ticks."""
-    return _within(tick.failed_at, TROUBLED_SECONDS, now)
+    seconds = _seconds_since(tick.failed_at, tick)
+    return seconds is not None and seconds < TROUBLED_SECONDS
 
 
 def forget(name: str) -> None:
@@ -80,11 +86,11 @@ class Failures:
         self.name = name
         self.unwritten = 0
         self.text = ""
-        self.at: datetime | None = None
+        self.at = 0.0
 
     def add(self, error: Exception) -> None:
         """Count it, and write it now if that is possible."""
-        self.unwritten, self.text, self.at = self.unwritten + 1, in_words(error), timezone.now()
+        self.unwritten, self.text, self.at = self.unwritten + 1, in_words(error), time.monotonic()
         log.warning("%s failed, trying again: %s", self.name, self.text)
         try:
             self.write()
@@ -97,11 +103,12 @@ class Failures:
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                INSERT INTO loop_ticks AS t (name, since, errors, last_error, failed_at) VALUES (%s, now(), %s, %s, %s)
+                INSERT INTO loop_ticks AS t (name, since, errors, last_error, failed_at)
+                VALUES (%s, now(), %s, %s, now() - make_interval(secs => %s))
                 ON CONFLICT (name) DO UPDATE SET
                   errors = t.errors + excluded.errors, last_error = excluded.last_error, failed_at = excluded.failed_at
                 """,
-                [self.name, self.unwritten, self.text, self.at],
+                [self.name, self.unwritten, self.text, time.monotonic() - self.at],
             )
         self.unwritten = 0
 
@@ -115,5 +122,5 @@ def in_words(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"[:LONGEST_ERROR] if text else type(error).__name__
 
 
-def _within(moment: datetime | None, seconds: float, now: datetime) -> bool:
-    return moment is not None and (now - moment).total_seconds() < seconds
+def _seconds_since(moment: datetime | None, tick: LoopTick) -> float | None:
+    return None if moment is None else (tick.now - moment).total_seconds()

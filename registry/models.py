@@ -8,6 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.db.models import functions
 
 from activity.models import Now
 
@@ -246,11 +247,19 @@ class OperatorToken(Token):
         ordering = ["-created_at"]
 
 
+class LoopTicks(models.Manager["LoopTick"]):
+    def get_queryset(self) -> models.QuerySet["LoopTick"]:
+        return super().get_queryset().annotate(now=functions.Now())  # type: ignore[no-redef]
+
+
 class LoopTick(models.Model):
     """A background loop: when it last completed a step, and what went wrong.
 
-    `since`: running without a break from then on. `last_error` happened at `failed_at`.
+    `since`: running without a break from then on. `last_error` happened at `failed_at`. `now`: when the row was read,
+    by the clock that wrote all of these, PostgreSQL's; hosts may have another time.
     """
+
+    now: datetime
 
     name = models.TextField(primary_key=True)
     since = models.DateTimeField()
@@ -259,6 +268,8 @@ class LoopTick(models.Model):
     last_error = models.TextField(null=True)
     failed_at = models.DateTimeField(null=True)
     detail = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+
+    objects = LoopTicks()
 
     class Meta:
         db_table = "loop_ticks"

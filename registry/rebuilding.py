@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from activity.events import lock_log
 from activity.models import StructureEvent
-from registry import projection
-from registry.models import Agent, Workspace, WorkspaceSecret, WorkspaceToken
+from registry import presence, projection
+from registry.models import ALIVE, Agent, Status, Workspace, WorkspaceSecret, WorkspaceToken
 from registry.projection import Row, State
 
 CHUNK = 5000
@@ -60,6 +61,7 @@ def fix(progress: Callable[[int], None] = lambda done: None) -> list[Difference]
             _guards(cursor, "DISABLE")
             differences = _compare(progress)
             _repair(differences)
+            _grant_leases()
             _guards(cursor, "ENABLE")
         return differences
 
@@ -107,6 +109,12 @@ def _repair(differences: list[Difference]) -> None:
     for belonging in (WorkspaceSecret, WorkspaceToken):
         belonging.objects.filter(workspace_id__in=unknown[Workspace]).delete()
     Workspace.objects.filter(id__in=unknown[Workspace]).delete()
+
+
+def _grant_leases() -> None:
+    """No beat came in while all rows were locked, and rows made anew have no lease at all."""
+    for statuses, seconds in ((ALIVE, settings.LEASE_SECONDS), ((Status.PROVISIONING,), settings.PROVISIONING_SECONDS)):
+        presence.grant_lease(Workspace.objects.filter(status__in=statuses).values_list("id", flat=True), seconds)
 
 
 def _guards(cursor: Any, verb: str) -> None:

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -78,10 +77,9 @@ class LoopTickAdmin(FactAdmin):
 
     @admin.display(description="health")
     def health(self, tick: LoopTick) -> SafeString:
-        now = timezone.now()
-        if not loops.is_fresh(tick, now):
+        if not loops.is_fresh(tick):
             return formats.badge(Status.FAILED, "stale")
-        if loops.is_troubled(tick, now):
+        if loops.is_troubled(tick):
             return formats.badge(Status.DEGRADED, "failing")
         return formats.badge(Status.ONLINE, "fresh")
 

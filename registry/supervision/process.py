@@ -21,12 +21,16 @@ LOOK_SECONDS = 0.2
 BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 5.0
 STOP_SECONDS = 5.0
+# Whoever waits for a lock fails, and tries again: the next leader would wait for it just as well.
+LOCK_SECONDS = 5.0
+# What takes longer hangs, and only another process can help.
+LONGEST_TURN_SECONDS = 15.0
 
 Step = Callable[[], object]
 
 
 class LoopDied(RuntimeError):
-    """A loop's thread has ended although nobody stopped it."""
+    """A loop's thread hangs, or has ended although nobody stopped it."""
 
 
 class Loop:
@@ -37,10 +41,19 @@ class Loop:
         self.step = step
         self.failures = loops.Failures(name)
         self.backoff = 0.0
+        self.began: float | None = None
+
+    @property
+    def hangs_since(self) -> float | None:
+        """When its turn began, if that takes too long; by the monotonic clock."""
+        began = self.began
+        return began if began is not None and time.monotonic() - began > LONGEST_TURN_SECONDS else None
 
     def turn(self) -> float:
         """One step; returns how many seconds to wait before the next."""
+        self.began = time.monotonic()
         try:
+            _bound_waits_for_locks()
             self.failures.write()
             self.step()
         except Exception as error:
@@ -49,6 +62,7 @@ class Loop:
             self.backoff = min(LONGEST_BACKOFF_SECONDS, 2 * self.backoff or BACKOFF_SECONDS)
         else:
             self.backoff = 0.0
+        self.began = None
         return self.backoff
 
 
@@ -60,10 +74,11 @@ class Process:
         self.name = f"{loops.PROCESS}{self.host}:{self.pid}"
         self.leadership = Leadership()
         self.stopping = stopping
+        self.loops = [Loop(name, step) for name, step in steps.items()]
         self.threads = [
-            threading.Thread(target=self._lead, args=(Loop(name, step),), name=name, daemon=True)
-            for name, step in steps.items()
+            threading.Thread(target=self._lead, args=(loop,), name=loop.name, daemon=True) for loop in self.loops
         ]
+        self.hanging: set[tuple[str, float]] = set()
         self.state = ""
 
     def run(self, stop: "SimpleQueue[int]") -> None:
@@ -75,6 +90,7 @@ class Process:
             while not _given(stop, TRY_SECONDS):
                 candidate.turn()
                 self._check_threads()
+                self._check_turns()
         finally:
             self._stop()
 
@@ -89,16 +105,28 @@ class Process:
             loops.forget_dead_processes()
 
     def _lead(self, loop: Loop) -> None:
-        while not self.stopping.is_set():
-            if self.leadership.holds():
-                self.stopping.wait(loop.turn())
-            else:
-                connection.close()
-                self.stopping.wait(LOOK_SECONDS)
+        try:
+            while not self.stopping.is_set():
+                if self.leadership.holds():
+                    self.stopping.wait(loop.turn())
+                else:
+                    connection.close()
+                    self.stopping.wait(LOOK_SECONDS)
+        finally:
+            connection.close()
 
     def _check_threads(self) -> None:
         if dead := [thread.name for thread in self.threads if not thread.is_alive()]:
-            raise LoopDied(", ".join(dead))
+            raise LoopDied(f"{', '.join(dead)}: ended by itself")
+
+    def _check_turns(self) -> None:
+        """Seen twice, as after a pause of the whole process the first look finds every turn long; and only of the
+        leader: while PostgreSQL is away there is nobody to hand over to."""
+        hanging = {(loop.name, since) for loop in self.loops if (since := loop.hangs_since) is not None}
+        if (still := self.hanging & hanging) and self.leadership.holds():
+            names = ", ".join(sorted(name for name, _ in still))
+            raise LoopDied(f"{names}: hangs for more than {LONGEST_TURN_SECONDS:g} s")
+        self.hanging = hanging
 
     def _stop(self) -> None:
         self.stopping.set()
@@ -111,6 +139,11 @@ class Process:
         except (DatabaseError, PoolTimeout) as error:
             log.warning("%s: its row stays for a while: %s", self.name, type(error).__name__)
         log.info("%s: stopped", self.name)
+
+
+def _bound_waits_for_locks() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{LOCK_SECONDS:g}s"])
 
 
 def _given(stop: "SimpleQueue[int]", seconds: float) -> bool:

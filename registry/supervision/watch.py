@@ -2,11 +2,8 @@
 
 import logging
 import time
-from datetime import datetime
-from uuid import UUID
 
 from django.conf import settings
-from django.utils import timezone
 from redis.client import PubSub
 from redis.exceptions import RedisError
 
@@ -18,6 +15,8 @@ log = logging.getLogger(__name__)
 EXPIRED = "__keyevent@*__:expired"
 RETRY_SECONDS = 1.0
 SHORTEST_WAIT = 0.02
+# After a step that took nobody: who is due still is held by somebody else.
+HELD_WAIT = 0.2
 
 
 class Supervisor:
@@ -29,15 +28,22 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.hints: PubSub | None = None
+        self.shortest = SHORTEST_WAIT
 
     def step(self) -> bool:
         """Returns True when a workspace went offline or failed."""
         self._subscribe()
-        hinted = self._wait(_seconds_to(liveness.next_deadline()))
-        gone = liveness.expire(hinted) if hinted else 0
-        gone += liveness.reconcile()
+        self._wait(self._seconds())
+        gone = liveness.reconcile()
+        self.shortest = SHORTEST_WAIT if gone else HELD_WAIT
         loops.tick(loops.SUPERVISOR, hints=self.hints is not None)
         return gone > 0
+
+    def _seconds(self) -> float:
+        """Until the next lease can run out, and never longer than a tick may take, or a fresh lease may last."""
+        longest: float = min(loops.TICK_SECONDS, settings.LEASE_SECONDS / 4)
+        deadline = liveness.seconds_to_deadline()
+        return longest if deadline is None else max(self.shortest, min(longest, deadline + SHORTEST_WAIT))
 
     def _subscribe(self) -> None:
         if self.hints is not None:
@@ -52,36 +58,23 @@ class Supervisor:
             return
         self.hints = hints
 
-    def _wait(self, seconds: float) -> list[UUID]:
-        """Sleep until a hint comes, then take all that have come; none when time ran out."""
+    def _wait(self, seconds: float) -> None:
+        """Sleep for so long, or until a workspace's key expires and a moment more, for those that expire with it."""
         if self.hints is None:
             time.sleep(min(seconds, RETRY_SECONDS))
-            return []
-        found: list[UUID] = []
+            return
+        end = time.monotonic() + seconds
         try:
-            message = self.hints.get_message(timeout=seconds)
-            while message is not None and len(found) < liveness.BATCH:
-                found += _workspace_of(message["data"])
-                message = self.hints.get_message(timeout=0)
+            while (left := end - time.monotonic()) > 0:
+                message = self.hints.get_message(timeout=left)
+                if message is not None and _is_of_workspace(message["data"]):
+                    end = min(end, time.monotonic() + SHORTEST_WAIT)
         except RedisError as error:
             log.warning("lost the subscription to expiries, subscribing again: %s", type(error).__name__)
             self.hints.close()
             self.hints = None
-        return found
 
 
-def _seconds_to(deadline: datetime | None) -> float:
-    """Until the next lease can run out, and never longer than a tick may take, or a fresh lease may last."""
-    longest: float = min(loops.TICK_SECONDS, settings.LEASE_SECONDS / 4)
-    if deadline is None:
-        return longest
-    until = (deadline - timezone.now()).total_seconds() + SHORTEST_WAIT
-    return max(SHORTEST_WAIT, min(longest, until))
-
-
-def _workspace_of(key: str) -> list[UUID]:
-    """The workspace whose liveness key expired; nothing for every other key."""
-    try:
-        return [UUID(key.removeprefix("ws:"))] if key.startswith("ws:") else []
-    except ValueError:
-        return []
+def _is_of_workspace(key: str) -> bool:
+    """The key of its life (see presence), and none of the many others that expire."""
+    return key.startswith("ws:") and key.count(":") == 1

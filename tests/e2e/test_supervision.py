@@ -1,7 +1,9 @@
 """Supervisors as real processes: killed, stopped, cut off; the next one takes over and nothing is done twice."""
 
+import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +20,23 @@ from tests.e2e.stack import SUPERVISE, free_port, manage, process, until, web_co
 LEASE_SECONDS = 2
 METRICS_TOKEN = "a-token-of-metrics-only"
 Supervisor = subprocess.Popen[bytes]
+# With less patience than they have.
+BRIEFLY = """
+import os
+os.environ["DJANGO_SETTINGS_MODULE"] = "molecule.settings"
+import django
+django.setup()
+from django.core.management import call_command
+from registry.supervision import process
+process.LONGEST_TURN_SECONDS = 5
+call_command("supervise")
+"""
+SUPERVISE_BRIEFLY = [sys.executable, "-c", BRIEFLY]
+# The last it asks before it waits.
+WATCH = """
+SELECT pid FROM pg_stat_activity
+WHERE strpos(query, 'MIN("workspaces"."lease_expires_at")') > 0 AND pid <> pg_backend_pid()
+"""
 
 ROW = """
 SELECT to_jsonb(t) || jsonb_build_object('age', extract(epoch FROM now() - ticked_at)) FROM loop_ticks t WHERE name = %s
@@ -97,6 +116,10 @@ class Ground:
     def online(self) -> int:
         return int(self.ask("SELECT count(*) FROM workspaces WHERE status = 'online'")[0][0])
 
+    def backend_of_the_watch(self) -> int:
+        [(pid,)] = until(lambda: self.ask(WATCH), "the watch to wait")
+        return int(pid)
+
     def deaths(self) -> list[int]:
         """How often each workspace that went offline did."""
         return [count for (count,) in self.ask(DEATHS)]
@@ -153,6 +176,34 @@ def test_a_leader_that_is_paused_loses_and_does_no_harm_when_it_wakes(ground: Gr
         until(lambda: not ground.online(), "the deaths to be seen")
         assert ground.deaths() == [1] * 50
         assert ground.state_of(other) == "leading"
+
+
+def test_the_next_takes_over_from_one_that_hangs(ground: Ground) -> None:
+    """Its connection is up and nothing comes back over it, while the connection that leads goes on well."""
+    ground.web_serves_for_long()
+    with process(SUPERVISE_BRIEFLY, ground.environment) as leader:
+        until(lambda: ground.is_fresh("supervisor"), "its watch over leases")
+        with supervisors_standing_by(ground) as other, stopped(ground.backend_of_the_watch()):
+            assert leader.wait(60) == 1
+            until(ground.leads(other), "the other to lead")
+            ground.workspaces(1)
+            until(lambda: not ground.online(), "it to see the death")
+
+
+@contextmanager
+def supervisors_standing_by(ground: Ground) -> Iterator[Supervisor]:
+    with process(SUPERVISE, ground.environment) as started:
+        until(ground.stands_by(started), "it to stand by")
+        yield started
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_one_leads_again_after_the_database_was_restarted(ground: Ground) -> None:

@@ -10,11 +10,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from rest_framework.test import APIClient
 
+import molecule.asgi
 from activity.events import latest_seq
 from molecule import metrics
 from registry import loops
 from registry.models import Status, Workspace
 from tests.conftest import bearer
+from tests.e2e.stack import ROOT
 
 Make = Callable[..., Workspace]
 TOKEN = "a-token-of-metrics-only"
@@ -103,6 +105,13 @@ def test_what_retention_has_done(scraper: APIClient) -> None:
 def test_while_redis_is_away(scraper: APIClient, unreachable_redis: None) -> None:
     found = samples(scraper)
     assert (found["molecule_up", "redis"], found["molecule_up", "postgres"]) == (0, 1)
+
+
+def test_every_metric_of_ours_is_in_the_documentation(db: None) -> None:
+    assert molecule.asgi.application is not None, "all that counts is there"
+    documented = (ROOT / "docs/configuration.md").read_text()
+    ours = {family.name for family in metrics.Everything().collect() if family.name.startswith("molecule_")}
+    assert {name for name in ours if f"`{name}" not in documented} == set()
 
 
 def test_half_a_picture_is_none(scraper: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from molecule.run import WEB
 from tests.e2e.stack import ROOT, free_port, until
 from tests.environment import SETTINGS
 
@@ -217,6 +218,11 @@ def test_killed_it_leaves_no_orphans_and_starts_again_at_once(settled: Path, sta
     second = start(first.state, port=first.port).serving()
     all_gone(pids)
     until(lambda: httpx.get(f"{second.url}/health/ready").is_success, "it to be ready")
+
+
+def test_production_is_told_to_start_the_web_as_it_is_started_here() -> None:
+    told = (ROOT / "docs/configuration.md").read_text().replace("\\\n", " ")
+    assert " ".join(["python", *WEB[1:]]) in " ".join(told.split())
 
 
 @pytest.mark.parametrize(("part", "name"), [("uvicorn", "web"), ("supervise", "supervisor"), ("postgres", "postgres")])

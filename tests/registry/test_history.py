@@ -90,6 +90,25 @@ def test_the_guards_are_back_after_a_repair(busy: list[Workspace]) -> None:
         assert {row[0] for row in cursor.fetchall()} == set(rebuilding.GUARDS)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_after_a_repair_everybody_who_lives_has_a_fresh_lease(make_workspace: Make) -> None:
+    """Nobody could beat meanwhile, and who was missing had no lease."""
+    kept, lost, expected = (make_workspace(name) for name in ("kept", "lost", "expected"))
+    for workspace in (kept, lost):
+        lifecycle.register(workspace.id, url="u", agent_card={"name": "a"}, held=True, enrolment_id=None)
+    silent = make_workspace("silent")
+    pausing.pause(silent.id, actor="test")
+    Workspace.objects.update(lease_expires_at="2000-01-01T00:00:00Z")
+    Workspace.objects.filter(id__in=[lost.id, expected.id]).delete()
+    rebuild("fix")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, extract(epoch FROM lease_expires_at - now()) FROM workspaces")
+        left = dict(cursor.fetchall())
+    for workspace, seconds in ((kept, 60), (lost, 60), (expected, 180)):
+        assert float(left[workspace.id]) == pytest.approx(seconds, abs=10)
+    assert left[silent.id] < 0
+
+
 def test_the_snapshot_of_now_is_the_list(busy: list[Workspace], as_viewer: APIClient) -> None:
     snapshot = as_viewer.get("/canvas/snapshot").json()
     assert snapshot["workspaces"] == as_viewer.get("/workspaces").json()

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from activity import redis
@@ -13,6 +15,7 @@ from registry import flapping, liveness, loops, presence
 from registry.heartbeats import Beat, flush
 from registry.management.commands.supervise import Supervisor
 from registry.models import LoopTick, Workspace
+from registry.supervision import watch
 from tests.registry.racing import together
 
 Make = Callable[..., Workspace]
@@ -62,14 +65,12 @@ def test_going_offline_is_recorded_with_its_reason(make_workspace: Make, serving
 def test_a_stale_hint_does_not_kill_a_fresh_life(make_workspace: Make, serving: None) -> None:
     workspace = make_workspace(status="online")
     flush([Beat(workspace_id=workspace.id)])
-    assert liveness.expire([workspace.id]) == 0
+    supervisor = Supervisor()
+    supervisor.step()
+    redis.client().set(presence.liveness_key(workspace.id), "online", px=1)
+    assert not supervisor.step()
+    assert not redis.client().exists(presence.liveness_key(workspace.id))
     assert status(workspace) == "online"
-
-
-def test_a_hint_concerns_only_whom_it_names(make_workspace: Make, serving: None) -> None:
-    named, other = (lease(make_workspace(status="online"), -1) for _ in range(2))
-    assert liveness.expire([named.id, uuid4()]) == 1
-    assert (status(named), status(other)) == ("offline", "online")
 
 
 def test_a_second_look_finds_nothing(make_workspace: Make, serving: None) -> None:
@@ -85,6 +86,15 @@ def test_more_than_one_batch_goes_in_one_reconciliation(
     for _ in range(5):
         lease(make_workspace(status="online"), -1)
     assert liveness.reconcile() == 5
+
+
+def test_what_is_too_much_for_one_look_is_for_the_next(
+    make_workspace: Make, serving: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "MOST", 2)
+    for _ in range(3):
+        lease(make_workspace(status="online"), -1)
+    assert [liveness.reconcile() for _ in range(3)] == [2, 1, 0]
 
 
 def test_whoever_beats_after_the_look_is_spared(
@@ -133,9 +143,7 @@ def test_after_the_platforms_own_outage_agents_get_one_fresh_lease(make_workspac
     LoopTick.objects.update(since="2000-01-01T00:00:00Z", ticked_at=timezone.now() - timedelta(seconds=300))
     loops.tick(loops.WEB)
     assert liveness.reconcile() == 0
-    deadline = liveness.next_deadline()
-    assert deadline is not None
-    assert (deadline - timezone.now()).total_seconds() == pytest.approx(60, abs=1)
+    assert liveness.seconds_to_deadline() == pytest.approx(60, abs=1)
     LoopTick.objects.update(since=timezone.now() - timedelta(seconds=61))
     assert liveness.reconcile() == 1
     assert status(workspace) == "offline"
@@ -188,4 +196,62 @@ def test_after_a_lost_subscription_everything_is_looked_at_again(make_workspace:
 
 def test_the_supervisor_says_that_it_lives(db: None) -> None:
     Supervisor().step()
-    assert loops.is_fresh(loops.last(loops.SUPERVISOR), timezone.now())
+    assert loops.is_fresh(loops.last(loops.SUPERVISOR))
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_only_the_clock_of_postgresql_counts(
+    make_workspace: Make, serving: None, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """That of a supervisor's or a web process's host may be wrong."""
+    dead = lease(make_workspace(status="online"), -1)
+    LoopTick.objects.update(since=timezone.now() - timedelta(minutes=2))
+    elsewhere = timezone.now() + timedelta(hours=hours)
+    monkeypatch.setattr(timezone, "now", lambda: elsewhere)
+    assert loops.is_fresh(loops.last(loops.WEB))
+    assert liveness.reconcile() == 1
+    assert status(dead) == "offline"
+    presence.grant_lease([dead.id], 60)
+    Workspace.objects.update(status="online")
+    assert liveness.seconds_to_deadline() == pytest.approx(60, abs=1)
+    loops.Failures(loops.WEB).add(ValueError())
+    web = loops.last(loops.WEB)
+    assert web is not None
+    assert web.failed_at == pytest.approx(web.now, abs=timedelta(seconds=10))
+
+
+@pytest.mark.parametrize("other", ["limit:a", f"ws:{UUID(int=1)}:url"])
+def test_only_the_key_of_a_workspaces_life_wakes_the_supervisor(db: None, other: str) -> None:
+    """Those of the throttle expire by the hundred each second."""
+    supervisor = Supervisor()
+    supervisor.step()
+    life, client = f"ws:{uuid4()}", redis.client()
+    client.set(other, "x", px=1)
+    client.set(life, "online", px=500)
+    supervisor.step()
+    assert not client.exists(life)
+
+
+def test_while_nobody_could_reach_us_no_lease_is_waited_for(make_workspace: Make, serving: None) -> None:
+    lease(make_workspace(status="online"), -1)
+    deadline = liveness.seconds_to_deadline()
+    assert deadline is not None
+    assert deadline < 0
+    LoopTick.objects.update(ticked_at=timezone.now() - timedelta(seconds=60))
+    assert liveness.seconds_to_deadline() is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_is_held_by_somebody_else_is_not_asked_for_again_and_again(
+    make_workspace: Make, serving: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = lease(make_workspace(status="online"), -1)
+    supervisor, waits = Supervisor(), list[float]()
+    monkeypatch.setattr(supervisor, "_wait", waits.append)
+    with psycopg.connect(**connection.get_connection_params()) as holder:
+        holder.execute("SELECT 1 FROM workspaces WHERE id = %s FOR UPDATE", [workspace.id])
+        assert [supervisor.step(), supervisor.step()] == [False, False]
+    assert supervisor.step()
+    lease(make_workspace(status="online"), -1)
+    assert supervisor.step()
+    assert waits == [watch.SHORTEST_WAIT, watch.HELD_WAIT, watch.HELD_WAIT, watch.SHORTEST_WAIT]

@@ -94,9 +94,9 @@ def expand(world: World, who: UUID, whom: UUID, how: int) -> None:
 
 
 def expire(world: World, who: UUID, whom: UUID, how: int) -> None:
-    """Silence, noticed by a hint or by the deadline."""
+    """Silence, noticed."""
     Workspace.objects.filter(id=who).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    liveness.expire([who, whom] if how == 0 else None)
+    liveness.reconcile()
 
 
 OPERATIONS: dict[str, Callable[[World, UUID, UUID, int], object]] = {

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 from activity.events import lock_log
 from activity.models import ActivityLog, StructureEvent
-from registry import credentials, lifecycle, rebuilding, removal, reports
+from registry import credentials, lifecycle, liveness, rebuilding, removal, reports
 from registry.exceptions import BadCredential, NotFound, Removed
 from registry.lifecycle import NewWorkspace
 from registry.models import Workspace, WorkspaceToken
@@ -73,6 +73,32 @@ def test_a_creation_waits_for_a_repair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rebuilding, "lock_log", lock_log_late)
     together(rebuilding.fix, create)
     assert Workspace.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_dies_of_the_silence_during_a_repair(
+    make_workspace: Make, serving: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch has found their leases past, and waits for the tables."""
+    workspace, repairing = make_workspace(), threading.Event()
+    lifecycle.register(workspace.id, url="u", agent_card={"name": "a"}, held=True, enrolment_id=None)
+    Workspace.objects.update(lease_expires_at="2000-01-01T00:00:00Z")
+    gone: list[int] = []
+
+    def lock_log_late() -> int:
+        repairing.set()
+        until_waiting(1)
+        return lock_log()
+
+    def watch() -> None:
+        repairing.wait(PATIENCE_SECONDS)
+        gone.append(liveness.reconcile())
+
+    monkeypatch.setattr(rebuilding, "lock_log", lock_log_late)
+    together(rebuilding.fix, watch)
+    assert gone == [0]
+    workspace.refresh_from_db()
+    assert workspace.status == "online"
 
 
 def test_who_is_removed_or_unknown_gets_no_token(make_workspace: Make) -> None:

@@ -1,6 +1,7 @@
 """Who leads, what a loop does with an error, and how retention goes on from where it was."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from activity import log
@@ -208,6 +209,57 @@ def test_a_thread_that_ends_ends_the_process_loudly(transactional_db: None) -> N
 
 def exit_quietly() -> None:
     raise SystemExit
+
+
+def test_a_leader_whose_loop_hangs_ends(
+    transactional_db: None, other: Leadership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "LONGEST_TURN_SECONDS", 0.2)
+    monkeypatch.setattr(process, "STOP_SECONDS", 0.2)
+    never, stop = threading.Event(), SimpleQueue[int]()
+    too_late = threading.Timer(60, stop.put, [15])
+    too_late.start()
+    supervisor = Process({"watch": never.wait, "retention": slowly(bool)}, threading.Event())
+    try:
+        with pytest.raises(LoopDied, match="watch: hangs"):
+            supervisor.run(stop)
+        until(other.seek, "the lock to be free")
+    finally:
+        too_late.cancel()
+        never.set()
+        for thread in supervisor.threads:
+            thread.join()
+
+
+def test_a_long_turn_is_looked_at_twice_and_only_while_it_leads(db: None) -> None:
+    """After a pause of the whole process every turn is long, and without PostgreSQL each is."""
+    supervisor = Process({"watch": bool}, threading.Event())
+    (loop,) = supervisor.loops
+    for _ in range(3):
+        loop.began = time.monotonic() - 60
+        supervisor._check_turns()
+        supervisor._check_turns()
+    assert supervisor.leadership.seek()
+    loop.began = time.monotonic() - 60
+    supervisor._check_turns()
+    loop.began = None
+    supervisor._check_turns()
+    loop.began = time.monotonic() - 60
+    supervisor._check_turns()
+    with pytest.raises(LoopDied):
+        supervisor._check_turns()
+    supervisor.leadership.resign()
+
+
+def test_who_waits_too_long_for_a_lock_fails_and_does_not_hang(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "LOCK_SECONDS", 0.05)
+    loop = Loop("a loop", lambda: list(Workspace.objects.select_for_update(skip_locked=True)))
+    with transaction.atomic(), psycopg.connect(**connection.get_connection_params()) as holder:
+        holder.execute("LOCK TABLE workspaces IN EXCLUSIVE MODE")
+        assert loop.turn() > 0
+    assert "lock timeout" in loop.failures.text
 
 
 @pytest.fixture

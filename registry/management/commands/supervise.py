@@ -1,5 +1,7 @@
 """manage.py supervise: one of any number of supervisors; one of them leads."""
 
+import logging
+import os
 import signal
 import threading
 from queue import SimpleQueue
@@ -8,11 +10,13 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from registry import loops
-from registry.supervision.process import Process
+from registry.supervision.process import LoopDied, Process
 from registry.supervision.retention import Retention
 from registry.supervision.watch import Supervisor
 
 __all__ = ["Command", "Supervisor"]
+
+log = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -25,4 +29,9 @@ class Command(BaseCommand):
             signal.signal(number, lambda number, _frame: asked.put(number))
         stopping = threading.Event()
         steps = {loops.SUPERVISOR: Supervisor().step, loops.RETENTION: Retention(rest=stopping.wait).step}
-        Process(steps, stopping).run(asked)
+        try:
+            Process(steps, stopping).run(asked)
+        except LoopDied as error:
+            log.critical("%s: another supervisor has to take over", error)
+            # An ordinary end waits for the threads that the hanging one has started.
+            os._exit(1)
