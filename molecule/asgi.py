@@ -18,17 +18,12 @@ from molecule.limits import BoundedBody  # noqa: E402
 from molecule.policy import may_listen  # noqa: E402
 from molecule.pulse import Pulse  # noqa: E402
 from molecule.threads import ThreadedDjango  # noqa: E402
-from molecule.throttling import BEATS, REQUESTS, Meter  # noqa: E402
 from registry.asgi import FastLane  # noqa: E402
 from registry.consumers import OrganisationStream  # noqa: E402
 
 refuse_unsafe_configuration()
 
-fast_lane = FastLane(
-    ThreadedDjango(settings.HTTP_THREADS),
-    beats=Meter(BEATS),
-    requests=Meter(REQUESTS),
-)
+fast_lane = FastLane(ThreadedDjango(settings.HTTP_THREADS))
 
 
 class Stream(OrganisationStream):

@@ -12,6 +12,7 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 
 from activity.endpoints import complaint
+from molecule.throttling import CredentialThrottle
 from registry import exceptions as registry
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
         return _registry(error)
     if isinstance(error, exceptions.ValidationError):
         return Response(complaint(error), status=status.HTTP_400_BAD_REQUEST)
+    if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+        error = _too_many(context) or error
     if isinstance(error, exceptions.APIException):
         return _api(error)
     if isinstance(error, Http404):
@@ -48,6 +51,14 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
         return unavailable("database unavailable, try again")
     log.error("request failed", exc_info=error)
     return Response({"error": "internal error"}, status=500)
+
+
+def _too_many(context: dict[str, Any]) -> exceptions.Throttled | None:
+    """Who is not let in has not come as far as the throttle, and is counted here."""
+    throttle = CredentialThrottle()
+    if throttle.allow_request(context["request"], context["view"]):
+        return None
+    return exceptions.Throttled(throttle.wait())
 
 
 def unavailable(message: str, **more: str) -> Response:

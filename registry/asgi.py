@@ -2,17 +2,19 @@
 
 It answers what is plainly right, and only that. Everything else, every error included, goes the ordinary way:
 to the views, which do the same and know all the words. So no rule about who may do what stands here twice:
-a proof that is not good, a body that is not plain, a budget that is used up, each is the views' to answer.
+a proof that is not good, a body that is not plain, a budget that is used up, each is the views' to answer. Only of
+batches each beat has its own answer, on both ways that of registry/batches.py.
 """
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import orjson
+from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
@@ -22,8 +24,9 @@ from psycopg_pool import PoolTimeout
 from activity import strict_json
 from activity.group_commit import GroupCommit, Overloaded
 from activity.serializers import MAX_ENTRIES
-from registry import credentials, heartbeats, plain, reports
+from registry import batches, budgets, credentials, plain, reports
 from registry.authentication import LONGEST_TOKEN
+from registry.batches import Outcome
 from registry.credentials import Proof
 from registry.directory import Answer, Directory, Question
 from registry.heartbeats import Beat
@@ -38,7 +41,6 @@ RETRY_AFTER = b"2"
 OK = b'{"status":"ok"}'
 LOGGED = b'{"status":"logged"}'
 LOGGED_MANY = b'{"status":"logged","count":%d}'
-TOO_MANY = {"error": "too many heartbeats", "code": "throttled"}
 BUSY = "too much at once, try again"
 DOWN = "database unavailable, try again"
 AWAY = (OperationalError, InterfaceError, PoolTimeout)
@@ -49,19 +51,11 @@ Send = Callable[[Any], Awaitable[None]]
 Reply = tuple[int, bytes]
 
 
-class Meter(Protocol):
-    """Counts what each proof has used of its budget; whoever is over it is the throttle's to refuse."""
-
-    def is_over(self, proof: Proof | None) -> bool: ...
-
-    def charge(self, used: Sequence[tuple[Proof | None, UUID | None]]) -> None:
-        """Once for each, with the token that was found for its proof. Called from the gates' threads."""
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """`proof` is that of the Authorization header, `claimed` says X-Workspace-ID, `rest` is left of the path."""
 
+    address: str
     proof: Proof | None
     claimed: UUID | None
     rest: str
@@ -71,11 +65,10 @@ class Request:
 class FastLane:
     """ASGI middleware for HTTP; each gate has a thread of its own."""
 
-    def __init__(self, application: Any, *, beats: Meter, requests: Meter) -> None:
+    def __init__(self, application: Any) -> None:
         self.application = application
-        self.budget_of_beats, self.budget_of_requests = beats, requests
         self.directory = Directory()
-        self.beats = GroupCommit("heartbeats", self._take_beats, batch=BATCH, capacity=CAPACITY)
+        self.beats = GroupCommit("heartbeats", batches.take, batch=BATCH, capacity=CAPACITY)
         # However large MAX_BODY_BYTES lets a body be, there is room for it: then it is a batch by itself.
         self.reports = GroupCommit(
             "activity",
@@ -97,6 +90,7 @@ class FastLane:
         message = await receive()
         claimed = headers.get(b"x-workspace-id")
         request = Request(
+            address=_address(scope, headers),
             proof=_proof(headers.get(b"authorization")),
             claimed=None if claimed is None else plain.uuid(claimed.decode("latin-1")),
             rest=rest,
@@ -111,10 +105,10 @@ class FastLane:
 
     async def take(self, beat: Beat) -> dict[str, str] | None:
         """For `/ws`: None when the beat is in, or what is wrong with it, as errors are said."""
-        if self.budget_of_beats.is_over(beat.proof):
-            return TOO_MANY
+        if budgets.BEATS.is_over(beat.proof):
+            return batches.TOO_MANY
         try:
-            [is_in] = await self.beats.submit([beat])
+            return (await self._problems([beat]))[0]
         except Overloaded:
             return {"error": BUSY, "code": "overloaded"}
         except AWAY:
@@ -122,7 +116,13 @@ class FastLane:
         except Exception:
             log.exception("a batch failed")
             return {"error": "internal error", "code": "internal"}
-        return None if is_in else (await database_sync_to_async(heartbeats.refusal)(beat)).said
+
+    async def _problems(self, beats: Sequence[Beat]) -> list[dict[str, str] | None]:
+        outcomes = await self.beats.submit(beats)
+        if all(outcome is Outcome.TAKEN for outcome in outcomes):
+            return [None] * len(beats)
+        problems: list[dict[str, str] | None] = await database_sync_to_async(batches.problems)(beats, outcomes)
+        return problems
 
     def _lane(self, method: str, path: str) -> tuple[Callable[[Request], Awaitable[Reply | None]] | None, str]:
         if method == "POST":
@@ -151,31 +151,27 @@ class FastLane:
             return None
 
     async def _heartbeat(self, request: Request) -> Reply | None:
-        if request.proof is None or self.budget_of_beats.is_over(request.proof):
+        if request.proof is None or budgets.BEATS.is_over(request.proof):
             return None
         beat = plain.beat(strict_json.parse(request.body), request.proof)
         if beat is None or request.claimed not in (None, beat.workspace_id):
             return None
-        return (200, OK) if (await self.beats.submit([beat]))[0] else None
+        return (200, OK) if (await self.beats.submit([beat]))[0] is Outcome.TAKEN else None
 
     async def _heartbeats(self, request: Request) -> Reply | None:
-        """Beats over their budget are told so here; what else is wrong with one of them, the view finds out."""
+        """Once they are read, each has its answer here: no beat is taken twice. An address that showed a bad proof
+        has used its budget as a stranger, as in the view."""
         body = strict_json.parse(request.body)
         items = body.get("beats") if type(body) is dict else None
-        if type(items) is not list or not 0 < len(items) <= MAX_BEATS:
+        if type(items) is not list or not 0 < len(items) <= MAX_BEATS or budgets.REQUESTS.is_over(request.address):
             return None
         beats = [beat for item in items if (beat := plain.signed_beat(item)) is not None]
-        over = {beat.proof for beat in beats if self.budget_of_beats.is_over(beat.proof)}
-        if len(beats) < len(items) or not all(
-            await self.beats.submit([beat for beat in beats if beat.proof not in over])
-        ):
+        if len(beats) < len(items):
             return None
-        problem = {"status": "error", **TOO_MANY}
-        results = [
-            {"workspace_id": beat.workspace_id, **(problem if beat.proof in over else {"status": "ok"})}
-            for beat in beats
-        ]
-        return 200, orjson.dumps({"results": results})
+        problems = await self._problems(beats)
+        if any(problems):
+            await sync_to_async(budgets.REQUESTS.charge, thread_sensitive=False)([(request.address, request.address)])
+        return 200, orjson.dumps(batches.results(items, problems))
 
     async def _activity(self, request: Request) -> Reply | None:
         own = plain.uuid(request.rest)
@@ -183,7 +179,7 @@ class FastLane:
             return None
         body = strict_json.parse(request.body)
         entries = plain.entries(body, own, most=MAX_ENTRIES)
-        if entries is None or self.budget_of_requests.is_over(request.proof):
+        if entries is None or budgets.REQUESTS.is_over(request.proof):
             return None
         if not (await self.reports.submit([Report(own, request.proof, entries, len(request.body))]))[0]:
             return None
@@ -191,27 +187,22 @@ class FastLane:
 
     async def _discover(self, request: Request) -> Reply | None:
         target = plain.uuid(request.rest)
-        if request.proof is None or target is None or self.budget_of_requests.is_over(request.proof):
+        if request.proof is None or target is None or budgets.REQUESTS.is_over(request.proof):
             return None
         [found] = await self.questions.submit([Question(target, request.proof, request.claimed)])
         if found is None:
             return None
         return 200, orjson.dumps({"id": found.id, "url": found.url, "name": found.name, "status": found.status})
 
-    def _take_beats(self, beats: list[Beat]) -> list[bool]:
-        taken = heartbeats.take(beats)
-        self.budget_of_beats.charge([(beats[n].proof, token_id) for n, token_id in taken.items()])
-        return [n in taken for n in range(len(beats))]
-
     def _take_reports(self, given: list[Report]) -> list[bool]:
         taken = reports.take(given)
-        self.budget_of_requests.charge([(given[n].proof, token_id) for n, token_id in taken.items()])
+        budgets.REQUESTS.charge([(given[n].proof, token_id) for n, token_id in taken.items()])
         return [n in taken for n in range(len(given))]
 
     def _answer(self, questions: list[Question]) -> list[Answer | None]:
         answers = self.directory.answer(questions)
         asked_and_found = zip(questions, answers, strict=True)
-        self.budget_of_requests.charge([(asked.proof, found.token_id) for asked, found in asked_and_found if found])
+        budgets.REQUESTS.charge([(asked.proof, found.token_id) for asked, found in asked_and_found if found])
         return answers
 
 
@@ -231,6 +222,14 @@ def _is_plain(scope: Scope, headers: dict[bytes, bytes]) -> bool:
 def _is_ours(host: bytes, allowed: tuple[str, ...]) -> bool:
     domain, _port = split_domain_port(host.decode("latin-1"))
     return bool(domain) and validate_host(domain, allowed)
+
+
+def _address(scope: Scope, headers: dict[bytes, bytes]) -> str:
+    """As CredentialThrottle.get_ident() finds it."""
+    forwarded = headers.get(b"x-forwarded-for") if settings.SECURE_PROXY else None
+    if forwarded is not None:
+        return forwarded.decode("latin-1").rpartition(",")[2].strip()
+    return scope["client"][0] if scope["client"] else ""
 
 
 def _is_encrypted(scope: Scope, headers: dict[bytes, bytes]) -> bool:

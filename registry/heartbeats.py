@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -14,7 +15,7 @@ from activity.models import EventType
 from registry import credentials, presence, projection, rows
 from registry.credentials import Proof
 from registry.exceptions import BadCredential, NotAllowed, NotFound, RegistryError, Removed
-from registry.models import Status, Workspace
+from registry.models import Status, TokenKind, Workspace, WorkspaceToken
 
 DEGRADED_AT = 0.5
 RECOVERED_BELOW = 0.1
@@ -42,10 +43,10 @@ class Beat:
                 object.__setattr__(self, name, getattr(self, name)[:LONGEST_TEXT])
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
-    """What a workspace was when its beat came; `token_id` is that of the beat's proof."""
+class Taken(NamedTuple):
+    """A beat that is in, and what its workspace was before; `token_id` is that of its proof."""
 
+    n: int
     status: str
     current_task: str
     token_id: UUID | None
@@ -72,56 +73,67 @@ def flush(beats: Sequence[Beat]) -> dict[UUID, RegistryError | None]:
     leave no trace.
     """
     taken = take(beats)
-    return {beat.workspace_id: None if n in taken else refusal(beat) for n, beat in enumerate(beats)}
+    outcomes: dict[UUID, RegistryError | None] = {beats[n].workspace_id: None for n in taken}
+    refused = [beat for beat in beats if beat.workspace_id not in outcomes]
+    return outcomes | {beat.workspace_id: why for beat, why in zip(refused, refusals(refused), strict=True)}
 
 
 def take(beats: Sequence[Beat]) -> dict[int, UUID | None]:
     """Commit a batch: live columns, leases and the transitions they cause, in one transaction.
 
-    Returns the places of the beats that were taken, with the token that each showed. Missing are those of
-    unknown and removed workspaces, and those whose proof is not good: they leave no trace.
+    Returns the places of the beats that were taken, with the token that each showed; of several of one workspace
+    the last counts. Missing are those of unknown and removed workspaces, and those whose proof is not good: they
+    leave no trace.
     """
-    taken: dict[int, UUID | None] = {}
     with transaction.atomic():
-        for places in _rounds(beats):
-            latest = {beats[n].workspace_id: beats[n] for n in places}
-            before = _write(list(latest.values()))
-            alive = {i: latest[i] for i in before}
-            events = [event for i, beat in alive.items() for event in _events(before[i].status, beat)]
-            projection.apply(record(events, actor=None))
-            taken |= {n: before[i].token_id for n in places if (i := beats[n].workspace_id) in before}
-            _after(before, alive)
-    return taken
+        taken = _write(beats)
+        last = {beats[row.n].workspace_id: row for row in taken}
+        events = [event for row in last.values() for event in _events(row.status, beats[row.n])]
+        projection.apply(record(events, actor=None))
+        credentials.mark_used([row.token_id for row in taken if row.token_id and row.is_token_stale])
+        if last:
+            bus.after_commit(presence.mark_alive, list(last))
+            bus.after_commit(_broadcast, [(beats[row.n], row.current_task) for row in last.values()])
+    return {row.n: row.token_id for row in taken}
 
 
-def refusal(beat: Beat) -> RegistryError:
-    """Why a beat was not taken: BadCredential, NotAllowed, NotFound, Removed."""
-    if beat.proof is not None:
-        try:
-            principal = credentials.principal_for_proof(beat.proof)
-        except BadCredential as error:
-            return error
-        if principal.workspace_id != beat.workspace_id:
+def refusals(beats: Sequence[Beat]) -> list[RegistryError]:
+    """Why each of these was not taken: BadCredential, NotAllowed, NotFound, Removed."""
+    owners = _owners({beat.proof for beat in beats if beat.proof})
+    known = {beat.workspace_id for beat in beats if beat.proof is None or owners.get(beat.proof) == beat.workspace_id}
+    removed = set(Workspace.objects.filter(id__in=known, status=Status.REMOVED).values_list("id", flat=True))
+    last = rows.last_events(removed)
+
+    def why(beat: Beat) -> RegistryError:
+        if beat.proof and owners.get(beat.proof, beat.workspace_id) != beat.workspace_id:
             return NotAllowed("not allowed")
-    if Workspace.objects.filter(id=beat.workspace_id).exists():
-        return Removed(beat.workspace_id, rows.last_event(beat.workspace_id))
-    return NotFound()
+        if beat.workspace_id in removed and (beat.proof is None or beat.proof in owners):
+            return Removed(beat.workspace_id, last.get(beat.workspace_id))
+        # Nobody is told that it is removed but who is: it would stop for good.
+        return BadCredential("invalid token") if beat.proof else NotFound()
+
+    return [why(beat) for beat in beats]
 
 
-def _rounds(beats: Sequence[Beat]) -> list[list[int]]:
-    """Beats of one workspace with the same proof go together; with another proof they go one after the other."""
-    rounds: list[list[int]] = [[]]
-    proofs: dict[UUID, Proof | None] = {}
-    for n, beat in enumerate(beats):
-        if proofs.setdefault(beat.workspace_id, beat.proof) != beat.proof:
-            rounds.append([])
-            proofs = {beat.workspace_id: beat.proof}
-        rounds[-1].append(n)
-    return rounds
+def _owners(proofs: set[Proof]) -> dict[Proof, UUID]:
+    """Whose proofs are they? Of a removed workspace any counts that was ever issued, so that it hears of its end."""
+    owners = {proof: caller.workspace_id for proof, caller in credentials.callers(proofs).items()}
+    missing = proofs - owners.keys()
+    if missing:
+        prefixes = [proof.prefix for proof in missing]
+        retired = WorkspaceToken.objects.filter(
+            prefix__in=prefixes, kind=TokenKind.AGENT, workspace__status=Status.REMOVED
+        )
+        shown = {Proof(token.prefix, bytes(token.hash)): token.workspace_id for token in retired}
+        owners |= {proof: shown[proof] for proof in missing & shown.keys()}
+    return owners
 
 
-def _write(beats: Sequence[Beat]) -> dict[UUID, Before]:
-    """One statement: proofs checked, rows locked in the order of their ids, live columns and leases written."""
+def _write(beats: Sequence[Beat]) -> list[Taken]:
+    """One statement: proofs checked, rows locked in the order of their ids, live columns and leases written.
+
+    Returns the beats that were taken, in their order.
+    """
     proofs = [beat.proof or (None, None) for beat in beats]
     written = statements.execute(
         WRITE,
@@ -138,14 +150,7 @@ def _write(beats: Sequence[Beat]) -> dict[UUID, Before]:
             "recovered": RECOVERED_BELOW,
         },
     )
-    return {workspace_id: Before(*columns) for workspace_id, *columns in written}
-
-
-def _after(before: dict[UUID, Before], alive: dict[UUID, Beat]) -> None:
-    credentials.mark_used([row.token_id for row in before.values() if row.token_id and row.is_token_stale])
-    if alive:
-        bus.after_commit(presence.mark_alive, list(alive))
-        bus.after_commit(_broadcast, before, alive)
+    return sorted(Taken(*columns) for columns in written)
 
 
 def _events(status: str, beat: Beat) -> list[NewEvent]:
@@ -159,13 +164,14 @@ def _events(status: str, beat: Beat) -> list[NewEvent]:
     return events
 
 
-def _broadcast(before: dict[UUID, Before], alive: dict[UUID, Beat]) -> None:
-    """One time for both: they may overtake each other, and who heard the one is not to take the other for old."""
+def _broadcast(alive: Sequence[tuple[Beat, str]]) -> None:
+    """Beats, each with the task before it. One time for both: they may overtake each other, and who heard the one
+    is not to take the other for old."""
     at = datetime.now(UTC)
-    changed = [beat for i, beat in alive.items() if beat.current_task != before[i].current_task]
+    changed = [beat for beat, task_before in alive if beat.current_task != task_before]
     if changed:
         bus.publish([bus.envelope("TASK_UPDATED", beat.workspace_id, _task(beat), at=at) for beat in changed])
-    bus.publish_beats(bus.envelope("HEARTBEAT", beat.workspace_id, _vitals(beat), at=at) for beat in alive.values())
+    bus.publish_beats(bus.envelope("HEARTBEAT", beat.workspace_id, _vitals(beat), at=at) for beat, _ in alive)
 
 
 def _task(beat: Beat) -> dict[str, object]:
@@ -181,29 +187,34 @@ def _vitals(beat: Beat) -> dict[str, object]:
     }
 
 
-# A degraded workspace keeps its sample error until it recovers.
+# A degraded workspace keeps its sample error until it recovers. Only the last good beat of each workspace is written.
 WRITE = f"""
 WITH given AS (
   SELECT * FROM unnest(%(ids)b::uuid[], %(prefixes)b::text[], %(hashes)b::bytea[], %(error_rates)b::float[],
     %(sample_errors)b::text[], %(active_tasks)b::int[], %(uptimes)b::int[], %(tasks)b::text[])
-    AS g(id, prefix, hash, error_rate, sample_error, active_tasks, uptime_seconds, current_task)
+    WITH ORDINALITY AS g(id, prefix, hash, error_rate, sample_error, active_tasks, uptime_seconds, current_task, n)
+), good AS (
+  SELECT g.*, t.id AS token_id, t.is_stale, lead(g.n) OVER (PARTITION BY g.id ORDER BY g.n) IS NULL AS is_last
+  FROM given g LEFT JOIN LATERAL {credentials.TOKEN_OF_PROOF} t ON true
+  WHERE g.prefix IS NULL OR t.id IS NOT NULL
 ), held AS (
-  SELECT g.*, w.status, w.current_task AS task_before, t.id AS token_id, t.is_stale
-  FROM given g JOIN workspaces w ON w.id = g.id LEFT JOIN LATERAL {credentials.TOKEN_OF_PROOF} t ON true
-  WHERE w.status <> 'removed' AND (g.prefix IS NULL OR t.id IS NOT NULL)
+  SELECT g.*, w.status, w.current_task AS task_before
+  FROM good g JOIN workspaces w ON w.id = g.id
+  WHERE w.status <> 'removed'
   ORDER BY w.id FOR NO KEY UPDATE OF w
+), written AS (
+  UPDATE workspaces w SET
+    last_heartbeat_at = clock_timestamp(),
+    lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)b),
+    last_error_rate = b.error_rate,
+    last_sample_error = CASE
+      WHEN b.sample_error <> '' THEN b.sample_error
+      WHEN w.status = 'degraded' AND b.error_rate >= %(recovered)b THEN w.last_sample_error
+    END,
+    active_tasks = b.active_tasks,
+    uptime_seconds = b.uptime_seconds,
+    current_task = nullif(b.current_task, '')
+  FROM held b WHERE w.id = b.id AND b.is_last
 )
-UPDATE workspaces w SET
-  last_heartbeat_at = clock_timestamp(),
-  lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)b),
-  last_error_rate = b.error_rate,
-  last_sample_error = CASE
-    WHEN b.sample_error <> '' THEN b.sample_error
-    WHEN w.status = 'degraded' AND b.error_rate >= %(recovered)b THEN w.last_sample_error
-  END,
-  active_tasks = b.active_tasks,
-  uptime_seconds = b.uptime_seconds,
-  current_task = nullif(b.current_task, '')
-FROM held b WHERE w.id = b.id
-RETURNING b.id, b.status, coalesce(b.task_before, ''), b.token_id, coalesce(b.is_stale, false)
+SELECT n - 1, status, coalesce(task_before, ''), token_id, coalesce(is_stale, false) FROM held
 """  # noqa: S608  # of constants

@@ -1,8 +1,10 @@
 """Finding and locking workspaces: every operation starts here. Locks are taken in one order, by id."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 from uuid import UUID
+
+from django.db.models import OuterRef, Subquery
 
 from activity.events import envelope_of
 from activity.models import StructureEvent
@@ -62,5 +64,13 @@ def follow(workspace: Workspace) -> Workspace | None:
 
 
 def last_event(workspace_id: UUID) -> dict[str, Any] | None:
-    event = StructureEvent.objects.filter(workspace_id=workspace_id).order_by("-seq").first()
-    return None if event is None else dict(envelope_of(event))
+    return last_events([workspace_id]).get(workspace_id)
+
+
+def last_events(ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+    """In one query, which reads no more of a workspace's history than its end."""
+    if not ids:
+        return {}
+    of_one = StructureEvent.objects.filter(workspace_id=OuterRef("id")).order_by("-seq").values("seq")[:1]
+    seqs = Workspace.objects.filter(id__in=ids).annotate(last=Subquery(of_one)).values("last")
+    return {event.workspace_id: dict(envelope_of(event)) for event in StructureEvent.objects.filter(seq__in=seqs)}  # type: ignore[misc]

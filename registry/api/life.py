@@ -12,7 +12,7 @@ from activity.endpoints import Endpoint, complaint, documented
 from activity.log import Entry
 from activity.principals import Kind
 from activity.serializers import MAX_ENTRIES, ActivityEntry, ActivityQuery, ActivityRow
-from registry import credentials, heartbeats, lifecycle, plain, reports, rows
+from registry import batches, credentials, heartbeats, lifecycle, reports, rows
 from registry.exceptions import BadCredential, NotAllowed, NotFound
 from registry.heartbeats import Beat
 from registry.models import Status, Workspace
@@ -60,10 +60,9 @@ class Heartbeats(Endpoint):
         bodies = self.body(HeartbeatsBody)["beats"]
         read = [_signed(body) for body in bodies]
         beats = [beat for beat in read if isinstance(beat, Beat)]
-        taken = heartbeats.take(beats)
-        outcomes = (None if n in taken else heartbeats.refusal(beat).said for n, beat in enumerate(beats))
-        problems = [next(outcomes) if isinstance(beat, Beat) else beat for beat in read]
-        return Response({"results": [_result(body, problem) for body, problem in zip(bodies, problems, strict=True)]})
+        found = iter(batches.problems(beats, batches.take(beats)))
+        problems = [next(found) if isinstance(beat, Beat) else beat for beat in read]
+        return Response(batches.results(bodies, problems))
 
 
 class UpdateCard(Endpoint):
@@ -141,16 +140,9 @@ class TestToken(Endpoint):
 
 def _signed(body: Any) -> Beat | dict[str, str]:
     """The beat, or what is wrong with it."""
-    if (beat := plain.signed_beat(body)) is not None:
-        return beat
     serializer = SignedHeartbeatBody(data=body)
     if not serializer.is_valid():
         return complaint(ValidationError(serializer.errors))
     fields = serializer.validated_data
     proof = credentials.agent_proof(fields.pop("token"))
     return Beat(**fields, proof=proof) if proof else BadCredential("invalid token").said
-
-
-def _result(body: Any, problem: dict[str, str] | None) -> dict[str, Any]:
-    named = body.get("workspace_id") if isinstance(body, dict) else None
-    return {"workspace_id": named, "status": "error" if problem else "ok", **(problem or {})}

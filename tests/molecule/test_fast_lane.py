@@ -11,12 +11,16 @@ import httpx
 import pytest
 from channels.db import database_sync_to_async
 from django.db import OperationalError, connection, connections, transaction
+from django.test import RequestFactory
 
 from activity.models import ActivityLog
 from molecule.asgi import fast_lane
 from molecule.limits import BoundedBody
+from molecule.throttling import CredentialThrottle
 from registry import credentials, heartbeats, lifecycle, removal
+from registry.asgi import _address
 from registry.credentials import Proof
+from registry.heartbeats import Beat
 from registry.models import Workspace
 from registry.reports import Report
 from registry.rows import lock
@@ -24,6 +28,7 @@ from registry.rows import lock
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Workspace]
 PATIENCE_SECONDS = 20.0
+BOGUS = "mol_ws_000000000000_" + "x" * 43
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +84,7 @@ def asked(team: Team) -> dict[str, tuple[str | None, str, str, Any]]:
         "beat of a stranger": (None, "POST", "/registry/heartbeat", team.beat()),
         "beat with a bad token": (team.token + "x", "POST", "/registry/heartbeat", team.beat()),
         "beats": (None, "POST", "/registry/heartbeats", {"beats": beats}),
+        "beats, some refused": (None, "POST", "/registry/heartbeats", {"beats": [*beats, *refused_beats(team)]}),
         "beats, none": (None, "POST", "/registry/heartbeats", {"beats": []}),
         "beats, some bad": (None, "POST", "/registry/heartbeats", {"beats": [*beats, *bad_beats(team)]}),
         "beats, too many": (None, "POST", "/registry/heartbeats", {"beats": beats * 251}),
@@ -100,6 +106,14 @@ def asked(team: Team) -> dict[str, tuple[str | None, str, str, Any]]:
     }  # fmt: skip
 
 
+def refused_beats(team: Team) -> list[Any]:
+    return [
+        team.beat(token=team.far_token),
+        team.beat(token=BOGUS),
+        {"workspace_id": str(team.gone.id), "token": team.gone_token},
+    ]
+
+
 def bad_beats(team: Team) -> list[Any]:
     return [
         team.beat(),
@@ -112,7 +126,7 @@ def bad_beats(team: Team) -> list[Any]:
     ]
 
 
-PLAIN = {"beat", "beats", "activity", "activity list", "discover"}
+PLAIN = {"beat", "beats", "beats, some refused", "activity", "activity list", "discover"}
 
 
 async def test_both_ways_say_the_same(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +208,62 @@ async def test_the_budget_is_the_same_on_both_ways(team: Team, settings: Any) ->
     assert [result.get("code", "ok") for result in answer.json()["results"]] == ["throttled", "ok"]
 
 
+@pytest.mark.parametrize("extra", [[], [{}]], ids=["in the lane", "in the view"])
+async def test_a_batch_takes_no_token_over_its_budget(team: Team, settings: Any, extra: list[Any]) -> None:
+    settings.RATE_LIMIT_HEARTBEATS = 3
+    beats = [team.beat(token=team.token, active_tasks=n) for n in range(1, 6)]
+    async with agent(None) as client:
+        first = await client.post("/registry/heartbeats", json={"beats": beats + extra})
+        other = [team.beat(token=team.token), {"workspace_id": str(team.far.id), "token": team.far_token}, *extra]
+        second = await client.post("/registry/heartbeats", json={"beats": other})
+    codes = [[result.get("code", "ok") for result in answer.json()["results"]] for answer in (first, second)]
+    wrong = ["required"] * len(extra)
+    assert codes == [["ok"] * 3 + ["throttled"] * 2 + wrong, ["throttled", "ok", *wrong]]
+    await database_sync_to_async(team.mine.refresh_from_db)()
+    assert team.mine.active_tasks == 3
+
+
+@pytest.mark.parametrize("wrong", [refused_beats, bad_beats])
+async def test_the_good_ones_of_a_batch_are_taken_once(
+    team: Team, monkeypatch: pytest.MonkeyPatch, wrong: Callable[[Team], list[Any]]
+) -> None:
+    taken = []
+    take = heartbeats.take
+
+    def take_and_tell(beats: Any) -> Any:
+        places = take(beats)
+        taken.extend(beats[n].workspace_id for n in places)
+        return places
+
+    monkeypatch.setattr(heartbeats, "take", take_and_tell)
+    async with agent(None) as client:
+        beats = [team.beat(token=team.token), *wrong(team)]
+        await client.post("/registry/heartbeats", json={"beats": beats})
+    assert taken == [team.mine.id]
+
+
+async def test_who_shows_bad_proofs_in_batches_is_counted_by_address(team: Team, settings: Any) -> None:
+    settings.RATE_LIMIT = 3
+    beats = {"beats": [team.beat(token=BOGUS)]}
+    async with agent(None) as client:
+        statuses = [(await client.post("/registry/heartbeats", json=beats)).status_code for _ in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "behind_proxy", "address"),
+    [(None, True, "10.0.0.1"), ("1.1.1.1, 2.2.2.2", True, "2.2.2.2"), ("1.1.1.1", False, "10.0.0.1")],
+)
+def test_an_address_is_that_of_the_throttle(
+    forwarded: str | None, behind_proxy: bool, address: str, settings: Any
+) -> None:
+    settings.SECURE_PROXY = behind_proxy
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": int(behind_proxy)}
+    sent = {b"x-forwarded-for": forwarded.encode()} if forwarded else {}
+    request: Any = RequestFactory().get("/", REMOTE_ADDR="10.0.0.1", headers={"X-Forwarded-For": forwarded or None})
+    assert _address({"client": ("10.0.0.1", 1)}, sent) == CredentialThrottle().get_ident(request) == address
+
+
 async def test_a_full_queue_is_told_as_such_and_what_waited_is_in(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another transaction holds the row: beats gather behind it."""
     monkeypatch.setattr(fast_lane.beats, "capacity", 2)
@@ -272,6 +342,40 @@ async def test_a_broken_connection_heals(team: Team) -> None:
         second = await client.post("/registry/heartbeat", json=team.beat())
     assert first.status_code in (200, 503)
     assert second.status_code == 200
+
+
+async def test_a_database_that_goes_away_before_the_reason_is_said_to_be(team: Team) -> None:
+    """The gate has refused the beat; why, is asked on another connection, which breaks while it waits."""
+    proof = credentials.agent_proof(team.gone_token)
+    locked, release = threading.Event(), threading.Event()
+    holding = asyncio.create_task(asyncio.to_thread(_hold_the_log, locked, release))
+    await asyncio.to_thread(locked.wait, PATIENCE_SECONDS)
+    asking = asyncio.create_task(fast_lane.take(Beat(workspace_id=team.gone.id, proof=proof)))
+    try:
+        while not (pids := await asyncio.to_thread(_waiting_for_the_log)):
+            assert not asking.done()
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(_terminate, *pids)
+        assert (await asking) == {"error": "database unavailable, try again", "code": "unavailable"}
+    finally:
+        release.set()
+        await holding
+
+
+def _hold_the_log(locked: threading.Event, release: threading.Event) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE structure_events")
+        locked.set()
+        release.wait(PATIENCE_SECONDS)
+    connections.close_all()
+
+
+def _waiting_for_the_log() -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'structure_events'::regclass")
+        pids = [pid for (pid,) in cursor.fetchall()]
+    connections.close_all()
+    return pids
 
 
 def _backend_pid() -> int:

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import Client, override_settings
 from rest_framework.test import APIClient
 
 from registry import credentials
+from registry.budgets import Budget
 from registry.models import Workspace
 from tests.conftest import bearer
 
@@ -44,6 +45,32 @@ def test_heartbeats_have_their_own_budget(make_workspace: Make, as_workspace: As
 def test_without_redis_nothing_is_limited(as_viewer: APIClient, settings: Any, unreachable_redis: None) -> None:
     settings.RATE_LIMIT = 1
     assert statuses(as_viewer, "/templates", 3) == [200, 200, 200]
+
+
+def test_who_is_not_let_in_is_counted_as_well(
+    anonymous: APIClient, as_viewer: APIClient, make_workspace: Make, settings: Any
+) -> None:
+    settings.RATE_LIMIT_STRANGERS = 3
+    assert statuses(anonymous, "/templates", 2) == [401, 401]
+    guessing = bearer("mol_op_000000000000_" + "x" * 43)
+    assert statuses(guessing, "/templates", 3) == [401, 429, 429]
+    answer = guessing.get("/templates")
+    assert 1 <= int(answer["Retry-After"]) <= 60
+    assert statuses(as_viewer, "/templates", 5) == [200] * 5, "from the same address"
+    beat = {"workspace_id": str(make_workspace().id)}
+    assert [anonymous.post("/registry/heartbeat", beat).status_code for _ in range(4)] == [401, 401, 401, 429]
+
+
+def test_whom_nobody_counts_is_never_over() -> None:
+    """In open mode, where there is no proof."""
+    budget = Budget("test", "RATE_LIMIT_STRANGERS")
+    budget.charge([(None, None), ("somebody", "somebody")])
+    assert budget.counts == {"somebody": 1}
+    with override_settings(RATE_LIMIT_STRANGERS=1):
+        assert budget.admit([None, None, "somebody", "new", "new"]) == [True, True, False, True, False]
+        assert budget.is_over("somebody")
+        budget.window -= 1
+        assert not budget.is_over("somebody"), "that was another minute"
 
 
 @pytest.fixture

@@ -5,11 +5,14 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from activity import statements
 from activity.log import Entry
 from activity.models import ActivityLog
-from registry import credentials, heartbeats, reports
+from registry import credentials, heartbeats, removal, reports
 from registry.credentials import Proof
 from registry.exceptions import BadCredential, NotAllowed, NotFound, Removed
 from registry.heartbeats import Beat
@@ -94,15 +97,54 @@ def test_a_token_that_beats_has_been_used(scene: tuple[Workspace, dict[str, Proo
 
 def test_why_a_beat_was_not_taken(scene: tuple[Workspace, dict[str, Proof]], make_workspace: Make) -> None:
     mine, proofs = scene
-    told = {name: type(heartbeats.refusal(Beat(workspace_id=mine.id, proof=proof))) for name, proof in proofs.items()}
+    refusals = heartbeats.refusals([Beat(workspace_id=mine.id, proof=proof) for proof in proofs.values()])
+    told = dict(zip(proofs, map(type, refusals), strict=True))
     assert told.pop("another's") is NotAllowed
     del told["good"]
     assert set(told.values()) == {BadCredential}
     gone = make_workspace("gone")
     proof = proof_of(credentials.issue_workspace_token(gone.id).text)
     Workspace.objects.filter(id=gone.id).update(status="removed")
-    assert isinstance(heartbeats.refusal(Beat(workspace_id=gone.id, proof=proof)), Removed)
-    assert isinstance(heartbeats.refusal(Beat(workspace_id=uuid4())), NotFound)
+    assert isinstance(heartbeats.refusals([Beat(workspace_id=gone.id, proof=proof)])[0], Removed)
+    assert isinstance(heartbeats.refusals([Beat(workspace_id=uuid4())])[0], NotFound)
+
+
+def test_nobody_is_told_that_it_is_removed_but_who_is(scene: tuple[Workspace, dict[str, Proof]]) -> None:
+    """It would stop for good; something else came in between, such as clocks that differ."""
+    mine, proofs = scene
+    told = heartbeats.refusals([Beat(workspace_id=mine.id, proof=proofs["good"]), Beat(workspace_id=mine.id)])
+    assert [type(why) for why in told] == [BadCredential, NotFound]
+
+
+def test_many_bad_beats_cost_a_few_statements(
+    scene: tuple[Workspace, dict[str, Proof]], make_workspace: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, proofs = scene
+    gone = [make_workspace(f"gone {n}") for n in range(3)]
+    retired = [proof_of(credentials.issue_workspace_token(each.id).text) for each in gone]
+    for each in gone:
+        removal.remove(each.id, actor="test", confirm=True)
+    bogus = [Proof(f"mol_ws_{n:012x}", b"x" * 32) for n in range(500)]
+    beats = [Beat(workspace_id=mine.id, active_tasks=n, proof=proof) for n, proof in enumerate(bogus)]
+    beats[250] = Beat(workspace_id=mine.id, active_tasks=250, proof=proofs["good"])
+    executed = []
+    execute = statements.execute
+    monkeypatch.setattr(statements, "execute", lambda *call: executed.append(call[0]) or execute(*call))
+    assert list(heartbeats.take(beats)) == [250]
+    assert len(executed) == 1
+    mine.refresh_from_db()
+    assert mine.active_tasks == 250
+    beats += [Beat(workspace_id=each.id, proof=proof) for each, proof in zip(gone, retired, strict=True)]
+    beats.append(Beat(workspace_id=mine.id, proof=proofs["another's"]))
+    beats.append(Beat(workspace_id=uuid4()))
+    with CaptureQueriesContext(connection) as queries:
+        told = heartbeats.refusals(beats[:250] + beats[251:])
+    assert len(queries) <= 5, [query["sql"][:100] for query in queries]
+    assert [type(why) for why in told] == [BadCredential] * 499 + [Removed] * 3 + [NotAllowed, NotFound]
+    last = [why.last_event for why in told if isinstance(why, Removed)]
+    assert [(event["event"], event["workspace_id"]) for event in last if event] == [
+        ("WORKSPACE_REMOVED", str(each.id)) for each in gone
+    ]
 
 
 def test_a_batch_of_reports_keeps_its_order(scene: tuple[Workspace, dict[str, Proof]]) -> None:

@@ -9,10 +9,12 @@ from django.db import connection, transaction
 
 from activity.events import lock_log
 from activity.models import ActivityLog, StructureEvent
-from registry import credentials, lifecycle, liveness, rebuilding, removal, reports
+from registry import credentials, heartbeats, lifecycle, liveness, rebuilding, removal, reports
 from registry.exceptions import BadCredential, NotFound, Removed
+from registry.heartbeats import Beat
 from registry.lifecycle import NewWorkspace
 from registry.models import Workspace, WorkspaceToken
+from registry.rows import lock
 from tests.e2e.stack import until
 from tests.registry.racing import PATIENCE_SECONDS, together
 
@@ -99,6 +101,32 @@ def test_nobody_dies_of_the_silence_during_a_repair(
     assert gone == [0]
     workspace.refresh_from_db()
     assert workspace.status == "online"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_of_beats_locks_all_its_rows_before_the_log(make_workspace: Make) -> None:
+    """Two agents of one workspace that comes online, and another one whose row somebody has who waits for the log."""
+    x, y = make_workspace("X", status="offline"), make_workspace("Y", status="online")
+    proofs = [credentials.agent_proof(credentials.issue_workspace_token(each.id).text) for each in (x, x, y)]
+    beats = [Beat(workspace_id=each.id, proof=proof) for each, proof in zip((x, x, y), proofs, strict=True)]
+    holding = threading.Event()
+
+    def beat() -> None:
+        holding.wait(PATIENCE_SECONDS)
+        assert len(heartbeats.take(beats)) == 3
+
+    def rename() -> None:
+        with transaction.atomic():
+            lock([y.id])
+            holding.set()
+            until_waiting(1)
+            lifecycle.update(y.id, {"name": "new"}, actor=ACTOR)
+
+    together(beat, rename)
+    x.refresh_from_db()
+    y.refresh_from_db()
+    assert (x.status, y.name) == ("online", "new")
+    assert StructureEvent.objects.filter(workspace_id=x.id, event_type="WORKSPACE_ONLINE").count() == 1
 
 
 def test_who_is_removed_or_unknown_gets_no_token(make_workspace: Make) -> None:
