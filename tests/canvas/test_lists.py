@@ -138,7 +138,7 @@ def test_if_none_match(as_viewer: APIClient, make_workspace: Make, header: str, 
 
 @pytest.mark.parametrize("path", ["/workspaces", "/workspaces/{id}", "/canvas/snapshot", "/registry/{id}/peers"])
 def test_agent_cards_are_compact_and_whole(as_viewer: APIClient, make_workspace: Make, path: str) -> None:
-    card = {"name": "a, b: c", "list": [1, 2.5, None], "quote": 'x \\" y: z'}
+    card: dict[str, Any] = {"name": "a, b: c", "list": [1, 2.5, None], "quote": 'x \\" y: z'}
     cards = {make_workspace("One").id: card, make_workspace("Other").id: card | {"long": 10**29 + 1}}
     for workspace_id, each in cards.items():
         lifecycle.update_card(workspace_id, each, actor=ACTOR)
