@@ -159,8 +159,8 @@ class FastLane:
         return (200, OK) if (await self.beats.submit([beat]))[0] is Outcome.TAKEN else None
 
     async def _heartbeats(self, request: Request) -> Reply | None:
-        """Once they are read, each has its answer here: no beat is taken twice. An address that showed a bad proof
-        has used its budget as a stranger, as in the view."""
+        """Once all are read, each has its answer here: no beat is taken twice. A request with something wrong in it
+        is counted for its address, as the view's throttle would."""
         body = strict_json.parse(request.body)
         items = body.get("beats") if type(body) is dict else None
         if type(items) is not list or not 0 < len(items) <= MAX_BEATS or budgets.REQUESTS.is_over(request.address):

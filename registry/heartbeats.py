@@ -87,10 +87,10 @@ def take(beats: Sequence[Beat]) -> dict[int, UUID | None]:
     """
     with transaction.atomic():
         taken = _write(beats)
+        credentials.mark_used([row.token_id for row in taken if row.token_id and row.is_token_stale])
         last = {beats[row.n].workspace_id: row for row in taken}
         events = [event for row in last.values() for event in _events(row.status, beats[row.n])]
         projection.apply(record(events, actor=None))
-        credentials.mark_used([row.token_id for row in taken if row.token_id and row.is_token_stale])
         if last:
             bus.after_commit(presence.mark_alive, list(last))
             bus.after_commit(_broadcast, [(beats[row.n], row.current_task) for row in last.values()])

@@ -148,6 +148,7 @@ class BeatResult(serializers.Serializer[Any]):
     status = serializers.ChoiceField(["ok", "error"])
     error = serializers.CharField(required=False)
     code = serializers.CharField(required=False)
+    field = serializers.CharField(required=False)
 
 
 class BeatResults(serializers.Serializer[Any]):

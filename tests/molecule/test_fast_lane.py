@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -227,7 +228,7 @@ async def test_a_batch_takes_no_token_over_its_budget(team: Team, settings: Any,
 async def test_the_good_ones_of_a_batch_are_taken_once(
     team: Team, monkeypatch: pytest.MonkeyPatch, wrong: Callable[[Team], list[Any]]
 ) -> None:
-    taken = []
+    taken: list[UUID] = []
     take = heartbeats.take
 
     def take_and_tell(beats: Any) -> Any:
@@ -260,7 +261,8 @@ def test_an_address_is_that_of_the_throttle(
     settings.SECURE_PROXY = behind_proxy
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": int(behind_proxy)}
     sent = {b"x-forwarded-for": forwarded.encode()} if forwarded else {}
-    request: Any = RequestFactory().get("/", REMOTE_ADDR="10.0.0.1", headers={"X-Forwarded-For": forwarded or None})
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    request: Any = RequestFactory().get("/", REMOTE_ADDR="10.0.0.1", headers=headers)
     assert _address({"client": ("10.0.0.1", 1)}, sent) == CredentialThrottle().get_ident(request) == address
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
@@ -127,11 +128,10 @@ def test_many_bad_beats_cost_a_few_statements(
     bogus = [Proof(f"mol_ws_{n:012x}", b"x" * 32) for n in range(500)]
     beats = [Beat(workspace_id=mine.id, active_tasks=n, proof=proof) for n, proof in enumerate(bogus)]
     beats[250] = Beat(workspace_id=mine.id, active_tasks=250, proof=proofs["good"])
-    executed = []
-    execute = statements.execute
-    monkeypatch.setattr(statements, "execute", lambda *call: executed.append(call[0]) or execute(*call))
+    execute = Mock(wraps=statements.execute)
+    monkeypatch.setattr(statements, "execute", execute)
     assert list(heartbeats.take(beats)) == [250]
-    assert len(executed) == 1
+    assert execute.call_count == 1
     mine.refresh_from_db()
     assert mine.active_tasks == 250
     beats += [Beat(workspace_id=each.id, proof=proof) for each, proof in zip(gone, retired, strict=True)]
