@@ -27,11 +27,20 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "molecule.settings"
 import django
 django.setup()
 from django.core.management import call_command
-from registry.supervision import process
+from registry.supervision import process, watch
 process.LONGEST_TURN_SECONDS = 5
+{more}
 call_command("supervise")
 """
-SUPERVISE_BRIEFLY = [sys.executable, "-c", BRIEFLY]
+SUPERVISE_BRIEFLY = [sys.executable, "-c", BRIEFLY.format(more="")]
+# As the way to the channel layer does: in a thread that an ordinary end of the process waits for.
+HANG_ELSEWHERE = """
+import threading
+from asgiref.sync import async_to_sync
+async def hang():
+    threading.Event().wait()
+watch.Supervisor.step = lambda self: async_to_sync(hang)()
+"""
 # The last it asks before it waits.
 WATCH = """
 SELECT pid FROM pg_stat_activity
@@ -188,6 +197,12 @@ def test_the_next_takes_over_from_one_that_hangs(ground: Ground) -> None:
             until(ground.leads(other), "the other to lead")
             ground.workspaces(1)
             until(lambda: not ground.online(), "it to see the death")
+
+
+def test_who_hangs_ends_although_its_threads_do_not(ground: Ground) -> None:
+    with process([sys.executable, "-c", BRIEFLY.format(more=HANG_ELSEWHERE)], ground.environment) as leader:
+        assert leader.wait(60) == 1
+    assert ground.ask("SELECT name FROM loop_ticks WHERE name LIKE 'supervisor@%%'") == []
 
 
 @contextmanager
