@@ -1,10 +1,11 @@
-"""Threads that start together, each with its own database connection, and what they raised."""
+"""Several at the same database: threads that start together, or one thread that is somebody else for a while."""
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from django.db import connection
+from django.db import connection, connections
 
 PATIENCE_SECONDS = 120
 STRESS = os.environ.get("MOLECULE_STRESS") == "1"
@@ -32,3 +33,15 @@ def together(*acts: Callable[[], object]) -> None:
         errors.append(TimeoutError(f"still running after {PATIENCE_SECONDS} s"))
     if errors:
         raise ExceptionGroup("in a thread", errors)
+
+
+@contextmanager
+def another_connection() -> Iterator[None]:
+    """What this thread does meanwhile is not part of the transaction that it is in."""
+    own = connections["default"]
+    connections["default"] = connections.create_connection("default")
+    try:
+        yield
+    finally:
+        connection.close()
+        connections["default"] = own
