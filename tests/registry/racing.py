@@ -3,9 +3,10 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from django.db import connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 PATIENCE_SECONDS = 120
 STRESS = os.environ.get("MOLECULE_STRESS") == "1"
@@ -36,12 +37,26 @@ def together(*acts: Callable[[], object]) -> None:
 
 
 @contextmanager
-def another_connection() -> Iterator[None]:
-    """What this thread does meanwhile is not part of the transaction that it is in."""
+def as_if_on(other: BaseDatabaseWrapper) -> Iterator[None]:
+    """What this thread does meanwhile, it does on that connection."""
     own = connections["default"]
-    connections["default"] = connections.create_connection("default")
+    connections["default"] = other
     try:
         yield
     finally:
-        connection.close()
         connections["default"] = own
+
+
+@contextmanager
+def another_connection() -> Iterator[None]:
+    """What this thread does meanwhile is not part of the transaction that it is in."""
+    other = connections.create_connection("default")
+    with closing(other), as_if_on(other):
+        yield
+
+
+def waiting() -> int:
+    """How many connections wait for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return int(cursor.fetchone()[0])
