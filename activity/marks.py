@@ -78,6 +78,6 @@ def read(*marks: Mark) -> list[str | None]:
     """Their values, each to be remembered with what is loaded after this; None: it holds for nothing in memory."""
     try:
         seen = redis.client().mget([mark.key for mark in marks])
-        return [mark.settle(value) for mark, value in zip(marks, seen, strict=True)]
+        return [mark.settle(None if one is None else str(one)) for mark, one in zip(marks, seen, strict=True)]
     except AWAY:
         return [None] * len(marks)

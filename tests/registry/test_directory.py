@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from activity import marks, redis
+from activity import events, marks, redis
 from activity.events import NewEvent, latest_seq, record
 from activity.models import EventType
 from registry import credentials, directory, discovery, lifecycle, pausing, removal
@@ -232,7 +232,7 @@ def test_a_process_that_announces_late_hides_no_later_change(world: World) -> No
 def test_a_mark_from_before_redis_was_away_revives_nothing(world: World, name: str, settings: Any) -> None:
     """As after a failover to a replica that had not heard of the change."""
     world.everybody()
-    before = {mark.key: redis.client().get(mark.key) for mark in (marks.LOG, marks.TOKENS)}
+    before = {mark.key: str(redis.client().get(mark.key)) for mark in (marks.LOG, marks.TOKENS)}
     with redis_away(settings):
         CHANGES[name](world)
         world.everybody()
@@ -272,7 +272,7 @@ def test_a_load_that_fails_halfway_leaves_nothing(world: World, monkeypatch: pyt
             cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [own])
         return seq
 
-    monkeypatch.setattr(directory.events, "latest_seq", then_the_end)
+    monkeypatch.setattr(events, "latest_seq", then_the_end)
     with pytest.raises(OperationalError):
         world.ask("left", "right")
     monkeypatch.undo()
@@ -353,11 +353,11 @@ class Organisation(marks.Mark):
     def settling_late(self) -> Iterator[None]:
         """A reader that has given up its command, which then arrives."""
         while True:
-            seen = redis.client().get(self.key)
+            seen = str(redis.client().get(self.key))
             with transaction.atomic():
                 is_free = self._nobody_holds()
             yield
-            if is_free and seen and seen.startswith(marks.OPEN):
+            if is_free and seen.startswith(marks.OPEN):
                 redis.client().eval(marks.REPLACE, 1, self.key, seen, str(uuid4()))
             yield
 
