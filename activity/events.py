@@ -12,9 +12,6 @@ from activity import bus, marks
 from activity.models import EventType, StructureEvent
 from activity.principals import Kind
 
-# Transaction-scoped advisory lock held from drawing `seq` to commit, so that seq order is commit order.
-# Lock rows before you record: this lock is always the last one taken.
-EVENT_LOG_LOCK = 0x4D4F4C01
 INSERT = """
 INSERT INTO structure_events (event_type, workspace_id, agent_id, target_id, payload, actor, created_at)
 SELECT event_type, workspace_id, agent_id, target_id, payload, actor, clock_timestamp()
@@ -51,9 +48,9 @@ def record(new: Sequence[NewEvent], *, actor: str | None) -> list[StructureEvent
     if not new:
         return []
     after = lock_log()
-    opened = marks.LOG.open()
+    marks.LOG.open()
     rows = _insert(new, [actor or f"{Kind.WORKSPACE}:{event.workspace_id}" for event in new])
-    bus.after_commit(_publish, rows, after, opened)
+    bus.after_commit(_publish, rows, after)
     return rows
 
 
@@ -82,9 +79,8 @@ def envelope_of(event: StructureEvent) -> bus.Envelope:
 
 
 def lock_log() -> int:
-    """Take the lock, then read the last position: everything before it has committed."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [EVENT_LOG_LOCK])
+    """Take the lock, always the last one, then read the last position: everything before it has committed."""
+    marks.LOG.hold()
     return latest_seq()
 
 
@@ -111,6 +107,5 @@ def _insert(new: Sequence[NewEvent], actors: list[str]) -> list[StructureEvent]:
     ]
 
 
-def _publish(rows: list[StructureEvent], after: int, opened: str) -> None:
-    marks.LOG.close(opened, str(rows[-1].seq))
+def _publish(rows: list[StructureEvent], after: int) -> None:
     bus.publish([envelope_of(row) for row in rows], after=after)

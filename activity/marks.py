@@ -1,63 +1,83 @@
 """Marks in Redis by which caches in every process see at once that they may be out of date.
 
-A mark is opened before a change commits, and closed with a new value after it. While it is open, and whenever
-it is missing, nobody can tell: caches ask the database. So a reader that finds the value it knows has missed
-nothing, whichever process changed what, and whenever that process died.
+A settled mark says: whoever loads now and finds this very value again later has missed nothing. Why that is so,
+whichever process dies when, stands in docs/decisions/0015-marks.md.
 """
 
-from contextlib import suppress
 from uuid import uuid4
 
+from django.db import connection, transaction
 from redis.exceptions import RedisError
 
 from activity import redis
 
 OPEN = "open:"
-UNREADABLE = OPEN
-"""Stands for a value when Redis does not answer: nobody can tell."""
-
-# Longer than a change takes from opening to commit; after a rollback caches are of no use for so long.
-OPEN_SECONDS = 10
-# KEYS: the mark. ARGV: what the closer opened it with, the new value. Whoever opened it later closes it later.
-CLOSE = """
-local now = redis.call('GET', KEYS[1])
-if not now or now == ARGV[1] or string.sub(now, 1, 5) ~= 'open:' then
-  redis.call('SET', KEYS[1], ARGV[2])
-end
+AWAY = (RedisError, OSError)
+# KEYS: the mark. ARGV: what was seen there ("" for a missing one), the new value.
+REPLACE = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
 """
 
 
 class Mark:
-    def __init__(self, key: str) -> None:
-        self.key = key
+    """`lock` is the transaction-scoped advisory lock that every change holds from before open() until it commits."""
 
-    def open(self) -> str:
-        """Before the change commits. Returns what close() needs. Without Redis nobody can read the mark either."""
-        opened = f"{OPEN}{uuid4()}"
-        with suppress(RedisError, OSError):
-            redis.client().set(self.key, opened, ex=OPEN_SECONDS)
-        return opened
+    def __init__(self, key: str, lock: int) -> None:
+        self.key, self.lock = key, lock
 
-    def close(self, opened: str, value: str) -> None:
-        """After the commit."""
-        redis.client().eval(CLOSE, 1, self.key, opened, value)
+    def hold(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [self.lock])
 
-    def begin(self, value: str) -> None:
-        """Give a missing mark its first value. It must have been missing before `value` was read."""
-        redis.client().set(self.key, value, nx=True)
+    def open(self) -> None:
+        """In the change's transaction, under the lock. Redis being away is no reason to change nothing: after the
+        commit it is tried again."""
+        if not self._open():
+            transaction.on_commit(self._open, robust=True)
+
+    def settle(self, seen: str | None) -> str | None:
+        """The value under which to keep what is loaded from now on. `seen` was there before; None for a missing mark.
+
+        None says that a change is under way, or just was. Raises RedisError.
+        """
+        if seen is not None and not seen.startswith(OPEN):
+            return seen
+        value = str(uuid4())
+        with transaction.atomic():
+            is_settled = self._nobody_holds() and redis.client().eval(REPLACE, 1, self.key, seen or "", value)
+        return value if is_settled else None
+
+    def _open(self) -> bool:
+        try:
+            redis.client().set(self.key, f"{OPEN}{uuid4()}")
+        except AWAY:
+            return False
+        return True
+
+    def _nobody_holds(self) -> bool:
+        """And, until the end of this transaction, nobody will."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock_shared(%s)", [self.lock])
+            is_free: bool = cursor.fetchone()[0]
+        return is_free
 
 
-LOG = Mark("mark:log")
-"""Its value is the position of the log's last event."""
+# Locks are waited for in this order, never back: the hierarchy lock, workspaces by id, tokens, TOKENS, LOG. So a
+# revocation has its rows before it waits for TOKENS, and a removal goes on to LOG. What is written under LOG has been
+# locked before, but for the last use of tokens, which waits for nobody.
+LOG = Mark("mark:log", lock=0x4D4F4C01)
+"""For events. Its lock is held from drawing `seq` to commit, so that seq order is commit order."""
 
-TOKENS = Mark("mark:tokens")
-"""Its value changes whenever a token is revoked."""
+TOKENS = Mark("mark:tokens", lock=0x4D4F4C04)
+"""For revocations of agents' tokens."""
 
 
 def read(*marks: Mark) -> list[str | None]:
-    """Their values, all of one moment; OPEN… while a change is under way, None for a missing one. Raises RedisError."""
-    return [None if value is None else str(value) for value in redis.client().mget([mark.key for mark in marks])]
-
-
-def is_settled(value: str | None) -> bool:
-    return value is not None and not value.startswith(OPEN)
+    """Their values, each to be remembered with what is loaded after this; None: it holds for nothing in memory."""
+    try:
+        seen = redis.client().mget([mark.key for mark in marks])
+        return [mark.settle(None if one is None else str(one)) for mark, one in zip(marks, seen, strict=True)]
+    except AWAY:
+        return [None] * len(marks)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hmac import compare_digest
 from typing import Any, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
@@ -41,6 +41,10 @@ TOKEN_OF_PROOF = f"""(
       AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
     LIMIT 1
   )"""  # noqa: S608  # of constants
+MARK_USED = """
+UPDATE workspace_tokens SET last_used_at = now()
+WHERE id IN (SELECT id FROM workspace_tokens WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED)
+"""
 
 
 class Proof(NamedTuple):
@@ -135,19 +139,16 @@ def redeem_enrolment(token_id: UUID) -> None:
 def revoke_workspace_tokens(workspace_ids: Sequence[UUID]) -> None:
     live = WorkspaceToken.objects.filter(workspace_id__in=workspace_ids, revoked_at=None)
     revoked = [str(token_id) for token_id in live.values_list("id", flat=True)]
-    live.update(revoked_at=Now())
-    _announce_revoked(revoked)
+    if revoked:
+        live.update(revoked_at=Now())
+        _announce_revoked(revoked)
 
 
 def _announce_revoked(token_ids: Sequence[str]) -> None:
-    """Before the commit for caches, after it for them and for open sockets."""
-    opened = marks.TOKENS.open()
-    bus.after_commit(_close_to, token_ids, opened)
-
-
-def _close_to(token_ids: Sequence[str], opened: str) -> None:
-    marks.TOKENS.close(opened, str(uuid4()))
-    bus.close_streams(token_ids)
+    """Before the commit for caches, after it for open sockets."""
+    marks.TOKENS.hold()
+    marks.TOKENS.open()
+    bus.after_commit(bus.close_streams, token_ids)
 
 
 def has_live_token(workspace_id: UUID) -> bool:
@@ -197,9 +198,13 @@ def callers(proofs: Collection[Proof]) -> dict[Proof, Caller]:
 
 
 def mark_used(token_ids: Sequence[UUID]) -> None:
-    """To LAST_USED_RESOLUTION: who saw that it was longer ago says so here."""
+    """To LAST_USED_RESOLUTION: who saw that it was longer ago says so here.
+
+    It waits for nobody: who is locked is being revoked, or somebody else says the same.
+    """
     if token_ids:
-        WorkspaceToken.objects.filter(id__in=token_ids).update(last_used_at=Now())
+        with connection.cursor() as cursor:
+            cursor.execute(MARK_USED, [list(token_ids)])
 
 
 def principal_for_user(user: User | AnonymousUser) -> Principal:

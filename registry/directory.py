@@ -6,10 +6,8 @@ of that kind happens. Used from one thread.
 
 import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from uuid import UUID, uuid4
-
-from redis.exceptions import RedisError
+from dataclasses import dataclass, replace
+from uuid import UUID
 
 from activity import events, marks
 from activity.models import StructureEvent
@@ -20,7 +18,8 @@ from registry.projection import Row
 
 KEPT = ("parent_id", "status", "url", "name")
 PAGE = 1000
-# A second line behind the marks: even if Redis lost one in the wrong moment, nothing older is said.
+# A second line behind the marks, for a Redis that forgets what it has taken: so old is the log at most, and so long ago
+# the last look at the mark by which tokens are known.
 LONGEST_TRUST_SECONDS = 5.0
 LONGEST_SESSION_SECONDS = 60.0
 MOST_SESSIONS = 50_000
@@ -52,20 +51,13 @@ class Directory:
     def __init__(self) -> None:
         self.rows: dict[UUID, Row] = {}
         self.position: int | None = None
+        self.mark: str | None = None
         self.looked_at = 0.0
         self.sessions = Sessions()
 
     def answer(self, questions: Sequence[Question]) -> list[Answer | None]:
-        try:
-            log, tokens = marks.read(marks.LOG, marks.TOKENS)
-        except RedisError:
-            log = tokens = marks.UNREADABLE
-        if not self._is_current(log):
-            self._catch_up()
-            if log is None:
-                marks.LOG.begin(str(self.position))
-        if tokens is None:
-            marks.TOKENS.begin(str(uuid4()))
+        log, tokens = marks.read(marks.LOG, marks.TOKENS)
+        self._catch_up(log)
         callers = self.sessions.callers({question.proof for question in questions}, tokens)
         return [self._answer(question, callers.get(question.proof)) for question in questions]
 
@@ -84,53 +76,57 @@ class Directory:
         parents = {i: row["parent_id"] for i, row in found.items() if row["status"] != Status.REMOVED}
         return access.rule(caller, target, parents) != access.Rule.NONE
 
-    def _is_current(self, log: str | None) -> bool:
-        is_fresh = time.monotonic() - self.looked_at < LONGEST_TRUST_SECONDS
-        return is_fresh and marks.is_settled(log) and log == str(self.position)
-
-    def _catch_up(self) -> None:
-        looked_at = time.monotonic()
+    def _catch_up(self, mark: str | None) -> None:
+        """`mark` was read before: what is read here holds as long as it stands."""
+        now = time.monotonic()
+        if mark is not None and mark == self.mark and now - self.looked_at < LONGEST_TRUST_SECONDS:
+            return
+        self.mark = None
         if self.position is None:
             self._load()
         while page := list(events.read(after=self.position, limit=PAGE)):
             self._fold(page)
-        self.looked_at = looked_at
+        self.mark, self.looked_at = mark, now
 
     def _load(self) -> None:
-        """Rows and position of one moment. Read first: with no rows it is true for a position at least this late."""
-        self.position = events.latest_seq()
+        """Rows and position of one moment, or neither. Without rows it is true for a position at least this late."""
+        position, rows = events.latest_seq(), {}
         for row in Workspace.objects.annotate(event_seq=events.position_now()).values("id", *KEPT, "event_seq"):
-            self.position = row.pop("event_seq") or 0
-            self.rows[row.pop("id")] = row
+            position = row.pop("event_seq") or 0
+            rows[row.pop("id")] = row
+        self.position, self.rows = position, rows
 
     def _fold(self, page: Iterable[StructureEvent]) -> None:
         for event in page:
             for change in projection.changes(event):
                 if change.table is Workspace:
-                    known = self.rows.setdefault(change.id, dict.fromkeys(KEPT))
-                    known |= {name: change.columns[name] for name in KEPT if name in change.columns}
+                    kept = {name: change.columns[name] for name in KEPT if name in change.columns}
+                    projection.enter(replace(change, columns=kept), self.rows)
             self.position = event.seq
 
 
 class Sessions:
-    """Whose tokens have been shown lately: known until any token is revoked, and for LONGEST_SESSION_SECONDS."""
+    """Whose tokens have been shown lately: known while the mark stands, and for LONGEST_SESSION_SECONDS."""
 
     def __init__(self) -> None:
         self.known: dict[Proof, tuple[Caller, float]] = {}
         self.mark: str | None = None
+        self.looked_at = 0.0
 
     def callers(self, proofs: Collection[Proof], mark: str | None) -> dict[Proof, Caller]:
-        """Those whose proof is good. `mark` was read before; while it is unsettled nothing is taken from memory."""
-        if not marks.is_settled(mark):
-            return credentials.callers(proofs)
-        if mark != self.mark or len(self.known) > MOST_SESSIONS:
+        """Those whose proof is good. `mark` was read before."""
+        if not self._stands(mark) or len(self.known) > MOST_SESSIONS:
             self.known.clear()
-            self.mark = mark
+        self.mark, self.looked_at = mark, time.monotonic()
         now = time.time()
         missing = {proof for proof in proofs if proof not in self.known or self.known[proof][1] <= now}
         found = credentials.callers(missing)
         self.known |= {proof: (caller, _until(caller, now)) for proof, caller in found.items()}
         return {proof: self.known[proof][0] for proof in proofs if proof in found or proof not in missing}
+
+    def _stands(self, mark: str | None) -> bool:
+        is_fresh = time.monotonic() - self.looked_at < LONGEST_TRUST_SECONDS
+        return is_fresh and mark is not None and mark == self.mark
 
 
 def _until(caller: Caller, now: float) -> float:

@@ -98,12 +98,16 @@ def fold(events: Iterable[StructureEvent], state: State | None = None) -> State:
     state = state or State()
     for event in events:
         for change in changes(event):
-            rows = state.workspaces if change.table is Workspace else state.agents
-            if change.creates:
-                rows[change.id] = BLANK[change.table] | change.columns
-            elif change.id in rows:
-                rows[change.id] |= change.columns
+            enter(change, state.workspaces if change.table is Workspace else state.agents)
     return state
+
+
+def enter(change: Change, rows: dict[UUID, Row]) -> None:
+    """Into the rows of its table. Who is not among them is nobody."""
+    if change.creates:
+        rows[change.id] = BLANK[change.table] | change.columns
+    elif change.id in rows:
+        rows[change.id] |= change.columns
 
 
 def changes(event: StructureEvent) -> Iterator[Change]:

@@ -1,7 +1,7 @@
 """Secrets: seal, list, hand over, rotate. A plain value leaves this module only towards its own workspace."""
 
-from collections.abc import Callable, Collection
-from datetime import datetime
+import logging
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,8 @@ from registry import rows
 from registry.crypto import Keyring, KeyUnusable, SealBroken, key_id
 from registry.exceptions import NotFound, SecretsBroken, SecretsUnavailable
 from registry.models import GlobalSecret, SealedSecret, SecretAccess, SecretAction, WorkspaceSecret
+
+log = logging.getLogger(__name__)
 
 MAX_VALUE_BYTES = 64 * 1024
 ROTATION_BATCH = 100
@@ -74,19 +76,28 @@ def environment_for(workspace_id: UUID, *, actor: str) -> dict[str, str]:
     return values
 
 
-def values_to_mask(workspace_id: UUID) -> dict[str, str]:
-    """Value → key, longest first, for hiding them in what agents report; empty when nothing can be opened."""
+def versions(workspace_ids: Collection[UUID]) -> dict[UUID | None, int]:
+    """Of what each workspace has of its own and, under None, of what is everybody's. Who has no secrets is missing.
+
+    Read it before the values that it is of: then it is too old at worst.
+    """
+    return dict(statements.execute(VERSIONS, {"ids": list(workspace_ids)}))
+
+
+def values_to_mask(owners: Collection[UUID | None]) -> dict[UUID | None, dict[str, str]]:
+    """Key → value of what each has, for hiding it in what agents report. What does not open is left out, and logged."""
+    opened: dict[UUID | None, dict[str, str]] = {owner: {} for owner in owners}
     try:
-        values = _open(workspace_id)
-    except (SecretsUnavailable, SecretsBroken):
-        return {}
-    return {value: key for key, value in sorted(values.items(), key=lambda item: -len(item[1]))}
-
-
-def versions_for(workspace_ids: Collection[UUID]) -> dict[UUID, tuple[datetime | None, int]]:
-    """For each a value that changes whenever any secret that it sees does; the number of those comes second."""
-    found = statements.execute(VERSIONS, {"ids": list(workspace_ids)})
-    return {workspace_id: (latest, number) for workspace_id, latest, number in found}
+        ring = keyring()
+    except SecretsUnavailable as error:
+        log.warning("no secret is masked in reports: %s", error)
+        return opened
+    for owner, row in _sealed_for(opened):
+        try:
+            opened[owner][row.key] = _unseal(ring, row)
+        except SealBroken:
+            log.warning("a secret does not open and is not masked in reports: %s", row.context())
+    return opened
 
 
 def rotate(*, dry_run: bool, progress: Callable[[int, int], None]) -> int:
@@ -134,12 +145,24 @@ def _open(workspace_id: UUID) -> dict[str, str]:
     ring, values, failed = keyring(), {}, []
     for key, row in sorted(sealed.items()):
         try:
-            values[key] = ring.unseal(bytes(row.encrypted_value), context=row.context()).decode()
+            values[key] = _unseal(ring, row)
         except SealBroken:
             failed.append(key)
     if failed:
         raise SecretsBroken(failed)
     return values
+
+
+def _sealed_for(owners: Collection[UUID | None]) -> Iterator[tuple[UUID | None, SealedSecret]]:
+    if None in owners:
+        yield from ((None, row) for row in GlobalSecret.objects.all())
+    if ids := [owner for owner in owners if owner is not None]:
+        yield from ((row.workspace_id, row) for row in WorkspaceSecret.objects.filter(workspace_id__in=ids))
+
+
+def _unseal(ring: Keyring, row: SealedSecret) -> str:
+    """Raises SealBroken."""
+    return ring.unseal(bytes(row.encrypted_value), context=row.context()).decode()
 
 
 def _store(secret: SealedSecret, value: str, *, unique: list[str]) -> None:
@@ -171,11 +194,11 @@ def _note(action: SecretAction, keys: list[str], workspace_id: UUID | None, acto
     SecretAccess.objects.create(action=action, keys=keys, workspace_id=workspace_id, actor=actor)
 
 
+# Each change of a row gives it another xmin: a change that commits late shows as late as it can be seen, which no clock
+# in a column would.
 VERSIONS = """
-SELECT i.id, greatest(own.latest, everyones.latest), own.number + everyones.number
-FROM unnest(%(ids)b::uuid[]) AS i(id)
-CROSS JOIN LATERAL (
-  SELECT max(s.updated_at) AS latest, count(*) AS number FROM workspace_secrets s WHERE s.workspace_id = i.id
-) own
-CROSS JOIN (SELECT max(updated_at) AS latest, count(*) AS number FROM global_secrets) everyones
+SELECT NULL::uuid, bit_xor(uuid_hash_extended(id, xmin::text::bigint)) FROM global_secrets HAVING count(*) > 0
+UNION ALL
+SELECT workspace_id, bit_xor(uuid_hash_extended(id, xmin::text::bigint)) FROM workspace_secrets
+WHERE workspace_id = ANY(%(ids)b::uuid[]) GROUP BY workspace_id
 """

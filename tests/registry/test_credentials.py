@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
+from django.db import connection, transaction
 from django.utils import timezone
 
 from activity import bus
@@ -15,6 +16,7 @@ from activity.principals import Kind, Level
 from registry import credentials, removal
 from registry.exceptions import BadCredential
 from registry.models import OperatorToken, Workspace, WorkspaceToken
+from tests.registry.racing import another_connection
 
 Make = Callable[..., Workspace]
 
@@ -108,6 +110,20 @@ def test_last_use_is_written_coarsely(make_workspace: Make, django_assert_num_qu
     with django_assert_num_queries(1):
         credentials.principal_for_token(text)
     assert WorkspaceToken.objects.get().last_used_at == first
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_last_use_of_a_token_waits_for_nobody(make_workspace: Make) -> None:
+    """Least of all for whoever revokes it, and then waits for the log that a batch of beats may hold by now."""
+    workspace = make_workspace()
+    ids = [credentials.issue_workspace_token(workspace.id).id for _ in range(3)]
+    with transaction.atomic():
+        credentials.revoke_token(workspace.id, ids[1])
+        with another_connection(), connection.cursor() as cursor, transaction.atomic():
+            cursor.execute("SET LOCAL lock_timeout = '1s'")
+            credentials.mark_used(ids)
+    used = WorkspaceToken.objects.exclude(last_used_at=None)
+    assert set(used.values_list("id", flat=True)) == {ids[0], ids[2]}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,25 +1,31 @@
 """Discovery from memory: right at once after every change, whichever process made it, and without queries meanwhile."""
 
 import random
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, connections, transaction
+from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from activity import marks, redis
+from activity import events, marks, redis
+from activity.events import NewEvent, latest_seq, record
+from activity.models import EventType
 from registry import credentials, directory, discovery, lifecycle, pausing, removal
 from registry.credentials import Proof
 from registry.directory import Directory, Question
 from registry.exceptions import RegistryError
-from registry.models import Workspace, WorkspaceToken
+from registry.models import LoopTick, Workspace, WorkspaceToken
 from tests.e2e.stack import until
+from tests.registry.racing import another_connection, as_if_on, waiting
 
 Make = Callable[..., Workspace]
 Post = Callable[[], None]
@@ -146,16 +152,22 @@ def test_marks_that_are_lost_cost_a_query_and_nothing_else(
     assert len(queries) == 0, "they are there again"
 
 
+@contextmanager
+def redis_away(settings: Any) -> Iterator[None]:
+    there = settings.REDIS_URL
+    settings.REDIS_URL = "unix:///nonexistent/redis.sock"
+    redis.client.cache_clear()
+    yield
+    settings.REDIS_URL = there
+    redis.client.cache_clear()
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_without_redis_the_database_is_asked(world: World, name: str, settings: Any) -> None:
     world.everybody()
-    settings.REDIS_URL = "unix:///nonexistent/redis.sock"
-    redis.client.cache_clear()
-    try:
+    with redis_away(settings):
         CHANGES[name](world)
         assert world.everybody() == world.by_the_rows()
-    finally:
-        redis.client.cache_clear()
 
 
 def test_a_token_ends_in_time(world: World) -> None:
@@ -193,55 +205,210 @@ def test_random_histories(world: World, committed: Callable[[Post], None], make_
         assert world.everybody() == world.by_the_rows()
 
 
-def test_beyond_the_longest_trust_the_log_is_read_whatever_the_mark_says(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", CHANGES)
+def test_beyond_the_longest_trust_the_database_is_asked_whatever_the_mark_says(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     world.everybody()
-    silent: Iterator[None] = iter(())
-    monkeypatch.setattr(marks.Mark, "open", lambda self: next(silent, ""))
-    CHANGES["move"](world)
+    monkeypatch.setattr(marks.Mark, "open", lambda self: None)
+    CHANGES[name](world)
     monkeypatch.setattr(directory, "LONGEST_TRUST_SECONDS", 0.0)
     assert world.everybody() == world.by_the_rows()
 
 
-class Step:
-    """A writer, one step at a time: opens the mark, commits, closes the mark; or dies on the way."""
+def test_a_process_that_announces_late_hides_no_later_change(world: World) -> None:
+    """It has committed, goes on after another one that came later is all done, and dies not."""
+    with TestCase.captureOnCommitCallbacks() as late:
+        CHANGES["move"](world)
+    world.everybody()
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        CHANGES["remove"](world)
+    for post in late:
+        post()
+    assert world.everybody() == world.by_the_rows()
 
-    def __init__(self, number: int) -> None:
-        self.number, self.opened, self.state = number, "", "new"
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_mark_from_before_redis_was_away_revives_nothing(world: World, name: str, settings: Any) -> None:
+    """As after a failover to a replica that had not heard of the change."""
+    world.everybody()
+    before = {mark.key: str(redis.client().get(mark.key)) for mark in (marks.LOG, marks.TOKENS)}
+    with redis_away(settings):
+        CHANGES[name](world)
+        world.everybody()
+    redis.client().mset(before)
+    assert world.everybody() == world.by_the_rows()
 
 
-def test_a_mark_that_is_settled_and_known_says_that_nothing_was_missed() -> None:
-    """Writers in every order, dying anywhere, against one reader that keeps what it read under the mark it saw."""
-    chance = random.Random(11)
-    for _ in range(400):
-        mark = marks.Mark("mark:test")
-        redis.client().delete(mark.key)
-        truth = 0
-        kept: tuple[str | None, int] = (None, -1)
-        unanswered: set[int] = set()
-        writers = [Step(number) for number in range(1, 4)]
-        for _ in range(14):
-            if chance.random() < 0.4:
-                [value] = marks.read(mark)
-                if marks.is_settled(value) and value == kept[0]:
-                    # A change whose writer has not answered yet may still be on its way to us.
-                    assert kept[1] == truth or unanswered, (kept, truth)
-                else:
-                    if value is None:
-                        mark.begin(f"begun {chance.random()}")
-                    kept = (value, truth)
-                continue
-            writer = chance.choice(writers)
-            if writer.state == "new":
-                writer.opened, writer.state = mark.open(), "open"
-            elif writer.state == "open":
-                truth, writer.state = truth + 1, "committed"
-                if chance.random() < 0.8:
-                    unanswered.add(writer.number)
-                else:
-                    writer.state = "dead"
-            elif writer.state == "committed":
-                mark.close(writer.opened, f"{writer.number} {chance.random()}")
-                unanswered.discard(writer.number)
-                writer.state = "done"
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_mark_that_could_not_be_opened_is_opened_after_the_commit(world: World, name: str, settings: Any) -> None:
+    world.everybody()
+    with TestCase.captureOnCommitCallbacks(execute=True), redis_away(settings):
+        CHANGES[name](world)
+    assert world.everybody() == world.by_the_rows()
+
+
+def test_an_event_about_nobody_makes_nobody(world: World) -> None:
+    """Least of all a root, which every other root may talk to."""
+    world.everybody()
+    world.ids["nobody"] = uuid4()
+    payload = {"from": "offline", "url": "http://nobody:1"}
+    event = NewEvent(event_type=EventType.WORKSPACE_ONLINE, workspace_id=world.ids["nobody"], payload=payload)
+    with transaction.atomic():
+        record([event], actor="test")
+    assert world.ask("top", "nobody") is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_load_that_fails_halfway_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL goes away between the position and the rows."""
+
+    def then_the_end() -> int:
+        seq = latest_seq()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            [own] = cursor.fetchone()
+        with another_connection(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [own])
+        return seq
+
+    monkeypatch.setattr(events, "latest_seq", then_the_end)
+    with pytest.raises(OperationalError):
+        world.ask("left", "right")
+    monkeypatch.undo()
+    connection.close()
+    CHANGES["move"](world)
+    assert world.ask("top", "right") is None
+    assert world.everybody() == world.by_the_rows()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_revocations_at_a_time_and_the_first_never_announces_itself(world: World) -> None:
+    def revoke() -> None:
+        credentials.revoke_token(world.ids["right"], world.tokens["right"].id)
+        connection.close()
+
+    world.everybody()
+    other = threading.Thread(target=revoke)
+    with transaction.atomic():
+        credentials.revoke_token(world.ids["leaf"], world.tokens["leaf"].id)
+        other.start()
+        until(lambda: not other.is_alive() or waiting(), "the second one to be done, or to wait for the first")
+        with another_connection():
+            assert world.ask("leaf", "left"), "not committed yet"
+        connection.run_on_commit.clear()
+    other.join()
+    assert world.ask("leaf", "left") is None
+    assert world.everybody() == world.by_the_rows()
+
+
+class Organisation(marks.Mark):
+    """Processes that change something under a mark, and others that keep what they have read, all step by step."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__("mark:test", lock=0x4D4F4CFF)
+        self.chance = random.Random(seed)
+        self.committed = self.to_be_seen = self.trusted = 0
+        self.writers: list[Writer | None] = [None, None]
+        self.readers = [self.reading(), self.reading(), self.settling_late()]
+
+    def changing(self) -> Generator[None]:
+        """Where it would have to wait for a lock it fails."""
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL lock_timeout = 1")
+            yield
+            self.hold()
+            yield
+            self.open()
+            yield
+            LoopTick.objects.create(name=str(uuid4()), since=timezone.now())
+            yield
+        self.committed += 1
+
+    def reading(self) -> Iterator[None]:
+        kept: tuple[str | None, int] = None, 0
+        while True:
+            [value] = marks.read(self)
+            if value is not None and value == kept[0]:
+                assert kept[1] >= self.to_be_seen
+                self.trusted += 1
+            else:
+                yield
+                known = LoopTick.objects.count()
+                yield
+                kept = value, known
+            yield
+
+    def change(self) -> None:
+        """A step of some process, which may be its last; or Redis loses everything."""
+        if self.chance.random() < 0.1:
+            redis.client().flushall()
+        place = self.chance.randrange(len(self.writers))
+        writer = self.writers[place] = self.writers[place] or Writer(self.changing())
+        if self.chance.random() < 0.1 or not writer.step():
+            writer.end()
+            self.writers[place] = None
+
+    def settling_late(self) -> Iterator[None]:
+        """A reader that has given up its command, which then arrives."""
+        while True:
+            seen = str(redis.client().get(self.key))
+            with transaction.atomic():
+                is_free = self._nobody_holds()
+            yield
+            if is_free and seen.startswith(marks.OPEN):
+                redis.client().eval(marks.REPLACE, 1, self.key, seen, str(uuid4()))
+            yield
+
+    def settle(self, seen: str | None) -> str | None:
+        self.to_be_seen = self.committed
+        self.be_interrupted()
+        return super().settle(seen)
+
+    def _nobody_holds(self) -> bool:
+        is_free = super()._nobody_holds()
+        self.be_interrupted()
+        return is_free
+
+    def be_interrupted(self) -> None:
+        for _ in range(self.chance.choice([0, 0, 0, 1, 3, 9])):
+            self.change()
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            if self.chance.random() < 0.8:
+                next(self.chance.choice(self.readers))
+            else:
+                self.change()
+        for writer in filter(None, self.writers):
+            writer.end()
+
+
+class Writer:
+    """On a connection of its own."""
+
+    def __init__(self, steps: Generator[None]) -> None:
+        self.steps, self.connection = steps, connections.create_connection("default")
+
+    def step(self) -> bool:
+        """Whether there is another one."""
+        with as_if_on(self.connection):
+            try:
+                return next(self.steps, self) is None
+            except OperationalError:
+                return False
+
+    def end(self) -> None:
+        with closing(self.connection), as_if_on(self.connection):
+            self.steps.close()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("seed", range(5))
+def test_who_finds_the_mark_it_knows_has_missed_nothing(seed: int) -> None:
+    """Changes that overlap and die anywhere, readers that are interrupted anywhere, Redis emptied anywhere."""
+    organisation = Organisation(seed)
+    organisation.run(400)
+    assert organisation.committed > 0
+    assert organisation.trusted > 0

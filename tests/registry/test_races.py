@@ -5,7 +5,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from activity.events import lock_log
 from activity.models import ActivityLog, StructureEvent
@@ -16,7 +16,7 @@ from registry.lifecycle import NewWorkspace
 from registry.models import Workspace, WorkspaceToken
 from registry.rows import lock
 from tests.e2e.stack import until
-from tests.registry.racing import PATIENCE_SECONDS, together
+from tests.registry.racing import PATIENCE_SECONDS, together, waiting
 
 Make = Callable[..., Workspace]
 ACTOR = "operator:test"
@@ -25,12 +25,6 @@ ACTOR = "operator:test"
 def until_waiting(count: int) -> None:
     """Until so many connections wait for a lock."""
     until(lambda: waiting() >= count, f"{count} connections to wait for a lock")
-
-
-def waiting() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return int(cursor.fetchone()[0])
 
 
 @pytest.mark.django_db(transaction=True)

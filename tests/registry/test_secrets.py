@@ -5,11 +5,13 @@ import logging
 import threading
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from activity.log import Entry
@@ -18,6 +20,7 @@ from registry import credentials, masking, reports, secrets
 from registry.exceptions import SecretsBroken, SecretsUnavailable
 from registry.models import GlobalSecret, SecretAccess, Workspace, WorkspaceSecret
 from tests.conftest import bearer
+from tests.registry.racing import another_connection
 
 Make = Callable[..., Workspace]
 As = Callable[[Workspace], APIClient]
@@ -226,7 +229,6 @@ def test_a_report_is_kept_when_nothing_can_be_opened(make_workspace: Make, setti
     workspace = make_workspace()
     put(workspace, "KEY", CANARY)
     settings.SECRETS_ENCRYPTION_KEY = NEW
-    masking._known.cache_clear()
     reports.report(workspace.id, [Entry(activity_type="error", summary="still here")])
     assert ActivityLog.objects.get().summary == "still here"
     with pytest.raises(SecretsBroken):
@@ -234,6 +236,57 @@ def test_a_report_is_kept_when_nothing_can_be_opened(make_workspace: Make, setti
     settings.SECRETS_ENCRYPTION_KEY = ""
     with pytest.raises(SecretsUnavailable):
         secrets.environment_for(workspace.id, actor="test")
+
+
+def masked(workspace_id: UUID, summary: str) -> str | None:
+    [(_, entry)] = masking.mask([(workspace_id, Entry(activity_type="agent_log", summary=summary))])
+    return entry.summary
+
+
+def test_what_does_not_open_leaves_the_others_masked_and_is_named_once(
+    make_workspace: Make, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = make_workspace()
+    put(workspace, "BROKEN", "broken-secret")
+    WorkspaceSecret.objects.update(encrypted_value=b"nothing")
+    put(workspace, "KEY", CANARY)
+    secrets.set_for_all("SHARED", "shared-secret", actor="test")
+    for _ in range(2):
+        assert masked(workspace.id, f"{CANARY} shared-secret") == "[secret KEY] [secret SHARED]"
+    (line,) = caplog.records
+    assert f"workspace_secrets:{workspace.id}:BROKEN" in line.getMessage()
+    assert CANARY not in repr(masking.KNOWN.kept)
+
+
+def test_however_many_report_secrets_that_are_known_are_not_read_again(make_workspace: Make) -> None:
+    """What the version costs is no query of the ORM's, and is not counted."""
+    secrets.set_for_all("SHARED", "shared-secret", actor="test")
+    owners = [make_workspace() for _ in range(3)]
+    for number, owner in enumerate(owners):
+        put(owner, "OWN", f"own-secret-{number}")
+    said = Entry(activity_type="agent_log", summary="own-secret-1 shared-secret")
+    reported = [(i, said) for i in [*(owner.id for owner in owners), *(uuid4() for _ in range(2000))]]
+    counts = []
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as queries:
+            told = [entry.summary for _, entry in masking.mask(reported)]
+        assert told[:3] == [f"{word} [secret SHARED]" for word in ("own-secret-1", "[secret OWN]", "own-secret-1")]
+        assert set(told[3:]) == {"own-secret-1 [secret SHARED]"}
+        counts.append(len(queries))
+    assert counts == [2, 0], "everybody's, and those of all who have their own"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_value_that_commits_late_is_masked() -> None:
+    """Set before another one and committed after it: by its time nobody would see that it has changed."""
+    me = uuid4()
+    secrets.set_for_all("LATE", "old-value", actor="test")
+    with transaction.atomic():
+        secrets.set_for_all("LATE", "late-value", actor="test")
+        with another_connection():
+            secrets.set_for_all("PROMPT", "prompt-value", actor="test")
+            assert masked(me, "old-value prompt-value") == "[secret LATE] [secret PROMPT]"
+    assert masked(me, "late-value prompt-value") == "[secret LATE] [secret PROMPT]"
 
 
 def test_a_planted_value_is_seen_nowhere(
