@@ -8,7 +8,6 @@ a proof that is not good, a body that is not plain, a budget that is used up, ea
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -16,13 +15,12 @@ import orjson
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.http.request import split_domain_port, validate_host
 from psycopg_pool import PoolTimeout
 
 from activity import strict_json
 from activity.group_commit import GroupCommit, Overloaded
 from activity.serializers import MAX_ENTRIES
-from registry import credentials, heartbeats, plain, reports
+from registry import authentication, credentials, heartbeats, plain, reports
 from registry.authentication import LONGEST_TOKEN
 from registry.credentials import Proof
 from registry.directory import Answer, Directory, Question
@@ -216,16 +214,10 @@ def _is_plain(scope: Scope, headers: dict[bytes, bytes]) -> bool:
     is_json = content_type == b"application/json" or content_type.startswith(b"application/json;")
     return (
         b"origin" not in headers
-        and _is_ours(headers.get(b"host", b""), tuple(settings.ALLOWED_HOSTS))
+        and authentication.is_our_host(headers.get(b"host", b"").decode("latin-1"))
         and (not settings.SECURE_SSL_REDIRECT or _is_encrypted(scope, headers))
         and (is_json or scope["method"] == "GET")
     )
-
-
-@lru_cache(maxsize=64)
-def _is_ours(host: bytes, allowed: tuple[str, ...]) -> bool:
-    domain, _port = split_domain_port(host.decode("latin-1"))
-    return bool(domain) and validate_host(domain, allowed)
 
 
 def _is_encrypted(scope: Scope, headers: dict[bytes, bytes]) -> bool:

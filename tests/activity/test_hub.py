@@ -12,7 +12,8 @@ from django.db.models import QuerySet
 
 from activity import bus, hub
 from activity.events import NewEvent, record
-from activity.hub import BEATS, CANVASES, Hub, Listener
+from activity.hub import Hub
+from activity.listeners import BEATS, CANVASES, Listener
 from activity.models import EventType, StructureEvent
 from activity.outbox import NOT_ALLOWED, TRY_AGAIN, Frame
 from activity.principals import Kind, Principal
