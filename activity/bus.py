@@ -3,6 +3,7 @@
 The only module that touches the channel layer. Redis being away loses no fact: clients resume from the log.
 """
 
+import asyncio
 import json
 import logging
 import time
@@ -171,42 +172,64 @@ def _halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
 
 
 class Subscription:
-    """The one place of an event loop on the channel layer, whose connection it has for itself."""
+    """The one place of an event loop on the channel layer, whose connection it has for itself.
+
+    `connection` grows each time that connection is made anew, by us or by redis-py when it broke: what was published
+    meanwhile is lost. It hears again when call() of the same number comes back.
+    """
 
     def __init__(self) -> None:
         self.layer = get_channel_layer()
         self.channel = ""
         self.groups: set[str] = {EVENTS_GROUP}
+        self.changing = asyncio.Lock()
+        self.connection = 0
         self.called = self.heard = 0.0
 
     @property
     def is_alive(self) -> bool:
         """Something came since the last call()."""
-        return self.heard >= self.called
+        return bool(self.channel) and self.heard >= self.called
 
     async def renew(self) -> None:
         """Subscribe on a new connection, whatever became of the old one."""
-        await self.layer.flush()
-        self.channel = await self.layer.new_channel()
-        for group in self.groups:
-            await self.layer.group_add(group, self.channel)
+        async with self.changing:
+            self.channel = ""
+            await self.layer.flush()
+            channel = await self.layer.new_channel()
+            self._connected()
+            for shard in self.layer._shards:
+                shard._pubsub.connection.register_connect_callback(self._connected)
+            for group in self.groups:
+                await self.layer.group_add(group, channel)
+            self.channel = channel
+
+    async def sync(self, wanted: set[str]) -> None:
+        """Hear these groups besides EVENTS_GROUP, and no others; without a subscription the next one will."""
+        async with self.changing:
+            for group in wanted - self.groups:
+                if self.channel:
+                    await self.layer.group_add(group, self.channel)
+                self.groups.add(group)
+            for group in self.groups - wanted - {EVENTS_GROUP}:
+                if self.channel:
+                    await self.layer.group_discard(group, self.channel)
+                self.groups.remove(group)
 
     async def receive(self) -> dict[str, Any]:
         message: dict[str, Any] = await self.layer.receive(self.channel)
         self.heard = time.monotonic()
         return message
 
-    async def join(self, group: str) -> None:
-        if group not in self.groups:
-            self.groups.add(group)
-            await self.layer.group_add(group, self.channel)
-
-    async def leave(self, group: str) -> None:
-        if group in self.groups:
-            self.groups.remove(group)
-            await self.layer.group_discard(group, self.channel)
-
     async def call(self) -> None:
         """Say something that every subscription hears, this one as well unless it is dead."""
         self.called = time.monotonic()
-        await self.layer.group_send(EVENTS_GROUP, {"type": "echo"})
+        echo = {"type": "echo", "channel": self.channel, "connection": self.connection}
+        await self.layer.group_send(EVENTS_GROUP, echo)
+
+    def echoed(self, message: dict[str, Any]) -> int | None:
+        """The connection that an echo of ours came over; None for those of others."""
+        return message["connection"] if message.get("channel") == self.channel else None
+
+    def _connected(self, *_: object) -> None:
+        self.connection += 1

@@ -5,11 +5,15 @@ which comes a moment later or is read from the log.
 """
 
 import asyncio
+import heapq
 import logging
 import time
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from itertools import count
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from channels.db import database_sync_to_async
@@ -18,15 +22,13 @@ from prometheus_client import Counter, Gauge
 
 from activity import bus
 from activity.events import envelope_of
+from activity.listeners import BEATS, CANVASES, Audience, Listener
 from activity.models import StructureEvent
-from activity.outbox import NOT_ALLOWED, TRY_AGAIN, Chunk, Frame, Outbox
-from activity.principals import Principal
+from activity.outbox import NOT_ALLOWED, TRY_AGAIN, Chunk, Frame
+from activity.shared import Shared
 
 log = logging.getLogger(__name__)
-
-# Who hears everything, and who asked for heartbeats as well. An audience has groups of its own besides.
-CANVASES = "canvases"
-BEATS = "beats"
+Answer = TypeVar("Answer")
 
 # What comes within so short a time leaves in one write.
 PACE_SECONDS = 0.01
@@ -37,51 +39,14 @@ RECHECK_SECONDS = 5.0
 SUBSCRIBE_SECONDS = 2.0
 PAGE = 500
 MAX_HELD = 10_000
+# What sockets ask the database for themselves. Looks at the log have another thread and never wait behind it.
+THREADS = ThreadPoolExecutor(4, "streams")
 
 CONNECTED = Gauge("molecule_stream_sockets", "Sockets that are being sent events.")
 SENT = Counter("molecule_stream_frames", "Messages given to sockets.")
 CAUGHT_UP = Counter("molecule_stream_caught_up", "Events that the bus did not bring and that were read from the log.")
 RESUBSCRIBED = Counter("molecule_stream_resubscribed", "Subscriptions that had gone silent and were made anew.")
-
-
-@dataclass(eq=False)
-class Listener:
-    """One socket: where it is sent to, who asked for it, and the groups it hears.
-
-    `member`: the workspace whose agent it is, whose groups the audience says. `identify` asks again who they are.
-    """
-
-    outbox: Outbox
-    principal: Principal
-    identify: Callable[[], Principal]
-    member: str | None = None
-    groups: tuple[Hashable, ...] = ()
-
-    @property
-    def credential(self) -> str | None:
-        return None if self.principal.token_id is None else str(self.principal.token_id)
-
-
-class Audience(Protocol):
-    """Who hears what besides the canvases: follows the log, event by event, in the hub's order."""
-
-    def load(self) -> int:
-        """Read the present from the tables; returns the position it is true for."""
-
-    def fold(self, frame: Frame) -> bool:
-        """Take in what a persisted event changes; True when it changes what its workspace hears."""
-
-    def groups_for(self, frame: Frame) -> tuple[Hashable, ...]:
-        """Which groups hear it, as things are now."""
-
-    def groups_of(self, member: str) -> tuple[Hashable, ...] | None:
-        """Which groups a member hears, as things are now; None: nothing any more."""
-
-    def backlog(self, events: QuerySet[StructureEvent], member: str) -> QuerySet[StructureEvent]:
-        """Those that a member may hear, or a few more."""
-
-    def unwelcome(self, listeners: Sequence[Listener]) -> list[Listener]:
-        """Whose credential is good no more."""
+MISSED = Counter("molecule_stream_missed", "Times that messages of no log may have been lost; all sockets were told.")
 
 
 @dataclass
@@ -99,11 +64,15 @@ class Hub:
         self.pending: list[Frame] = []
         self.flushing: asyncio.TimerHandle | None = None
         self.flushed_at = 0.0
-        self.held: list[tuple[int, list[Frame]]] = []
+        # A heap: by the position that each waits for, then as they came.
+        self.held: list[tuple[int, int, list[Frame]]] = []
+        self.numbers = count()
         self.revoked: set[str] = set()
         self.wake = asyncio.Event()
-        self.looking = asyncio.Lock()
-        self.looks = 0
+        self.look = Shared(self._read_log)  # give out everything that has committed by now
+        self.tune = Shared(self._tune)  # hear beats, if somebody wants them
+        self.connection = 0
+        self.has_missed = False
 
     # --- Sockets ---------------------------------------------------------------------------------------
 
@@ -135,14 +104,6 @@ class Hub:
             _discard(self.members, listener.member, listener)
         CONNECTED.set(len(self.listeners))
 
-    async def look(self) -> None:
-        """Give out everything that has committed by now. Those who ask while one looks share the next look."""
-        wanted = self.looks + 1
-        async with self.looking:
-            if self.looks < wanted:
-                self.looks += 1
-                await self._read_log()
-
     # --- What the bus brings ---------------------------------------------------------------------------
 
     def hear(self, message: dict[str, Any]) -> None:
@@ -155,6 +116,8 @@ class Hub:
             case "revoked":
                 self.revoked.update(message["credentials"])
                 self.wake.set()
+            case "echo":
+                self._compare(self.subscription.echoed(message))
 
     def _take(self, after: int, frames: list[Frame]) -> None:
         """Frames that come after a position: now, or when we have got there."""
@@ -162,19 +125,32 @@ class Hub:
             self._queue(frames)
             self._release()
         elif len(self.held) < MAX_HELD:
-            self.held.append((after, frames))
-            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._miss, after)
+            heapq.heappush(self.held, (after, next(self.numbers), frames))
+            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._wait_no_longer, after)
+        else:
+            self._miss()
 
-    def _miss(self, after: int) -> None:
+    def _wait_no_longer(self, after: int) -> None:
         if after > self.position:
             self.wake.set()
 
     def _release(self) -> None:
         """What was held for a position that has come; whatever the log had meanwhile is passed over."""
-        while ripe := [batch for batch in self.held if batch[0] <= self.position]:
-            self.held = [batch for batch in self.held if batch[0] > self.position]
-            for _after, frames in sorted(ripe, key=lambda batch: batch[0]):
-                self._queue(frames)
+        while self.held and self.held[0][0] <= self.position:
+            self._queue(heapq.heappop(self.held)[2])
+
+    def _compare(self, connection: int | None) -> None:
+        """Between two connections something may have been published."""
+        if connection not in (None, self.connection):
+            self.connection = connection
+            self._miss()
+
+    def _miss(self) -> None:
+        """The log gives back what it has. Of the rest nobody knows: everybody is told to read once more."""
+        if not self.has_missed:
+            self.has_missed = True
+            MISSED.inc()
+            self.wake.set()
 
     def _queue(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
@@ -227,6 +203,11 @@ class Hub:
         for listener in gone:
             listener.outbox.close(NOT_ALLOWED)
 
+    def _tell_of_missed(self) -> None:
+        self.has_missed = False
+        seated = self.groups.get(CANVASES, set()).union(*self.members.values())
+        _give(seated, live(self.position))
+
     def _hearing(self, groups: Iterable[Hashable]) -> set[Listener]:
         """Each once, however many of the groups it is in."""
         return set().union(*(self.groups.get(group, ()) for group in groups))
@@ -270,8 +251,9 @@ class Hub:
                 await self.subscription.renew()
         except bus.AWAY as error:
             log.warning("streams read the log only, until Redis is back: %s", error)
+        self.connection = self.subscription.connection
         self.position = await database_sync_to_async(self.audience.load)()
-        self.tasks = [self._task(act) for act in (self._listen, self._mind, self._check)]
+        self.tasks = [self._task(act) for act in (self._listen, self._mind, self._keep, self._check)]
 
     def _task(self, act: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         task = asyncio.create_task(act(), name=f"hub: {act.__name__}")
@@ -301,11 +283,9 @@ class Hub:
     async def _mind(self) -> None:
         """Looks at the log when something is missing, and every LOOK_SECONDS while there are sockets."""
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self.wake.wait()
-            except TimeoutError:
-                await self._away_is_no_end(self._renew_when_dead)
             self.wake.clear()
             await self._away_is_no_end(self._tend)
 
@@ -315,26 +295,42 @@ class Hub:
         try:
             if self.listeners or self.held:
                 await self.look()
+            if self.has_missed:
+                self.flush()
+                self._tell_of_missed()
         finally:
             self.flush()
             for listener in [one for one in self.listeners if one.credential in revoked]:
                 listener.outbox.close(NOT_ALLOWED)
 
+    async def _keep(self) -> None:
+        """The subscription: to what somebody wants, and alive. Redis may hang, so nothing else waits for this."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.tune()
+            await self._away_is_no_end(self._renew_when_dead)
+
+    async def _tune(self) -> None:
+        wanted = {bus.BEATS_GROUP} if any(BEATS in one.groups for one in self.listeners) else set()
+
+        async def sync() -> None:
+            async with asyncio.timeout(SUBSCRIBE_SECONDS):
+                await self.subscription.sync(wanted)
+
+        await self._away_is_no_end(sync)
+
     async def _renew_when_dead(self) -> None:
         """A subscription that has not even heard our last call is made anew."""
-        if not self.listeners:
-            return
-        if not self.groups.get(BEATS):
-            await self.subscription.leave(bus.BEATS_GROUP)
-        if self.tasks[0].done() or not self.subscription.is_alive:
-            await self._renew()
-        await self.subscription.call()
+        if self.listeners:
+            async with asyncio.timeout(SUBSCRIBE_SECONDS):
+                if self.tasks[0].done() or not self.subscription.is_alive:
+                    await self._renew()
+                await self.subscription.call()
 
     async def _renew(self) -> None:
         RESUBSCRIBED.inc()
         self.tasks[0].cancel()
-        async with asyncio.timeout(SUBSCRIBE_SECONDS):
-            await self.subscription.renew()
+        await self.subscription.renew()
         self.tasks[0] = self._task(self._listen)
 
     async def _check(self) -> None:
@@ -345,7 +341,7 @@ class Hub:
 
     async def _show_out(self) -> None:
         if listeners := list(self.listeners):
-            for listener in await database_sync_to_async(self.audience.unwelcome)(listeners):
+            for listener in await in_thread(self.audience.unwelcome, listeners):
                 listener.outbox.close(NOT_ALLOWED)
 
     async def _away_is_no_end(self, act: Callable[[], Any]) -> None:
@@ -362,6 +358,17 @@ def hub_here(audience: Callable[[], Audience]) -> Hub:
     """The hub of the running event loop."""
     loop = asyncio.get_running_loop()
     return _hubs.get(loop) or _hubs.setdefault(loop, Hub(audience()))
+
+
+async def in_thread(ask: Callable[..., Answer], *arguments: Any) -> Answer:
+    """What a socket asks the database."""
+    answer: Answer = await database_sync_to_async(ask, thread_sensitive=False, executor=THREADS)(*arguments)
+    return answer
+
+
+def live(position: int) -> Chunk:
+    """Tells a client to read once more what it shows."""
+    return Chunk([Frame(bus.encode({"event": "STREAM_LIVE", "seq": position}))])
 
 
 def read_page(events: QuerySet[StructureEvent]) -> list[Frame]:

@@ -81,20 +81,35 @@ class Wire(Protocol):
 
 
 class Outbox:
-    """What `put()` gets goes out at once, waits while the wire is paused, and ends the socket if it is too much."""
+    """What `put()` gets goes out at once, waits while the wire is paused, and ends the socket if it is too much.
 
-    def __init__(self, wire: Wire) -> None:
+    With `is_open=False` everything waits for open(), an end too: nothing may be said before the handshake.
+    """
+
+    def __init__(self, wire: Wire, *, is_open: bool = True) -> None:
         self.wire = wire
         self.wire.resumed = self._resume
         self.waiting: deque[Chunk] = deque()
         self.frames = self.bytes = 0
-        self.closed = False
+        self.is_open = is_open
+        self.code: int | None = None
         self.drains: list[asyncio.Future[None]] = []
+
+    @property
+    def closed(self) -> bool:
+        return self.code is not None
+
+    def open(self) -> None:
+        self.is_open = True
+        if self.code is None:
+            self._resume()
+        else:
+            self.wire.end(self.code)
 
     def put(self, chunk: Chunk) -> None:
         if self.closed:
             return
-        if not self.wire.paused:
+        if self.is_open and not self.wire.paused:
             self.wire.write(chunk)
             return
         self.waiting.append(chunk)
@@ -118,22 +133,21 @@ class Outbox:
     def close(self, code: int) -> None:
         """Nothing more is sent but the code; what waited is dropped."""
         if not self.closed:
-            self.closed = True
-            self._forget()
-            self.wire.end(code)
+            self.code = code
+            self.waiting.clear()
+            self.frames = self.bytes = 0
+            if self.is_open:
+                self.wire.end(code)
             self._wake()
 
     def _resume(self) -> None:
         while self.waiting and not self.wire.paused:
-            self.wire.write(self.waiting.popleft())
-        if not self.waiting:
-            self._forget()
+            chunk = self.waiting.popleft()
+            self.frames -= len(chunk.frames)
+            self.bytes -= len(chunk.data)
+            self.wire.write(chunk)
         if not self.wire.paused:
             self._wake()
-
-    def _forget(self) -> None:
-        self.waiting.clear()
-        self.frames = self.bytes = 0
 
     def _wake(self) -> None:
         drains, self.drains = self.drains, []

@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
-from channels.db import database_sync_to_async
 from django.db.models import QuerySet
 
 from activity import bus, strict_json
-from activity.hub import BEATS, CANVASES, PAGE, Audience, Listener, hub_here, read_page
+from activity.hub import PAGE, hub_here, in_thread, live, read_page
+from activity.listeners import BEATS, CANVASES, Audience, Listener
 from activity.models import StructureEvent
 from activity.outbox import (
     BROKEN,
@@ -51,6 +52,7 @@ class EventStream:
     outbox: Outbox
     principal: Principal
     scope: dict[str, Any]
+    since: int | None = None
     window = 0.0
     received = 0
 
@@ -78,27 +80,31 @@ class EventStream:
         self.hub = hub_here(self.audience)
         self.known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await receive()
-        await send({"type": "websocket.accept"})
-        self.outbox = Outbox(scope.get("extensions", {}).get(WIRE) or PlainWire(send))
-        opening = asyncio.create_task(self._open(), name="opening of a socket")
+        self.outbox = Outbox(scope.get("extensions", {}).get(WIRE) or PlainWire(send), is_open=False)
+        opening = asyncio.create_task(self._open(send), name="opening of a socket")
         try:
             while (message := await receive())["type"] != "websocket.disconnect":
                 await asyncio.wait([self.known, opening], return_when=asyncio.FIRST_COMPLETED)
                 if not self.outbox.closed:
-                    await self._hear(message.get("text") or message.get("bytes") or b"")
+                    await self._hear((message.get("text") or "").encode() or message.get("bytes") or b"")
         finally:
             opening.cancel()
             if self.known.done():
                 self.hub.leave(self.listener)
 
-    async def _open(self) -> None:
+    async def _open(self, send: Any) -> None:
+        """Who sees the handshake answered hears whatever happens from then on. A refusal is answered too: only
+        after that is there a code to close with."""
+        await self._or_close(self._enter)
+        with suppress(OSError):  # the client has gone: serve() hears of it
+            await send({"type": "websocket.accept"})
+        self.outbox.open()
+        if self.since is not None and not self.outbox.closed:
+            await self._or_close(self._resume)
+
+    async def _or_close(self, act: Callable[[], Awaitable[None]]) -> None:
         try:
-            since = self._since()
-            self.principal = await database_sync_to_async(self.identify)()
-            self.listener = self._listener()
-            self.hub.enter(self.listener)
-            self.known.set_result(None)
-            await self._resume(since)
+            await act()
         except Refused as refusal:
             self.outbox.close(refusal.code)
         except bus.AWAY:
@@ -107,32 +113,44 @@ class EventStream:
             log.exception("a socket could not be opened")
             self.outbox.close(BROKEN)
 
+    async def _enter(self) -> None:
+        """Known, and at a position. Without `since` it hears from here on."""
+        self.since = self._since()
+        self.principal = await in_thread(self.identify)
+        self.listener = self._listener()
+        self.hub.enter(self.listener)
+        self.known.set_result(None)
+        await self.hub.opened()
+        if BEATS in self.listener.groups:
+            await self.hub.tune()
+        await self.hub.look()
+        if self.since is None:
+            self._attach()
+        elif self.since > self.hub.position:
+            raise Refused(MALFORMED)
+
+    async def _resume(self) -> None:
+        """The log up to where the hub is, and from there what the hub gives out."""
+        position = self.since or 0
+        while position < self.hub.position:
+            position = await self._replay(position, self.hub.position)
+        self._attach()
+        self.outbox.put(live(position))
+
+    def _attach(self) -> None:
+        if not self.hub.attach(self.listener):
+            raise Refused(NOT_ALLOWED)
+
     def _listener(self) -> Listener:
         if self.principal.kind == Kind.WORKSPACE:
             return Listener(self.outbox, self.principal, self.identify, member=str(self.principal.workspace_id))
         groups = (CANVASES, BEATS) if self.query("beats") == "1" else (CANVASES,)
         return Listener(self.outbox, self.principal, self.identify, groups=groups)
 
-    async def _resume(self, since: int | None) -> None:
-        """The log up to where the hub is, and from there what the hub gives out."""
-        await self.hub.opened()
-        if BEATS in self.listener.groups:
-            await self.hub.subscription.join(bus.BEATS_GROUP)
-        await self.hub.look()
-        position = self.hub.position if since is None else since
-        if position > self.hub.position:
-            raise Refused(MALFORMED)
-        while position < self.hub.position:
-            position = await self._replay(position, self.hub.position)
-        if not self.hub.attach(self.listener):
-            raise Refused(NOT_ALLOWED)
-        if since is not None:
-            self.outbox.say(bus.encode({"event": "STREAM_LIVE", "seq": position}))
-
     async def _replay(self, position: int, upto: int) -> int:
         """A page of the log, as fast as the client reads; returns the position reached."""
         events = StructureEvent.objects.filter(seq__gt=position, seq__lte=upto)
-        page = await database_sync_to_async(self._page)(events)
+        page = await in_thread(self._page, events)
         self.hub.flush()  # the audience has followed the log up to here
         for chunk in _portions(frame for frame in page if self._may_hear(frame)):
             self.outbox.put(chunk)
@@ -152,7 +170,7 @@ class EventStream:
         groups = self.hub.audience.groups_of(member) or ()
         return not set(groups).isdisjoint(self.hub.audience.groups_for(frame))
 
-    async def _hear(self, data: str | bytes) -> None:
+    async def _hear(self, data: bytes) -> None:
         if len(data) > MAX_MESSAGE_BYTES:
             self.outbox.close(TOO_LARGE)
             return
@@ -160,7 +178,7 @@ class EventStream:
             self.outbox.close(TOO_MANY)
             return
         try:
-            message = strict_json.parse(data if isinstance(data, bytes) else data.encode())
+            message = strict_json.parse(data)
         except strict_json.Malformed as error:
             self.outbox.say(bus.encode(problem(str(error), "invalid")))
             return

@@ -9,7 +9,6 @@ batches each beat has its own answer, on both ways that of registry/batches.py.
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -18,13 +17,12 @@ from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.http.request import split_domain_port, validate_host
 from psycopg_pool import PoolTimeout
 
 from activity import strict_json
 from activity.group_commit import GroupCommit, Overloaded
 from activity.serializers import MAX_ENTRIES
-from registry import batches, budgets, credentials, plain, reports
+from registry import authentication, batches, budgets, credentials, plain, reports
 from registry.authentication import LONGEST_TOKEN
 from registry.batches import Outcome
 from registry.credentials import Proof
@@ -212,16 +210,10 @@ def _is_plain(scope: Scope, headers: dict[bytes, bytes]) -> bool:
     is_json = content_type == b"application/json" or content_type.startswith(b"application/json;")
     return (
         b"origin" not in headers
-        and _is_ours(headers.get(b"host", b""), tuple(settings.ALLOWED_HOSTS))
+        and authentication.is_our_host(headers.get(b"host", b"").decode("latin-1"))
         and (not settings.SECURE_SSL_REDIRECT or _is_encrypted(scope, headers))
         and (is_json or scope["method"] == "GET")
     )
-
-
-@lru_cache(maxsize=64)
-def _is_ours(host: bytes, allowed: tuple[str, ...]) -> bool:
-    domain, _port = split_domain_port(host.decode("latin-1"))
-    return bool(domain) and validate_host(domain, allowed)
 
 
 def _address(scope: Scope, headers: dict[bytes, bytes]) -> str:

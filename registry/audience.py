@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from django.db import connection
 from django.db.models import Q, QuerySet
 
-from activity.hub import Listener
+from activity.listeners import Listener
 from activity.models import EventType, StructureEvent
 from activity.outbox import Frame
 from activity.principals import Kind

@@ -1,10 +1,12 @@
 """Who is asking? One credential, one Principal. A header may narrow it, never name it."""
 
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
+from django.http.request import split_domain_port, validate_host
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -55,6 +57,17 @@ def bearer_token(header: str | None) -> str | None:
     if scheme.lower() != "bearer" or not token.isascii() or not 0 < len(token) <= LONGEST_TOKEN:
         raise AuthenticationFailed("Authorization must be: Bearer <token>")
     return token
+
+
+def is_our_host(header: str) -> bool:
+    """A page of somewhere else may have had its name pointed at us (DNS rebinding)."""
+    return _is_allowed(header, tuple(settings.ALLOWED_HOSTS))
+
+
+@lru_cache(maxsize=64)
+def _is_allowed(header: str, allowed: tuple[str, ...]) -> bool:
+    domain, _port = split_domain_port(header)
+    return bool(domain) and validate_host(domain, allowed)
 
 
 def workspace_header(value: str | None) -> UUID | None:

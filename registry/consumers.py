@@ -76,6 +76,8 @@ class OrganisationStream(EventStream):
         return Beat(**serializer.validated_data, proof=proof)
 
     def _principal(self) -> Principal:
+        if not authentication.is_our_host(self._header("host") or ""):
+            raise Refused(NOT_ALLOWED)
         try:
             claimed = authentication.workspace_header(self._header("x-workspace-id"))
             text = authentication.bearer_token(self._header("authorization"))

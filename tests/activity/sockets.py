@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from activity.hub import Listener
+from activity.listeners import Listener
 from activity.outbox import Chunk, Outbox
 from activity.principals import Kind, Level, Principal
 

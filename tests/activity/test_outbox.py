@@ -89,6 +89,41 @@ def test_a_client_that_reads_is_sent_any_amount(box: Outbox, client: Client) -> 
     assert (client.code, len(client.texts)) == (None, MAX_FRAMES + 10)
 
 
+def test_who_is_always_a_little_behind_is_not_too_slow(box: Outbox, client: Client) -> None:
+    """What counts is what waits, not what has waited."""
+    client.paused = True
+    box.put(chunk("x"))
+    write = client.write
+
+    def write_and_pause(part: Chunk) -> None:
+        write(part)
+        client.paused = True
+
+    client.write = write_and_pause  # type: ignore[method-assign, assignment]
+    for _ in range(MAX_FRAMES + 10):
+        box.put(chunk("x"))
+        client.reads_on()
+    assert (client.code, box.frames, box.bytes) == (None, 1, len(chunk("x").data))
+
+
+def test_before_the_handshake_everything_waits(client: Client) -> None:
+    box = Outbox(client, is_open=False)
+    box.put(chunk("one"))
+    assert client.texts == []
+    box.open()
+    box.put(chunk("two"))
+    assert client.texts == ["one", "two"]
+
+
+def test_an_end_before_the_handshake_is_said_after_it(client: Client) -> None:
+    box = Outbox(client, is_open=False)
+    box.put(chunk("one"))
+    box.close(TOO_SLOW)
+    early = client.code
+    box.open()
+    assert (early, client.code, client.texts) == (None, TOO_SLOW, [])
+
+
 async def test_drained_waits_for_the_client_and_for_its_end(box: Outbox, client: Client) -> None:
     await box.drained()
     for end in (client.reads_on, lambda: box.close(1000)):

@@ -28,11 +28,22 @@ PACE = 10
 def measure(bench: Bench) -> Iterator[Figure]:
     line = {"token": bench.platform.operator_token}
     with Clients(bench.platform.url, "listen", [[line] * (SOCKETS // PROCESSES)] * PROCESSES) as clients:
+        _until_all_hear(bench, clients)
         fastest = _as_fast_as_it_goes(bench, clients)
         yield fastest
         for rate in STEADY:
             figure = _steadily(bench, clients, rate)
             yield replace(figure, target=TARGET if rate > TARGET else None)
+
+
+def _until_all_hear(bench: Bench, clients: Clients) -> None:
+    """One message, which every socket must hear before anything is measured."""
+    with _agent(bench) as post:
+        clients.start(0.0)
+        post(1)
+        came = clients.results()
+    if (heard := sum(each["count"] for each in came)) != SOCKETS:
+        raise RuntimeError(f"{heard} of {SOCKETS} sockets hear: {came}")
 
 
 def _as_fast_as_it_goes(bench: Bench, clients: Clients) -> Figure:

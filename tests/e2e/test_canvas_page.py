@@ -234,6 +234,24 @@ def test_it_loads_by_itself_after_an_outage(page: Page, platform: Platform, name
     expect(card(page, workspace.id)).to_be_visible()
 
 
+def test_told_that_something_was_missed_it_looks_once_more(page: Page, platform: Platform, name: str):
+    agent = platform.agent(name)
+    sockets: list[WebSocketRoute] = []
+
+    def forward(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+        server = socket.connect_to_server()
+        server.on_message(lambda text: None if "TASK_UPDATED" in text or "HEARTBEAT" in text else socket.send(text))
+
+    page.route_web_socket(re.compile("/ws"), forward)
+    open_canvas(page, platform)
+    expect(card(page, agent.id)).to_be_visible()
+    agent.beat(current_task="lost on the way")
+    expect(card(page, agent.id)).not_to_contain_text("lost on the way")
+    sockets[-1].send('{"event":"STREAM_LIVE","seq":0}')
+    expect(card(page, agent.id)).to_contain_text("lost on the way")
+
+
 def test_a_lost_socket_keeps_the_picture_says_so_and_catches_up(page: Page, platform: Platform, name: str):
     agent = platform.agent(name)
     sockets: list[WebSocketRoute] = []

@@ -309,19 +309,29 @@ async def test_in_open_mode_a_name_alone_is_that_workspaces_view(platform: Platf
             assert (await receive(agents))["workspace_id"] == child
 
 
+async def test_a_name_that_somebody_pointed_at_us_is_not_ours(platform: Platform) -> None:
+    """DNS rebinding: to the browser, the page of evil.example and this server are one origin."""
+    with web(platform, MOLECULE_OPEN="true") as (url, _process):
+        port = url.rpartition(":")[2]
+        for token in ("", platform.operator_token):
+            stranger = raw(port, token, host="evil.example")
+            assert await asyncio.to_thread(drain, stranger) == b"\x88\x02" + (4403).to_bytes(2, "big")
+            stranger.close()
+
+
 # --- Clients that are slow, silent, or many ------------------------------------------------------------------
 
 
-def raw(port: int | str, token: str, query: str = "", *, buffer: int = 4096) -> socket.socket:
+def raw(port: int | str, token: str, query: str = "", *, buffer: int = 4096, host: str = "127.0.0.1") -> socket.socket:
     """A client that has shaken hands and does nothing by itself."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     client.settimeout(PATIENCE_SECONDS)
     client.connect(("127.0.0.1", int(port)))
     lines = [
-        f"GET /ws{query} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket", "Connection: Upgrade",
+        f"GET /ws{query} HTTP/1.1", f"Host: {host}:{port}", "Upgrade: websocket", "Connection: Upgrade",
         "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        f"Authorization: Bearer {token}", "", "",
+        *([f"Authorization: Bearer {token}"] if token else []), "", "",
     ]  # fmt: skip
     client.sendall("\r\n".join(lines).encode())
     answer = b""

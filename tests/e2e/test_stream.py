@@ -183,9 +183,10 @@ async def test_an_unknown_message_is_answered_with_an_error(platform: Platform, 
         assert (answer["type"], answer["code"]) == ("error", "invalid")
 
 
-async def test_a_message_too_large_ends_the_stream(platform: Platform) -> None:
+@pytest.mark.parametrize("text", ["x" * 70_000, "€" * 30_000], ids=["characters", "bytes"])
+async def test_a_message_too_large_ends_the_stream(platform: Platform, text: str) -> None:
     async with stream(platform) as socket:
-        await socket.send("x" * 70_000)
+        await socket.send(text)
         with pytest.raises(ConnectionClosed):
             await asyncio.wait_for(socket.recv(), PATIENCE_SECONDS)
         assert socket.close_code == 4413
