@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from django.utils import timezone
+
 from activity import events, marks
 from activity.models import StructureEvent
 from registry import access, credentials, projection
@@ -18,10 +20,8 @@ from registry.projection import Row
 
 KEPT = ("parent_id", "status", "url", "name")
 PAGE = 1000
-# A second line behind the marks, for a Redis that forgets what it has taken: so old is the log at most, and so long ago
-# the last look at the mark by which tokens are known.
+# A second line behind the marks, for a Redis that forgets what it has taken: nothing is older.
 LONGEST_TRUST_SECONDS = 5.0
-LONGEST_SESSION_SECONDS = 60.0
 MOST_SESSIONS = 50_000
 
 
@@ -106,29 +106,26 @@ class Directory:
 
 
 class Sessions:
-    """Whose tokens have been shown lately: known while the mark stands, and for LONGEST_SESSION_SECONDS."""
+    """Whose tokens have been shown lately: known while the mark stands, and for LONGEST_TRUST_SECONDS."""
 
     def __init__(self) -> None:
         self.known: dict[Proof, tuple[Caller, float]] = {}
         self.mark: str | None = None
-        self.looked_at = 0.0
 
     def callers(self, proofs: Collection[Proof], mark: str | None) -> dict[Proof, Caller]:
         """Those whose proof is good. `mark` was read before."""
-        if not self._stands(mark) or len(self.known) > MOST_SESSIONS:
+        if mark is None or mark != self.mark or len(self.known) > MOST_SESSIONS:
             self.known.clear()
-        self.mark, self.looked_at = mark, time.monotonic()
-        now = time.time()
-        missing = {proof for proof in proofs if proof not in self.known or self.known[proof][1] <= now}
+        self.mark = mark
+        asked_at = time.monotonic()
+        missing = {proof for proof in proofs if not self._is_known(proof)}
         found = credentials.callers(missing)
-        self.known |= {proof: (caller, _until(caller, now)) for proof, caller in found.items()}
+        self.known |= {proof: (caller, asked_at) for proof, caller in found.items()}
         return {proof: self.known[proof][0] for proof in proofs if proof in found or proof not in missing}
 
-    def _stands(self, mark: str | None) -> bool:
-        is_fresh = time.monotonic() - self.looked_at < LONGEST_TRUST_SECONDS
-        return is_fresh and mark is not None and mark == self.mark
-
-
-def _until(caller: Caller, now: float) -> float:
-    latest = now + LONGEST_SESSION_SECONDS
-    return latest if caller.expires_at is None else min(latest, caller.expires_at.timestamp())
+    def _is_known(self, proof: Proof) -> bool:
+        if proof not in self.known:
+            return False
+        caller, asked_at = self.known[proof]
+        is_live = caller.expires_at is None or caller.expires_at > timezone.now()
+        return is_live and time.monotonic() - asked_at < LONGEST_TRUST_SECONDS
