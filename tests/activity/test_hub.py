@@ -351,10 +351,24 @@ async def test_a_socket_that_is_still_opening_keeps_its_wish_for_beats(opened: H
     assert opened.subscription.groups == {bus.EVENTS_GROUP}
 
 
-async def test_a_wish_for_beats_while_the_subscription_is_made_anew(opened: Hub, client: Client) -> None:
-    seated(opened, client, CANVASES, BEATS)
+async def test_a_wish_for_beats_while_the_subscription_is_made_anew(
+    opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the very middle of it."""
+    subscription, tuning = opened.subscription, []
+    group_add = subscription.layer.group_add
+
+    async def add(*arguments: str) -> None:
+        if not tuning:
+            seated(opened, client, CANVASES, BEATS)
+            tuning.append(asyncio.create_task(opened.tune()))
+            await asyncio.sleep(0.1)
+        await group_add(*arguments)
+
+    monkeypatch.setattr(subscription.layer, "group_add", add)
     opened.tasks[0].cancel()
-    await asyncio.gather(opened.subscription.renew(), opened.tune())
+    await subscription.renew()
+    await asyncio.gather(*tuning)
     opened.tasks[0] = opened._task(opened._listen)
     await beats_come_to(client)
 
