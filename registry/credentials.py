@@ -174,11 +174,6 @@ def principal_for_token(text: str) -> tuple[User | None, Principal]:
     return None, _workspace(proof, TYPES[typed])
 
 
-def principal_for_proof(proof: Proof) -> Principal:
-    """Which agent's proof is it? Raises BadCredential."""
-    return _workspace(proof, TokenKind.AGENT)
-
-
 def agent_proof(text: str) -> Proof | None:
     """For statements that check an agent's token themselves; None for what is no such token."""
     typed, _, rest = _prefix_of(text).rpartition("_")
@@ -195,6 +190,18 @@ def callers(proofs: Collection[Proof]) -> dict[Proof, Caller]:
     good = {proof: shown[proof] for proof in proofs if proof in shown}
     mark_used([token.id for token in good.values() if _is_stale(token)])
     return {proof: Caller(token.workspace_id, token.id, token.expires_at) for proof, token in good.items()}
+
+
+def owners(proofs: set[Proof]) -> dict[Proof, UUID]:
+    """Whose proofs are they? Of a removed workspace any counts that was ever issued, so that it hears of its end."""
+    found = {proof: caller.workspace_id for proof, caller in callers(proofs).items()}
+    missing = proofs - found.keys()
+    if missing:
+        tokens = WorkspaceToken.objects.filter(prefix__in=[proof.prefix for proof in missing], kind=TokenKind.AGENT)
+        retired = tokens.filter(workspace__status=Status.REMOVED)
+        shown = {Proof(token.prefix, bytes(token.hash)): token.workspace_id for token in retired}
+        found |= {proof: shown[proof] for proof in missing & shown.keys()}
+    return found
 
 
 def mark_used(token_ids: Sequence[UUID]) -> None:

@@ -15,7 +15,7 @@ from activity.models import EventType
 from registry import credentials, presence, projection, rows
 from registry.credentials import Proof
 from registry.exceptions import BadCredential, NotAllowed, NotFound, RegistryError, Removed
-from registry.models import Status, TokenKind, Workspace, WorkspaceToken
+from registry.models import Status, Workspace
 
 DEGRADED_AT = 0.5
 RECOVERED_BELOW = 0.1
@@ -99,7 +99,7 @@ def take(beats: Sequence[Beat]) -> dict[int, UUID | None]:
 
 def refusals(beats: Sequence[Beat]) -> list[RegistryError]:
     """Why each of these was not taken: BadCredential, NotAllowed, NotFound, Removed."""
-    owners = _owners({beat.proof for beat in beats if beat.proof})
+    owners = credentials.owners({beat.proof for beat in beats if beat.proof})
     known = {beat.workspace_id for beat in beats if beat.proof is None or owners.get(beat.proof) == beat.workspace_id}
     removed = set(Workspace.objects.filter(id__in=known, status=Status.REMOVED).values_list("id", flat=True))
     last = rows.last_events(removed)
@@ -113,20 +113,6 @@ def refusals(beats: Sequence[Beat]) -> list[RegistryError]:
         return BadCredential("invalid token") if beat.proof else NotFound()
 
     return [why(beat) for beat in beats]
-
-
-def _owners(proofs: set[Proof]) -> dict[Proof, UUID]:
-    """Whose proofs are they? Of a removed workspace any counts that was ever issued, so that it hears of its end."""
-    owners = {proof: caller.workspace_id for proof, caller in credentials.callers(proofs).items()}
-    missing = proofs - owners.keys()
-    if missing:
-        prefixes = [proof.prefix for proof in missing]
-        retired = WorkspaceToken.objects.filter(
-            prefix__in=prefixes, kind=TokenKind.AGENT, workspace__status=Status.REMOVED
-        )
-        shown = {Proof(token.prefix, bytes(token.hash)): token.workspace_id for token in retired}
-        owners |= {proof: shown[proof] for proof in missing & shown.keys()}
-    return owners
 
 
 def _write(beats: Sequence[Beat]) -> list[Taken]:

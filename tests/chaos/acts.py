@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from activity import marks
 from tests.chaos.play import Play
 from tests.chaos.stage import Part
 from tests.e2e.stack import until
@@ -12,8 +13,8 @@ from tests.e2e.stack import until
 OUTAGE_SECONDS = 12.0
 LOOK_SECONDS = 2.5
 """Supervisors look at the leases more often than this."""
-EVENT_LOG_LOCK = 0x4D4F4C01
-"""As in activity/events.py."""
+GRANTED_SECONDS = 0.5
+"""A lock that is free is given to whoever waits for it sooner than that."""
 Act = Callable[[Play], None]
 
 
@@ -67,22 +68,28 @@ def supervisors_frozen(play: Play) -> None:
 
     def strike() -> None:
         play.die()
-        with play.stage.database() as holder:
-            # Whoever leads finds the dead, locks their rows, and then waits for us.
-            holder.execute("SELECT pg_advisory_lock(%s)", [EVENT_LOG_LOCK])
-            time.sleep(play.size.lease + LOOK_SECONDS)
-            for supervisor in play.stage.supervisors:
-                supervisor.freeze()
-        until(
-            lambda: play.stage.query("SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction'"),
-            "a supervisor that stands still in the middle of a transaction",
-        )
+        until(lambda: _caught(play), "a supervisor that stands still in the middle of a transaction")
 
     def heal() -> None:
         for supervisor in play.stage.supervisors:
             supervisor.thaw()
 
     play.act("SIGSTOP both supervisors", strike, heal)
+
+
+def _caught(play: Play) -> bool:
+    """Whoever leads may have found the dead and locked their rows: then it waits for us, and is stopped waiting."""
+    with play.stage.database() as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", [marks.LOG.lock])
+        time.sleep(LOOK_SECONDS)
+        for supervisor in play.stage.supervisors:
+            supervisor.freeze()
+    time.sleep(GRANTED_SECONDS)
+    if play.stage.query("SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction'"):
+        return True
+    for supervisor in play.stage.supervisors:
+        supervisor.thaw()
+    return False
 
 
 def _noticed(play: Play) -> None:
@@ -105,6 +112,17 @@ def redis_flushed(play: Play) -> None:
             client.flushall()
 
     play.act("FLUSHALL", strike)
+
+
+def redis_frozen(play: Play) -> None:
+    """It refuses nobody and answers nobody; agents beat on."""
+
+    def strike() -> None:
+        play.stage.redis.freeze()
+        time.sleep(play.size.lease / 2)
+        play.stage.redis.thaw()
+
+    play.act("SIGSTOP redis for a while", strike)
 
 
 def redis_killed(play: Play) -> None:
@@ -162,6 +180,7 @@ ALL: tuple[Act, ...] = (
     redis_flushed,
     supervisors_killed,
     redis_killed,
+    redis_frozen,
     postgres_killed,
     clients_stalled,
     web_stopped,
