@@ -332,7 +332,8 @@ async def test_a_wish_for_beats_while_the_subscription_is_made_anew(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the very middle of it."""
-    subscription, tuning = opened.subscription, []
+    subscription = opened.subscription
+    tuning: list[asyncio.Task[None]] = []
     group_add = subscription.layer.group_add
 
     async def add(*arguments: str) -> None:
