@@ -432,9 +432,6 @@ async def test_a_stopping_server_tells_everybody_to_resume_and_waits_for_nobody(
     with web(platform, "--timeout-graceful-shutdown", "60") as (url, started):
         async with AsyncExitStack() as stack:
             opened = [await stack.enter_async_context(stream(url, platform.operator_token)) for _ in range(200)]
-            for one in opened:
-                await one.send('{"type":"ping"}')
-                assert await receive(one) == {"type": "pong"}
             stuck = raw(url.rpartition(":")[2], platform.operator_token)
             agent = await asyncio.to_thread(platform.agent, "talkative")
             await asyncio.to_thread(_fill, agent, 25)

@@ -1,6 +1,5 @@
 """Supervisors as real processes: killed, stopped, cut off; the next one takes over and nothing is done twice."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import psycopg
 import pytest
 
 from molecule.embedded import running_postgres, running_redis
-from tests.e2e.stack import SUPERVISE, free_port, manage, process, until, web_command
+from tests.e2e.stack import SUPERVISE, free_port, manage, process, stopped, until, web_command
 
 LEASE_SECONDS = 2
 METRICS_TOKEN = "a-token-of-metrics-only"
@@ -210,15 +209,6 @@ def supervisors_standing_by(ground: Ground) -> Iterator[Supervisor]:
     with process(SUPERVISE, ground.environment) as started:
         until(ground.stands_by(started), "it to stand by")
         yield started
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_one_leads_again_after_the_database_was_restarted(ground: Ground) -> None:

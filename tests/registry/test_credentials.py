@@ -135,12 +135,11 @@ def test_whatever_ends_a_token_tells_its_sockets_once_it_is_committed(
     one, two = (credentials.issue_workspace_token(workspace.id) for _ in range(2))
     credentials.issue_operator_token(make_user())
     operator = OperatorToken.objects.get()
-    told: list[dict[str, Any]] = []
-    monkeypatch.setattr(bus, "_group_send", lambda group, message: told.append(message))
+    closed: list[list[str]] = []
+    monkeypatch.setattr(bus, "close_streams", closed.append)
     credentials.revoke_token(workspace.id, one.id)
     credentials.revoke_operator_token(operator.id)
     removal.remove(workspace.id, actor="test", confirm=True)
-    closed = [message["credentials"] for message in told if message["type"] == "revoked"]
     assert closed == [[str(token)] for token in (one.id, operator.id, two.id)]
 
 
