@@ -21,8 +21,9 @@ LOOK_SECONDS = 0.2
 BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 5.0
 STOP_SECONDS = 5.0
-# Whoever waits for a lock fails, and tries again: the next leader would wait for it just as well.
+# Whoever waits for a lock, or for an answer, fails and tries again: the next leader would wait for it just as well.
 LOCK_SECONDS = 5.0
+STATEMENT_SECONDS = 8.0
 # What takes longer hangs, and only another process can help.
 LONGEST_TURN_SECONDS = 15.0
 
@@ -53,7 +54,7 @@ class Loop:
         """One step; returns how many seconds to wait before the next."""
         self.began = time.monotonic()
         try:
-            _bound_waits_for_locks()
+            _bound_statements()
             self.failures.write()
             self.step()
         except Exception as error:
@@ -141,9 +142,12 @@ class Process:
         log.info("%s: stopped", self.name)
 
 
-def _bound_waits_for_locks() -> None:
+def _bound_statements() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{LOCK_SECONDS:g}s"])
+        cursor.execute(
+            "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)",
+            [f"{LOCK_SECONDS:g}s", f"{STATEMENT_SECONDS:g}s"],
+        )
 
 
 def _given(stop: "SimpleQueue[int]", seconds: float) -> bool:

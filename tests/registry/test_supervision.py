@@ -262,6 +262,19 @@ def test_who_waits_too_long_for_a_lock_fails_and_does_not_hang(
     assert "lock timeout" in loop.failures.text
 
 
+def test_who_waits_too_long_for_an_answer_fails_and_does_not_hang(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(60)")
+
+    monkeypatch.setattr(process, "STATEMENT_SECONDS", 0.05)
+    loop = Loop("a loop", sleep)
+    assert loop.turn() > 0
+    assert "statement timeout" in loop.failures.text
+
+
 @pytest.fixture
 def old_rows(make_workspace: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five rows to go and two to stay, and batches of two."""
