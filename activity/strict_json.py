@@ -1,14 +1,14 @@
 """Strict JSON: what every body must be, whichever way it comes in, and compact on its way out."""
 
 import json
-import re
 from typing import Any
 
 import orjson
 
 MAX_DEPTH = 64
-# orjson makes floats of integers beyond 64 bits.
-LONG_NUMBER = re.compile(r"\d{16}")
+# orjson makes floats of integers beyond 64 bits. A regular expression would take four times as long as orjson itself.
+DIGITS_AS_ZEROS = bytes(ord("0") if chr(code) in "0123456789" else ord(" ") for code in range(256))
+LONG_NUMBER = b"0" * 16
 
 
 class Malformed(ValueError):
@@ -32,9 +32,10 @@ def parse(body: bytes) -> Any:
 
 def compact(text: str) -> orjson.Fragment:
     """What PostgreSQL prints of a jsonb, without the spaces after `:` and `,`: for a renderer to pass on."""
-    if LONG_NUMBER.search(text):
+    printed = text.encode()
+    if LONG_NUMBER in printed.translate(DIGITS_AS_ZEROS):
         return orjson.Fragment(json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False))
-    return orjson.Fragment(orjson.dumps(orjson.loads(text)))
+    return orjson.Fragment(orjson.dumps(orjson.loads(printed)))
 
 
 def _refuse_constant(name: str) -> None:
