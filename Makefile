@@ -25,7 +25,7 @@ test: .venv/dev.stamp ## The whole suite, on a private PostgreSQL and Redis
 	@exec $(VENV_PYTHON) -m pytest
 
 stress: .venv/dev.stamp ## Races and random histories by the thousand: a quarter of an hour
-	@MOLECULE_STRESS=1 exec $(VENV_PYTHON) -m pytest tests/registry/test_property.py tests/registry/test_tombstone.py
+	@MOLECULE_STRESS=1 exec $(VENV_PYTHON) -m pytest tests/registry/test_property.py tests/registry/organisation/test_tombstone.py
 
 fuzz: .venv/dev.stamp ## Requests made up from the API's description, a hundred for every route
 	@FUZZ_EXAMPLES=100 exec $(VENV_PYTHON) -m pytest tests/e2e/test_fuzz.py

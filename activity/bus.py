@@ -40,7 +40,7 @@ redis.call('PUBLISH', KEYS[2], ARGV[1])
 PORTION_BYTES = 1024 * 1024
 LOST = Counter("molecule_bus_lost", "Posts to Redis that failed after their commit.", ["post"])
 # What Redis or PostgreSQL being away looks like.
-AWAY = (RedisError, OSError, DatabaseError, PoolTimeout)
+UNAVAILABLE_ERRORS = (RedisError, OSError, DatabaseError, PoolTimeout)
 
 
 Part = TypeVar("Part")
@@ -95,7 +95,7 @@ def after_commit(post: Callable[..., None], *arguments: Any) -> None:
     def attempt() -> None:
         try:
             post(*arguments)
-        except AWAY as error:
+        except UNAVAILABLE_ERRORS as error:
             LOST.labels(post.__name__).inc()
             log.warning("committed, but not posted to Redis (%s): %s", post.__name__, error)
 

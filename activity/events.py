@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import connection, models
 from django.db.transaction import TransactionManagementError
 
-from activity import bus, marks
+from activity import bus, cache_versions
 from activity.models import EventType, StructureEvent
 from activity.principals import Kind
 
@@ -48,7 +48,7 @@ def record(new: Sequence[NewEvent], *, actor: str | None) -> list[StructureEvent
     if not new:
         return []
     after = lock_log()
-    marks.LOG.open()
+    cache_versions.LOG.invalidate()
     rows = _insert(new, [actor or f"{Kind.WORKSPACE}:{event.workspace_id}" for event in new])
     bus.after_commit(_publish, rows, after)
     return rows
@@ -80,7 +80,7 @@ def envelope_of(event: StructureEvent) -> bus.Envelope:
 
 def lock_log() -> int:
     """Take the lock, always the last one, then read the last position: everything before it has committed."""
-    marks.LOG.hold()
+    cache_versions.LOG.lock()
     return latest_seq()
 
 

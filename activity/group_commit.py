@@ -29,7 +29,7 @@ WAITING = Gauge("molecule_group_commit_waiting", "Items that wait for the next b
 
 
 # While a batch is written it is looked so many times within `patience` who has none left.
-LOOKS = 20
+CHECKS_PER_WAIT = 20
 
 
 class Overloaded(Exception):
@@ -37,7 +37,7 @@ class Overloaded(Exception):
 
 
 @dataclass
-class Parcel(Generic[Item, Answer]):
+class Submission(Generic[Item, Answer]):
     """What one caller brought, where its answers go, and until when by the loop's clock."""
 
     items: Sequence[Item]
@@ -61,12 +61,12 @@ class GroupCommit(Generic[Item, Answer]):
         *,
         batch: int,
         capacity: int,
-        patience: float = 10.0,
-        weigh: Callable[[Item], int] = lambda item: 1,
+        max_wait_seconds: float = 10.0,
+        size_of: Callable[[Item], int] = lambda item: 1,
     ) -> None:
-        self.weigh = weigh
-        self.flush, self.batch, self.capacity, self.patience = flush, batch, capacity, patience
-        self.waiting: deque[Parcel[Item, Answer]] = deque()
+        self.size_of = size_of
+        self.flush, self.batch, self.capacity, self.max_wait_seconds = flush, batch, capacity, max_wait_seconds
+        self.waiting: deque[Submission[Item, Answer]] = deque()
         self.size = 0
         self.writer: asyncio.Task[None] | None = None
         self.name = name
@@ -76,52 +76,54 @@ class GroupCommit(Generic[Item, Answer]):
 
     async def submit(self, items: Sequence[Item]) -> Sequence[Answer]:
         """The answers, once they are committed. Raises Overloaded, or what `flush` raised for the whole batch."""
-        weight = sum(map(self.weigh, items))
+        weight = sum(map(self.size_of, items))
         if self.size + weight > self.capacity:
             self.refused.inc(weight)
             raise Overloaded
         loop = asyncio.get_running_loop()
-        parcel: Parcel[Item, Answer] = Parcel(items, weight, loop.create_future(), loop.time() + self.patience)
-        self.waiting.append(parcel)
+        submission: Submission[Item, Answer] = Submission(
+            items, weight, loop.create_future(), loop.time() + self.max_wait_seconds
+        )
+        self.waiting.append(submission)
         self.size += weight
         if self.writer is None or self.writer.done() or self.writer.get_loop() is not loop:
             self.writer = loop.create_task(self._write(), name="group commit")
-        return await parcel.answers
+        return await submission.answers
 
     async def _write(self) -> None:
         while self.waiting:
             # One turn of the loop, so that requests which came together go together.
             await asyncio.sleep(0)
             self.size -= self._refuse_late(self.waiting)
-            if parcels := self._next_batch():
-                await self._write_batch(parcels)
+            if submissions := self._next_batch():
+                await self._write_batch(submissions)
 
-    def _next_batch(self) -> list[Parcel[Item, Answer]]:
-        parcels: list[Parcel[Item, Answer]] = []
+    def _next_batch(self) -> list[Submission[Item, Answer]]:
+        submissions: list[Submission[Item, Answer]] = []
         weight = 0
-        while self.waiting and (not parcels or weight + self.waiting[0].weight <= self.batch):
-            parcels.append(self.waiting.popleft())
-            weight += parcels[-1].weight
+        while self.waiting and (not submissions or weight + self.waiting[0].weight <= self.batch):
+            submissions.append(self.waiting.popleft())
+            weight += submissions[-1].weight
         self.size -= weight
-        return parcels
+        return submissions
 
-    async def _write_batch(self, parcels: list[Parcel[Item, Answer]]) -> None:
-        items = [item for parcel in parcels for item in parcel.items]
+    async def _write_batch(self, submissions: list[Submission[Item, Answer]]) -> None:
+        items = [item for submission in submissions for item in submission.items]
         flushed = asyncio.get_running_loop().run_in_executor(self.thread, self._flush, items)
-        unanswered = deque(parcels)
-        while not (await asyncio.wait({flushed}, timeout=self.patience / LOOKS))[0]:
+        unanswered = deque(submissions)
+        while not (await asyncio.wait({flushed}, timeout=self.max_wait_seconds / CHECKS_PER_WAIT))[0]:
             self._refuse_late(unanswered)
             self.size -= self._refuse_late(self.waiting)
         if error := flushed.exception():
-            for parcel in parcels:
-                _settle(parcel, error)
+            for submission in submissions:
+                _settle(submission, error)
             return
-        self.taken.inc(sum(parcel.weight for parcel in unanswered))
-        self.batches.observe(sum(parcel.weight for parcel in parcels))
+        self.taken.inc(sum(submission.weight for submission in unanswered))
+        self.batches.observe(sum(submission.weight for submission in submissions))
         answers, start = flushed.result(), 0
-        for parcel in parcels:
-            end = start + len(parcel.items)
-            _settle(parcel, answers[start:end])
+        for submission in submissions:
+            end = start + len(submission.items)
+            _settle(submission, answers[start:end])
             start = end
 
     def _flush(self, items: list[Item]) -> Sequence[Answer]:
@@ -132,11 +134,11 @@ class GroupCommit(Generic[Item, Answer]):
             connection.close()
             raise
 
-    def _refuse_late(self, parcels: deque[Parcel[Item, Answer]]) -> int:
+    def _refuse_late(self, submissions: deque[Submission[Item, Answer]]) -> int:
         """Whose deadline has come; they stand in its order. Returns how much they weighed."""
         now, weight = asyncio.get_running_loop().time(), 0
-        while parcels and parcels[0].deadline <= now:
-            late = parcels.popleft()
+        while submissions and submissions[0].deadline <= now:
+            late = submissions.popleft()
             weight += late.weight
             _settle(late, Overloaded())
         if weight:
@@ -145,11 +147,11 @@ class GroupCommit(Generic[Item, Answer]):
         return weight
 
 
-def _settle(parcel: Parcel[Item, Answer], outcome: Sequence[Answer] | BaseException) -> None:
+def _settle(submission: Submission[Item, Answer], outcome: Sequence[Answer] | BaseException) -> None:
     """The caller may have gone away meanwhile, or been told to try again."""
-    if parcel.answers.done():
+    if submission.answers.done():
         return
     if isinstance(outcome, BaseException):
-        parcel.answers.set_exception(outcome)
+        submission.answers.set_exception(outcome)
     else:
-        parcel.answers.set_result(outcome)
+        submission.answers.set_result(outcome)

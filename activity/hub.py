@@ -249,7 +249,7 @@ class Hub:
         try:
             async with asyncio.timeout(SUBSCRIBE_SECONDS):
                 await self.subscription.renew()
-        except bus.AWAY as error:
+        except bus.UNAVAILABLE_ERRORS as error:
             log.warning("streams read the log only, until Redis is back: %s", error)
         self.connection = self.subscription.connection
         self.position = await database_sync_to_async(self.audience.load)()
@@ -277,7 +277,7 @@ class Hub:
         try:
             while True:
                 self.hear(await self.subscription.receive())
-        except bus.AWAY as error:
+        except bus.UNAVAILABLE_ERRORS as error:
             log.warning("nothing comes from the bus: %s", error)
 
     async def _mind(self) -> None:
@@ -347,7 +347,7 @@ class Hub:
     async def _away_is_no_end(self, act: Callable[[], Any]) -> None:
         try:
             await act()
-        except bus.AWAY as error:
+        except bus.UNAVAILABLE_ERRORS as error:
             log.warning("streams wait for their engines: %s", error)
 
 

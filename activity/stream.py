@@ -107,7 +107,7 @@ class EventStream:
             await act()
         except Refused as refusal:
             self.outbox.close(refusal.code)
-        except bus.AWAY:
+        except bus.UNAVAILABLE_ERRORS:
             self.outbox.close(TRY_AGAIN)
         except Exception:
             log.exception("a socket could not be opened")

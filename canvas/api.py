@@ -11,10 +11,11 @@ from activity import caching
 from activity.endpoints import Endpoint, documented
 from canvas import layout, snapshot
 from canvas.serializers import Created, PageQuery, RemovedAnswer, SnapshotAnswer, SnapshotQuery, Updated, ViewportBody
-from registry import credentials, lifecycle, removal
-from registry.lifecycle import NewWorkspace
+from registry.api.serializers import Outcome, RemovalQuery, WorkspaceBody, WorkspaceChanges, WorkspacePicture
+from registry.identity import enrolment
 from registry.models import Status
-from registry.serializers import Outcome, RemovalQuery, WorkspaceBody, WorkspaceChanges, WorkspacePicture
+from registry.organisation import removal, workspaces
+from registry.organisation.workspaces import NewWorkspace
 
 LAYOUT_FIELDS = ("x", "y", "collapsed")
 
@@ -47,14 +48,14 @@ class Workspaces(Endpoint):
         canvas = body.pop("canvas")
         spot = (canvas["x"], canvas["y"]) if canvas else None
         with transaction.atomic():
-            workspace = lifecycle.create(NewWorkspace(**body, place=spot), actor=self.principal.actor)
+            workspace = workspaces.create(NewWorkspace(**body, place=spot), actor=self.principal.actor)
             if canvas:
                 layout.place(workspace.id, **canvas)
             answer = {"id": workspace.id, "status": workspace.status}
             if workspace.status == Status.ONLINE:
                 answer["external"] = True
             else:
-                answer["enrolment_token"] = credentials.issue_enrolment_token(workspace.id)
+                answer["enrolment_token"] = enrolment.issue(workspace.id)
         return Response(answer, status=201)
 
 
@@ -71,7 +72,7 @@ class OneWorkspace(Endpoint):
             layout.place(workspace_id, **moved)
             return Response({"status": "updated"})
         with transaction.atomic():
-            needs_restart = lifecycle.update(workspace_id, changes, actor=self.principal.actor)
+            needs_restart = workspaces.update(workspace_id, changes, actor=self.principal.actor)
             if moved:
                 layout.place(workspace_id, **moved)
         return Response({"status": "updated"} | ({"needs_restart": True} if needs_restart else {}))

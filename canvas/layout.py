@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from activity import bus
 from canvas.models import CanvasViewport
-from registry import rows
 from registry.exceptions import NotFound
+from registry.structure import rows
 
 # The row's lock keeps a removal from racing us: its layout is gone for good.
 PLACE = """

@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from activity.endpoints import FiniteFloatField
-from registry.serializers import Coordinate, MomentField, WorkspacePicture
+from registry.api.serializers import Coordinate, MomentField, WorkspacePicture
 
 
 class ViewportBody(serializers.Serializer[Any]):

@@ -13,10 +13,10 @@ from django.utils import timezone
 from activity.strict_json import compact
 from canvas.layout import viewport
 from canvas.models import CanvasLayout
-from registry import history, rows
 from registry.exceptions import Invalid, NotFound
 from registry.models import Workspace
-from registry.projection import Row
+from registry.structure import history, rows
+from registry.structure.projection import Row
 
 
 def _time(column: str) -> str:

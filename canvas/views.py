@@ -8,8 +8,8 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
 from activity.principals import Level
-from registry import flapping
-from registry.credentials import principal_for_user
+from registry.identity.tokens import principal_for_user
+from registry.liveness import flapping
 
 
 @require_safe

@@ -16,25 +16,25 @@ from django.conf import settings  # noqa: E402  # these need the apps that it lo
 from molecule.checks import refuse_unsafe_configuration  # noqa: E402
 from molecule.limits import BoundedBody  # noqa: E402
 from molecule.policy import may_listen  # noqa: E402
-from molecule.pulse import Pulse  # noqa: E402
 from molecule.threads import ThreadedDjango  # noqa: E402
-from registry.asgi import FastLane  # noqa: E402
 from registry.consumers import OrganisationStream  # noqa: E402
+from registry.fast_path.application import FastPath  # noqa: E402
+from registry.supervision.web_liveness import Pulse  # noqa: E402
 
 refuse_unsafe_configuration()
 
-fast_lane = FastLane(ThreadedDjango(settings.HTTP_THREADS))
+fast_path = FastPath(ThreadedDjango(settings.HTTP_THREADS))
 
 
 class Stream(OrganisationStream):
     may_listen = staticmethod(may_listen)
-    take = staticmethod(fast_lane.take)
+    accept_beat = staticmethod(fast_path.accept_beat)
 
 
 application = Pulse(
     ProtocolTypeRouter(
         {
-            "http": BoundedBody(fast_lane),
+            "http": BoundedBody(fast_path),
             "websocket": CookieMiddleware(URLRouter([path("ws", Stream.as_asgi())])),
         }
     )

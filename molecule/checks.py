@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error, Warning, register, run_check
 from django.core.exceptions import ImproperlyConfigured
 
 from molecule.settings import is_loopback
-from registry.crypto import Keyring, KeyUnusable
+from registry.secrets.sealing import Keyring, KeyUnusable
 
 ENROLMENT = ("open", "token")
 LONGEST_RETENTION_DAYS = 365 * 100

@@ -16,8 +16,9 @@ from rest_framework.response import Response
 from activity import redis
 from activity.endpoints import Endpoint, documented
 from activity.principals import Level
-from registry import loops, presence
+from registry.liveness import presence
 from registry.models import LoopTick
+from registry.supervision import jobs
 
 # A slot keeps WAL until its consumer has it: a forgotten one fills the disk, whichever database it is of.
 RETAINED_WAL_BYTES = 1024**3
@@ -106,7 +107,7 @@ def _loops() -> list[dict[str, object]]:
     return [
         {
             "name": tick.name,
-            "fresh": loops.is_fresh(tick),
+            "fresh": jobs.is_fresh(tick),
             "since": tick.since,
             "ticked_at": tick.ticked_at,
             "errors": tick.errors,
@@ -114,35 +115,35 @@ def _loops() -> list[dict[str, object]]:
             "failed_at": tick.failed_at,
             "detail": tick.detail,
         }
-        for tick in loops.every()
+        for tick in jobs.every()
     ]
 
 
 def _supervisor() -> str:
-    tick = loops.last(loops.SUPERVISOR)
+    tick = jobs.last(jobs.SUPERVISOR)
     if tick is None or tick.ticked_at is None:
         raise Unwell("never ran: start manage.py supervise")
-    if not loops.is_fresh(tick):
+    if not jobs.is_fresh(tick):
         raise Unwell(f"{_age(tick)}: start manage.py supervise")
     return _age(tick)
 
 
 def _background_loops() -> str:
     """All that have a row; the watch over leases, without which deaths go unseen, is `_supervisor`."""
-    ticks = loops.every()
+    ticks = jobs.every()
     if worries := [worry for tick in ticks if (worry := _worry_about_loop(tick))]:
         raise Worrying("; ".join(worries))
     return ", ".join(f"{tick.name}: {_age(tick)}" for tick in ticks) or "none has run yet"
 
 
 def _worry_about_loop(tick: LoopTick) -> str | None:
-    if loops.is_troubled(tick):
+    if jobs.is_troubled(tick):
         return f"{tick.name}: errors: {tick.errors}, the last: {tick.last_error}"
-    return None if loops.is_fresh(tick) else f"{tick.name}: {_age(tick)}"
+    return None if jobs.is_fresh(tick) else f"{tick.name}: {_age(tick)}"
 
 
 def _age(tick: LoopTick) -> str:
-    seconds = loops.age(tick)
+    seconds = jobs.age(tick)
     return "never ran" if seconds is None else f"last tick {seconds:.0f} s ago"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from django.conf import settings
 
-from registry.asgi import replayed, respond
+from registry.fast_path.application import replayed, respond
 
 TOO_LARGE = b'{"error":"body too large"}'
 REFUSAL = [

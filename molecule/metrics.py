@@ -18,8 +18,8 @@ from rest_framework.request import Request
 from activity import redis
 from activity.endpoints import Endpoint, documented
 from activity.events import latest_seq
-from registry import loops
 from registry.models import LoopTick, Status, Workspace
+from registry.supervision import jobs
 from registry.supervision.retention import Progress
 
 
@@ -44,7 +44,7 @@ class Everything(Collector):
 def _database(up: GaugeMetricFamily) -> list[Metric]:
     """All of it, or nothing: half a picture would look like a change."""
     try:
-        found = [*_organisation(), *_loops(loops.every())]
+        found = [*_organisation(), *_loops(jobs.every())]
     except (DatabaseError, PoolTimeout):
         found = []
     up.add_metric(["postgres"], float(bool(found)))
@@ -89,17 +89,15 @@ def _loops(ticks: list[LoopTick]) -> Iterator[Metric]:
     age = GaugeMetricFamily("molecule_loop_age_seconds", "Since the loop's last completed step.", labels=["loop"])
     errors = CounterMetricFamily("molecule_loop_errors", "What went wrong in the loop.", labels=["loop"])
     supervisors = GaugeMetricFamily("molecule_supervisors", "Supervisor processes that live.", labels=["state"])
-    for tick in (tick for tick in ticks if not tick.name.startswith(loops.PROCESS)):
-        if (seconds := loops.age(tick)) is not None:
+    for tick in (tick for tick in ticks if not tick.name.startswith(jobs.PROCESS)):
+        if (seconds := jobs.age(tick)) is not None:
             age.add_metric([tick.name], seconds)
         errors.add_metric([tick.name], tick.errors)
-    states = [
-        tick.detail.get("state") for tick in ticks if tick.name.startswith(loops.PROCESS) and loops.is_fresh(tick)
-    ]
+    states = [tick.detail.get("state") for tick in ticks if tick.name.startswith(jobs.PROCESS) and jobs.is_fresh(tick)]
     for state in ("leading", "standby"):
         supervisors.add_metric([state], states.count(state))
     yield from (age, errors, supervisors)
-    yield from _retention(next((tick for tick in ticks if tick.name == loops.RETENTION), None))
+    yield from _retention(next((tick for tick in ticks if tick.name == jobs.RETENTION), None))
 
 
 def _retention(tick: LoopTick | None) -> Iterator[Metric]:

@@ -6,7 +6,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 
 class Credentials(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "registry.authentication.CredentialAuthentication"
+    target_class = "registry.identity.authentication.CredentialAuthentication"
     name = ["bearer", "session"]
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:

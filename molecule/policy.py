@@ -17,8 +17,9 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from activity.principals import ANONYMOUS, Kind, Level, Principal
-from registry import access, credentials
-from registry.authentication import OPEN_LEVEL, principal_of
+from registry.identity import tokens
+from registry.identity.authentication import OPEN_LEVEL, principal_of
+from registry.structure import access
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
@@ -143,7 +144,7 @@ def _is_workspace(principal: Principal, named: UUID | None) -> bool:
         return False
     if principal.kind == Kind.WORKSPACE:
         return principal.workspace_id == named
-    return principal.kind == Kind.OPEN and not credentials.has_live_token(named)
+    return principal.kind == Kind.OPEN and not tokens.has_live_token(named)
 
 
 def _is_peer(principal: Principal, named: UUID | None) -> bool:
@@ -158,7 +159,7 @@ def _is_enrolled(principal: Principal, named: UUID | None) -> bool:
 def _is_open(principal: Principal, named: UUID | None) -> bool:
     """Only for who sends no credential: a wrong one is never better than none."""
     stranger = principal.kind in (Kind.ANONYMOUS, Kind.OPEN)
-    return settings.MOLECULE_ENROLMENT == "open" and stranger and not (named and credentials.has_live_token(named))
+    return settings.MOLECULE_ENROLMENT == "open" and stranger and not (named and tokens.has_live_token(named))
 
 
 LETTERS: dict[str, Callable[[Principal, UUID | None], bool]] = {

@@ -165,16 +165,16 @@ CHANNEL_LAYERS = {
 }
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["registry.authentication.CredentialAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["registry.identity.authentication.CredentialAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["molecule.policy.Policy"],
-    "DEFAULT_THROTTLE_CLASSES": ["molecule.throttling.CredentialThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": ["registry.identity.throttling.CredentialThrottle"],
     "NUM_PROXIES": 1 if SECURE_PROXY else 0,
-    "DEFAULT_PARSER_CLASSES": ["molecule.wire.JSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["molecule.wire.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "molecule.wire.AlwaysJSON",
+    "DEFAULT_PARSER_CLASSES": ["activity.wire.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["activity.wire.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "activity.wire.AlwaysJSON",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_METADATA_CLASS": None,
-    "EXCEPTION_HANDLER": "molecule.errors.answer",
+    "EXCEPTION_HANDLER": "registry.api.errors.answer",
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }

@@ -11,7 +11,7 @@ from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.http import HttpResponseBase
 from django.urls import set_script_prefix
 
-from registry.asgi import respond
+from registry.fast_path.application import respond
 
 # How many requests may wait for a thread; a few seconds' worth.
 MAX_WAITING = 500

@@ -14,11 +14,12 @@ from activity.endpoints import complaint
 from activity.outbox import MALFORMED, NO_CREDENTIAL, NOT_ALLOWED
 from activity.principals import ANONYMOUS, Kind, Principal
 from activity.stream import EventStream, Refused, problem
-from registry import authentication, credentials, plain
-from registry.audience import Teams
+from registry.api.serializers import HeartbeatBody
 from registry.exceptions import Invalid, NotAllowed, RegistryError
-from registry.heartbeats import Beat
-from registry.serializers import HeartbeatBody
+from registry.fast_path import bodies
+from registry.identity import authentication, tokens
+from registry.liveness.heartbeats import Beat
+from registry.organisation.audience import Teams
 
 
 class _Request(HttpRequest):
@@ -32,12 +33,12 @@ class _Request(HttpRequest):
 class OrganisationStream(EventStream):
     """Operators hear everything, agents what the hierarchy lets them.
 
-    `may_listen` is the policy's word, given by the assembly; without one, nobody may. `take` brings a beat to the
-    gate that all beats go through, and answers with what was wrong.
+    `may_listen` is the policy, supplied by the assembly; without it every socket is refused. `accept_beat` passes a
+    heartbeat to the fast path and returns None once it is committed, else what is wrong with it.
     """
 
     may_listen: Callable[[Principal], bool] = staticmethod(lambda principal: False)
-    take: Callable[[Beat], Awaitable[dict[str, str] | None]]
+    accept_beat: Callable[[Beat], Awaitable[dict[str, str] | None]]
 
     def identify(self) -> Principal:
         principal = self._principal()
@@ -62,18 +63,18 @@ class OrganisationStream(EventStream):
             return problem(**complaint(error))
         if beat.workspace_id != own:
             return problem("workspace_id is not the token's workspace", "not_allowed")
-        wrong = await self.take(beat)
+        wrong = await self.accept_beat(beat)
         return problem(**wrong) if wrong else {"type": "heartbeat.ok"}
 
     def _read(self, body: dict[str, Any]) -> Beat:
         """With the token that opened the socket, so that a revoked one beats no more. Raises ValidationError."""
         text = authentication.bearer_token(self._header("authorization"))
-        proof = None if text is None else credentials.agent_proof(text)
-        if proof and (beat := plain.beat(body, proof)):
+        presented = None if text is None else tokens.presented_token(text)
+        if presented and (beat := bodies.beat(body, presented)):
             return beat
         serializer = HeartbeatBody(data=body)
         serializer.is_valid(raise_exception=True)
-        return Beat(**serializer.validated_data, proof=proof)
+        return Beat(**serializer.validated_data, token=presented)
 
     def _principal(self) -> Principal:
         if not authentication.is_our_host(self._header("host") or ""):
@@ -82,12 +83,12 @@ class OrganisationStream(EventStream):
             claimed = authentication.workspace_header(self._header("x-workspace-id"))
             text = authentication.bearer_token(self._header("authorization"))
             if text is not None:
-                return authentication.narrow(credentials.principal_for_token(text)[1], claimed)
+                return authentication.narrow(tokens.principal_for_token(text)[1], claimed)
             self._check_origin()
             if session := self.scope["cookies"].get(settings.SESSION_COOKIE_NAME):
                 user = get_user(_Request(session))
                 if user.is_authenticated:
-                    return credentials.principal_for_user(user)
+                    return tokens.principal_for_user(user)
             return authentication.without_credential(claimed)
         except Invalid:
             raise Refused(MALFORMED) from None

@@ -12,9 +12,11 @@ from rest_framework.test import APIClient
 
 from activity import redis
 from activity.bus import BROADCAST_CHANNEL
-from registry import credentials, lifecycle, loops
-from registry.lifecycle import NewWorkspace
+from registry.identity import tokens
 from registry.models import LoopTick, Workspace
+from registry.organisation import workspaces
+from registry.organisation.workspaces import NewWorkspace
+from registry.supervision import jobs
 
 ACTOR = "operator:test"
 APPEND_ONLY = "structure_events_append_only"
@@ -43,7 +45,7 @@ def _empty_redis() -> None:
 @pytest.fixture
 def make_workspace(db: None) -> Callable[..., Workspace]:
     def make(name: str = "Workspace", *, status: str | None = None, **fields: Any) -> Workspace:
-        workspace = lifecycle.create(NewWorkspace(name=name, **fields), actor=ACTOR)
+        workspace = workspaces.create(NewWorkspace(name=name, **fields), actor=ACTOR)
         if status is not None:
             Workspace.objects.filter(id=workspace.id).update(status=status)
             workspace.refresh_from_db()
@@ -55,8 +57,8 @@ def make_workspace(db: None) -> Callable[..., Workspace]:
 @pytest.fixture
 def serving(db: None) -> None:
     """A web process that has served for long: silence of an agent means that it is dead."""
-    loops.tick(loops.WEB)
-    LoopTick.objects.filter(name=loops.WEB).update(since="2000-01-01T00:00:00Z")
+    jobs.tick(jobs.WEB)
+    LoopTick.objects.filter(name=jobs.WEB).update(since="2000-01-01T00:00:00Z")
 
 
 @pytest.fixture
@@ -79,18 +81,18 @@ def make_user(db: None) -> Callable[..., User]:
 
 @pytest.fixture
 def as_operator(make_user: Callable[..., User]) -> APIClient:
-    return bearer(credentials.issue_operator_token(make_user("operator")))
+    return bearer(tokens.issue_operator_token(make_user("operator")))
 
 
 @pytest.fixture
 def as_viewer(make_user: Callable[..., User]) -> APIClient:
-    return bearer(credentials.issue_operator_token(make_user("viewer")))
+    return bearer(tokens.issue_operator_token(make_user("viewer")))
 
 
 @pytest.fixture
 def as_workspace() -> Callable[[Workspace], APIClient]:
     """A client with a fresh token of that workspace."""
-    return lambda workspace: bearer(credentials.issue_workspace_token(workspace.id).text)
+    return lambda workspace: bearer(tokens.issue_workspace_token(workspace.id).text)
 
 
 def bearer(token: str) -> APIClient:

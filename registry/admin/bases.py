@@ -8,8 +8,8 @@ from django.core.validators import EMPTY_VALUES
 from django.http import HttpResponse
 
 from registry.admin.widgets import WorkspaceSelect
-from registry.credentials import principal_for_user
 from registry.exceptions import RegistryError
+from registry.identity.tokens import principal_for_user
 from registry.models import Workspace
 
 

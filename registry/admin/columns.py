@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from registry.admin import formats
-from registry.flapping import rule
+from registry.liveness.flapping import rule
 from registry.models import ALIVE, Workspace
 
 

@@ -19,11 +19,11 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from registry import agents, removal
 from registry.admin.bases import actor_of, add_refusal, none_if_empty
 from registry.admin.widgets import select_workspace
 from registry.exceptions import RegistryError
 from registry.models import Agent, AgentStatus, Status, Workspace, no_line_breaks
+from registry.organisation import agents, removal
 
 TEMPLATE = "admin/registry/workspace/dialog.html"
 Admin: TypeAlias = "ModelAdmin[Workspace]"

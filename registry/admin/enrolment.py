@@ -12,10 +12,11 @@ from django.http import HttpResponse, HttpResponseNotAllowed, HttpResponseRedire
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from registry import credentials, rows
 from registry.admin import formats
 from registry.exceptions import RegistryError
+from registry.identity import enrolment
 from registry.models import Workspace
+from registry.structure import rows
 
 LIST_URL = "admin:registry_workspace_changelist"
 TEMPLATE = "admin/registry/workspace/enrolment.html"
@@ -37,7 +38,7 @@ def show(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID,
     """Issues the token; a removed workspace gets none. Raises NotFound, Removed."""
     with transaction.atomic():
         workspace = rows.lock_living(workspace_id)
-        token = credentials.issue_enrolment_token(workspace_id)
+        token = enrolment.issue(workspace_id)
     if not created:
         model_admin.log_change(request, workspace, "Issued an enrolment token.")
     context = {

@@ -7,10 +7,10 @@ from django.db.models import QuerySet
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from registry import loops
 from registry.admin import formats
 from registry.admin.bases import FactAdmin
 from registry.models import Agent, AgentStatus, LoopTick, SecretAccess, Status
+from registry.supervision import jobs
 from registry.supervision.retention import Progress
 
 
@@ -77,16 +77,16 @@ class LoopTickAdmin(FactAdmin):
 
     @admin.display(description="health")
     def health(self, tick: LoopTick) -> SafeString:
-        if not loops.is_fresh(tick):
+        if not jobs.is_fresh(tick):
             return formats.badge(Status.FAILED, "stale")
-        if loops.is_troubled(tick):
+        if jobs.is_troubled(tick):
             return formats.badge(Status.DEGRADED, "failing")
         return formats.badge(Status.ONLINE, "fresh")
 
     @admin.display(description="doing")
     def state(self, tick: LoopTick) -> SafeString | str:
         """A process leads or stands by; retention says where it is."""
-        return retention_in_words(tick) if tick.name == loops.RETENTION else formats.text(tick.detail.get("state"))
+        return retention_in_words(tick) if tick.name == jobs.RETENTION else formats.text(tick.detail.get("state"))
 
     @admin.display(description="errors", ordering="errors")
     def failures(self, tick: LoopTick) -> SafeString:

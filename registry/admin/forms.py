@@ -11,9 +11,9 @@ from rest_framework.exceptions import ValidationError as WireError
 
 from registry.admin.bases import OperationForm, none_if_empty
 from registry.admin.widgets import SecretTextarea, select_workspace
+from registry.api.serializers import agent_url
 from registry.models import SealedSecret, Workspace, no_line_breaks
-from registry.secrets import MAX_VALUE_BYTES
-from registry.serializers import agent_url
+from registry.secrets.store import MAX_VALUE_BYTES
 
 
 class WorkspaceForm(OperationForm):

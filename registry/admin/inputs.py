@@ -13,9 +13,9 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from activity.principals import Kind
-from registry import liveness
 from registry.admin.bases import actor_of
 from registry.admin.paging import BEFORE
+from registry.liveness import expiry
 from registry.models import Workspace
 
 MAX_NAMED = 100
@@ -106,7 +106,7 @@ class Actor(InputFilter):
         return [Input(name="actor", label="Who did it", value=self.given("actor"), hint=hint)]
 
     def presets(self) -> Sequence[tuple[dict[str, str], str]]:
-        return [({"actor": actor_of(self.request)}, "Me"), ({"actor": liveness.ACTOR}, "The supervisor")]
+        return [({"actor": actor_of(self.request)}, "Me"), ({"actor": expiry.ACTOR}, "The supervisor")]
 
     def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
         typed = self.given("actor")
@@ -154,7 +154,7 @@ def _actors(typed: str) -> list[str]:
     except ValueError:
         return (
             [typed]
-            if ":" in typed or typed == liveness.ACTOR
+            if ":" in typed or typed == expiry.ACTOR
             else [typed, f"{Kind.OPERATOR}:{typed}", f"command:{typed}"]
         )
 

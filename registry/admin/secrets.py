@@ -9,11 +9,11 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
-from registry import secrets
 from registry.admin import formats
 from registry.admin.bases import OperatedAdmin, actor_of
 from registry.admin.forms import SecretForm
 from registry.models import GlobalSecret, SealedSecret, WorkspaceSecret
+from registry.secrets import store
 
 
 class SecretAdmin(OperatedAdmin):
@@ -64,11 +64,11 @@ class WorkspaceSecretAdmin(SecretAdmin):
         return () if obj is None else ("workspace", "key")
 
     def store(self, secret: WorkspaceSecret, value: str, actor: str) -> None:
-        secrets.set_for_workspace(secret.workspace_id, secret.key, value, actor=actor)
+        store.set_for_workspace(secret.workspace_id, secret.key, value, actor=actor)
         secret.pk = WorkspaceSecret.objects.only("id").get(workspace=secret.workspace_id, key=secret.key).pk
 
     def drop(self, secret: WorkspaceSecret, actor: str) -> None:
-        secrets.delete_for_workspace(secret.workspace_id, secret.key, actor=actor)
+        store.delete_for_workspace(secret.workspace_id, secret.key, actor=actor)
 
     @admin.display(description="workspace", ordering="workspace__name")
     def of(self, secret: WorkspaceSecret) -> SafeString:
@@ -84,8 +84,8 @@ class GlobalSecretAdmin(SecretAdmin):
         return () if obj is None else ("key",)
 
     def store(self, secret: GlobalSecret, value: str, actor: str) -> None:
-        secrets.set_for_all(secret.key, value, actor=actor)
+        store.set_for_all(secret.key, value, actor=actor)
         secret.pk = GlobalSecret.objects.only("id").get(key=secret.key).pk
 
     def drop(self, secret: GlobalSecret, actor: str) -> None:
-        secrets.delete_for_all(secret.key, actor=actor)
+        store.delete_for_all(secret.key, actor=actor)

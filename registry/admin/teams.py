@@ -14,11 +14,11 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from registry import teams
 from registry.admin.bases import actor_of, none_if_empty
 from registry.exceptions import RegistryError
 from registry.models import DEFAULT_TIER, Workspace, no_line_breaks
-from registry.teams import Member
+from registry.organisation import teams
+from registry.organisation.teams import Member
 
 ROWS = 4
 TEMPLATE = "admin/registry/workspace/expand.html"

@@ -10,9 +10,9 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from registry import credentials
 from registry.admin import formats
 from registry.admin.bases import FactAdmin
+from registry.identity import tokens
 from registry.models import OperatorToken, Status, Token, WorkspaceToken
 
 
@@ -80,7 +80,7 @@ class WorkspaceTokenAdmin(TokenAdmin):
         return formats.workspace_link(token.workspace_id, token.workspace.name)
 
     def end(self, token: WorkspaceToken) -> None:
-        credentials.revoke_token(token.workspace_id, token.id)
+        tokens.revoke_token(token.workspace_id, token.id)
 
 
 @admin.register(OperatorToken)
@@ -114,9 +114,9 @@ class OperatorTokenAdmin(TokenAdmin):
         """A token for whoever asks, shown in the answer and nowhere else."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        text = credentials.issue_operator_token(request.user, label="admin")
+        text = tokens.issue_operator_token(request.user, label="admin")
         context = {**self.admin_site.each_context(request), "title": "Your new token", "opts": self.opts, "token": text}
         return TemplateResponse(request, "admin/registry/token/issued.html", context)
 
     def end(self, token: OperatorToken) -> None:
-        credentials.revoke_operator_token(token.id)
+        tokens.revoke_operator_token(token.id)

@@ -7,10 +7,11 @@ from uuid import UUID
 from django.db import transaction
 from django.urls import reverse
 
-from registry import hierarchy, pausing, removal, teams
 from registry.admin import plans
 from registry.admin.plans import Plan
 from registry.models import Status, Workspace
+from registry.organisation import pausing, removal, teams
+from registry.structure import hierarchy
 
 
 def _any(workspace: Workspace) -> bool:

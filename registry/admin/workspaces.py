@@ -10,13 +10,13 @@ from django.forms import Media
 from django.http import HttpResponse
 from django.urls import URLPattern, path
 
-from registry import lifecycle
 from registry.admin import columns, confirming, dialogs, enrolment, teams, timeline, toolbar, verbs
 from registry.admin.bases import OperatedAdmin, actor_of
 from registry.admin.filters import Existence, Flapping, Place
 from registry.admin.forms import NewWorkspaceForm, WorkspaceForm
-from registry.lifecycle import NewWorkspace
 from registry.models import Agent, Status, Workspace
+from registry.organisation import workspaces
+from registry.organisation.workspaces import NewWorkspace
 
 MAX_AGENTS = 50
 EDITABLE = ("name", "role", "tier", "runtime", "parent")
@@ -115,9 +115,9 @@ class WorkspaceAdmin(OperatedAdmin):
 
     def save_model(self, request: Any, obj: Workspace, form: Any, change: bool) -> None:
         if change:
-            lifecycle.update(obj.id, form.changes, actor=actor_of(request))
+            workspaces.update(obj.id, form.changes, actor=actor_of(request))
             return
-        lifecycle.create(NewWorkspace(**form.wanted), actor=actor_of(request), workspace_id=obj.id)
+        workspaces.create(NewWorkspace(**form.wanted), actor=actor_of(request), workspace_id=obj.id)
 
     def response_add(self, request: Any, obj: Workspace, post_url_continue: str | None = None) -> HttpResponse:
         """Not a redirect: the token is in this answer alone, in no cookie and no session."""

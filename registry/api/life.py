@@ -12,11 +12,7 @@ from activity.endpoints import Endpoint, complaint, documented
 from activity.log import Entry
 from activity.principals import Kind
 from activity.serializers import MAX_ENTRIES, ActivityEntry, ActivityQuery, ActivityRow
-from registry import batches, credentials, heartbeats, lifecycle, reports, rows
-from registry.exceptions import BadCredential, NotAllowed, NotFound
-from registry.heartbeats import Beat
-from registry.models import Status, Workspace
-from registry.serializers import (
+from registry.api.serializers import (
     BeatResults,
     CardBody,
     HeartbeatBody,
@@ -28,13 +24,21 @@ from registry.serializers import (
     SignedHeartbeatBody,
     StateAnswer,
 )
+from registry.exceptions import BadCredential, NotAllowed, NotFound
+from registry.identity import tokens
+from registry.liveness import batches, heartbeats
+from registry.liveness.heartbeats import Beat
+from registry.messaging import reports
+from registry.models import Status, Workspace
+from registry.organisation import workspaces
+from registry.structure import rows
 
 
 class Register(Endpoint):
     @documented("An agent is here", request=RegisterBody, answers={200: Registration}, errors=(404, 410))
     def post(self, request: Any) -> Response:
         asks = self.principal
-        token = lifecycle.register(
+        token = workspaces.register(
             **self.body(RegisterBody),
             held=asks.kind == Kind.WORKSPACE and asks.token_id is not None,
             enrolment_id=asks.token_id if asks.kind == Kind.ENROLMENT else None,
@@ -60,7 +64,7 @@ class Heartbeats(Endpoint):
         bodies = self.body(HeartbeatsBody)["beats"]
         read = [_signed(body) for body in bodies]
         beats = [beat for beat in read if isinstance(beat, Beat)]
-        found = iter(batches.problems(beats, batches.take(beats)))
+        found = iter(batches.problems(beats, batches.commit(beats)))
         problems = [next(found) if isinstance(beat, Beat) else beat for beat in read]
         return Response(batches.results(bodies, problems))
 
@@ -69,7 +73,7 @@ class UpdateCard(Endpoint):
     @documented("A new Agent Card", request=CardBody, answers={200: Outcome}, errors=(404, 410))
     def post(self, request: Any) -> Response:
         body = self.body(CardBody)
-        lifecycle.update_card(body["workspace_id"], body["agent_card"], actor=self.principal.actor)
+        workspaces.update_card(body["workspace_id"], body["agent_card"], actor=self.principal.actor)
         return Response({"status": "updated"})
 
 
@@ -134,7 +138,7 @@ class TestToken(Endpoint):
         if not settings.MOLECULE_OPEN:
             raise NotFound("not found")
         rows.find(workspace_id)
-        token = credentials.issue_workspace_token(workspace_id, label="test").text
+        token = tokens.issue_workspace_token(workspace_id, label="test").text
         return Response({"auth_token": token, "workspace_id": workspace_id})
 
 
@@ -144,5 +148,5 @@ def _signed(body: Any) -> Beat | dict[str, str]:
     if not serializer.is_valid():
         return complaint(ValidationError(serializer.errors))
     fields = serializer.validated_data
-    proof = credentials.agent_proof(fields.pop("token"))
-    return Beat(**fields, proof=proof) if proof else BadCredential("invalid token").said
+    presented = tokens.presented_token(fields.pop("token"))
+    return Beat(**fields, token=presented) if presented else BadCredential("invalid token").said

@@ -6,9 +6,12 @@ from uuid import UUID
 from rest_framework.response import Response
 
 from activity.endpoints import Endpoint, documented
-from registry import agents, credentials, rows, secrets
+from registry.api.serializers import Outcome, SecretBody, SecretRow, TokenBody, TokenIssued, TokenRow
+from registry.identity import tokens
 from registry.models import WorkspaceToken
-from registry.serializers import Outcome, SecretBody, SecretRow, TokenBody, TokenIssued, TokenRow
+from registry.organisation import agents
+from registry.secrets import store
+from registry.structure import rows
 
 MODEL_SECRETS = ("MODEL_PROVIDER", "MODEL")
 
@@ -17,12 +20,12 @@ class WorkspaceSecrets(Endpoint):
     @documented("The secrets a workspace sees, without values", answers={200: SecretRow(many=True)}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
         rows.find(workspace_id)
-        return Response(secrets.listing(workspace_id))
+        return Response(store.listing(workspace_id))
 
     @documented("Set a secret", request=SecretBody, answers={200: Outcome}, errors=(404, 410))
     def post(self, request: Any, workspace_id: UUID) -> Response:
         body = self.body(SecretBody)
-        secrets.set_for_workspace(workspace_id, body["key"], body["value"], actor=self.principal.actor)
+        store.set_for_workspace(workspace_id, body["key"], body["value"], actor=self.principal.actor)
         return Response({"status": "saved", "key": body["key"]})
 
     put = post
@@ -31,26 +34,26 @@ class WorkspaceSecrets(Endpoint):
 class WorkspaceSecret(Endpoint):
     @documented("Delete a secret", answers={200: Outcome}, errors=(404,))
     def delete(self, request: Any, workspace_id: UUID, key: str) -> Response:
-        secrets.delete_for_workspace(workspace_id, key, actor=self.principal.actor)
+        store.delete_for_workspace(workspace_id, key, actor=self.principal.actor)
         return Response({"status": "deleted", "key": key})
 
 
 class SecretValues(Endpoint):
     @documented("All values, for the workspace itself", answers={200: dict, 500: dict}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
-        values = secrets.environment_for(workspace_id, actor=self.principal.actor)
+        values = store.environment_for(workspace_id, actor=self.principal.actor)
         return Response(values, headers={"Cache-Control": "no-store"})
 
 
 class GlobalSecrets(Endpoint):
     @documented("The secrets of all, without values", answers={200: SecretRow(many=True)})
     def get(self, request: Any) -> Response:
-        return Response(secrets.listing(None))
+        return Response(store.listing(None))
 
     @documented("Set a secret for all", request=SecretBody, answers={200: Outcome})
     def post(self, request: Any) -> Response:
         body = self.body(SecretBody)
-        secrets.set_for_all(body["key"], body["value"], actor=self.principal.actor)
+        store.set_for_all(body["key"], body["value"], actor=self.principal.actor)
         return Response({"status": "saved", "key": body["key"], "scope": "global"})
 
     put = post
@@ -59,7 +62,7 @@ class GlobalSecrets(Endpoint):
 class GlobalSecret(Endpoint):
     @documented("Delete a secret of all", answers={200: Outcome}, errors=(404,))
     def delete(self, request: Any, key: str) -> Response:
-        secrets.delete_for_all(key, actor=self.principal.actor)
+        store.delete_for_all(key, actor=self.principal.actor)
         return Response({"status": "deleted", "key": key, "scope": "global"})
 
 
@@ -71,7 +74,7 @@ class Model(Endpoint):
         agent = agents.active(workspace_id)
         if agent is not None:
             return Response({"model": agent.model, "source": "agent"})
-        keys = {entry["key"] for entry in secrets.listing(workspace_id)}
+        keys = {entry["key"] for entry in store.listing(workspace_id)}
         return Response({"model": "", "source": "workspace_secrets" if keys & set(MODEL_SECRETS) else "default"})
 
 
@@ -84,12 +87,12 @@ class Tokens(Endpoint):
 
     @documented("A further token; the others go on", request=TokenBody, answers={201: TokenIssued}, errors=(404, 410))
     def post(self, request: Any, workspace_id: UUID) -> Response:
-        issued = credentials.issue_workspace_token(workspace_id, **self.body(TokenBody))
+        issued = tokens.issue_workspace_token(workspace_id, **self.body(TokenBody))
         return Response({"id": issued.id, "auth_token": issued.text, "prefix": issued.prefix}, status=201)
 
 
 class Token(Endpoint):
     @documented("Revoke a token", answers={200: Outcome}, errors=(404,))
     def delete(self, request: Any, workspace_id: UUID, token_id: UUID) -> Response:
-        credentials.revoke_token(workspace_id, token_id)
+        tokens.revoke_token(workspace_id, token_id)
         return Response({"status": "revoked", "id": token_id})

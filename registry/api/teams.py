@@ -6,10 +6,11 @@ from uuid import UUID
 from rest_framework.response import Response
 
 from activity.endpoints import Endpoint, documented
-from registry import agents, pausing, rows, teams
+from registry.api.serializers import AgentMoveBody, AgentRow, DismissalBody, ExpandBody, ModelBody, Outcome
 from registry.models import Agent
-from registry.serializers import AgentMoveBody, AgentRow, DismissalBody, ExpandBody, ModelBody, Outcome
-from registry.teams import Member
+from registry.organisation import agents, pausing, teams
+from registry.organisation.teams import Member
+from registry.structure import rows
 
 GONE = (404, 410)
 

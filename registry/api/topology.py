@@ -8,16 +8,10 @@ from rest_framework.response import Response
 from activity import caching
 from activity.endpoints import Endpoint, documented
 from activity.principals import Kind
-from registry import access, discovery, history
+from registry.api.serializers import AccessBody, Address, DiffQuery, ExplainQuery, Explanation, PeerRow
 from registry.exceptions import Invalid
-from registry.serializers import (
-    AccessBody,
-    Address,
-    DiffQuery,
-    ExplainQuery,
-    Explanation,
-    PeerRow,
-)
+from registry.organisation import discovery
+from registry.structure import access, history
 
 
 class Discover(Endpoint):

@@ -1,1 +1,1 @@
-"""What a supervisor process does: it leads or stands by, watches over leases, and removes old activity."""
+"""How background jobs run: who leads, the row of each job, retention, the web's own heartbeat."""

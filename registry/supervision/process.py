@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from django.db import DatabaseError, connection
 from psycopg_pool import PoolTimeout
 
-from registry import loops
+from registry.supervision import jobs
 from registry.supervision.leadership import TRY_SECONDS, Leadership
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Loop:
     def __init__(self, name: str, step: Step) -> None:
         self.name = name
         self.step = step
-        self.failures = loops.Failures(name)
+        self.failures = jobs.Failures(name)
         self.backoff = 0.0
         self.began: float | None = None
 
@@ -72,7 +72,7 @@ class Process:
 
     def __init__(self, steps: Mapping[str, Step], stopping: threading.Event) -> None:
         self.host, self.pid = socket.gethostname(), os.getpid()
-        self.name = f"{loops.PROCESS}{self.host}:{self.pid}"
+        self.name = f"{jobs.PROCESS}{self.host}:{self.pid}"
         self.leadership = Leadership()
         self.stopping = stopping
         self.loops = [Loop(name, step) for name, step in steps.items()]
@@ -101,9 +101,9 @@ class Process:
         if state != self.state:
             log.info("%s: %s", self.name, state)
         self.state = state
-        loops.tick(self.name, state=state, host=self.host, pid=self.pid)
+        jobs.tick(self.name, state=state, host=self.host, pid=self.pid)
         if state == "leading":
-            loops.forget_dead_processes()
+            jobs.forget_dead_processes()
 
     def _lead(self, loop: Loop) -> None:
         try:
@@ -136,7 +136,7 @@ class Process:
             thread.join(max(0.0, deadline - time.monotonic()))
         self.leadership.resign()
         try:
-            loops.forget(self.name)
+            jobs.forget(self.name)
         except (DatabaseError, PoolTimeout) as error:
             log.warning("%s: its row stays for a while: %s", self.name, type(error).__name__)
         log.info("%s: stopped", self.name)

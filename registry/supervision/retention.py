@@ -15,8 +15,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from activity import log
-from registry import loops
 from registry.models import LoopTick
+from registry.supervision import jobs
 
 LONGEST_REST_SECONDS = 5.0
 
@@ -83,20 +83,20 @@ class Retention:
         began = time.monotonic()
         removed = _batch()
         took = time.monotonic() - began
-        self.rest(min(log.PRUNE_REST * took, LONGEST_REST_SECONDS) if removed else loops.TICK_SECONDS)
+        self.rest(min(log.PRUNE_REST * took, LONGEST_REST_SECONDS) if removed else jobs.TICK_SECONDS)
         return removed > 0
 
 
 @transaction.atomic
 def _batch() -> int:
     """Remove the next rows, if it is time, and write down where that leaves us. Of two at once one waits."""
-    row = LoopTick.objects.select_for_update().filter(name=loops.RETENTION).first()
+    row = LoopTick.objects.select_for_update().filter(name=jobs.RETENTION).first()
     progress, removed, now = Progress.of(row.detail if row else {}), 0, timezone.now()
     if progress.is_due(now):
         progress = progress.begun(now)
         pruned = log.prune(log.kept_since(settings.ACTIVITY_RETENTION_DAYS), log.PRUNE_BATCH, progress.upto)
         progress, removed = progress.after(pruned, timezone.now()), pruned.rows
-    loops.tick(loops.RETENTION, **progress.detail())
+    jobs.tick(jobs.RETENTION, **progress.detail())
     return removed
 
 

@@ -12,9 +12,10 @@ from django.db.transaction import TransactionManagementError
 
 from activity.events import NewEvent, latest_seq, record
 from activity.models import EventType, StructureEvent
-from registry import lifecycle, projection
-from registry.lifecycle import NewWorkspace
 from registry.models import Workspace
+from registry.organisation import workspaces
+from registry.organisation.workspaces import NewWorkspace
+from registry.structure import projection
 
 
 def online() -> NewEvent:
@@ -114,7 +115,7 @@ def test_a_crash_between_event_and_projection_leaves_neither_row_nor_message(
 ) -> None:
     monkeypatch.setattr(projection, "apply", Mock(side_effect=RuntimeError("crash")))
     with pytest.raises(RuntimeError):
-        lifecycle.create(NewWorkspace(name="half"), actor="test")
+        workspaces.create(NewWorkspace(name="half"), actor="test")
     assert not StructureEvent.objects.exists()
     assert not Workspace.objects.exists()
     assert broadcasts() == []

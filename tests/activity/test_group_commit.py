@@ -81,7 +81,7 @@ async def test_a_batch_that_fails_fails_for_its_own_and_nobody_else() -> None:
 
 async def test_nobody_waits_for_ever_for_a_database_that_hangs() -> None:
     ledger = Ledger()
-    gate = GroupCommit("test", ledger, batch=1, capacity=10, patience=0.05)
+    gate = GroupCommit("test", ledger, batch=1, capacity=10, max_wait_seconds=0.05)
     ledger.open.clear()
     stuck = [asyncio.create_task(gate.submit([n])) for n in range(3)]
     outcomes = await asyncio.wait_for(asyncio.gather(*stuck, return_exceptions=True), 10)
@@ -99,7 +99,7 @@ async def test_who_waits_behind_slow_batches_waits_no_longer_than_for_one() -> N
         time.sleep(0.3)
         return ledger(items)
 
-    gate = GroupCommit("test", slowly, batch=1, capacity=10, patience=0.5)
+    gate = GroupCommit("test", slowly, batch=1, capacity=10, max_wait_seconds=0.5)
     outcomes = await asyncio.gather(*(gate.submit([n]) for n in range(6)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes[2:]] == [Overloaded] * 4
     assert gate.size == 0
@@ -109,7 +109,7 @@ async def test_who_waits_behind_slow_batches_waits_no_longer_than_for_one() -> N
 
 async def test_who_was_refused_does_not_count_as_taken() -> None:
     ledger = Ledger()
-    gate = GroupCommit("counted", ledger, batch=1, capacity=10, patience=0.05)
+    gate = GroupCommit("counted", ledger, batch=1, capacity=10, max_wait_seconds=0.05)
     ledger.open.clear()
     with pytest.raises(Overloaded):
         await gate.submit([1])
@@ -135,7 +135,7 @@ async def test_a_caller_who_went_away_harms_nobody() -> None:
 
 async def test_an_item_may_weigh_more_than_one() -> None:
     ledger = Ledger()
-    gate = GroupCommit("test", ledger, batch=10, capacity=20, weigh=lambda item: item)
+    gate = GroupCommit("test", ledger, batch=10, capacity=20, size_of=lambda item: item)
     await asyncio.gather(*(gate.submit([n]) for n in (6, 6, 4)))
     assert ledger.batches == [[6], [6, 4]]
     with pytest.raises(Overloaded):

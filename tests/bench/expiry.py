@@ -41,8 +41,8 @@ LEFT = "SELECT count(*) FROM workspaces WHERE status <> 'offline'"
 RECORDED = "SELECT count(*) FROM structure_events WHERE actor = 'supervisor'"
 # What is shown of the profile: functions of ours, and where they are.
 PHASES = (
-    ("liveness.py", "_agents_could_reach_us"),
-    ("liveness.py", "_lock_due"),
+    ("expiry.py", "_agents_could_reach_us"),
+    ("expiry.py", "_lock_due"),
     ("flapping.py", "marks"),
     ("events.py", "record"),
     ("projection.py", "apply"),
@@ -55,7 +55,7 @@ def main(workspaces: int, times: int) -> int:
     os.environ.setdefault("SECRET_KEY", "only for a benchmark")
     django.setup()
     call_command("migrate", verbosity=0)
-    reconcile = import_string("registry.liveness.reconcile")
+    reconcile = import_string("registry.liveness.expiry.reconcile")
     run(SERVING)
     run(SEED, workspaces)
     run(LIVES_BEFORE, times)

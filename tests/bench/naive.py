@@ -31,8 +31,8 @@ from activity import bus, redis  # noqa: E402
 from activity.events import NewEvent, record  # noqa: E402
 from activity.models import ActivityLog, EventType  # noqa: E402
 from activity.serializers import ActivityEntry  # noqa: E402
-from registry import projection  # noqa: E402
 from registry.models import ALIVE, Workspace, WorkspaceToken  # noqa: E402
+from registry.structure import projection  # noqa: E402
 
 
 class BeatBody(serializers.Serializer[Any]):

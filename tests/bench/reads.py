@@ -23,7 +23,7 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
 
-from registry.credentials import issue_operator_token  # noqa: E402
+from registry.identity.tokens import issue_operator_token  # noqa: E402
 
 WORKSPACES = 10_000
 ROUNDS = 5

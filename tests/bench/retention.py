@@ -23,8 +23,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "molecule.settings")
 os.environ.setdefault("SECRET_KEY", "only for a benchmark")
 django.setup()
 
-from registry import loops  # noqa: E402  # these need the apps that it loads
-from registry.heartbeats import Beat, flush  # noqa: E402
+from registry.liveness.heartbeats import Beat, flush  # noqa: E402
+from registry.supervision import jobs  # noqa: E402  # these need the apps that it loads
 
 ROWS = 1_000_000
 WORKSPACES = 10_000
@@ -93,7 +93,7 @@ def quiet(what: str, ids: list[UUID]) -> float:
 
 
 def is_pruning() -> bool:
-    tick = loops.last(loops.RETENTION)
+    tick = jobs.last(jobs.RETENTION)
     return tick is None or tick.detail["finished_at"] is None
 
 
@@ -122,7 +122,7 @@ def main(rows: int) -> int:
     print(vacuumed(), flush=True)
     quiet("afterwards", ids)
     print(vacuumed())
-    tick = loops.last(loops.RETENTION)
+    tick = jobs.last(jobs.RETENTION)
     removed = tick.detail["removed"] if tick else 0
     print(f"{removed} rows in {seconds:.0f} s: {removed / seconds:.0f} rows/s")
     print(f"p99 while pruning is {meanwhile / before:.2f} times the quiet one; at most {TARGET:g}")

@@ -14,8 +14,9 @@ from uuid import UUID
 from django.db import connection
 
 from activity.models import StructureEvent
-from registry import credentials, projection
+from registry.identity import tokens
 from registry.models import TokenKind, Workspace, WorkspaceToken
+from registry.structure import projection
 from tests.bench import agents
 from tests.bench.agents import Seeded, identity, parent_of
 
@@ -79,10 +80,10 @@ def _created(number: int) -> dict[str, Any]:
 
 def _issue(count: int, now: datetime) -> list[str]:
     """A token for each; as if used just now, so that no beat is slower for noting its first use."""
-    minted = [credentials._mint("mol_ws") for _ in range(count)]
+    minted = [tokens._mint("mol_ws") for _ in range(count)]
     live: Any = {"kind": TokenKind.AGENT, "last_used_at": now}
     tokens = (
-        WorkspaceToken(workspace_id=identity(number), prefix=prefix, hash=credentials._hash(text), **live)
+        WorkspaceToken(workspace_id=identity(number), prefix=prefix, hash=tokens._hash(text), **live)
         for number, (prefix, text) in enumerate(minted)
     )
     WorkspaceToken.objects.bulk_create(tokens, batch_size=BATCH)

@@ -11,9 +11,9 @@ from rest_framework.test import APIClient
 from activity.models import StructureEvent
 from canvas import layout
 from canvas.models import CanvasLayout, CanvasViewport
-from registry import removal
 from registry.exceptions import Removed
 from registry.models import Workspace
+from registry.organisation import removal
 
 Make = Callable[..., Workspace]
 

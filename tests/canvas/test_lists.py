@@ -12,9 +12,10 @@ from rest_framework.test import APIClient
 
 from activity.models import StructureEvent
 from canvas import layout, snapshot
-from registry import agents, heartbeats, lifecycle, pausing, removal
-from registry.heartbeats import Beat
+from registry.liveness import heartbeats
+from registry.liveness.heartbeats import Beat
 from registry.models import Workspace
+from registry.organisation import agents, pausing, removal, workspaces
 from tests.registry.racing import PATIENCE_SECONDS, together
 
 Make = Callable[..., Workspace]
@@ -25,13 +26,13 @@ committed = pytest.mark.django_db(transaction=True)
 
 CHANGES: dict[str, Callable[[Workspace, Workspace], object]] = {
     "a beat": lambda one, _: heartbeats.flush([Beat(workspace_id=one.id)]),
-    "a name": lambda one, _: lifecycle.update(one.id, {"name": "other"}, actor=ACTOR),
-    "a card": lambda one, _: lifecycle.update_card(one.id, {"name": "card"}, actor=ACTOR),
-    "a parent": lambda one, other: lifecycle.update(one.id, {"parent_id": other.id}, actor=ACTOR),
+    "a name": lambda one, _: workspaces.update(one.id, {"name": "other"}, actor=ACTOR),
+    "a card": lambda one, _: workspaces.update_card(one.id, {"name": "card"}, actor=ACTOR),
+    "a parent": lambda one, other: workspaces.update(one.id, {"parent_id": other.id}, actor=ACTOR),
     "a status": lambda one, _: pausing.pause(one.id, actor=ACTOR),
     "a place": lambda one, _: layout.place(one.id, x=1.0, y=1.0),
     "a fold": lambda one, _: layout.place(one.id, collapsed=True),
-    "a newcomer": lambda one, _: lifecycle.create(lifecycle.NewWorkspace(name="new"), actor=ACTOR),
+    "a newcomer": lambda one, _: workspaces.create(workspaces.NewWorkspace(name="new"), actor=ACTOR),
     "a removal": lambda one, _: removal.remove(one.id, actor=ACTOR, confirm=True),
     "a forward": lambda one, other: removal.remove(one.id, actor=ACTOR, confirm=True, forward_to=other.id),
     "an agent": lambda one, _: agents.assign(one.id, "m", actor=ACTOR),
@@ -141,7 +142,7 @@ def test_agent_cards_are_compact_and_whole(as_viewer: APIClient, make_workspace:
     card: dict[str, Any] = {"name": "a, b: c", "list": [1, 2.5, None], "quote": 'x \\" y: z'}
     cards = {make_workspace("One").id: card, make_workspace("Other").id: card | {"long": 10**29 + 1}}
     for workspace_id, each in cards.items():
-        lifecycle.update_card(workspace_id, each, actor=ACTOR)
+        workspaces.update_card(workspace_id, each, actor=ACTOR)
     for workspace_id in cards:
         answer = as_viewer.get(path.format(id=workspace_id))
         assert b'"list":[1,2.5,null]' in answer.content

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from activity import marks
+from activity import cache_versions
 from tests.chaos.play import Play
 from tests.chaos.stage import Part
 from tests.e2e.stack import until
@@ -80,7 +80,7 @@ def supervisors_frozen(play: Play) -> None:
 def _caught(play: Play) -> bool:
     """Whoever leads may have found the dead and locked their rows: then it waits for us, and is stopped waiting."""
     with play.stage.database() as holder:
-        holder.execute("SELECT pg_advisory_lock(%s)", [marks.LOG.lock])
+        holder.execute("SELECT pg_advisory_lock(%s)", [cache_versions.LOG.lock])
         time.sleep(LOOK_SECONDS)
         for supervisor in play.stage.supervisors:
             supervisor.freeze()

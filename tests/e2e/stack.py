@@ -160,7 +160,7 @@ def prepare(environment: dict[str, str], password: str) -> str:
     script = (
         "import os\n"
         "from django.contrib.auth.models import User\n"
-        "from registry.credentials import issue_operator_token\n"
+        "from registry.identity.tokens import issue_operator_token\n"
         "user = User.objects.create_superuser('op', '', os.environ['OP_PASSWORD'])\n"
         "print(issue_operator_token(user))"
     )

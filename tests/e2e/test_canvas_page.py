@@ -99,7 +99,7 @@ def test_the_reason_of_a_failure_is_on_the_card(page: Page, platform: Platform, 
     script = (
         "from django.db import transaction\n"
         "from activity.events import NewEvent, record\n"
-        "from registry.projection import apply\n"
+        "from registry.structure.projection import apply\n"
         "with transaction.atomic():\n"
         f"    failed = NewEvent(event_type='WORKSPACE_PROVISION_FAILED', workspace_id='{workspace}',\n"
         "        payload={'from': 'provisioning', 'error': 'nobody came'})\n"

@@ -32,7 +32,7 @@ AHEAD_SECONDS = 2.0
 BEATERS = 4
 BEATS = httpx.Client(timeout=PATIENCE_SECONDS)
 BIRTHS = """
-from registry.lifecycle import NewWorkspace, create
+from registry.organisation.workspaces import NewWorkspace, create
 for number in range({many}):
     print(create(NewWorkspace(name=f"Agent {{number}}", external=True, url="http://agent:1"), actor="test").id)
 """

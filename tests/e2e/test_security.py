@@ -76,7 +76,7 @@ def _read_to_the_end(socket: ClientConnection) -> None:
 
 def test_a_revoked_credential_closes_its_socket(platform: Platform) -> None:
     script = (
-        "from django.contrib.auth.models import User\nfrom registry.credentials import *\n"
+        "from django.contrib.auth.models import User\nfrom registry.identity.tokens import *\n"
         "print(issue_operator_token(User.objects.get(username='op')))"
     )
     token = manage(platform.environment, "shell", "-v0", "-c", script).strip()
@@ -86,7 +86,7 @@ def test_a_revoked_credential_closes_its_socket(platform: Platform) -> None:
         assert json.loads(socket.recv(timeout=10)) == {"type": "pong"}
         prefix = token.rpartition("_")[0]
         revoke = (
-            "from registry.credentials import *\nfrom registry.models import OperatorToken\n"
+            "from registry.identity.tokens import *\nfrom registry.models import OperatorToken\n"
             f"revoke_operator_token(OperatorToken.objects.get(prefix='{prefix}').id)"
         )
         manage(platform.environment, "shell", "-v0", "-c", revoke)

@@ -165,8 +165,8 @@ async def test_what_was_lost_comes_although_nothing_follows_it(platform: Platfor
     async with stream(platform.url, platform.operator_token, f"?since={_latest(platform)}") as opened:
         assert (await receive(opened))["event"] == "STREAM_LIVE"
         script = (
-            "from registry import lifecycle\nfrom registry.lifecycle import NewWorkspace\n"
-            "print(lifecycle.create(NewWorkspace(name='unheard'), actor='command:test').id)"
+            "from registry.organisation import workspaces\nfrom registry.organisation.workspaces import NewWorkspace\n"
+            "print(workspaces.create(NewWorkspace(name='unheard'), actor='command:test').id)"
         )
         environment = {**platform.environment, "REDIS_URL": "unix:///nonexistent.sock"}
         lost = (await asyncio.to_thread(manage, environment, "shell", "-v0", "-c", script)).strip()

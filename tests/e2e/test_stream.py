@@ -129,8 +129,8 @@ async def test_a_message_lost_on_the_bus_is_read_from_the_log(platform: Platform
 def _write_unheard(platform: Platform) -> str:
     """An event whose posting to Redis fails, as after a crash between commit and publish."""
     script = (
-        "from registry import lifecycle\nfrom registry.lifecycle import NewWorkspace\n"
-        "print(lifecycle.create(NewWorkspace(name='unheard'), actor='command:test').id)"
+        "from registry.organisation import workspaces\nfrom registry.organisation.workspaces import NewWorkspace\n"
+        "print(workspaces.create(NewWorkspace(name='unheard'), actor='command:test').id)"
     )
     environment = {**platform.environment, "REDIS_URL": "unix:///nonexistent.sock"}
     return manage(environment, "shell", "-v0", "-c", script).strip()

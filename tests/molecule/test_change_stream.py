@@ -20,9 +20,9 @@ from django.db import DatabaseError, connection
 from activity.models import StructureEvent
 from molecule import health
 from molecule.embedded import running_postgres
-from registry import lifecycle
-from registry.lifecycle import NewWorkspace
 from registry.models import Workspace
+from registry.organisation import workspaces
+from registry.organisation.workspaces import NewWorkspace
 from tests.conftest import ACTOR
 from tests.e2e.stack import ROOT, manage, until
 
@@ -37,7 +37,7 @@ from molecule.health import CHECKS, _outcome
 print(json.dumps({name: _outcome(check) for name, check in CHECKS.items()}))
 """
 THREE_WORKSPACES = """
-from registry.lifecycle import NewWorkspace, create
+from registry.organisation.workspaces import NewWorkspace, create
 for number in range(3):
     create(NewWorkspace(name=f"Workspace {number}"), actor="test")
 """
@@ -123,7 +123,7 @@ def recorded() -> list[int]:
 
 
 def create(name: str, parent_id: UUID | None = None) -> Workspace:
-    return lifecycle.create(NewWorkspace(name=name, model="sonnet", parent_id=parent_id), actor=ACTOR)
+    return workspaces.create(NewWorkspace(name=name, model="sonnet", parent_id=parent_id), actor=ACTOR)
 
 
 def create_at_once(writers: int, each: int) -> None:
@@ -133,7 +133,7 @@ def create_at_once(writers: int, each: int) -> None:
         for number in range(each):
             create(f"{writer}.{number}")
             with pytest.raises(DatabaseError):
-                lifecycle.create(NewWorkspace(name="too high", tier=9), actor=ACTOR)
+                workspaces.create(NewWorkspace(name="too high", tier=9), actor=ACTOR)
         connection.close()
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]

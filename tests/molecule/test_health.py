@@ -11,13 +11,14 @@ from rest_framework.test import APIClient
 
 from activity import redis
 from molecule import health
-from registry import loops, presence
+from registry.liveness import presence
 from registry.models import LoopTick
+from registry.supervision import jobs
 
 
 @pytest.fixture
 def all_well(db: None) -> None:
-    loops.tick(loops.SUPERVISOR)
+    jobs.tick(jobs.SUPERVISOR)
     presence.announce_expiries()
 
 
@@ -113,8 +114,8 @@ def test_a_slot_holds_wal_back(
 def test_operators_see_each_loop_with_its_last_tick_and_errors(
     all_well: None, as_viewer: APIClient, anonymous: APIClient
 ) -> None:
-    loops.tick(loops.RETENTION, removed=3)
-    loops.Failures(loops.RETENTION).add(ValueError("of a kind"))
+    jobs.tick(jobs.RETENTION, removed=3)
+    jobs.Failures(jobs.RETENTION).add(ValueError("of a kind"))
     supervisor, retention = sorted(as_viewer.get("/health/ready").json()["loops"], key=lambda loop: -len(loop["name"]))
     assert (supervisor["fresh"], supervisor["errors"], supervisor["last_error"]) == (True, 0, None)
     assert (retention["errors"], retention["last_error"]) == (1, "ValueError: of a kind")
@@ -124,12 +125,12 @@ def test_operators_see_each_loop_with_its_last_tick_and_errors(
 
 
 def test_a_loop_that_fails_or_hangs_is_a_warning(all_well: None, as_viewer: APIClient) -> None:
-    loops.tick(loops.RETENTION)
-    loops.Failures(loops.RETENTION).add(ValueError("of a kind"))
+    jobs.tick(jobs.RETENTION)
+    jobs.Failures(jobs.RETENTION).add(ValueError("of a kind"))
     assert failing(as_viewer) == []
     assert warnings(as_viewer) == {"loops": "retention: errors: 1, the last: ValueError: of a kind"}
     old = timezone.now() - timedelta(minutes=5)
-    LoopTick.objects.filter(name=loops.RETENTION).update(ticked_at=old, failed_at=old)
+    LoopTick.objects.filter(name=jobs.RETENTION).update(ticked_at=old, failed_at=old)
     assert warnings(as_viewer) == {"loops": "retention: last tick 300 s ago"}
-    LoopTick.objects.filter(name=loops.RETENTION).update(ticked_at=None)
+    LoopTick.objects.filter(name=jobs.RETENTION).update(ticked_at=None)
     assert warnings(as_viewer) == {"loops": "retention: never ran"}

@@ -17,7 +17,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from molecule.policy import POLICY
-from registry import credentials
+from registry.identity import enrolment, tokens
 from registry.models import Workspace, WorkspaceToken
 from tests.conftest import JSONClient, bearer
 
@@ -87,8 +87,8 @@ def scene(
         "own workspace": lambda: _token(target),
         "other workspace": lambda: _token(other),
         "relative": lambda: _token(child),
-        "own enrolment": lambda: credentials.issue_enrolment_token(target.id),
-        "other enrolment": lambda: credentials.issue_enrolment_token(other.id),
+        "own enrolment": lambda: enrolment.issue(target.id),
+        "other enrolment": lambda: enrolment.issue(other.id),
         "revoked token": lambda: _token(target, revoked_at=timezone.now()),
         "expired token": lambda: _token(target, expires_at=timezone.now() - timedelta(seconds=1)),
         "nobody's token": lambda: "mol_ws_000000000000_" + "x" * 43,
@@ -100,7 +100,7 @@ def scene(
         if name in made:
             return bearer(made[name]())
         if name not in STRANGERS:
-            return bearer(credentials.issue_operator_token(make_user(name)))
+            return bearer(tokens.issue_operator_token(make_user(name)))
         stranger = JSONClient()
         if name.startswith("forged"):
             stranger.credentials(HTTP_X_WORKSPACE_ID=str(target.id))
@@ -145,7 +145,7 @@ def _fill(path: str, workspace_id: str) -> str:
 
 
 def _token(workspace: Workspace, **changes: Any) -> str:
-    issued = credentials.issue_workspace_token(workspace.id)
+    issued = tokens.issue_workspace_token(workspace.id)
     WorkspaceToken.objects.filter(id=issued.id).update(label="matrix", **changes)
     return issued.text
 
@@ -172,7 +172,7 @@ def test_when_the_database_does_not_answer_nobody_gets_in(
     make_workspace: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = bearer(_token(make_workspace()))
-    monkeypatch.setattr(credentials, "_workspace", _database_is_down)
+    monkeypatch.setattr(tokens, "_workspace", _database_is_down)
     for path in ("/workspaces", f"/workspaces/{uuid4()}/state"):
         answer = client.get(path)
         assert (answer.status_code, answer["Retry-After"]) == (503, "2")

@@ -13,8 +13,8 @@ from rest_framework.test import APIClient
 import molecule.asgi
 from activity.events import latest_seq
 from molecule import metrics
-from registry import loops
 from registry.models import Status, Workspace
+from registry.supervision import jobs
 from tests.conftest import bearer
 from tests.e2e.stack import ROOT
 
@@ -82,21 +82,21 @@ def test_activity_is_estimated_and_never_counted(scraper: APIClient) -> None:
 
 
 def test_loops_by_age_and_errors_processes_by_number(scraper: APIClient) -> None:
-    loops.tick(loops.SUPERVISOR)
-    loops.Failures(loops.RETENTION).add(ValueError())
-    loops.tick(f"{loops.PROCESS}here:1", state="leading")
-    loops.tick(f"{loops.PROCESS}there:1", state="standby")
+    jobs.tick(jobs.SUPERVISOR)
+    jobs.Failures(jobs.RETENTION).add(ValueError())
+    jobs.tick(f"{jobs.PROCESS}here:1", state="leading")
+    jobs.tick(f"{jobs.PROCESS}there:1", state="standby")
     found = samples(scraper)
-    assert 0 <= found["molecule_loop_age_seconds", loops.SUPERVISOR] < loops.STALE_SECONDS
-    assert ("molecule_loop_age_seconds", loops.RETENTION) not in found
-    assert found["molecule_loop_errors_total", loops.RETENTION] == 1
+    assert 0 <= found["molecule_loop_age_seconds", jobs.SUPERVISOR] < jobs.STALE_SECONDS
+    assert ("molecule_loop_age_seconds", jobs.RETENTION) not in found
+    assert found["molecule_loop_errors_total", jobs.RETENTION] == 1
     assert [found["molecule_supervisors", state] for state in ("leading", "standby")] == [1, 1]
     assert not any("here:1" in label for _, label in found)
 
 
 def test_what_retention_has_done(scraper: APIClient) -> None:
     assert ("molecule_retention_last_run_timestamp_seconds", "") not in samples(scraper)
-    loops.tick(loops.RETENTION, total=12, started_at="2026-01-31T05:00:00Z", finished_at="2026-01-31T06:00:00Z")
+    jobs.tick(jobs.RETENTION, total=12, started_at="2026-01-31T05:00:00Z", finished_at="2026-01-31T06:00:00Z")
     found = samples(scraper)
     assert found["molecule_activity_pruned_total", ""] == 12
     assert found["molecule_retention_last_run_timestamp_seconds", ""] == 1769839200

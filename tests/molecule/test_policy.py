@@ -11,9 +11,9 @@ from rest_framework.views import APIView
 
 from activity.principals import ANONYMOUS, Kind, Level, Principal
 from molecule.policy import POLICY, may_listen
-from registry import removal
 from registry.consumers import OrganisationStream
 from registry.models import Workspace
+from registry.organisation import removal
 
 Make = Callable[..., Workspace]
 # Routes that are no REST endpoints and guard themselves: the page and the admin.

@@ -14,8 +14,10 @@ from activity import log
 from activity.log import Entry
 from canvas import layout
 from molecule.policy import POLICY
-from registry import agents, credentials, lifecycle, secrets
+from registry.identity import tokens
 from registry.models import Workspace
+from registry.organisation import agents, workspaces
+from registry.secrets import store
 
 Make = Callable[..., Workspace]
 FEW, MANY = 3, 30
@@ -55,7 +57,7 @@ HOT = {
 
 @pytest.fixture
 def as_administrator(make_user: Callable[..., User]) -> APIClient:
-    client = APIClient(HTTP_AUTHORIZATION=f"Bearer {credentials.issue_operator_token(make_user('administrator'))}")
+    client = APIClient(HTTP_AUTHORIZATION=f"Bearer {tokens.issue_operator_token(make_user('administrator'))}")
     client.get("/workspaces")  # a token's first use is noted
     return client
 
@@ -70,13 +72,13 @@ def grow(lead: Workspace, make: Make, count: int) -> Workspace:
     for number in range(count):
         child = make(f"Child {number}", parent_id=lead.id, model="m")
         layout.place(child.id, x=1.0, y=1.0)
-        credentials.issue_workspace_token(lead.id)
-        secrets.set_for_workspace(lead.id, f"OWN_{child.id.hex}", "x", actor="test")
-        secrets.set_for_all(f"ALL_{child.id.hex}", "x", actor="test")
+        tokens.issue_workspace_token(lead.id)
+        store.set_for_workspace(lead.id, f"OWN_{child.id.hex}", "x", actor="test")
+        store.set_for_all(f"ALL_{child.id.hex}", "x", actor="test")
         log.write(lead.id, [Entry(activity_type="agent_log")])
         agents.assign(lead.id, "m", actor="test")
         agents.remove(lead.id, reason=None, actor="test")
-        lifecycle.update_card(child.id, {"name": f"{number}"}, actor="test")
+        workspaces.update_card(child.id, {"name": f"{number}"}, actor="test")
     return child
 
 

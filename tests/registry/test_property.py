@@ -19,12 +19,15 @@ from activity.log import Entry
 from activity.models import ActivityType, EventType, StructureEvent
 from canvas import layout
 from canvas.models import CanvasLayout
-from registry import agents, credentials, heartbeats, lifecycle, liveness, pausing, rebuilding, removal, reports, teams
 from registry.exceptions import RegistryError
-from registry.heartbeats import Beat
-from registry.lifecycle import NewWorkspace
+from registry.identity import enrolment
+from registry.liveness import expiry, heartbeats
+from registry.liveness.heartbeats import Beat
+from registry.messaging import reports
 from registry.models import Agent, AgentStatus, Status, Workspace, WorkspaceToken
-from registry.teams import Member
+from registry.organisation import agents, pausing, rebuild, removal, teams, workspaces
+from registry.organisation.teams import Member
+from registry.organisation.workspaces import NewWorkspace
 from tests.registry.racing import STRESS, together
 
 ACTOR = "operator:test"
@@ -42,7 +45,7 @@ class World:
         self.create(self.create(top))
 
     def create(self, parent_id: UUID | None, **fields: Any) -> UUID:
-        workspace = lifecycle.create(NewWorkspace(name="Workspace", parent_id=parent_id, **fields), actor=ACTOR)
+        workspace = workspaces.create(NewWorkspace(name="Workspace", parent_id=parent_id, **fields), actor=ACTOR)
         self.ids.append(workspace.id)
         return workspace.id
 
@@ -69,10 +72,10 @@ def register(world: World, who: UUID, whom: UUID, how: int) -> None:
         who = world.strangers[whom.int % len(world.strangers)]
     enrolment_id = None
     if how == 1:
-        prefix = credentials.issue_enrolment_token(who).rpartition("_")[0]
+        prefix = enrolment.issue(who).rpartition("_")[0]
         enrolment_id = WorkspaceToken.objects.get(prefix=prefix).id
     url, card = f"http://agent:{how}", {"name": "Agent", "how": how}
-    lifecycle.register(who, url=url, agent_card=card, held=how == 0, enrolment_id=enrolment_id)
+    workspaces.register(who, url=url, agent_card=card, held=how == 0, enrolment_id=enrolment_id)
     world.ids.append(who)
 
 
@@ -81,7 +84,7 @@ def beat(world: World, who: UUID, whom: UUID, how: int) -> None:
 
 
 def move(world: World, who: UUID, whom: UUID, how: int) -> None:
-    lifecycle.update(who, {"parent_id": None if how == 0 else whom, "name": f"moved {how}"}, actor=ACTOR)
+    workspaces.update(who, {"parent_id": None if how == 0 else whom, "name": f"moved {how}"}, actor=ACTOR)
 
 
 def remove(world: World, who: UUID, whom: UUID, how: int) -> None:
@@ -96,7 +99,7 @@ def expand(world: World, who: UUID, whom: UUID, how: int) -> None:
 def expire(world: World, who: UUID, whom: UUID, how: int) -> None:
     """Silence, noticed."""
     Workspace.objects.filter(id=who).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    liveness.reconcile()
+    expiry.reconcile()
 
 
 OPERATIONS: dict[str, Callable[[World, UUID, UUID, int], object]] = {
@@ -107,8 +110,8 @@ OPERATIONS: dict[str, Callable[[World, UUID, UUID, int], object]] = {
     "remove": remove,
     "expand": expand,
     "expire": expire,
-    "update": lambda world, who, whom, how: lifecycle.update(who, {"name": f"n{how}", "tier": 1 + how}, actor=ACTOR),
-    "card": lambda world, who, whom, how: lifecycle.update_card(who, {"name": "Agent", "n": how / 2}, actor=ACTOR),
+    "update": lambda world, who, whom, how: workspaces.update(who, {"name": f"n{how}", "tier": 1 + how}, actor=ACTOR),
+    "card": lambda world, who, whom, how: workspaces.update_card(who, {"name": "Agent", "n": how / 2}, actor=ACTOR),
     "pause": lambda world, who, whom, how: pausing.pause(who, actor=ACTOR),
     "resume": lambda world, who, whom, how: pausing.resume(who, actor=ACTOR),
     "restart": lambda world, who, whom, how: pausing.restart(who, actor=ACTOR),
@@ -145,7 +148,7 @@ def test_several_connections_at_once_leave_a_world_that_replay_rebuilds(
     empty()
     world = World()
     together(*(partial(perform, world, history[number::CONNECTIONS]) for number in range(CONNECTIONS)))
-    assert rebuilding.check() == []
+    assert rebuild.check() == []
     hierarchy_is_sound()
     who_is_removed_has_nothing_left()
     positions_are_in_order()

@@ -9,12 +9,15 @@ from django.db import transaction
 
 from activity.events import lock_log
 from activity.models import ActivityLog, StructureEvent
-from registry import credentials, heartbeats, lifecycle, liveness, rebuilding, removal, reports
 from registry.exceptions import BadCredential, NotFound, Removed
-from registry.heartbeats import Beat
-from registry.lifecycle import NewWorkspace
+from registry.identity import enrolment, tokens
+from registry.liveness import expiry, heartbeats
+from registry.liveness.heartbeats import Beat
+from registry.messaging import reports
 from registry.models import Workspace, WorkspaceToken
-from registry.rows import lock
+from registry.organisation import rebuild, removal, workspaces
+from registry.organisation.workspaces import NewWorkspace
+from registry.structure.rows import lock
 from tests.e2e.stack import until
 from tests.registry.racing import PATIENCE_SECONDS, together, waiting
 
@@ -36,7 +39,7 @@ def test_of_two_strangers_with_the_same_name_one_gets_in() -> None:
         holding.wait(PATIENCE_SECONDS)
         try:
             card = {"name": "Agent"}
-            outcomes.append(lifecycle.register(newcomer, url="u", agent_card=card, held=False, enrolment_id=None))
+            outcomes.append(workspaces.register(newcomer, url="u", agent_card=card, held=False, enrolment_id=None))
         except BadCredential:
             outcomes.append("refused")
 
@@ -64,10 +67,10 @@ def test_a_creation_waits_for_a_repair(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def create() -> None:
         repairing.wait(PATIENCE_SECONDS)
-        lifecycle.create(NewWorkspace(name="Workspace"), actor=ACTOR)
+        workspaces.create(NewWorkspace(name="Workspace"), actor=ACTOR)
 
-    monkeypatch.setattr(rebuilding, "lock_log", lock_log_late)
-    together(rebuilding.fix, create)
+    monkeypatch.setattr(rebuild, "lock_log", lock_log_late)
+    together(rebuild.fix, create)
     assert Workspace.objects.count() == 1
 
 
@@ -77,7 +80,7 @@ def test_nobody_dies_of_the_silence_during_a_repair(
 ) -> None:
     """The watch has found their leases past, and waits for the tables."""
     workspace, repairing = make_workspace(), threading.Event()
-    lifecycle.register(workspace.id, url="u", agent_card={"name": "a"}, held=True, enrolment_id=None)
+    workspaces.register(workspace.id, url="u", agent_card={"name": "a"}, held=True, enrolment_id=None)
     Workspace.objects.update(lease_expires_at="2000-01-01T00:00:00Z")
     gone: list[int] = []
 
@@ -88,10 +91,10 @@ def test_nobody_dies_of_the_silence_during_a_repair(
 
     def watch() -> None:
         repairing.wait(PATIENCE_SECONDS)
-        gone.append(liveness.reconcile())
+        gone.append(expiry.reconcile())
 
-    monkeypatch.setattr(rebuilding, "lock_log", lock_log_late)
-    together(rebuilding.fix, watch)
+    monkeypatch.setattr(rebuild, "lock_log", lock_log_late)
+    together(rebuild.fix, watch)
     assert gone == [0]
     workspace.refresh_from_db()
     assert workspace.status == "online"
@@ -101,20 +104,22 @@ def test_nobody_dies_of_the_silence_during_a_repair(
 def test_a_batch_of_beats_locks_all_its_rows_before_the_log(make_workspace: Make) -> None:
     """Two agents of one workspace that comes online, and another one whose row somebody has who waits for the log."""
     x, y = make_workspace("X", status="offline"), make_workspace("Y", status="online")
-    proofs = [credentials.agent_proof(credentials.issue_workspace_token(each.id).text) for each in (x, x, y)]
-    beats = [Beat(workspace_id=each.id, proof=proof) for each, proof in zip((x, x, y), proofs, strict=True)]
+    presented_tokens = [tokens.presented_token(tokens.issue_workspace_token(each.id).text) for each in (x, x, y)]
+    beats = [
+        Beat(workspace_id=each.id, token=presented) for each, presented in zip((x, x, y), presented_tokens, strict=True)
+    ]
     holding = threading.Event()
 
     def beat() -> None:
         holding.wait(PATIENCE_SECONDS)
-        assert len(heartbeats.take(beats)) == 3
+        assert len(heartbeats.commit(beats)) == 3
 
     def rename() -> None:
         with transaction.atomic():
             lock([y.id])
             holding.set()
             until_waiting(1)
-            lifecycle.update(y.id, {"name": "new"}, actor=ACTOR)
+            workspaces.update(y.id, {"name": "new"}, actor=ACTOR)
 
     together(beat, rename)
     x.refresh_from_db()
@@ -126,7 +131,7 @@ def test_a_batch_of_beats_locks_all_its_rows_before_the_log(make_workspace: Make
 def test_who_is_removed_or_unknown_gets_no_token(make_workspace: Make) -> None:
     workspace = make_workspace()
     removal.remove(workspace.id, actor=ACTOR, confirm=True)
-    for issue in (credentials.issue_workspace_token, credentials.issue_enrolment_token):
+    for issue in (tokens.issue_workspace_token, enrolment.issue):
         with pytest.raises(Removed):
             issue(workspace.id)
         with pytest.raises(NotFound):

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from registry import credentials
+from registry.identity import tokens
 
 PASSWORD_BYTES = 15
 
@@ -43,7 +43,7 @@ class Command(BaseCommand):
             raise CommandError(f"{username} exists and is no active superuser: pass another --username")
         password = secrets.token_urlsafe(PASSWORD_BYTES)
         user = User.objects.create_superuser(username, password=password)
-        token = credentials.issue_operator_token(user, label="create_operator")
+        token = tokens.issue_operator_token(user, label="create_operator")
         return f"username: {username}\npassword: {password}\n", token
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from activity.models import StructureEvent
-from registry import rebuilding
-from registry.rebuilding import Difference
+from registry.organisation import rebuild
+from registry.organisation.rebuild import Difference
 
 
 class Command(BaseCommand):
@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         total = StructureEvent.objects.count()
-        differences = (rebuilding.fix if options["fix"] else rebuilding.check)(lambda done: self._tell(done, total))
+        differences = (rebuild.fix if options["fix"] else rebuild.check)(lambda done: self._tell(done, total))
         self.stderr.write("")
         for difference in differences:
             self.stdout.write(_line(difference))

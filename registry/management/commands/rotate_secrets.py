@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from registry import secrets
 from registry.exceptions import SecretsBroken, SecretsUnavailable
+from registry.secrets import rotation
 
 
 class Command(BaseCommand):
@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            count = secrets.rotate(dry_run=options["dry_run"], progress=self._tell)
+            count = rotation.rotate(dry_run=options["dry_run"], progress=self._tell)
         except (SecretsUnavailable, SecretsBroken) as error:
             raise CommandError(error.message) from None
         verb = "would be sealed anew" if options["dry_run"] else "sealed anew"

@@ -9,10 +9,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from registry import loops
+from registry.liveness.watch import Supervisor
+from registry.supervision import jobs
 from registry.supervision.process import LoopDied, Process
 from registry.supervision.retention import Retention
-from registry.supervision.watch import Supervisor
 
 __all__ = ["Command", "Supervisor"]
 
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _frame: asked.put(number))
         stopping = threading.Event()
-        steps = {loops.SUPERVISOR: Supervisor().step, loops.RETENTION: Retention(rest=stopping.wait).step}
+        steps = {jobs.SUPERVISOR: Supervisor().step, jobs.RETENTION: Retention(rest=stopping.wait).step}
         try:
             Process(steps, stopping).run(asked)
         except LoopDied as error:

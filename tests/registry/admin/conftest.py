@@ -6,8 +6,10 @@ from django.test import Client
 
 from activity import log
 from activity.log import Entry
-from registry import credentials, loops, secrets
+from registry.identity import tokens
 from registry.models import Workspace
+from registry.secrets import store
+from registry.supervision import jobs
 from tests.registry.admin.pages import CANARY, Make, client_with
 
 
@@ -32,10 +34,10 @@ def furnished(make_workspace: Make, django_user_model: type[User]) -> Workspace:
     """A workspace with something in every table."""
     workspace = make_workspace("Furnished", model="claude", role="Everything")
     user = django_user_model.objects.create_user("token-holder")
-    credentials.issue_workspace_token(workspace.id)
-    credentials.issue_operator_token(user)
-    secrets.set_for_workspace(workspace.id, "API_KEY", CANARY, actor="test")
-    secrets.set_for_all("API_KEY", CANARY, actor="test")
+    tokens.issue_workspace_token(workspace.id)
+    tokens.issue_operator_token(user)
+    store.set_for_workspace(workspace.id, "API_KEY", CANARY, actor="test")
+    store.set_for_all("API_KEY", CANARY, actor="test")
     log.write(workspace.id, [Entry(activity_type="agent_log", summary="Did it", request_body={"deep": [1]})])
-    loops.tick(loops.SUPERVISOR)
+    jobs.tick(jobs.SUPERVISOR)
     return workspace

@@ -9,9 +9,10 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from activity.models import EventType, StructureEvent
-from registry import agents, credentials, removal
 from registry.admin.dialogs import DIALOGS
+from registry.identity import tokens
 from registry.models import Agent, Workspace, WorkspaceToken
+from registry.organisation import agents, removal
 from tests.registry.admin.pages import Make, change_url, last_event, said, statements, url_of
 
 NAMES = [*(dialog.name for dialog in DIALOGS), "expand", "enrol"]
@@ -178,7 +179,7 @@ def test_an_enrolment_token_is_shown_once_and_kept_nowhere(root: Client, make_wo
     answer = root.post(url_of("enrol", one))
     found = re.search(r"mol_en_\w+?_[\w-]+", answer.content.decode())
     assert found is not None
-    assert credentials.principal_for_token(found[0])[1].workspace_id == one.id
+    assert tokens.principal_for_token(found[0])[1].workspace_id == one.id
     assert "no-store" in answer["Cache-Control"]
     assert not answer.cookies.get("messages")
     secret = found[0].rpartition("_")[2]

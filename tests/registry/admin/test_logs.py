@@ -12,8 +12,10 @@ from django.utils import timezone
 from activity import log
 from activity.log import Entry
 from activity.models import ActivityLog, EventType, StructureEvent
-from registry import credentials, lifecycle, secrets
+from registry.identity import tokens
 from registry.models import Workspace
+from registry.organisation import workspaces
+from registry.secrets import store
 from tests.registry.admin.pages import LISTS, WORKSPACES, Make, change_url, last_event, statements
 
 
@@ -23,8 +25,8 @@ def test_queries_do_not_grow_with_rows(root: Client, make_workspace: Make, name:
         lead = make_workspace("Lead")
         for number in range(count):
             made = make_workspace(f"W{number}", parent_id=lead.id, model="m")
-            credentials.issue_workspace_token(made.id)
-            secrets.set_for_workspace(made.id, "KEY", "x", actor="test")
+            tokens.issue_workspace_token(made.id)
+            store.set_for_workspace(made.id, "KEY", "x", actor="test")
             log.write(made.id, [Entry(activity_type="agent_log")])
 
     url = reverse(f"admin:{name}_changelist")
@@ -223,7 +225,7 @@ def test_a_rare_answer_comes_from_an_index(
 
 def test_an_event_tells_its_story_and_leads_to_its_moment(root: Client, make_workspace: Make) -> None:
     lead, one = make_workspace("Lead"), make_workspace("One")
-    lifecycle.update(one.id, {"parent_id": lead.id}, actor="operator:ada")
+    workspaces.update(one.id, {"parent_id": lead.id}, actor="operator:ada")
     moved = last_event(one.id)
     page = root.get(change_url(moved)).content.decode()
     assert "the top" in page

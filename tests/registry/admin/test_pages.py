@@ -8,9 +8,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from registry import loops
 from registry.admin.formats import span
 from registry.models import GlobalSecret, LoopTick, Status, Workspace, WorkspaceSecret
+from registry.supervision import jobs
 from registry.supervision.retention import Progress
 from tests.registry.admin.pages import (
     FACTS,
@@ -96,16 +96,16 @@ def test_spans_are_in_their_largest_unit() -> None:
 
 
 def test_background_loops_are_fresh_or_stale(root: Client, db: None) -> None:
-    loops.tick("fast")
-    loops.tick("dead")
+    jobs.tick("fast")
+    jobs.tick("dead")
     LoopTick.objects.filter(name="dead").update(ticked_at="2020-01-01T00:00:00Z")
     page = root.get(reverse("admin:registry_looptick_changelist")).content.decode()
     assert (page.count(">fresh<"), page.count(">stale<")) == (1, 1)
 
 
 def test_background_loops_show_what_went_wrong(root: Client, db: None) -> None:
-    loops.tick("erring")
-    loops.Failures("erring").add(ValueError("<b>of a kind</b>"))
+    jobs.tick("erring")
+    jobs.Failures("erring").add(ValueError("<b>of a kind</b>"))
     page = root.get(reverse("admin:registry_looptick_changelist")).content.decode()
     assert ">failing<" in page
     assert "ValueError: &lt;b&gt;of a kind&lt;/b&gt;" in page
@@ -121,5 +121,5 @@ def test_background_loops_show_what_went_wrong(root: Client, db: None) -> None:
     ],
 )
 def test_retention_says_where_it_is(root: Client, db: None, progress: Progress, words: str) -> None:
-    loops.tick(loops.RETENTION, **progress.detail())
+    jobs.tick(jobs.RETENTION, **progress.detail())
     assert words in root.get(reverse("admin:registry_looptick_changelist")).content.decode()

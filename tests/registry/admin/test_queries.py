@@ -7,9 +7,12 @@ from django.urls import reverse
 
 from activity import log
 from activity.log import Entry
-from registry import agents, credentials, lifecycle, loops, secrets
 from registry.admin import dialogs, verbs
+from registry.identity import tokens
 from registry.models import Workspace
+from registry.organisation import agents, workspaces
+from registry.secrets import store
+from registry.supervision import jobs
 from tests.registry.admin.pages import Make, asking_url, change_url, statements, url_of
 
 FEW, MANY = 3, 30
@@ -21,18 +24,18 @@ def grow(lead: Workspace, make: Make, count: int) -> None:
     for number in range(count):
         child = make(f"Child {number}", parent_id=lead.id, model="m")
         for workspace in (lead, child):
-            credentials.issue_workspace_token(workspace.id)
-            secrets.set_for_workspace(workspace.id, f"K_{child.id.hex}", "x", actor="test")
+            tokens.issue_workspace_token(workspace.id)
+            store.set_for_workspace(workspace.id, f"K_{child.id.hex}", "x", actor="test")
             log.write(workspace.id, [Entry(activity_type="agent_log", source_id=child.id)])
-        secrets.set_for_all(f"K_{child.id.hex}", "x", actor="test")
+        store.set_for_all(f"K_{child.id.hex}", "x", actor="test")
         user = User.objects.create_user(child.id.hex)
         user.groups.add(Group.objects.create(name=child.id.hex))
-        credentials.issue_operator_token(user)
-        loops.tick(child.id.hex)
+        tokens.issue_operator_token(user)
+        jobs.tick(child.id.hex)
         agents.assign(lead.id, f"m{number}", actor="operator:ada")
         agents.remove(lead.id, reason="so", actor="operator:ada")
-        lifecycle.update(child.id, {"parent_id": None}, actor="operator:ada")
-        lifecycle.update(child.id, {"parent_id": lead.id}, actor="operator:ada")
+        workspaces.update(child.id, {"parent_id": None}, actor="operator:ada")
+        workspaces.update(child.id, {"parent_id": lead.id}, actor="operator:ada")
 
 
 def pages(lead: Workspace) -> dict[str, str]:

@@ -4,8 +4,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from registry import removal
 from registry.models import Status, Workspace
+from registry.organisation import removal
 from tests.registry.admin.pages import (
     WORKSPACES,
     Make,

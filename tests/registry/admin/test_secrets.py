@@ -8,9 +8,9 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
-from registry import secrets
 from registry.exceptions import SecretsUnavailable
 from registry.models import GlobalSecret, Workspace, WorkspaceSecret, WorkspaceToken
+from registry.secrets import store
 from tests.registry.admin.pages import CANARY, Make, change_url
 
 
@@ -20,7 +20,7 @@ def test_secret_is_sealed_and_shown_nowhere(root: Client, make_workspace: Make) 
     added = root.post(reverse("admin:registry_workspacesecret_add"), form, follow=True)
     secret = WorkspaceSecret.objects.get()
     sealed = bytes(secret.encrypted_value)
-    assert secrets.keyring().unseal(sealed, context=secret.context()) == CANARY.encode()
+    assert store.keyring().unseal(sealed, context=secret.context()) == CANARY.encode()
     root.post(change_url(secret), {"value": f"{CANARY}-2"})
     history = reverse("admin:registry_workspacesecret_history", args=[secret.pk])
     urls = [reverse("admin:registry_workspacesecret_changelist"), change_url(secret), history, change_url(workspace)]
@@ -42,16 +42,16 @@ def test_a_refused_value_does_not_come_back(root: Client, db: None) -> None:
 
 
 def test_replacing_a_secret_keeps_its_key(root: Client, db: None) -> None:
-    secrets.set_for_all("OLD", "before", actor="test")
+    store.set_for_all("OLD", "before", actor="test")
     secret = GlobalSecret.objects.get()
     root.post(change_url(secret), {"key": "NEW", "value": "after"})
     secret.refresh_from_db()
-    opened = secrets.keyring().unseal(bytes(secret.encrypted_value), context=secret.context())
+    opened = store.keyring().unseal(bytes(secret.encrypted_value), context=secret.context())
     assert (secret.key, opened) == ("OLD", b"after")
 
 
 def test_a_key_that_exists_is_not_overwritten_by_adding(root: Client, db: None) -> None:
-    secrets.set_for_all("KEY", "before", actor="test")
+    store.set_for_all("KEY", "before", actor="test")
     sealed = bytes(GlobalSecret.objects.get().encrypted_value)
     answer = root.post(reverse("admin:registry_globalsecret_add"), {"key": "KEY", "value": "after"})
     assert answer.status_code == 200
@@ -69,14 +69,14 @@ def test_values_out_of_bounds_are_form_errors(root: Client, db: None, value: str
 def test_values_at_the_bounds_are_kept_as_they_are(root: Client, db: None, value: str) -> None:
     root.post(reverse("admin:registry_globalsecret_add"), {"key": "KEY", "value": value})
     secret = GlobalSecret.objects.get()
-    assert secrets.keyring().unseal(bytes(secret.encrypted_value), context=secret.context()) == value.encode()
+    assert store.keyring().unseal(bytes(secret.encrypted_value), context=secret.context()) == value.encode()
 
 
 @pytest.mark.parametrize("key", ["", "too-short"])
 def test_without_a_usable_key_nothing_is_stored(root: Client, make_workspace: Make, settings: Any, key: str) -> None:
     settings.SECRETS_ENCRYPTION_KEY = key
     with pytest.raises(SecretsUnavailable) as refusal:
-        secrets.keyring()
+        store.keyring()
     form = {"workspace": str(make_workspace("Holder").id), "key": "KEY", "value": CANARY}
     for name in ("workspacesecret", "globalsecret"):
         answer = root.post(reverse(f"admin:registry_{name}_add"), form)
@@ -107,7 +107,7 @@ def test_token_hashes_are_not_shown(root: Client, furnished: Workspace) -> None:
 
 
 def opened(secret: GlobalSecret) -> bytes:
-    return secrets.keyring().unseal(bytes(secret.encrypted_value), context=secret.context())
+    return store.keyring().unseal(bytes(secret.encrypted_value), context=secret.context())
 
 
 @pytest.mark.parametrize(

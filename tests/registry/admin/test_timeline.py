@@ -8,15 +8,15 @@ from django.test import Client
 from django.urls import reverse
 
 from activity.models import StructureEvent
-from registry import lifecycle, removal
 from registry.admin import timeline
 from registry.models import Workspace
+from registry.organisation import removal, workspaces
 from tests.registry.admin.pages import Make, change_url, statements, url_of
 
 
 def test_it_tells_who_when_and_before_and_after(root: Client, make_workspace: Make) -> None:
     lead, one = make_workspace("Lead"), make_workspace("One")
-    lifecycle.update(one.id, {"tier": 4, "parent_id": lead.id}, actor="operator:ada")
+    workspaces.update(one.id, {"tier": 4, "parent_id": lead.id}, actor="operator:ada")
     page = root.get(url_of("timeline", one))
     moved, updated, created = page.context["entries"]
     assert [entry.story.what for entry in (moved, updated, created)] == ["Moved", "Changed tier", "Created"]
@@ -30,14 +30,14 @@ def test_it_tells_who_when_and_before_and_after(root: Client, make_workspace: Ma
 
 def test_what_an_agent_did_itself_is_said_so(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
-    lifecycle.register(one.id, url="http://a:1", agent_card={"name": "One"}, held=True, enrolment_id=None)
+    workspaces.register(one.id, url="http://a:1", agent_card={"name": "One"}, held=True, enrolment_id=None)
     assert root.get(url_of("timeline", one)).context["entries"][0].who == "the agent itself"
 
 
 def test_pages_follow_each_other_without_gap_or_overlap(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
     for number in range(timeline.PAGE * 2):
-        lifecycle.update(one.id, {"name": f"Name {number}"}, actor="operator:ada")
+        workspaces.update(one.id, {"name": f"Name {number}"}, actor="operator:ada")
         if number % 10 == 0:
             make_workspace("Somebody else")
     seen: list[int] = []
@@ -54,7 +54,7 @@ def test_pages_follow_each_other_without_gap_or_overlap(root: Client, make_works
 def test_the_last_twenty_are_on_the_workspace_page(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
     for number in range(timeline.INLINE + 5):
-        lifecycle.update(one.id, {"name": f"Name {number}"}, actor="operator:ada")
+        workspaces.update(one.id, {"name": f"Name {number}"}, actor="operator:ada")
     page = root.get(change_url(one))
     assert len(page.context["entries"]) == timeline.INLINE
     assert url_of("timeline", one) in page.content.decode()
@@ -65,7 +65,7 @@ def test_parents_are_named_by_one_query(root: Client, make_workspace: Make) -> N
 
     def wander(times: int) -> None:
         for _ in range(times):
-            lifecycle.update(one.id, {"parent_id": make_workspace("Lead").id}, actor="operator:ada")
+            workspaces.update(one.id, {"parent_id": make_workspace("Lead").id}, actor="operator:ada")
 
     wander(2)
     few = len(statements(root, url_of("timeline", one)))

@@ -9,9 +9,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from registry import credentials, secrets
 from registry.exceptions import BadCredential
+from registry.identity import tokens
 from registry.models import OperatorToken, SecretAccess, Workspace, WorkspaceToken
+from registry.secrets import store
 
 ISSUE = "admin:registry_operatortoken_issue"
 OPERATOR_TOKENS = "admin:registry_operatortoken_changelist"
@@ -41,20 +42,20 @@ def test_everybody_makes_a_token_of_their_own(signed_in: Callable[[str], tuple[C
     assert client.get(reverse(ISSUE)).status_code == 405
     page = client.post(reverse(ISSUE)).content.decode()
     (text,) = re.findall(r"mol_op_[\w-]+", page)
-    assert credentials.principal_for_token(text)[0] == user
+    assert tokens.principal_for_token(text)[0] == user
     listed = client.get(reverse(OPERATOR_TOKENS)).content.decode()
     token = OperatorToken.objects.get()
     assert token.prefix in listed
     assert text not in listed
     assert "1 revoked" in revoke(client, OPERATOR_TOKENS, token).content.decode()
     with pytest.raises(BadCredential):
-        credentials.principal_for_token(text)
+        tokens.principal_for_token(text)
 
 
 def test_other_peoples_tokens_are_for_administrators(signed_in: Callable[[str], tuple[Client, User]]) -> None:
     viewer, _user = signed_in("viewers")
     administrator, boss = signed_in("administrators")
-    credentials.issue_operator_token(boss)
+    tokens.issue_operator_token(boss)
     token = OperatorToken.objects.get()
     assert token.prefix not in viewer.get(reverse(OPERATOR_TOKENS)).content.decode()
     revoke(viewer, OPERATOR_TOKENS, token)
@@ -66,7 +67,7 @@ def test_other_peoples_tokens_are_for_administrators(signed_in: Callable[[str], 
 def test_workspace_tokens_are_revoked_by_administrators_only(
     signed_in: Callable[[str], tuple[Client, User]], make_workspace: Callable[..., Workspace]
 ) -> None:
-    credentials.issue_workspace_token(make_workspace().id)
+    tokens.issue_workspace_token(make_workspace().id)
     token = WorkspaceToken.objects.get()
     revoke(signed_in("operators")[0], WORKSPACE_TOKENS, token)
     token.refresh_from_db()
@@ -79,7 +80,7 @@ def test_workspace_tokens_are_revoked_by_administrators_only(
 def test_who_touched_which_secret_is_shown(
     signed_in: Callable[[str], tuple[Client, User]], make_workspace: Callable[..., Workspace]
 ) -> None:
-    secrets.set_for_workspace(make_workspace("Vault").id, "API_KEY", "canary-value", actor="operator:ada")
+    store.set_for_workspace(make_workspace("Vault").id, "API_KEY", "canary-value", actor="operator:ada")
     url = reverse("admin:registry_secretaccess_changelist")
     page = signed_in("administrators")[0].get(url).content.decode()
     assert all(word in page for word in ("operator:ada", "API_KEY", "Vault"))

@@ -9,9 +9,9 @@ from django.test import Client
 from django.urls import reverse
 
 from activity.models import StructureEvent
-from registry import pausing, removal
 from registry.admin.verbs import VERBS
 from registry.models import Status, Workspace
+from registry.organisation import pausing, removal
 from tests.registry.admin.pages import (
     WORKSPACES,
     Make,

@@ -14,8 +14,9 @@ from django.utils import timezone
 from activity import log
 from activity.log import Entry
 from activity.models import ActivityLog, EventType, StructureEvent
-from registry import credentials, lifecycle, removal
+from registry.identity import tokens
 from registry.models import Status, Workspace
+from registry.organisation import removal, workspaces
 from tests.registry.admin.pages import (
     LISTS,
     WORKSPACES,
@@ -106,7 +107,7 @@ def test_saving_an_untouched_form_is_no_event(root: Client, make_workspace: Make
 def test_a_stale_form_does_not_undo_what_others_changed(root: Client, make_workspace: Make) -> None:
     workspace = make_workspace("Old")
     stale = form_of(workspace, tier=2)
-    lifecycle.update(workspace.id, {"name": "Renamed meanwhile"}, actor="test")
+    workspaces.update(workspace.id, {"name": "Renamed meanwhile"}, actor="test")
     root.post(change_url(workspace), stale)
     workspace.refresh_from_db()
     assert (workspace.name, workspace.tier) == ("Renamed meanwhile", 2)
@@ -149,7 +150,7 @@ def test_add_creates_by_operation_and_shows_the_enrolment_token_once(root: Clien
     assert last_event(new.id).actor == "operator:ada"
     found = re.search(r"mol_en_\w+?_[\w-]+", shown)
     assert found is not None
-    assert credentials.principal_for_token(found[0])[1].workspace_id == new.id
+    assert tokens.principal_for_token(found[0])[1].workspace_id == new.id
     assert found[0] not in root.get(change_url(new)).content.decode()
 
 

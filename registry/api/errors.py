@@ -1,0 +1,109 @@
+"""Every error becomes `{"error": …}` with its status, here and nowhere else."""
+
+import logging
+from typing import Any
+
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404
+from psycopg_pool import PoolTimeout
+from redis.exceptions import ConnectionError as RedisConnectionError
+from rest_framework import exceptions, status
+from rest_framework.response import Response
+
+from activity.endpoints import complaint
+from registry import exceptions as registry
+from registry.identity.throttling import CredentialThrottle
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[registry.RegistryError], int] = {
+    registry.Invalid: 400,
+    registry.BadCredential: 401,
+    registry.NotAllowed: 403,
+    registry.NotFound: 404,
+    registry.Conflict: 409,
+    registry.Removed: 410,
+    registry.Forwarded: 301,
+    registry.Unreachable: 503,
+    registry.SecretsUnavailable: 503,
+    registry.SecretsBroken: 500,
+}
+RETRY_AFTER_SECONDS = 2
+
+
+def answer(error: Exception, context: dict[str, Any]) -> Response:
+    """DRF's EXCEPTION_HANDLER."""
+    if isinstance(error, registry.RegistryError):
+        return _registry(error)
+    if isinstance(error, exceptions.ValidationError):
+        return Response(complaint(error), status=status.HTTP_400_BAD_REQUEST)
+    if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+        error = _too_many(context) or error
+    if isinstance(error, exceptions.APIException):
+        return _api(error)
+    if isinstance(error, Http404):
+        return Response({"error": "not found"}, status=404)
+    if isinstance(error, DjangoPermissionDenied):
+        return Response({"error": "not allowed"}, status=403)
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout | RedisConnectionError):
+        log.warning("dependency down", extra={"error": str(error)})
+        return unavailable("database unavailable, try again")
+    log.error("request failed", exc_info=error)
+    return Response({"error": "internal error"}, status=500)
+
+
+def _too_many(context: dict[str, Any]) -> exceptions.Throttled | None:
+    """Who is not let in has not come as far as the throttle, and is counted here."""
+    throttle = CredentialThrottle()
+    if throttle.allow_request(context["request"], context["view"]):
+        return None
+    return exceptions.Throttled(throttle.wait())
+
+
+def unavailable(message: str, **more: str) -> Response:
+    return Response({"error": message, **more}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _registry(error: registry.RegistryError) -> Response:
+    code = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    if isinstance(error, registry.Forwarded):
+        there = {"id": error.workspace_id, "forwarded_to": error.forwarded_to, "url": error.url}
+        return Response(there, status=code, headers={"Location": f"/workspaces/{error.forwarded_to}"})
+    if isinstance(error, registry.HasChildren):
+        children = [{"id": child_id, "name": name} for child_id, name in error.children]
+        return Response(
+            {
+                "error": error.message,
+                "status": "confirmation_required",
+                "message": error.message,
+                "children": children,
+                "children_count": len(children),
+            },
+            status=code,
+        )
+    body: dict[str, Any] = {"error": error.message}
+    if isinstance(error, registry.SecretsBroken):
+        body["failed_keys"] = error.failed_keys
+    if isinstance(error, registry.Unreachable):
+        return unavailable(error.message, status=error.status)
+    if error.field:
+        body["field"] = error.field
+    if isinstance(error, registry.Removed):
+        body["last_event"] = error.last_event
+    return Response(body, status=code)
+
+
+def _api(error: exceptions.APIException) -> Response:
+    headers = {}
+    body: dict[str, Any] = {"error": str(error.detail)}
+    if header := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = header
+    if isinstance(error, exceptions.Throttled):
+        body["retry_after"] = int(getattr(error, "wait", None) or 1)
+        headers["Retry-After"] = str(body["retry_after"])
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        body["error"] = "send JSON, with Content-Type: application/json"
+    if isinstance(error, exceptions.MethodNotAllowed):
+        body["error"] = "method not allowed"
+    return Response(body, status=error.status_code, headers=headers)

@@ -1,0 +1,372 @@
+"""Wire shapes of workspaces and of what agents send. The rules on columns are the models' own."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.fields import empty
+
+from activity.endpoints import FiniteFloatField
+from registry.models import (
+    DEFAULT_RUNTIME,
+    DEFAULT_TIER,
+    Agent,
+    Workspace,
+    WorkspaceToken,
+    no_line_breaks,
+    secret_key_name,
+)
+from registry.secrets.store import MAX_VALUE_BYTES
+from registry.structure.access import Rule
+
+MAX_CARD_BYTES = 256 * 1024
+MAX_BEATS = 500
+"""Of one host at once."""
+MAX_COORDINATE = 1e7
+MAX_INT = 2**31 - 1
+MAX_SEQ_DIGITS = 19
+
+
+def agent_url(value: str) -> None:
+    """http(s) with a host, or a placeholder of another scheme that says there is no inbound."""
+    try:
+        parts = urlsplit(value)
+        valid = bool(parts.scheme and parts.netloc and (parts.port is None or parts.port))
+    except ValueError:
+        valid = False
+    if not valid or any(character.isspace() for character in value):
+        raise serializers.ValidationError("must be an http(s) URL, or a placeholder such as remote://no-inbound")
+    if parts.scheme in ("http", "https") and not parts.hostname:
+        raise serializers.ValidationError("must name a host")
+
+
+class AgentUrlField(serializers.CharField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=2048, validators=[agent_url], **kwargs)
+
+
+class AgentCardField(serializers.JSONField):
+    """An A2A Agent Card, stored whole: a JSON object with a name."""
+
+    default_error_messages = {
+        "object": "must be a JSON object",
+        "name": "must have a non-empty name",
+        "size": f"must not be larger than {MAX_CARD_BYTES // 1024} KiB",
+    }
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            self.fail("object")
+        name = data.get("name")
+        if not isinstance(name, str) or not name.strip():
+            self.fail("name")
+        if len(json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()) > MAX_CARD_BYTES:
+            self.fail("size")
+        return data
+
+
+class TierField(serializers.IntegerField):
+    """1-4; 0 means the default."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=0, max_value=4, **kwargs)
+
+    def to_internal_value(self, data: Any) -> int:
+        return super().to_internal_value(data) or DEFAULT_TIER
+
+
+class RoleField(serializers.CharField):
+    """A role, or null: never "" in what is stored and answered."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        options: dict[str, Any] = {
+            "allow_null": True,
+            "allow_blank": True,
+            "max_length": 1000,
+            "validators": [no_line_breaks],
+        }
+        super().__init__(**options, **kwargs)
+
+    def run_validation(self, data: Any = empty) -> Any:
+        return super().run_validation(data) or None
+
+
+class Coordinate(FiniteFloatField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=-MAX_COORDINATE, max_value=MAX_COORDINATE, **kwargs)
+
+
+class NameField(serializers.CharField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=255, validators=[no_line_breaks], **kwargs)
+
+
+class RuntimeField(serializers.CharField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=100, validators=[no_line_breaks], **kwargs)
+
+
+class RegisterBody(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    url = AgentUrlField()
+    agent_card = AgentCardField()
+
+
+class Registration(serializers.Serializer[Any]):
+    status = serializers.CharField()
+    auth_token = serializers.CharField(required=False, help_text="The workspace's token, once.")
+
+
+class HeartbeatBody(serializers.Serializer[Any]):
+    """Longer texts are cut at 4,000 characters."""
+
+    workspace_id = serializers.UUIDField()
+    error_rate = FiniteFloatField(default=0.0, min_value=0, max_value=1)
+    sample_error = serializers.CharField(default="", allow_blank=True)
+    active_tasks = serializers.IntegerField(default=0, min_value=0, max_value=MAX_INT)
+    uptime_seconds = serializers.IntegerField(default=0, min_value=0, max_value=MAX_INT)
+    current_task = serializers.CharField(default="", allow_blank=True)
+
+
+class SignedHeartbeatBody(HeartbeatBody):
+    token = serializers.CharField(write_only=True, help_text="The workspace's own.")
+
+
+class HeartbeatsBody(serializers.Serializer[Any]):
+    beats = serializers.ListField(
+        child=serializers.JSONField(), max_length=MAX_BEATS, help_text="Each with its own token."
+    )
+
+
+class BeatResult(serializers.Serializer[Any]):
+    workspace_id = serializers.CharField(allow_null=True)
+    status = serializers.ChoiceField(["ok", "error"])
+    error = serializers.CharField(required=False)
+    code = serializers.CharField(required=False)
+    field = serializers.CharField(required=False)
+
+
+class BeatResults(serializers.Serializer[Any]):
+    results = BeatResult(many=True, help_text="In the order of the beats.")
+
+
+class CardBody(serializers.Serializer[Any]):
+    workspace_id = serializers.UUIDField()
+    agent_card = AgentCardField()
+
+
+class Outcome(serializers.Serializer[Any]):
+    status = serializers.CharField()
+
+
+class NotifyBody(serializers.Serializer[Any]):
+    message = serializers.CharField(max_length=64 * 1024)
+
+
+class StateAnswer(serializers.Serializer[Any]):
+    workspace_id = serializers.UUIDField()
+    status = serializers.CharField(required=False)
+    paused = serializers.BooleanField(required=False)
+    deleted = serializers.BooleanField()
+
+
+class Place(serializers.Serializer[Any]):
+    x = Coordinate()
+    y = Coordinate()
+
+
+class WorkspaceBody(serializers.Serializer[Any]):
+    """A new workspace. Unknown fields are ignored."""
+
+    name = NameField()
+    role = RoleField(default=None)
+    tier = TierField(default=DEFAULT_TIER)
+    runtime = RuntimeField(default=DEFAULT_RUNTIME)
+    parent_id = serializers.UUIDField(default=None, allow_null=True)
+    model = serializers.CharField(default=None, allow_null=True, max_length=100, validators=[no_line_breaks])
+    template = serializers.CharField(default=None, allow_null=True, max_length=255, validators=[no_line_breaks])
+    external = serializers.BooleanField(default=False, help_text="Run elsewhere; online at once if a url is given.")
+    url = AgentUrlField(default=None, allow_null=True)
+    canvas = Place(default=None, allow_null=True)
+
+
+class WorkspaceChanges(serializers.Serializer[Any]):
+    """What PATCH may change; x and y only together. Unknown fields are ignored."""
+
+    name = NameField(required=False)
+    role = RoleField(required=False)
+    tier = TierField(required=False)
+    runtime = RuntimeField(required=False)
+    parent_id = serializers.UUIDField(required=False, allow_null=True)
+    x = Coordinate(required=False)
+    y = Coordinate(required=False)
+    collapsed = serializers.BooleanField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("x" in attrs) != ("y" in attrs):
+            raise serializers.ValidationError({"x": "x and y go together"})
+        return attrs
+
+
+class RemovalQuery(serializers.Serializer[Any]):
+    confirm = serializers.BooleanField(default=False)
+    forward_to = serializers.UUIDField(default=None, allow_null=True)
+
+
+class ModelBody(serializers.Serializer[Any]):
+    model = serializers.CharField(max_length=100, validators=[no_line_breaks])
+
+
+class AgentMoveBody(serializers.Serializer[Any]):
+    target_workspace_id = serializers.UUIDField()
+
+
+class DismissalBody(serializers.Serializer[Any]):
+    reason = serializers.CharField(default=None, allow_null=True, allow_blank=True, max_length=1000)
+
+
+class AgentRow(serializers.ModelSerializer[Agent]):
+    agent_id = serializers.UUIDField(source="id")
+
+    class Meta:
+        model = Agent
+        fields = ["agent_id", "workspace_id", "model", "status", "removed_at", "removal_reason", "created_at"]
+
+
+class MemberBody(serializers.Serializer[Any]):
+    name = NameField()
+    role = RoleField(default=None)
+    tier = TierField(default=DEFAULT_TIER)
+    model = serializers.CharField(default=None, allow_null=True, max_length=100, validators=[no_line_breaks])
+
+
+class ExpandBody(serializers.Serializer[Any]):
+    members = serializers.ListField(child=MemberBody(), default=list, max_length=100)
+
+
+class AccessBody(serializers.Serializer[Any]):
+    caller_id = serializers.UUIDField()
+    target_id = serializers.UUIDField()
+
+
+@extend_schema_field(str)
+class MomentField(serializers.Field[int | datetime, Any, Any, Any]):
+    """A position in the event log, or an ISO time."""
+
+    default_error_messages = {"invalid": "must be a position (seq) or an ISO time"}
+
+    def to_internal_value(self, data: Any) -> int | datetime:
+        text = str(data)
+        if text.isascii() and text.isdigit() and len(text) < MAX_SEQ_DIGITS:
+            return int(text)
+        # In a query string the "+" of an offset arrives as a space.
+        moment = _aware(text.replace(" ", "+"))
+        if moment is None:
+            self.fail("invalid")
+        return moment
+
+
+def _aware(text: str) -> datetime | None:
+    """UTC where the text names no offset."""
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        return None
+    return moment and (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+class ExplainQuery(serializers.Serializer[Any]):
+    caller = serializers.UUIDField()
+    target = serializers.UUIDField()
+    at = MomentField(required=False)
+
+
+class DiffQuery(serializers.Serializer[Any]):
+    def get_fields(self) -> dict[str, Any]:
+        """`from` is a word of Python's own."""
+        return {"from": MomentField(), "to": MomentField(required=False)}
+
+
+class Explanation(serializers.Serializer[Any]):
+    allowed = serializers.BooleanField()
+    rule = serializers.ChoiceField([rule.value for rule in Rule])
+    seq = serializers.IntegerField()
+
+
+class Address(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    url = serializers.CharField()
+    name = serializers.CharField()
+    status = serializers.CharField()
+
+
+class PeerRow(serializers.ModelSerializer[Workspace]):
+    """A workspace as its relatives see it (documentation; discovery.peers builds it)."""
+
+    url = serializers.CharField()
+
+    class Meta:
+        model = Workspace
+        fields = ["id", "name", "role", "tier", "status", "agent_card", "url", "parent_id", "active_tasks"]
+
+
+class SecretBody(serializers.Serializer[Any]):
+    key = serializers.CharField(trim_whitespace=False, validators=[secret_key_name])
+    value = serializers.CharField(trim_whitespace=False, write_only=True)
+
+    def validate_value(self, value: str) -> str:
+        if len(value.encode()) > MAX_VALUE_BYTES:
+            raise serializers.ValidationError(f"must not be longer than {MAX_VALUE_BYTES // 1024} KiB")
+        return value
+
+
+class SecretRow(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    has_value = serializers.BooleanField()
+    scope = serializers.ChoiceField(["workspace", "global"])
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+
+class TokenBody(serializers.Serializer[Any]):
+    label = serializers.CharField(default="", allow_blank=True, max_length=100)  # type: ignore[assignment]
+    expires_at = serializers.DateTimeField(default=None, allow_null=True)
+
+    def validate_expires_at(self, value: datetime | None) -> datetime | None:
+        if value is not None and value <= timezone.now():
+            raise serializers.ValidationError("must be in the future")
+        return value
+
+
+class TokenIssued(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    auth_token = serializers.CharField(help_text="Said once, and kept nowhere.")
+    prefix = serializers.CharField()
+
+
+class TokenRow(serializers.ModelSerializer[WorkspaceToken]):
+    class Meta:
+        model = WorkspaceToken
+        fields = ["id", "kind", "prefix", "label", "created_at", "last_used_at", "expires_at"]
+
+
+class WorkspacePicture(serializers.ModelSerializer[Workspace]):
+    """A workspace as clients see it (documentation; canvas.snapshot builds it)."""
+
+    x = serializers.FloatField()
+    y = serializers.FloatField()
+    collapsed = serializers.BooleanField()
+
+    class Meta:
+        model = Workspace
+        fields = [
+            "id", "name", "role", "tier", "status", "agent_card", "url", "parent_id", "forwarded_to",
+            "source_bundle_id", "active_tasks", "last_error_rate", "last_sample_error", "uptime_seconds",
+            "current_task", "runtime", "last_heartbeat_at", "flapping_until", "created_at", "updated_at",
+            "x", "y", "collapsed",
+        ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Heartbeats, activity and discovery, answered before Django sees the request."""

@@ -1,0 +1,268 @@
+"""The fast lane: heartbeats, activity and discovery, as plain ASGI in front of Django, in group commits.
+
+It answers what is plainly right, and only that. Everything else, every error included, goes the ordinary way:
+to the views, which do the same and know all the words. So no rule about who may do what stands here twice:
+a proof that is not good, a body that is not plain, a budget that is used up, each is the views' to answer. Only of
+batches each beat has its own answer, on both ways that of registry/batches.py.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from psycopg_pool import PoolTimeout
+
+from activity import strict_json
+from activity.group_commit import GroupCommit, Overloaded
+from activity.serializers import MAX_ENTRIES
+from registry.api.serializers import MAX_BEATS
+from registry.fast_path import bodies
+from registry.identity import authentication, rate_limits, tokens
+from registry.identity.authentication import LONGEST_TOKEN
+from registry.identity.tokens import PresentedToken
+from registry.liveness import batches
+from registry.liveness.batches import Outcome
+from registry.liveness.heartbeats import Beat
+from registry.messaging import reports
+from registry.messaging.reports import Report
+from registry.organisation.directory import Directory, Lookup, Match
+
+log = logging.getLogger(__name__)
+
+BATCH = 2048
+CAPACITY = 8192
+RETRY_AFTER = b"2"
+OK = b'{"status":"ok"}'
+LOGGED = b'{"status":"logged"}'
+LOGGED_MANY = b'{"status":"logged","count":%d}'
+BUSY = "too much at once, try again"
+DOWN = "database unavailable, try again"
+UNAVAILABLE_ERRORS = (OperationalError, InterfaceError, PoolTimeout)
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Reply = tuple[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`token` is that of the Authorization header, `claimed` says X-Workspace-ID, `rest` is left of the path."""
+
+    address: str
+    token: PresentedToken | None
+    claimed: UUID | None
+    rest: str
+    body: bytes
+
+
+class FastPath:
+    """ASGI middleware for HTTP; each gate has a thread of its own."""
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
+        self.directory = Directory()
+        self.beats = GroupCommit("heartbeats", batches.commit, batch=BATCH, capacity=CAPACITY)
+        # However large MAX_BODY_BYTES lets a body be, there is room for it: then it is a batch by itself.
+        self.reports = GroupCommit(
+            "activity",
+            self._commit_reports,
+            batch=BATCH,
+            capacity=CAPACITY,
+            size_of=lambda report: min(report.weight, BATCH),
+        )
+        self.lookups = GroupCommit("discovery", self._resolve, batch=BATCH, capacity=CAPACITY)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler, rest = self._route(scope["method"], scope["path"])
+        # Of several headers with one name the first counts.
+        headers = {} if handler is None else dict(reversed(scope["headers"]))
+        if handler is None or not _is_plain(scope, headers):
+            await self.application(scope, receive, send)
+            return
+        # BoundedBody is outside of us: the body comes whole.
+        message = await receive()
+        claimed = headers.get(b"x-workspace-id")
+        request = Request(
+            address=_address(scope, headers),
+            token=_proof(headers.get(b"authorization")),
+            claimed=None if claimed is None else bodies.uuid(claimed.decode("latin-1")),
+            rest=rest,
+            body=message["body"],
+        )
+        is_readable = claimed is None or request.claimed is not None
+        reply = await self._reply(handler, request) if is_readable else None
+        if reply is None:
+            await self.application(scope, replayed(request.body, receive), send)
+        else:
+            await _send(send, *reply)
+
+    async def accept_beat(self, beat: Beat) -> dict[str, str] | None:
+        """For `/ws`: None when the beat is in, or what is wrong with it, as errors are said."""
+        if rate_limits.BEATS.is_over(beat.token):
+            return batches.TOO_MANY
+        try:
+            return (await self._problems([beat]))[0]
+        except Overloaded:
+            return {"error": BUSY, "code": "overloaded"}
+        except UNAVAILABLE_ERRORS:
+            return {"error": DOWN, "code": "unavailable"}
+        except Exception:
+            log.exception("a batch failed")
+            return {"error": "internal error", "code": "internal"}
+
+    async def _problems(self, beats: Sequence[Beat]) -> list[dict[str, str] | None]:
+        outcomes = await self.beats.submit(beats)
+        if all(outcome is Outcome.ACCEPTED for outcome in outcomes):
+            return [None] * len(beats)
+        problems: list[dict[str, str] | None] = await database_sync_to_async(batches.problems)(beats, outcomes)
+        return problems
+
+    def _route(self, method: str, path: str) -> tuple[Callable[[Request], Awaitable[Reply | None]] | None, str]:
+        if method == "POST":
+            if path == "/registry/heartbeat":
+                return self._heartbeat, ""
+            if path == "/registry/heartbeats":
+                return self._heartbeats, ""
+            if path.startswith("/workspaces/") and path.endswith("/activity"):
+                return self._activity, path.removeprefix("/workspaces/").removesuffix("/activity")
+        elif method == "GET" and path.startswith("/registry/discover/"):
+            return self._discover, path.removeprefix("/registry/discover/")
+        return None, ""
+
+    async def _reply(self, handler: Callable[[Request], Awaitable[Reply | None]], request: Request) -> Reply | None:
+        try:
+            return await handler(request)
+        except strict_json.Malformed:
+            return None
+        except Overloaded:
+            return 503, orjson.dumps({"error": BUSY})
+        except UNAVAILABLE_ERRORS as error:
+            log.warning("database does not answer: %s", type(error).__name__)
+            return 503, orjson.dumps({"error": DOWN})
+        except Exception:
+            log.exception("a batch failed: each of its requests goes the ordinary way")
+            return None
+
+    async def _heartbeat(self, request: Request) -> Reply | None:
+        if request.token is None or rate_limits.BEATS.is_over(request.token):
+            return None
+        beat = bodies.beat(strict_json.parse(request.body), request.token)
+        if beat is None or request.claimed not in (None, beat.workspace_id):
+            return None
+        return (200, OK) if (await self.beats.submit([beat]))[0] is Outcome.ACCEPTED else None
+
+    async def _heartbeats(self, request: Request) -> Reply | None:
+        """Once all are read, each has its answer here: no beat is taken twice. A request with something wrong in it
+        is counted for its address, as the view's throttle would."""
+        body = strict_json.parse(request.body)
+        items = body.get("beats") if type(body) is dict else None
+        if type(items) is not list or not 0 < len(items) <= MAX_BEATS or rate_limits.REQUESTS.is_over(request.address):
+            return None
+        beats = [beat for item in items if (beat := bodies.signed_beat(item)) is not None]
+        if len(beats) < len(items):
+            return None
+        problems = await self._problems(beats)
+        if any(problems):
+            await sync_to_async(rate_limits.REQUESTS.charge, thread_sensitive=False)(
+                [(request.address, request.address)]
+            )
+        return 200, orjson.dumps(batches.results(items, problems))
+
+    async def _activity(self, request: Request) -> Reply | None:
+        own = bodies.uuid(request.rest)
+        if request.token is None or own is None or request.claimed not in (None, own):
+            return None
+        body = strict_json.parse(request.body)
+        entries = bodies.entries(body, own, most=MAX_ENTRIES)
+        if entries is None or rate_limits.REQUESTS.is_over(request.token):
+            return None
+        if not (await self.reports.submit([Report(own, request.token, entries, len(request.body))]))[0]:
+            return None
+        return 200, LOGGED_MANY % len(entries) if type(body) is list else LOGGED
+
+    async def _discover(self, request: Request) -> Reply | None:
+        target = bodies.uuid(request.rest)
+        if request.token is None or target is None or rate_limits.REQUESTS.is_over(request.token):
+            return None
+        [found] = await self.lookups.submit([Lookup(target, request.token, request.claimed)])
+        if found is None:
+            return None
+        return 200, orjson.dumps({"id": found.id, "url": found.url, "name": found.name, "status": found.status})
+
+    def _commit_reports(self, given: list[Report]) -> list[bool]:
+        accepted = reports.commit(given)
+        rate_limits.REQUESTS.charge([(given[n].token, token_id) for n, token_id in accepted.items()])
+        return [n in accepted for n in range(len(given))]
+
+    def _resolve(self, lookups: list[Lookup]) -> list[Match | None]:
+        matches = self.directory.resolve(lookups)
+        asked_and_found = zip(lookups, matches, strict=True)
+        rate_limits.REQUESTS.charge([(asked.token, found.token_id) for asked, found in asked_and_found if found])
+        return matches
+
+
+def _is_plain(scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    """No browser, a host that is ours, encrypted where that is asked for, JSON."""
+    content_type = headers.get(b"content-type", b"")
+    is_json = content_type == b"application/json" or content_type.startswith(b"application/json;")
+    return (
+        b"origin" not in headers
+        and authentication.is_our_host(headers.get(b"host", b"").decode("latin-1"))
+        and (not settings.SECURE_SSL_REDIRECT or _is_encrypted(scope, headers))
+        and (is_json or scope["method"] == "GET")
+    )
+
+
+def _address(scope: Scope, headers: dict[bytes, bytes]) -> str:
+    """As CredentialThrottle.get_ident() finds it."""
+    forwarded = headers.get(b"x-forwarded-for") if settings.SECURE_PROXY else None
+    if forwarded is not None:
+        return forwarded.decode("latin-1").rpartition(",")[2].strip()
+    return scope["client"][0] if scope["client"] else ""
+
+
+def _is_encrypted(scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    if settings.SECURE_PROXY:
+        return headers.get(b"x-forwarded-proto") == b"https"
+    return bool(scope["scheme"] == "https")
+
+
+def _proof(authorization: bytes | None) -> PresentedToken | None:
+    if authorization is None or len(authorization) > LONGEST_TOKEN or not authorization.startswith(b"Bearer mol_"):
+        return None
+    return tokens.presented_token(authorization[len(b"Bearer ") :].decode("latin-1"))
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body which has been read already."""
+    pending = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Any:
+        return pending.pop() if pending else await receive()
+
+    return again
+
+
+async def _send(send: Send, status: int, body: bytes) -> None:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    if status == 503:
+        headers.append((b"retry-after", RETRY_AFTER))
+    await respond(send, status, headers, body)
+
+
+async def respond(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
+    """A whole answer."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,98 @@
+"""Who is asking? One credential, one Principal. A header may narrow it, never name it."""
+
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+from django.http.request import split_domain_port, validate_host
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from activity.principals import ANONYMOUS, Kind, Level, Principal
+from registry.exceptions import BadCredential, Invalid, NotAllowed
+from registry.identity import tokens
+
+# What a request without a credential may do in open mode.
+OPEN_LEVEL = Level.ADMINISTER
+LONGEST_TOKEN = 256
+
+
+class CredentialAuthentication(BaseAuthentication):
+    """DRF's way in: `request.auth` is the Principal, also for strangers."""
+
+    def authenticate(self, request: Request) -> tuple[User | AnonymousUser, Principal]:
+        claimed = workspace_header(request.headers.get("X-Workspace-ID"))
+        text = bearer_token(request.headers.get("Authorization"))
+        if text is not None:
+            try:
+                user, principal = tokens.principal_for_token(text)
+            except BadCredential as error:
+                raise AuthenticationFailed(error.message) from None
+            return user or AnonymousUser(), narrow(principal, claimed)
+        visitor: Any = request._request.user
+        if visitor.is_authenticated:
+            SessionAuthentication().enforce_csrf(request)
+            return visitor, tokens.principal_for_user(visitor)
+        return AnonymousUser(), without_credential(claimed)
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+def principal_of(request: Request) -> Principal:
+    """The Principal that CredentialAuthentication found."""
+    auth: Any = request.auth
+    return auth if isinstance(auth, Principal) else ANONYMOUS
+
+
+def bearer_token(header: str | None) -> str | None:
+    """The token of the first Authorization header (ASGI joins several with commas); None when there is none."""
+    if header is None:
+        return None
+    scheme, _, token = header.split(",")[0].strip().partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token.isascii() or not 0 < len(token) <= LONGEST_TOKEN:
+        raise AuthenticationFailed("Authorization must be: Bearer <token>")
+    return token
+
+
+def is_our_host(header: str) -> bool:
+    """A page of somewhere else may have had its name pointed at us (DNS rebinding)."""
+    return _is_allowed(header, tuple(settings.ALLOWED_HOSTS))
+
+
+@lru_cache(maxsize=64)
+def _is_allowed(header: str, allowed: tuple[str, ...]) -> bool:
+    domain, _port = split_domain_port(header)
+    return bool(domain) and validate_host(domain, allowed)
+
+
+def workspace_header(value: str | None) -> UUID | None:
+    """Raises Invalid."""
+    if not value:
+        return None
+    try:
+        return UUID(value)
+    except ValueError:
+        raise Invalid("X-Workspace-ID must be a UUID", field="X-Workspace-ID") from None
+
+
+def narrow(principal: Principal, claimed: UUID | None) -> Principal:
+    """X-Workspace-ID must agree with a workspace's token; for everyone else it means nothing."""
+    if principal.workspace_id is not None and claimed not in (None, principal.workspace_id):
+        raise NotAllowed("X-Workspace-ID is not the token's workspace")
+    return principal
+
+
+def without_credential(claimed: UUID | None) -> Principal:
+    """A stranger; in open mode an operator, or the named workspace while no agent holds a token for it."""
+    if not settings.MOLECULE_OPEN:
+        return ANONYMOUS
+    if claimed is None:
+        return Principal(kind=Kind.OPEN, level=OPEN_LEVEL)
+    if tokens.has_live_token(claimed):
+        raise AuthenticationFailed("this workspace has a token: send it")
+    return Principal(kind=Kind.WORKSPACE, workspace_id=claimed)

@@ -1,0 +1,88 @@
+"""How much each credential has used of what it may use in a minute. Heartbeats have a budget of their own.
+
+Counts live in Redis; while it is away nothing is limited, as limits protect the platform, not its secrets.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Hashable, Sequence
+
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from activity import redis
+
+log = logging.getLogger(__name__)
+
+WINDOW_SECONDS = 60
+COUNT_ALL = """
+local counts = {}
+for i, key in ipairs(KEYS) do
+  counts[i] = redis.call('INCR', key)
+  if counts[i] == 1 then
+    redis.call('EXPIRE', key, ARGV[1])
+  end
+end
+return counts
+"""
+
+
+class RateLimit:
+    """What is counted after it was done, as the fast lane does, is known here without asking Redis again.
+
+    `who` is a proof, or an address; None is somebody whom nobody counts.
+    """
+
+    def __init__(self, name: str, setting: str) -> None:
+        self.name, self.setting = name, setting
+        self.window = 0
+        self.counts: dict[Hashable, int] = {}
+
+    @property
+    def most(self) -> int:
+        """In a window."""
+        return int(getattr(settings, self.setting))
+
+    def is_over(self, who: Hashable) -> bool:
+        """The next one would be over."""
+        return self._known().get(who, 0) >= self.most
+
+    def admit(self, given: Sequence[Hashable]) -> list[bool]:
+        """Which of those that come together are within the budget?"""
+        known, most, more = self._known(), self.most, Counter[Hashable]()
+        admitted = []
+        for who in given:
+            more[who] += 1
+            admitted.append(who is None or known.get(who, 0) + more[who] <= most)
+        return admitted
+
+    def charge(self, used: Sequence[tuple[Hashable, object]]) -> None:
+        """Once for each `who`, by the name under which all processes count it: a token's id, an address."""
+        given = [(who, str(name)) for who, name in used if who is not None]
+        window = this_window()
+        counts = self.count([name for _, name in given])
+        if window != self.window:
+            self.counts, self.window = {}, window
+        self.counts |= {who: count for (who, _), count in zip(given, counts, strict=True)}
+
+    def count(self, names: Sequence[str]) -> list[int]:
+        """One more for each; how many it is now."""
+        keys = [f"limit:{self.name}:{name}:{this_window()}" for name in names]
+        try:
+            counts: list[int] = redis.client().eval(COUNT_ALL, len(keys), *keys, 2 * WINDOW_SECONDS) if keys else []
+        except RedisError as error:
+            log.warning("requests are not limited: %s", type(error).__name__)
+            return [0] * len(keys)
+        return counts
+
+    def _known(self) -> dict[Hashable, int]:
+        return self.counts if self.window == this_window() else {}
+
+
+BEATS = RateLimit("beats", "RATE_LIMIT_HEARTBEATS")
+REQUESTS = RateLimit("requests", "RATE_LIMIT")
+
+
+def this_window() -> int:
+    return int(time.time()) // WINDOW_SECONDS

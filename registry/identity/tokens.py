@@ -1,0 +1,296 @@
+"""Tokens: issue, verify, revoke. Their text leaves this module once, and is kept nowhere."""
+
+import hashlib
+import secrets
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hmac import compare_digest
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import connection, models, transaction
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from activity import bus, cache_versions
+from activity.principals import Kind, Level, Principal
+from registry.exceptions import BadCredential, NotFound
+from registry.models import (
+    OperatorToken,
+    Status,
+    Token,
+    TokenKind,
+    WorkspaceToken,
+)
+from registry.structure import rows
+
+# <typed prefix>_<8 clear characters for lookup>_<43 secret characters: 256 bits>
+TYPES = {"mol_ws": TokenKind.AGENT, "mol_en": TokenKind.ENROLMENT, "mol_op": None}
+LOOKUP_BYTES = 6
+SECRET_BYTES = 32
+LAST_USED_RESOLUTION = timedelta(minutes=10)
+# For statements that take workspaces with their agents' proofs, as `g(id, prefix, hash)`: the token, if it is good.
+MATCHING_TOKEN = f"""(
+    SELECT t.id, t.last_used_at IS NULL OR t.last_used_at < now() - interval '{LAST_USED_RESOLUTION}' AS is_stale
+    FROM workspace_tokens t
+    WHERE t.prefix = g.prefix AND t.hash = g.hash AND t.workspace_id = g.id AND t.kind = 'agent'
+      AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
+    LIMIT 1
+  )"""  # noqa: S608  # of constants
+MARK_USED = """
+UPDATE workspace_tokens SET last_used_at = now()
+WHERE id IN (SELECT id FROM workspace_tokens WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED)
+"""
+
+
+class PresentedToken(NamedTuple):
+    """What a token shows without being the token: where to look, and what to find there."""
+
+    prefix: str
+    hash: bytes
+
+
+class Caller(NamedTuple):
+    """The workspace that an agent's token is for."""
+
+    workspace_id: UUID
+    token_id: UUID
+    expires_at: datetime | None
+
+
+# Which of Django's permissions make an operator.
+LEVELS = {
+    "view_workspace": Level.VIEW,
+    "change_workspace": Level.ACT,
+    "change_workspacesecret": Level.ADMINISTER,
+}
+# Django's own rule (a user's permissions and those of its groups), where Django asks three times. Asked with each
+# request: what was taken from somebody is gone at once.
+HELD = f"""ARRAY(
+    SELECT p.codename FROM auth_permission p JOIN django_content_type c ON c.id = p.content_type_id
+    WHERE c.app_label = 'registry' AND p.codename IN ({", ".join(f"'{name}'" for name in LEVELS)}) AND (
+      EXISTS (SELECT FROM auth_user_user_permissions o WHERE o.permission_id = p.id AND o.user_id = {{user}})
+      OR EXISTS (
+        SELECT FROM auth_group_permissions g JOIN auth_user_groups m ON m.group_id = g.group_id
+        WHERE g.permission_id = p.id AND m.user_id = {{user}})))"""  # noqa: S608  # of constants
+HELD_BY_USER = HELD.format(user="%(user)s")
+HELD_BY_OWNER = HELD.format(user="operator_tokens.user_id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Issued:
+    """`text` is the token itself, to be said once."""
+
+    id: UUID
+    prefix: str
+    text: str
+
+
+def issue_workspace_token(workspace_id: UUID, *, label: str = "", expires_at: datetime | None = None) -> Issued:
+    """A new agent token; tokens issued before go on, so that an agent can change over. Raises NotFound, Removed."""
+    return issue("mol_ws", workspace_id, kind=TokenKind.AGENT, label=label, expires_at=expires_at)
+
+
+def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
+    """It opens nothing from now on, and its sockets are closed. Raises NotFound."""
+    with transaction.atomic():
+        live = WorkspaceToken.objects.filter(workspace_id=workspace_id, id=token_id, revoked_at=None)
+        if not live.update(revoked_at=Now()):
+            raise NotFound("no such token")
+        _announce_revoked([str(token_id)])
+
+
+def revoke_operator_token(token_id: UUID) -> None:
+    """Raises NotFound."""
+    with transaction.atomic():
+        if not OperatorToken.objects.filter(id=token_id, revoked_at=None).update(revoked_at=Now()):
+            raise NotFound("no such token")
+        bus.after_commit(bus.close_streams, [str(token_id)])
+
+
+def issue_operator_token(user: User, *, label: str = "") -> str:
+    prefix, text = _mint("mol_op")
+    OperatorToken.objects.create(user=user, prefix=prefix, hash=_hash(text), label=label)
+    return text
+
+
+def revoke_workspace_tokens(workspace_ids: Sequence[UUID]) -> None:
+    live = WorkspaceToken.objects.filter(workspace_id__in=workspace_ids, revoked_at=None)
+    revoked = [str(token_id) for token_id in live.values_list("id", flat=True)]
+    if revoked:
+        live.update(revoked_at=Now())
+        _announce_revoked(revoked)
+
+
+def _announce_revoked(token_ids: Sequence[str]) -> None:
+    """Before the commit for caches, after it for open sockets."""
+    cache_versions.TOKENS.lock()
+    cache_versions.TOKENS.invalidate()
+    bus.after_commit(bus.close_streams, token_ids)
+
+
+def has_live_token(workspace_id: UUID) -> bool:
+    """Does an agent hold this workspace? Enrolments do not count: nobody is in yet."""
+    return _live_agents().filter(workspace_id=workspace_id).exists()
+
+
+def live_tokens(token_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of them with which an agent still gets in."""
+    return set(_live_agents().filter(id__in=token_ids).values_list("id", flat=True))
+
+
+def principal_for_token(text: str) -> tuple[User | None, Principal]:
+    """Whose token is it? Raises BadCredential for anything unknown, expired or revoked."""
+    if _is_metrics_token(text):
+        return None, Principal(kind=Kind.SCRAPER)
+    typed, _, rest = text.rpartition("_")[0].rpartition("_")
+    if typed not in TYPES or not rest:
+        raise BadCredential("invalid token")
+    presented = PresentedToken(_prefix_of(text), _hash(text))
+    if typed == "mol_op":
+        return _operator(presented)
+    return None, _workspace(presented, TYPES[typed])
+
+
+def presented_token(text: str) -> PresentedToken | None:
+    """For statements that check an agent's token themselves; None for what is no such token."""
+    typed, _, rest = _prefix_of(text).rpartition("_")
+    return PresentedToken(_prefix_of(text), _hash(text)) if rest and TYPES.get(typed) == TokenKind.AGENT else None
+
+
+def callers(presented_tokens: Collection[PresentedToken]) -> dict[PresentedToken, Caller]:
+    """Whose proofs are they? In one query; those that are not good are missing."""
+    if not presented_tokens:
+        return {}
+    tokens = _live_agents().filter(prefix__in=[presented.prefix for presented in presented_tokens])
+    tokens = tokens.exclude(workspace__status=Status.REMOVED)
+    shown = {PresentedToken(token.prefix, bytes(token.hash)): token for token in tokens}
+    good = {presented: shown[presented] for presented in presented_tokens if presented in shown}
+    mark_used([token.id for token in good.values() if _is_stale(token)])
+    return {presented: Caller(token.workspace_id, token.id, token.expires_at) for presented, token in good.items()}
+
+
+def owners(presented_tokens: set[PresentedToken]) -> dict[PresentedToken, UUID]:
+    """Whose proofs are they? Of a removed workspace any counts that was ever issued, so that it hears of its end."""
+    found = {presented: caller.workspace_id for presented, caller in callers(presented_tokens).items()}
+    missing = presented_tokens - found.keys()
+    if missing:
+        tokens = WorkspaceToken.objects.filter(
+            prefix__in=[presented.prefix for presented in missing], kind=TokenKind.AGENT
+        )
+        retired = tokens.filter(workspace__status=Status.REMOVED)
+        shown = {PresentedToken(token.prefix, bytes(token.hash)): token.workspace_id for token in retired}
+        found |= {presented: shown[presented] for presented in missing & shown.keys()}
+    return found
+
+
+def mark_used(token_ids: Sequence[UUID]) -> None:
+    """To LAST_USED_RESOLUTION: who saw that it was longer ago says so here.
+
+    It waits for nobody: who is locked is being revoked, or somebody else says the same.
+    """
+    if token_ids:
+        with connection.cursor() as cursor:
+            cursor.execute(MARK_USED, [list(token_ids)])
+
+
+def principal_for_user(user: User | AnonymousUser) -> Principal:
+    """What an operator may do follows from Django's permissions on workspaces and secrets."""
+    held = _held(user) if user.is_active and not user.is_superuser else []
+    return _principal(user, held)
+
+
+def _live_agents() -> models.QuerySet[WorkspaceToken]:
+    unexpired = models.Q(expires_at=None) | models.Q(expires_at__gt=Now())
+    return WorkspaceToken.objects.filter(unexpired, kind=TokenKind.AGENT, revoked_at=None)
+
+
+def _principal(user: User | AnonymousUser, held: Iterable[str], token_id: UUID | None = None) -> Principal:
+    level = max((LEVELS[name] for name in held), default=Level.NONE)
+    if user.is_superuser:
+        level = Level.ADMINISTER
+    if not user.is_active:
+        level = Level.NONE
+    return Principal(kind=Kind.OPERATOR, level=level, name=user.get_username(), token_id=token_id)
+
+
+def _held(user: User | AnonymousUser) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {HELD_BY_USER}", {"user": user.pk})
+        held: list[str] = cursor.fetchone()[0]
+    return held
+
+
+def _is_metrics_token(text: str) -> bool:
+    """Known without the database: metrics are asked for most when it is down."""
+    token: str = settings.METRICS_TOKEN
+    return bool(token) and compare_digest(_hash(text), _hash(token))
+
+
+def _operator(presented: PresentedToken) -> tuple[User, Principal]:
+    tokens = OperatorToken.objects.select_related("user").annotate(held=RawSQL(HELD_BY_OWNER, []))  # noqa: S611
+    token = tokens.filter(prefix=presented.prefix).first()
+    if token is None or not _matches(token, presented) or not token.is_live(timezone.now()) or not token.user.is_active:
+        raise BadCredential("invalid token")
+    _mark_used(token)
+    return token.user, _principal(token.user, token.held, token.id)
+
+
+def _workspace(presented: PresentedToken, kind: TokenKind | None) -> Principal:
+    tokens = WorkspaceToken.objects.select_related("workspace").defer("workspace__agent_card")
+    token = tokens.filter(prefix=presented.prefix, kind=kind).first()
+    if token is None or not _matches(token, presented):
+        raise BadCredential("invalid token")
+    retired = token.workspace.status == Status.REMOVED
+    if not retired and not token.is_live(timezone.now()):
+        raise BadCredential("token expired, used or revoked")
+    if not retired:
+        _mark_used(token)
+    return Principal(
+        kind=Kind.WORKSPACE if kind == TokenKind.AGENT else Kind.ENROLMENT,
+        workspace_id=token.workspace_id,
+        token_id=token.id,
+        retired=retired,
+    )
+
+
+def issue(typed: str, workspace_id: UUID, **fields: Any) -> Issued:
+    """The lock makes a removal wait and find the token, or it is found here."""
+    prefix, text = _mint(typed)
+    with transaction.atomic():
+        rows.lock_living(workspace_id)
+        row = WorkspaceToken.objects.create(workspace_id=workspace_id, prefix=prefix, hash=_hash(text), **fields)
+    return Issued(id=row.id, prefix=prefix, text=text)
+
+
+def _mint(typed: str) -> tuple[str, str]:
+    lookup = secrets.token_hex(LOOKUP_BYTES)
+    prefix = f"{typed}_{lookup}"
+    # The secret part has no "_": the last one separates it from the prefix.
+    return prefix, f"{prefix}_{secrets.token_urlsafe(SECRET_BYTES).replace('_', '-')}"
+
+
+def _prefix_of(text: str) -> str:
+    return text.rpartition("_")[0]
+
+
+def _hash(text: str) -> bytes:
+    """Plain SHA-256: the secret is 256 random bits, there is nothing to guess slowly."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _matches(token: Token, presented: PresentedToken) -> bool:
+    return compare_digest(bytes(token.hash), presented.hash)
+
+
+def _mark_used(token: Token) -> None:
+    if _is_stale(token):
+        type(token)._default_manager.filter(id=token.id).update(last_used_at=Now())
+
+
+def _is_stale(token: Token) -> bool:
+    return token.last_used_at is None or timezone.now() - token.last_used_at > LAST_USED_RESOLUTION

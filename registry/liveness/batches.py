@@ -1,0 +1,47 @@
+"""Beats as they come in, whichever way: each within its token's budget, each with its own answer."""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+from registry.identity import rate_limits
+from registry.liveness import heartbeats
+from registry.liveness.heartbeats import Beat
+
+TOO_MANY = {"error": "too many heartbeats", "code": "throttled"}
+
+
+class Outcome(Enum):
+    """REFUSED by the registry; heartbeats.refusals() knows why."""
+
+    ACCEPTED = 1
+    OVER_LIMIT = 2
+    REFUSED = 3
+
+
+def commit(beats: Sequence[Beat]) -> list[Outcome]:
+    """Commit those that are within their budgets, and count those that are taken."""
+    admitted = rate_limits.BEATS.admit([beat.token for beat in beats])
+    given = [beat for beat, fits in zip(beats, admitted, strict=True) if fits]
+    accepted = heartbeats.commit(given) if given else {}
+    rate_limits.BEATS.charge([(given[n].token, token_id) for n, token_id in accepted.items()])
+    outcomes = iter([Outcome.ACCEPTED if n in accepted else Outcome.REFUSED for n in range(len(given))])
+    return [next(outcomes) if fits else Outcome.OVER_LIMIT for fits in admitted]
+
+
+def problems(beats: Sequence[Beat], outcomes: Sequence[Outcome]) -> list[dict[str, str] | None]:
+    """What is wrong with each, as errors are said; None for those that are in."""
+    both = list(zip(beats, outcomes, strict=True))
+    refused = iter(heartbeats.refusals([beat for beat, outcome in both if outcome is Outcome.REFUSED]))
+    said = {Outcome.ACCEPTED: None, Outcome.OVER_LIMIT: TOO_MANY}
+    return [next(refused).said if outcome is Outcome.REFUSED else said[outcome] for _, outcome in both]
+
+
+def results(bodies: Sequence[Any], problems: Sequence[dict[str, str] | None]) -> dict[str, list[dict[str, Any]]]:
+    """BeatResults."""
+    return {"results": [_result(body, problem) for body, problem in zip(bodies, problems, strict=True)]}
+
+
+def _result(body: Any, problem: dict[str, str] | None) -> dict[str, Any]:
+    named = body.get("workspace_id") if isinstance(body, dict) else None
+    return {"workspace_id": named, "status": "error" if problem else "ok", **(problem or {})}

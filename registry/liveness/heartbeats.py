@@ -1,0 +1,208 @@
+"""Heartbeats: what an agent says of itself every half minute. Live columns, a lease, rarely a transition."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from activity import bus, statements
+from activity.events import NewEvent, record
+from activity.models import EventType
+from registry.exceptions import BadCredential, NotAllowed, NotFound, RegistryError, Removed
+from registry.identity import tokens
+from registry.identity.tokens import PresentedToken
+from registry.liveness import presence
+from registry.models import Status, Workspace
+from registry.structure import projection, rows
+
+DEGRADED_AT = 0.5
+RECOVERED_BELOW = 0.1
+LONGEST_TEXT = 4000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beat:
+    """`error_rate` 0-1; `current_task` and `sample_error` are cut at LONGEST_TEXT characters.
+
+    `token` is checked when the beat is taken; None says that whoever sent it is known already.
+    """
+
+    workspace_id: UUID
+    error_rate: float = 0.0
+    sample_error: str = ""
+    active_tasks: int = 0
+    uptime_seconds: int = 0
+    current_task: str = ""
+    token: PresentedToken | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("sample_error", "current_task"):
+            if len(getattr(self, name)) > LONGEST_TEXT:
+                object.__setattr__(self, name, getattr(self, name)[:LONGEST_TEXT])
+
+
+class AcceptedBeat(NamedTuple):
+    """A beat that is in, and what its workspace was before; `token_id` is that of its proof."""
+
+    n: int
+    status: str
+    current_task: str
+    token_id: UUID | None
+    is_token_stale: bool
+
+
+def transitions(status: str, error_rate: float) -> list[tuple[EventType, Status]]:
+    """The steps that a beat takes a workspace through; none for a paused one."""
+    steps = []
+    if status in (Status.PROVISIONING, Status.OFFLINE, Status.FAILED):
+        steps.append((EventType.WORKSPACE_ONLINE, Status.ONLINE))
+        status = Status.ONLINE
+    if status == Status.ONLINE and error_rate >= DEGRADED_AT:
+        steps.append((EventType.WORKSPACE_DEGRADED, Status.DEGRADED))
+    if status == Status.DEGRADED and error_rate < RECOVERED_BELOW:
+        steps.append((EventType.WORKSPACE_ONLINE, Status.ONLINE))
+    return steps
+
+
+def flush(beats: Sequence[Beat]) -> dict[UUID, RegistryError | None]:
+    """Take beats of workspaces that are known already. Of several of one workspace the last counts.
+
+    The answer has each workspace once, with None or what was wrong (NotFound, Removed); the wrong ones
+    leave no trace.
+    """
+    accepted = commit(beats)
+    outcomes: dict[UUID, RegistryError | None] = {beats[n].workspace_id: None for n in accepted}
+    refused = [beat for beat in beats if beat.workspace_id not in outcomes]
+    return outcomes | {beat.workspace_id: why for beat, why in zip(refused, refusals(refused), strict=True)}
+
+
+def commit(beats: Sequence[Beat]) -> dict[int, UUID | None]:
+    """Commit a batch: live columns, leases and the transitions they cause, in one transaction.
+
+    Returns the places of the beats that were taken, with the token that each showed; of several of one workspace
+    the last counts. Missing are those of unknown and removed workspaces, and those whose proof is not good: they
+    leave no trace.
+    """
+    with transaction.atomic():
+        accepted = _write(beats)
+        tokens.mark_used([row.token_id for row in accepted if row.token_id and row.is_token_stale])
+        last = {beats[row.n].workspace_id: row for row in accepted}
+        events = [event for row in last.values() for event in _events(row.status, beats[row.n])]
+        projection.apply(record(events, actor=None))
+        if last:
+            bus.after_commit(presence.mark_alive, list(last))
+            bus.after_commit(_broadcast, [(beats[row.n], row.current_task) for row in last.values()])
+    return {row.n: row.token_id for row in accepted}
+
+
+def refusals(beats: Sequence[Beat]) -> list[RegistryError]:
+    """Why each of these was not taken: BadCredential, NotAllowed, NotFound, Removed."""
+    owners = tokens.owners({beat.token for beat in beats if beat.token})
+    known = {beat.workspace_id for beat in beats if beat.token is None or owners.get(beat.token) == beat.workspace_id}
+    removed = set(Workspace.objects.filter(id__in=known, status=Status.REMOVED).values_list("id", flat=True))
+    last = rows.last_events(removed)
+
+    def why(beat: Beat) -> RegistryError:
+        if beat.token and owners.get(beat.token, beat.workspace_id) != beat.workspace_id:
+            return NotAllowed("not allowed")
+        if beat.workspace_id in removed and (beat.token is None or beat.token in owners):
+            return Removed(beat.workspace_id, last.get(beat.workspace_id))
+        # Nobody is told that it is removed but who is: it would stop for good.
+        return BadCredential("invalid token") if beat.token else NotFound()
+
+    return [why(beat) for beat in beats]
+
+
+def _write(beats: Sequence[Beat]) -> list[AcceptedBeat]:
+    """One statement: proofs checked, rows locked in the order of their ids, live columns and leases written.
+
+    Returns the beats that were taken, in their order.
+    """
+    presented_tokens = [beat.token or (None, None) for beat in beats]
+    written = statements.execute(
+        WRITE,
+        {
+            "ids": [beat.workspace_id for beat in beats],
+            "prefixes": [prefix for prefix, _ in presented_tokens],
+            "hashes": [digest for _, digest in presented_tokens],
+            "error_rates": [beat.error_rate for beat in beats],
+            "sample_errors": [beat.sample_error for beat in beats],
+            "active_tasks": [beat.active_tasks for beat in beats],
+            "uptimes": [beat.uptime_seconds for beat in beats],
+            "tasks": [beat.current_task for beat in beats],
+            "lease": float(settings.LEASE_SECONDS),
+            "recovered": RECOVERED_BELOW,
+        },
+    )
+    return sorted(AcceptedBeat(*columns) for columns in written)
+
+
+def _events(status: str, beat: Beat) -> list[NewEvent]:
+    events = []
+    for event_type, reached in transitions(status, beat.error_rate):
+        payload: dict[str, object] = {"from": status}
+        if event_type == EventType.WORKSPACE_DEGRADED:
+            payload |= {"error_rate": beat.error_rate, "sample_error": beat.sample_error}
+        events.append(NewEvent(event_type=event_type, workspace_id=beat.workspace_id, payload=payload))
+        status = reached
+    return events
+
+
+def _broadcast(alive: Sequence[tuple[Beat, str]]) -> None:
+    """Beats, each with the task before it. One time for both: they may overtake each other, and who heard the one
+    is not to take the other for old."""
+    at = datetime.now(UTC)
+    changed = [beat for beat, task_before in alive if beat.current_task != task_before]
+    if changed:
+        bus.publish([bus.envelope("TASK_UPDATED", beat.workspace_id, _task(beat), at=at) for beat in changed])
+    bus.publish_beats(bus.envelope("HEARTBEAT", beat.workspace_id, _vitals(beat), at=at) for beat, _ in alive)
+
+
+def _task(beat: Beat) -> dict[str, object]:
+    return {"current_task": beat.current_task, "active_tasks": beat.active_tasks}
+
+
+def _vitals(beat: Beat) -> dict[str, object]:
+    return {
+        "active_tasks": beat.active_tasks,
+        "last_error_rate": beat.error_rate,
+        "last_sample_error": beat.sample_error,
+        "uptime_seconds": beat.uptime_seconds,
+    }
+
+
+# A degraded workspace keeps its sample error until it recovers. Only the last good beat of each workspace is written.
+WRITE = f"""
+WITH given AS (
+  SELECT * FROM unnest(%(ids)b::uuid[], %(prefixes)b::text[], %(hashes)b::bytea[], %(error_rates)b::float[],
+    %(sample_errors)b::text[], %(active_tasks)b::int[], %(uptimes)b::int[], %(tasks)b::text[])
+    WITH ORDINALITY AS g(id, prefix, hash, error_rate, sample_error, active_tasks, uptime_seconds, current_task, n)
+), good AS (
+  SELECT g.*, t.id AS token_id, t.is_stale, lead(g.n) OVER (PARTITION BY g.id ORDER BY g.n) IS NULL AS is_last
+  FROM given g LEFT JOIN LATERAL {tokens.MATCHING_TOKEN} t ON true
+  WHERE g.prefix IS NULL OR t.id IS NOT NULL
+), held AS (
+  SELECT g.*, w.status, w.current_task AS task_before
+  FROM good g JOIN workspaces w ON w.id = g.id
+  WHERE w.status <> 'removed'
+  ORDER BY w.id FOR NO KEY UPDATE OF w
+), written AS (
+  UPDATE workspaces w SET
+    last_heartbeat_at = clock_timestamp(),
+    lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)b),
+    last_error_rate = b.error_rate,
+    last_sample_error = CASE
+      WHEN b.sample_error <> '' THEN b.sample_error
+      WHEN w.status = 'degraded' AND b.error_rate >= %(recovered)b THEN w.last_sample_error
+    END,
+    active_tasks = b.active_tasks,
+    uptime_seconds = b.uptime_seconds,
+    current_task = nullif(b.current_task, '')
+  FROM held b WHERE w.id = b.id AND b.is_last
+)
+SELECT n - 1, status, coalesce(task_before, ''), token_id, coalesce(is_stale, false) FROM held
+"""  # noqa: S608  # of constants

@@ -1,0 +1,1 @@
+"""How agents are reached, and what they report."""

@@ -1,0 +1,46 @@
+"""Who exists: the tables of the registry, one import path for all of them."""
+
+from registry.models.agents import Agent, AgentStatus
+from registry.models.jobs import LoopTick, LoopTicks
+from registry.models.secrets import (
+    GlobalSecret,
+    SealedSecret,
+    SecretAccess,
+    SecretAction,
+    WorkspaceSecret,
+    secret_key_name,
+)
+from registry.models.tokens import OperatorToken, Token, TokenKind, WorkspaceToken
+from registry.models.workspaces import (
+    ALIVE,
+    DEFAULT_RUNTIME,
+    DEFAULT_TIER,
+    Status,
+    Workspace,
+    WorkspaceQuerySet,
+    no_line_breaks,
+)
+
+__all__ = [
+    "ALIVE",
+    "DEFAULT_RUNTIME",
+    "DEFAULT_TIER",
+    "Agent",
+    "AgentStatus",
+    "GlobalSecret",
+    "LoopTick",
+    "LoopTicks",
+    "OperatorToken",
+    "SealedSecret",
+    "SecretAccess",
+    "SecretAction",
+    "Status",
+    "Token",
+    "TokenKind",
+    "Workspace",
+    "WorkspaceQuerySet",
+    "WorkspaceSecret",
+    "WorkspaceToken",
+    "no_line_breaks",
+    "secret_key_name",
+]

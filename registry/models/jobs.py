@@ -1,0 +1,38 @@
+"""The status row of each background job."""
+
+from datetime import datetime
+
+from django.db import models
+from django.db.models import functions
+
+
+class LoopTicks(models.Manager["LoopTick"]):
+    def get_queryset(self) -> models.QuerySet["LoopTick"]:
+        return super().get_queryset().annotate(now=functions.Now())  # type: ignore[no-redef]
+
+
+class LoopTick(models.Model):
+    """A background loop: when it last completed a step, and what went wrong.
+
+    `since`: running without a break from then on. `last_error` happened at `failed_at`. `now`: when the row was read,
+    by the clock that wrote all of these, PostgreSQL's; hosts may have another time.
+    """
+
+    now: datetime
+
+    name = models.TextField(primary_key=True)
+    since = models.DateTimeField()
+    ticked_at = models.DateTimeField(null=True)
+    errors = models.BigIntegerField(default=0, db_default=0)
+    last_error = models.TextField(null=True)
+    failed_at = models.DateTimeField(null=True)
+    detail = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+
+    objects = LoopTicks()
+
+    class Meta:
+        db_table = "loop_ticks"
+        verbose_name = "background loop"
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,86 @@
+"""Sealed secrets, and the log of who touched them."""
+
+import uuid
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.functions import RandomUUID
+from django.core.validators import RegexValidator
+from django.db import models
+
+from activity.models import Now
+from registry.models.workspaces import Workspace
+
+secret_key_name = RegexValidator(
+    r"\A[A-Za-z_][A-Za-z0-9_]{0,127}\Z", "must be a valid environment variable name of at most 128 characters"
+)
+
+
+class SealedSecret(models.Model):
+    """A value under seal. `context()` is what the seal is bound to."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
+    key = models.TextField(validators=[secret_key_name], help_text="The environment variable the agent sees.")
+    encrypted_value = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.key
+
+    def context(self) -> str:
+        raise NotImplementedError
+
+
+class WorkspaceSecret(SealedSecret):
+    workspace = models.ForeignKey(Workspace, models.DO_NOTHING, related_name="secrets", db_index=False)
+
+    class Meta:
+        db_table = "workspace_secrets"
+        ordering = ["key"]
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "key"], name="workspace_secrets_workspace_id_key_key")
+        ]
+
+    def context(self) -> str:
+        return f"workspace_secrets:{self.workspace_id}:{self.key}"
+
+
+class GlobalSecret(SealedSecret):
+    """Every workspace's default; a workspace's own key wins."""
+
+    class Meta:
+        db_table = "global_secrets"
+        ordering = ["key"]
+        constraints = [models.UniqueConstraint(fields=["key"], name="global_secrets_key_key")]
+
+    def context(self) -> str:
+        return f"global_secrets::{self.key}"
+
+
+class SecretAction(models.TextChoices):
+    SET = "set"
+    DELETED = "deleted"
+    READ = "read"
+
+
+class SecretAccess(models.Model):
+    """Who set, deleted or read which secrets, and when. Never a value. Without a workspace: global ones."""
+
+    id = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(db_default=Now())
+    actor = models.TextField()
+    action = models.TextField(choices=SecretAction)
+    workspace = models.ForeignKey(Workspace, models.DO_NOTHING, null=True, related_name="+", db_index=False)
+    keys = ArrayField(models.TextField())
+
+    class Meta:
+        db_table = "secret_accesses"
+        ordering = ["-id"]
+        verbose_name = "secret access"
+        verbose_name_plural = "secret accesses"
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.action} {', '.join(self.keys)}"

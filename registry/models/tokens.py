@@ -1,0 +1,59 @@
+"""Credentials, stored as hashes."""
+
+import uuid
+from datetime import datetime
+
+from django.conf import settings
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+
+from activity.models import Now
+from registry.models.workspaces import Workspace
+
+
+class Token(models.Model):
+    """A credential, stored as a hash. `prefix` is its clear beginning, for lookup and for people."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
+    prefix = models.TextField(unique=True)
+    hash = models.BinaryField()
+    label = models.TextField(default="", db_default="", blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    last_used_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…"
+
+    def is_live(self, now: datetime) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
+
+class TokenKind(models.TextChoices):
+    AGENT = "agent"
+    ENROLMENT = "enrolment"
+
+
+class WorkspaceToken(Token):
+    """An agent's credential, or the one-time enrolment that earns it."""
+
+    workspace = models.ForeignKey(Workspace, models.DO_NOTHING, related_name="tokens")
+    kind = models.TextField(choices=TokenKind)
+
+    class Meta:
+        db_table = "workspace_tokens"
+        ordering = ["-created_at"]
+
+
+class OperatorToken(Token):
+    """A person's credential for scripts; it may do what its user may."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+
+    class Meta:
+        db_table = "operator_tokens"
+        ordering = ["-created_at"]

@@ -1,0 +1,1 @@
+"""The operations that change the organisation, and its readers: workspaces, teams, agents, discovery, audiences."""

@@ -1,0 +1,107 @@
+"""Who hears what: teams, which follow the hierarchy event by event.
+
+Team P is P and its children. What happens to W is heard by the team of its parent and by its own; an agent hears the
+team of its parent and its own. So it hears itself, its parent, its children and its siblings, as access.rule() says.
+"""
+
+from collections.abc import Sequence
+
+from django.db import connection
+from django.db.models import Q, QuerySet
+
+from activity.listeners import Listener
+from activity.models import EventType, StructureEvent
+from activity.outbox import Frame
+from activity.principals import Kind
+from activity.stream import Refused
+from registry.identity import tokens
+from registry.models import Workspace
+
+# Named by the workspace that leads it; None is the team of the roots.
+Team = str | None
+
+# They name workspaces below, which are no relatives of those above and beside.
+OWN_TEAM = {EventType.WORKSPACE_EXPANDED, EventType.WORKSPACE_COLLAPSED}
+# How a person arranges the canvas is no agent's business.
+FOR_CANVASES = {"LAYOUT_UPDATED", "VIEWPORT_UPDATED"}
+
+
+class Teams:
+    """The hub's Audience. A removed workspace keeps its parent: its last events are for those who knew it."""
+
+    def __init__(self) -> None:
+        self.parents: dict[str, Team] = {}
+        self.removed: set[str] = set()
+
+    def load(self) -> int:
+        """One statement, so rows and position are of one instant."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT id::text, parent_id::text, status = 'removed', (SELECT max(seq) FROM structure_events)
+                FROM workspaces
+                """
+            )
+            rows = cursor.fetchall()
+        self.parents = {own: parent for own, parent, *_ in rows}
+        self.removed = {own for own, _parent, removed, _seq in rows if removed}
+        return rows[0][3] or 0 if rows else 0
+
+    def fold(self, frame: Frame) -> bool:
+        own = frame.workspace_id or ""
+        match frame.event:
+            case EventType.WORKSPACE_PROVISIONING:
+                self.parents[own] = frame.payload.get("parent_id")
+            case EventType.WORKSPACE_MOVED:
+                self.parents[own] = frame.payload["new_parent_id"]
+            case EventType.WORKSPACE_REMOVED:
+                self.removed.add(own)
+            case _:
+                return False
+        return True
+
+    def groups_for(self, frame: Frame) -> tuple[Team, ...]:
+        """A move is heard where it begins and where it ends."""
+        own = frame.workspace_id
+        if own not in self.parents or frame.event in FOR_CANVASES:
+            return ()
+        if frame.event in OWN_TEAM:
+            return (own,)
+        if frame.event == EventType.WORKSPACE_MOVED:
+            payload = frame.payload
+            return (payload["old_parent_id"], payload["new_parent_id"], own)
+        return (self.parents[own], own)
+
+    def groups_of(self, member: str) -> tuple[Team, ...] | None:
+        """Somebody yet to be created hears itself."""
+        if member in self.removed:
+            return None
+        return (self.parents[member], member) if member in self.parents else (member,)
+
+    def backlog(self, events: QuerySet[StructureEvent], member: str) -> QuerySet[StructureEvent]:
+        """Chosen by the database, so that a long log of others is not read here; groups_for() has the last word."""
+        *parent, own = self.groups_of(member) or (member,)
+        relatives = Q(parent_id=own) | Q(id__in=[own, *filter(None, parent)])
+        for team in parent:
+            relatives |= Q(parent_id=team)
+        heard = Q(workspace_id__in=Workspace.objects.filter(relatives).values("id"))
+        return events.filter(heard | Q(event_type=EventType.WORKSPACE_MOVED))
+
+    def unwelcome(self, listeners: Sequence[Listener]) -> list[Listener]:
+        """Agents' tokens in one query; everybody else is asked again, once for all sockets of a credential."""
+        held = [one.principal.token_id for one in listeners if one.principal.kind == Kind.WORKSPACE]
+        live = tokens.live_tokens([token for token in held if token is not None])
+        welcome: dict[object, bool] = {str(token): token in live for token in held if token is not None}
+        for one in listeners:
+            key = one.credential or one
+            if key not in welcome:
+                welcome[key] = _is_welcome(one)
+        return [one for one in listeners if not welcome[one.credential or one]]
+
+
+def _is_welcome(listener: Listener) -> bool:
+    try:
+        listener.identify()
+    except Refused:
+        return False
+    return True

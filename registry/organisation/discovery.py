@@ -1,0 +1,83 @@
+"""Finding each other: a workspace's address, and its peers."""
+
+import logging
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from redis.exceptions import RedisError
+
+from activity.strict_json import compact
+from registry.exceptions import Forwarded, NotAllowed, Unreachable
+from registry.liveness import presence
+from registry.models import ALIVE, Workspace
+from registry.structure import access, rows
+
+log = logging.getLogger(__name__)
+
+PEER_COLUMNS = {
+    "id": "id::text",
+    "name": "name",
+    "role": "role",
+    "tier": "tier",
+    "status": "status",
+    "url": "coalesce(url, '')",
+    "parent_id": "parent_id::text",
+    "active_tasks": "active_tasks",
+    "agent_card": "agent_card::text",
+}
+PEERS = f"""
+    SELECT {", ".join(PEER_COLUMNS.values())} FROM workspaces
+    WHERE status <> 'removed' AND id <> %(me)s AND (
+      parent_id = %(parent)s OR (%(parent)s::uuid IS NULL AND parent_id IS NULL) OR parent_id = %(me)s
+      OR id = %(parent)s)
+    ORDER BY id IS NOT DISTINCT FROM %(parent)s, parent_id IS NOT DISTINCT FROM %(me)s, created_at, id
+"""  # noqa: S608  # our own columns
+
+
+def discover(target_id: UUID, *, caller_id: UUID | None) -> tuple[Workspace, str]:
+    """The workspace and its URL; `caller_id` None for operators. A forwarded one is followed.
+
+    Raises NotFound, Removed, NotAllowed, Unreachable (no URL, or nobody there).
+    """
+    workspace = _resolve(target_id)
+    if caller_id is not None and not access.can_communicate(caller_id, workspace.id):
+        raise NotAllowed("not authorized to reach this workspace: it is neither sibling, parent nor child")
+    url = _url(workspace) if workspace.status in ALIVE else ""
+    if not url:
+        raise Unreachable(
+            f"workspace is {workspace.status}" if workspace.url else "workspace has no URL", workspace.status
+        )
+    return workspace, url
+
+
+def peers(workspace_id: UUID) -> list[dict[str, Any]]:
+    """Siblings, then children, then the parent; the living ones, each by age. In a flat organisation that is everybody.
+
+    Ids are text, agent cards JSON text, for the renderer to pass on. Raises NotFound, Forwarded, Removed.
+    """
+    workspace = rows.find(workspace_id)
+    with connection.cursor() as cursor:
+        cursor.execute(PEERS, {"me": workspace.id, "parent": workspace.parent_id})
+        return [
+            {**dict(zip(PEER_COLUMNS, peer, strict=False)), "agent_card": peer[-1] and compact(peer[-1])}
+            for peer in cursor.fetchall()
+        ]
+
+
+def _resolve(target_id: UUID) -> Workspace:
+    try:
+        return rows.find(target_id)
+    except Forwarded as forwarded:
+        return rows.find(forwarded.forwarded_to)
+
+
+def _url(workspace: Workspace) -> str:
+    """From the row, which is here already; `ws:{id}:url` is put right for whoever reads Redis alone."""
+    url = workspace.url or ""
+    try:
+        if url and presence.cached_url(workspace.id) != url:
+            presence.cache_url(workspace.id, url)
+    except RedisError as error:
+        log.warning("URL not cached: %s", type(error).__name__)
+    return url

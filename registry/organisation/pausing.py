@@ -1,0 +1,90 @@
+"""Pause, resume, restart: what an operator says to a running team. Paused is sticky; resumed starts anew."""
+
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from activity.events import NewEvent, record
+from activity.models import EventType
+from registry.exceptions import Conflict, NotFound
+from registry.liveness import presence
+from registry.models import Status, Workspace
+from registry.structure import hierarchy, projection, rows
+
+
+def pause(workspace_id: UUID, *, actor: str) -> int:
+    """The whole team below goes along; returns how many were paused. Raises NotFound (also when it is), Removed."""
+    with transaction.atomic():
+        team = _lock_team(workspace_id)
+        if team[0].status == Status.PAUSED:
+            raise NotFound("workspace is already paused")
+        going = [row for row in team if row.status != Status.PAUSED]
+        events = [_event(EventType.WORKSPACE_PAUSED, row, {"name": row.name, "from": row.status}) for row in going]
+        projection.apply(record(events, actor=actor))
+        return len(going)
+
+
+def resume(workspace_id: UUID, *, actor: str) -> int:
+    """The whole team below comes along; returns how many were paused.
+
+    Raises NotFound (also when it is not paused), Removed, Conflict (a parent is paused).
+    """
+    with transaction.atomic():
+        team = _lock_team(workspace_id)
+        if team[0].status != Status.PAUSED:
+            raise NotFound("workspace is not paused")
+        _check_parent(team[0])
+        paused = [row for row in team if row.status == Status.PAUSED]
+        _provision(paused, actor)
+        return len(paused)
+
+
+def restart(workspace_id: UUID, *, actor: str) -> None:
+    """From any state to provisioning, with a fresh deadline. Raises NotFound, Removed, Conflict (paused)."""
+    with transaction.atomic():
+        workspace = rows.lock_living(workspace_id)
+        if workspace.status == Status.PAUSED:
+            raise Conflict("workspace is paused: resume it")
+        _check_parent(workspace)
+        _provision([workspace], actor)
+
+
+def _lock_team(workspace_id: UUID) -> list[Workspace]:
+    """The workspace, then everything below it."""
+    hierarchy.lock()
+    ids = [workspace_id, *reversed(hierarchy.descendants(workspace_id))]
+    locked = rows.lock(ids)
+    rows.living(workspace_id, locked)
+    return [locked[i] for i in ids]
+
+
+def _check_parent(workspace: Workspace) -> None:
+    parent = workspace.parent
+    if parent is not None and parent.status == Status.PAUSED:
+        raise Conflict(f"parent {parent.name} is paused: resume it first")
+
+
+def _provision(workspaces: list[Workspace], actor: str) -> None:
+    events = [
+        _event(
+            EventType.WORKSPACE_PROVISIONING,
+            row,
+            {
+                "from": row.status,
+                "name": row.name,
+                "role": row.role,
+                "tier": row.tier,
+                "runtime": row.runtime,
+                "parent_id": None if row.parent_id is None else str(row.parent_id),
+            },
+        )
+        for row in workspaces
+        if row.status != Status.PROVISIONING
+    ]
+    projection.apply(record(events, actor=actor))
+    presence.grant_lease([row.id for row in workspaces], settings.PROVISIONING_SECONDS)
+
+
+def _event(event_type: EventType, row: Workspace, payload: dict[str, object]) -> NewEvent:
+    return NewEvent(event_type=event_type, workspace_id=row.id, payload=payload)

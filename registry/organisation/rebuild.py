@@ -1,0 +1,123 @@
+"""rebuild: is the projection what the log says? check() compares, fix() repairs it from the log."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from activity.events import lock_log
+from activity.models import StructureEvent
+from registry.liveness import presence
+from registry.models import ALIVE, Agent, Status, Workspace, WorkspaceSecret, WorkspaceToken
+from registry.structure import projection
+from registry.structure.projection import Row, State
+
+CHUNK = 5000
+STRUCTURAL: dict[type[Workspace] | type[Agent], tuple[str, ...]] = {
+    Workspace: (
+        "name", "role", "tier", "runtime", "status", "source_bundle_id", "agent_card", "url", "parent_id",
+        "forwarded_to_id", "created_at", "updated_at",
+    ),
+    Agent: ("workspace_id", "model", "status", "removed_at", "removal_reason", "created_at"),
+}  # fmt: skip
+# What guards the projection against the application would stand in the way of its repair.
+GUARDS = ("workspaces_removed_is_final", "workspaces_no_cycle")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row that is not what the log says. `found` or `replayed` is None when one of them has no such row."""
+
+    table: type[Workspace] | type[Agent]
+    id: UUID
+    found: Row | None
+    replayed: Row | None
+
+    def columns(self) -> Iterator[tuple[str, Any, Any]]:
+        """(column, found, replayed) for each column that differs."""
+        for name in STRUCTURAL[self.table]:
+            found, replayed = (None if row is None else row[name] for row in (self.found, self.replayed))
+            if found != replayed:
+                yield name, found, replayed
+
+
+def check(progress: Callable[[int], None] = lambda done: None) -> list[Difference]:
+    """Replay the log and compare it with the tables, both as of one instant, while everybody works on."""
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return _compare(progress)
+
+
+def fix(progress: Callable[[int], None] = lambda done: None) -> list[Difference]:
+    """Make the tables what the log says, while nobody else writes; returns what was different."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            # Operations lock rows first and the log last: so do we, with all rows at once.
+            cursor.execute("LOCK TABLE workspaces, agents IN EXCLUSIVE MODE")
+            lock_log()
+            _guards(cursor, "DISABLE")
+            differences = _compare(progress)
+            _repair(differences)
+            _grant_leases()
+            _guards(cursor, "ENABLE")
+        return differences
+
+
+def _compare(progress: Callable[[int], None]) -> list[Difference]:
+    state = _replay(progress)
+    return [*_differences(Workspace, state.workspaces), *_differences(Agent, state.agents)]
+
+
+def _replay(progress: Callable[[int], None]) -> State:
+    state = State()
+    done = 0
+    for event in StructureEvent.objects.order_by("seq").iterator(CHUNK):
+        projection.fold([event], state)
+        done += 1
+        if done % CHUNK == 0:
+            progress(done)
+    progress(done)
+    return state
+
+
+def _differences(table: type[Workspace] | type[Agent], replayed: dict[UUID, Row]) -> Iterator[Difference]:
+    columns = STRUCTURAL[table]
+    found = {row.pop("id"): row for row in table.objects.values("id", *columns)}
+    for i in found.keys() | replayed.keys():
+        wanted = {name: replayed[i][name] for name in columns} if i in replayed else None
+        if found.get(i) != wanted:
+            yield Difference(table, i, found.get(i), wanted)
+
+
+def _repair(differences: list[Difference]) -> None:
+    """Missing rows first and without their references, so that every reference finds its row."""
+    for one in differences:
+        if one.found is None and one.replayed is not None and one.table is Workspace:
+            Workspace.objects.create(id=one.id, name=one.replayed["name"])
+    for one in differences:
+        if one.replayed is None:
+            continue
+        if one.table is Agent and one.found is None:
+            Agent.objects.create(id=one.id, **one.replayed)
+        else:
+            one.table.objects.filter(id=one.id).update(**one.replayed)
+    unknown = {table: [d.id for d in differences if d.table is table and d.replayed is None] for table in STRUCTURAL}
+    Agent.objects.filter(id__in=unknown[Agent]).delete()
+    for belonging in (WorkspaceSecret, WorkspaceToken):
+        belonging.objects.filter(workspace_id__in=unknown[Workspace]).delete()
+    Workspace.objects.filter(id__in=unknown[Workspace]).delete()
+
+
+def _grant_leases() -> None:
+    """No beat came in while all rows were locked, and rows made anew have no lease at all."""
+    for statuses, seconds in ((ALIVE, settings.LEASE_SECONDS), ((Status.PROVISIONING,), settings.PROVISIONING_SECONDS)):
+        presence.grant_lease(Workspace.objects.filter(status__in=statuses).values_list("id", flat=True), seconds)
+
+
+def _guards(cursor: Any, verb: str) -> None:
+    for guard in GUARDS:
+        cursor.execute(f"ALTER TABLE workspaces {verb} TRIGGER {guard}")

@@ -1,0 +1,94 @@
+"""The end of workspaces: remove and forward. Retiring takes the whole subtree, in one transaction."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.db import transaction
+
+from activity import bus
+from activity.events import NewEvent, record
+from activity.models import EventType
+from registry.exceptions import Conflict, HasChildren, Invalid
+from registry.identity import tokens
+from registry.liveness import presence
+from registry.models import Agent, AgentStatus, Status, Workspace
+from registry.structure import hierarchy, projection, rows
+
+
+def remove(workspace_id: UUID, *, actor: str, confirm: bool, forward_to: UUID | None = None) -> list[UUID]:
+    """Retire a workspace and everything below it, for good. Returns the ids, descendants first.
+
+    Raises NotFound, Removed, HasChildren (when it has some and `confirm` is false), Invalid (forward_to).
+    """
+    with transaction.atomic():
+        hierarchy.lock()
+        below = hierarchy.descendants(workspace_id)
+        locked = rows.lock([workspace_id, *below])
+        root = rows.living(workspace_id, locked)
+        if below and not confirm:
+            children = [row for row in locked.values() if row.parent_id == workspace_id]
+            raise HasChildren(sorted(((child.id, child.name) for child in children), key=lambda child: child[1]))
+        if forward_to is not None:
+            _check_forward(forward_to, [workspace_id, *below])
+        going = [locked[i] for i in below] + [root]
+        retire(going, actor=actor, forwards={workspace_id: forward_to})
+        return [row.id for row in going]
+
+
+def retire(going: Sequence[Workspace], *, actor: str, forwards: dict[UUID, UUID | None] | None = None) -> None:
+    """Remove locked rows, in the given order: tokens revoked, agents dismissed, one event each.
+
+    Their layout goes by a trigger of canvas, their Redis keys after the commit.
+    """
+    ids = [row.id for row in going]
+    tokens.revoke_workspace_tokens(ids)
+    active = dict(
+        Agent.objects.filter(workspace_id__in=ids, status=AgentStatus.ACTIVE).values_list("workspace_id", "id")
+    )
+    events = [
+        NewEvent(
+            event_type=EventType.WORKSPACE_REMOVED,
+            workspace_id=row.id,
+            agent_id=active.get(row.id),
+            payload={
+                "from": row.status,
+                "name": row.name,
+                "forwarded_to": _text((forwards or {}).get(row.id)),
+                "cascade_deleted": len(going) - 1 if row.id in (forwards or {}) else 0,
+            },
+        )
+        for row in going
+    ]
+    projection.apply(record(events, actor=actor))
+    bus.after_commit(presence.set_tombstones, ids)
+
+
+def forward(workspace_id: UUID, forward_to: UUID | None, *, actor: str) -> None:
+    """Say, or no longer say, where a removed workspace lives on. Raises NotFound, Conflict, Invalid."""
+    with transaction.atomic():
+        hierarchy.lock()
+        locked = rows.lock([workspace_id])
+        workspace = locked.get(workspace_id) or rows.living(workspace_id, locked)
+        if workspace.status != Status.REMOVED:
+            raise Conflict("only a removed workspace is forwarded")
+        if forward_to is not None:
+            _check_forward(forward_to, [workspace_id])
+        changes = {"forwarded_to": [_text(workspace.forwarded_to_id), _text(forward_to)]}
+        if workspace.forwarded_to_id != forward_to:
+            event = NewEvent(
+                event_type=EventType.WORKSPACE_UPDATED, workspace_id=workspace_id, payload={"changes": changes}
+            )
+            projection.apply(record([event], actor=actor))
+
+
+def _check_forward(forward_to: UUID, going: Sequence[UUID]) -> None:
+    """A living target cannot lead back, so no chain can loop."""
+    target = Workspace.objects.filter(id=forward_to).first()
+    if target is None or target.status == Status.REMOVED:
+        raise Invalid("forward_to: no such workspace", field="forward_to")
+    if forward_to in going:
+        raise Invalid("forward_to: is being removed as well", field="forward_to")
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,63 @@
+"""Teams: a workspace gets members, or gives them all up; in one transaction, summed up in one event."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from activity.events import NewEvent, record
+from activity.models import EventType
+from registry.exceptions import Invalid
+from registry.models import DEFAULT_TIER, Workspace
+from registry.organisation import removal, workspaces
+from registry.organisation.workspaces import NewWorkspace
+from registry.structure import hierarchy, projection, rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    name: str
+    role: str | None = None
+    tier: int = DEFAULT_TIER
+    model: str | None = None
+
+
+def expand(workspace_id: UUID, members: Sequence[Member], *, actor: str) -> list[Workspace]:
+    """Create the members as children. Raises NotFound, Removed, Invalid (no members)."""
+    if not members:
+        raise Invalid("members: say who is on the team", field="members")
+    with transaction.atomic():
+        hierarchy.lock()
+        rows.lock_living(workspace_id)
+        children = [
+            workspaces.create(NewWorkspace(parent_id=workspace_id, **vars(member)), actor=actor) for member in members
+        ]
+        payload = {
+            "children": [{"id": str(child.id), "name": child.name, "role": child.role} for child in children],
+            "sub_workspace_ids": [str(child.id) for child in children],
+        }
+        _sum_up(EventType.WORKSPACE_EXPANDED, workspace_id, payload, actor)
+        return children
+
+
+def collapse(workspace_id: UUID, *, actor: str) -> list[str]:
+    """Retire everything below; returns the names of the children. Raises NotFound, Removed."""
+    with transaction.atomic():
+        hierarchy.lock()
+        below = hierarchy.descendants(workspace_id)
+        locked = rows.lock([workspace_id, *below])
+        rows.living(workspace_id, locked)
+        going = [locked[i] for i in below]
+        names = [row.name for row in going if row.parent_id == workspace_id]
+        if going:
+            removal.retire(going, actor=actor)
+            payload = {"removed_children": names, "removed_sub_workspace_ids": [str(row.id) for row in going]}
+            _sum_up(EventType.WORKSPACE_COLLAPSED, workspace_id, payload, actor)
+        return names
+
+
+def _sum_up(event_type: EventType, workspace_id: UUID, payload: dict[str, Any], actor: str) -> None:
+    event = NewEvent(event_type=event_type, workspace_id=workspace_id, payload=payload)
+    projection.apply(record([event], actor=actor))

@@ -1,0 +1,200 @@
+"""The state machine: create, register, update, move, remove. Each locks, decides, records, applies."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import transaction
+
+from activity import bus
+from activity.events import NewEvent, record
+from activity.models import EventType
+from activity.principals import Kind
+from registry.exceptions import BadCredential, Invalid
+from registry.identity import enrolment, tokens
+from registry.liveness import presence
+from registry.models import DEFAULT_RUNTIME, DEFAULT_TIER, Status, Workspace
+from registry.organisation import agents
+from registry.structure import hierarchy, projection, rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewWorkspace:
+    """What create() needs. `place` is the canvas position, kept in the event for whoever draws it."""
+
+    name: str
+    role: str | None = None
+    tier: int = DEFAULT_TIER
+    runtime: str = DEFAULT_RUNTIME
+    parent_id: UUID | None = None
+    model: str | None = None
+    template: str | None = None
+    external: bool = False
+    url: str | None = None
+    source_bundle_id: str | None = None
+    place: tuple[float, float] | None = None
+
+
+def create(new: NewWorkspace, *, actor: str, workspace_id: UUID | None = None) -> Workspace:
+    """Create a workspace in `provisioning`; an external one with a URL is online at once. Raises Invalid."""
+    workspace_id = workspace_id or uuid4()
+    with transaction.atomic():
+        if new.parent_id is not None:
+            # A removal of the parent must see this child, or this must see the removal.
+            hierarchy.lock()
+        # Also without a parent: rows before the log is the order, and `rebuild --fix` locks all rows at once.
+        locked = rows.lock({workspace_id, new.parent_id or workspace_id})
+        if new.parent_id is not None:
+            _check_living(new.parent_id, locked)
+        events = [
+            NewEvent(event_type=EventType.WORKSPACE_PROVISIONING, workspace_id=workspace_id, payload=_created(new))
+        ]
+        if new.external and new.url:
+            events.append(
+                _event(
+                    EventType.WORKSPACE_ONLINE,
+                    workspace_id,
+                    {"from": Status.PROVISIONING, "name": new.name, "external": True, "url": new.url},
+                )
+            )
+        if new.model:
+            events.append(agents.assignment(workspace_id, new.model))
+        projection.apply(record(events, actor=actor))
+        online = new.external and bool(new.url)
+        presence.grant_lease([workspace_id], settings.LEASE_SECONDS if online else settings.PROVISIONING_SECONDS)
+        if online:
+            _announce_alive(workspace_id, new.url or "")
+        return Workspace.objects.get(id=workspace_id)
+
+
+def register(id: UUID, *, url: str, agent_card: dict[str, Any], held: bool, enrolment_id: UUID | None) -> str | None:
+    """An agent is here: online from any state but removed (Removed) and paused (which it stays).
+
+    `held`: it showed the workspace's token, and needs no new one. `enrolment_id`: it showed an enrolment,
+    which is used up. Neither: enrolment is open, which also creates an unknown workspace, named by its card.
+    Returns the token issued, if any. Raises NotFound, Removed, BadCredential.
+    """
+    actor = f"{Kind.WORKSPACE}:{id}"
+    is_open = not held and enrolment_id is None
+    with transaction.atomic():
+        if is_open:
+            _create_unknown(id, agent_card["name"][:255], actor)
+        workspace = rows.lock_living(id)
+        if enrolment_id is not None:
+            enrolment.redeem(enrolment_id)
+        elif is_open and tokens.has_live_token(id):
+            raise BadCredential("this workspace has a token: send it")
+        projection.apply(record(_registration(workspace, url, agent_card), actor=actor))
+        presence.grant_lease([id], settings.LEASE_SECONDS)
+        _announce_alive(id, url)
+        return None if held else tokens.issue_workspace_token(id, label="registration").text
+
+
+def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
+    """Set name, role, tier, runtime and parent_id as given; returns whether a restart is needed to see it.
+
+    Raises NotFound, Removed, Invalid (unknown parent, cycle).
+    """
+    with transaction.atomic():
+        if "parent_id" in changes:
+            hierarchy.lock()
+        locked = rows.lock({workspace_id, changes.get("parent_id") or workspace_id})
+        workspace = rows.living(workspace_id, locked)
+        parent_id = changes.get("parent_id", workspace.parent_id)
+        differing = {
+            name: [getattr(workspace, name), value]
+            for name, value in changes.items()
+            if name in projection.EDITABLE and getattr(workspace, name) != value
+        }
+        events = []
+        if differing:
+            events.append(_event(EventType.WORKSPACE_UPDATED, workspace_id, {"changes": differing}))
+        if parent_id != workspace.parent_id:
+            _check_parent(workspace_id, parent_id, locked)
+            events.append(_move(workspace, parent_id))
+        projection.apply(record(events, actor=actor))
+        return "tier" in differing or "runtime" in differing
+
+
+def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -> None:
+    """Raises NotFound, Removed. The same card again is no event."""
+    with transaction.atomic():
+        workspace = rows.lock_living(workspace_id)
+        if workspace.agent_card != agent_card:
+            payload = {"agent_card": agent_card, "old_agent_card": workspace.agent_card}
+            event = _event(EventType.AGENT_CARD_UPDATED, workspace_id, payload)
+            projection.apply(record([event], actor=actor))
+
+
+def _create_unknown(workspace_id: UUID, name: str, actor: str) -> None:
+    """Of two that come at once the second waits for the lock, looks again and finds what the first one created."""
+    found = Workspace.objects.filter(id=workspace_id)
+    if not found.exists():
+        hierarchy.lock()
+        if not found.exists():
+            create(NewWorkspace(name=name, external=True), actor=actor, workspace_id=workspace_id)
+
+
+def _announce_alive(workspace_id: UUID, url: str) -> None:
+    bus.after_commit(presence.mark_alive, [workspace_id])
+    bus.after_commit(presence.cache_url, workspace_id, url)
+
+
+def _check_parent(workspace_id: UUID, parent_id: UUID | None, locked: dict[UUID, Workspace]) -> None:
+    """The database refuses cycles as well; here it gets a name. Needs the hierarchy lock."""
+    if parent_id is None:
+        return
+    if parent_id == workspace_id or parent_id in hierarchy.descendants(workspace_id):
+        raise Invalid("parent_id: a workspace cannot be below itself", field="parent_id")
+    _check_living(parent_id, locked)
+
+
+def _check_living(parent_id: UUID, locked: dict[UUID, Workspace]) -> None:
+    if parent_id not in locked or locked[parent_id].status == Status.REMOVED:
+        raise Invalid("parent_id: no such workspace", field="parent_id")
+
+
+def _created(new: NewWorkspace) -> dict[str, Any]:
+    payload: dict[str, Any] = {
+        "name": new.name,
+        "role": new.role,
+        "tier": new.tier,
+        "runtime": new.runtime,
+        "parent_id": _text(new.parent_id),
+        "source_bundle_id": new.source_bundle_id,
+        "external": new.external,
+    }
+    if new.template:
+        payload["template"] = new.template
+    if new.place:
+        payload["x"], payload["y"] = new.place
+    return payload
+
+
+def _registration(workspace: Workspace, url: str, agent_card: dict[str, Any]) -> list[NewEvent]:
+    """One event when anything changed, none when the same agent says the same again."""
+    changes = {
+        name: [getattr(workspace, name), value]
+        for name, value in (("url", url), ("agent_card", agent_card))
+        if getattr(workspace, name) != value
+    }
+    if workspace.status == Status.PAUSED:
+        return [_event(EventType.WORKSPACE_UPDATED, workspace.id, {"changes": changes})] if changes else []
+    if workspace.status == Status.ONLINE and not changes:
+        return []
+    payload = {"from": workspace.status, "url": url, "agent_card": agent_card}
+    return [_event(EventType.WORKSPACE_ONLINE, workspace.id, payload)]
+
+
+def _move(workspace: Workspace, parent_id: UUID | None) -> NewEvent:
+    payload = {"old_parent_id": _text(workspace.parent_id), "new_parent_id": _text(parent_id)}
+    return _event(EventType.WORKSPACE_MOVED, workspace.id, payload)
+
+
+def _event(event_type: EventType, workspace_id: UUID, payload: dict[str, Any]) -> NewEvent:
+    return NewEvent(event_type=event_type, workspace_id=workspace_id, payload=payload)
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)

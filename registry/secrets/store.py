@@ -1,0 +1,164 @@
+"""Secrets: seal, list, hand over, rotate. A plain value leaves this module only towards its own workspace."""
+
+import logging
+from collections.abc import Collection, Iterator
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from activity import statements
+from registry.exceptions import NotFound, SecretsBroken, SecretsUnavailable
+from registry.models import GlobalSecret, SealedSecret, SecretAccess, SecretAction, WorkspaceSecret
+from registry.secrets.sealing import Keyring, KeyUnusable, SealBroken
+from registry.structure import rows
+
+log = logging.getLogger(__name__)
+
+MAX_VALUE_BYTES = 64 * 1024
+
+
+def keyring() -> Keyring:
+    """Raises SecretsUnavailable: without a usable key nothing is stored, least of all in the clear."""
+    try:
+        return Keyring.parse(settings.SECRETS_ENCRYPTION_KEY)
+    except KeyUnusable as error:
+        raise SecretsUnavailable(str(error)) from None
+
+
+def set_for_workspace(workspace_id: UUID, key: str, value: str, *, actor: str) -> None:
+    """Raises NotFound, Removed, SecretsUnavailable."""
+    with transaction.atomic():
+        rows.lock_living(workspace_id)
+        _store(WorkspaceSecret(workspace_id=workspace_id, key=key), value, unique=["workspace", "key"])
+        _note(SecretAction.SET, [key], workspace_id, actor)
+
+
+def set_for_all(key: str, value: str, *, actor: str) -> None:
+    """Raises SecretsUnavailable."""
+    with transaction.atomic():
+        _store(GlobalSecret(key=key), value, unique=["key"])
+        _note(SecretAction.SET, [key], None, actor)
+
+
+def delete_for_workspace(workspace_id: UUID, key: str, *, actor: str) -> None:
+    """Raises NotFound."""
+    _delete(WorkspaceSecret.objects.filter(workspace_id=workspace_id, key=key), key, workspace_id, actor)
+
+
+def delete_for_all(key: str, *, actor: str) -> None:
+    """Raises NotFound."""
+    _delete(GlobalSecret.objects.filter(key=key), key, None, actor)
+
+
+def listing(workspace_id: UUID | None) -> list[dict[str, Any]]:
+    """What there is, without values: the globals, with the workspace's own in their place."""
+    found = {row.key: _entry(row, "global") for row in GlobalSecret.objects.defer("encrypted_value")}
+    if workspace_id is not None:
+        own = WorkspaceSecret.objects.filter(workspace_id=workspace_id).defer("encrypted_value")
+        found |= {row.key: _entry(row, "workspace") for row in own}
+    return [found[key] for key in sorted(found)]
+
+
+def environment_for(workspace_id: UUID, *, actor: str) -> dict[str, str]:
+    """Every value for this workspace, its own keys winning. All or nothing.
+
+    Raises NotFound, Forwarded, Removed, SecretsUnavailable, SecretsBroken (naming the keys that do not open).
+    """
+    rows.find(workspace_id)
+    values = _open(workspace_id)
+    _note(SecretAction.READ, sorted(values), workspace_id, actor)
+    return values
+
+
+def versions(workspace_ids: Collection[UUID]) -> dict[UUID | None, int]:
+    """Of what each workspace has of its own and, under None, of what is everybody's. Who has no secrets is missing.
+
+    Read it before the values that it is of: then it is too old at worst.
+    """
+    return dict(statements.execute(VERSIONS, {"ids": list(workspace_ids)}))
+
+
+def values_to_mask(owners: Collection[UUID | None]) -> dict[UUID | None, dict[str, str]]:
+    """Key → value of what each has, for hiding it in what agents report. What does not open is left out, and logged."""
+    opened: dict[UUID | None, dict[str, str]] = {owner: {} for owner in owners}
+    try:
+        ring = keyring()
+    except SecretsUnavailable as error:
+        log.warning("no secret is masked in reports: %s", error)
+        return opened
+    for owner, row in _sealed_for(opened):
+        try:
+            opened[owner][row.key] = _unseal(ring, row)
+        except SealBroken:
+            log.warning("a secret does not open and is not masked in reports: %s", row.context())
+    return opened
+
+
+def _open(workspace_id: UUID) -> dict[str, str]:
+    sealed: dict[str, SealedSecret] = {row.key: row for row in GlobalSecret.objects.all()}
+    sealed |= {row.key: row for row in WorkspaceSecret.objects.filter(workspace_id=workspace_id)}
+    if not sealed:
+        return {}
+    ring, values, failed = keyring(), {}, []
+    for key, row in sorted(sealed.items()):
+        try:
+            values[key] = _unseal(ring, row)
+        except SealBroken:
+            failed.append(key)
+    if failed:
+        raise SecretsBroken(failed)
+    return values
+
+
+def _sealed_for(owners: Collection[UUID | None]) -> Iterator[tuple[UUID | None, SealedSecret]]:
+    if None in owners:
+        yield from ((None, row) for row in GlobalSecret.objects.all())
+    if ids := [owner for owner in owners if owner is not None]:
+        yield from ((row.workspace_id, row) for row in WorkspaceSecret.objects.filter(workspace_id__in=ids))
+
+
+def _unseal(ring: Keyring, row: SealedSecret) -> str:
+    """Raises SealBroken."""
+    return ring.unseal(bytes(row.encrypted_value), context=row.context()).decode()
+
+
+def _store(secret: SealedSecret, value: str, *, unique: list[str]) -> None:
+    secret.encrypted_value = keyring().seal(value.encode(), context=secret.context())
+    secret.updated_at = timezone.now()
+    type(secret)._default_manager.bulk_create(
+        [secret], update_conflicts=True, unique_fields=unique, update_fields=["encrypted_value", "updated_at"]
+    )
+
+
+def _delete(found: Any, key: str, workspace_id: UUID | None, actor: str) -> None:
+    with transaction.atomic():
+        if not found.delete()[0]:
+            raise NotFound("no such secret")
+        _note(SecretAction.DELETED, [key], workspace_id, actor)
+
+
+def _entry(row: SealedSecret, scope: str) -> dict[str, Any]:
+    return {
+        "key": row.key,
+        "has_value": True,
+        "scope": scope,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
+def _note(action: SecretAction, keys: list[str], workspace_id: UUID | None, actor: str) -> None:
+    SecretAccess.objects.create(action=action, keys=keys, workspace_id=workspace_id, actor=actor)
+
+
+# Each change of a row gives it another xmin: a change that commits late shows as late as it can be seen, which no clock
+# in a column would.
+VERSIONS = """
+SELECT NULL::uuid, bit_xor(uuid_hash_extended(id, xmin::text::bigint)) FROM global_secrets HAVING count(*) > 0
+UNION ALL
+SELECT workspace_id, bit_xor(uuid_hash_extended(id, xmin::text::bigint)) FROM workspace_secrets
+WHERE workspace_id = ANY(%(ids)b::uuid[]) GROUP BY workspace_id
+"""

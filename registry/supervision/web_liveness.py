@@ -1,0 +1,60 @@
+"""The web's pulse: while it beats, agents can reach us, so their silence means something."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from asgiref.typing import ASGI3Application
+from channels.db import database_sync_to_async
+
+from registry.supervision import jobs
+
+
+class Pulse:
+    """Beats from the first request or lifespan message of an event loop until that loop ends.
+
+    In a thread of its own: however many wait for the one that sockets share, the web still serves.
+    """
+
+    def __init__(self, application: ASGI3Application) -> None:
+        self.application = application
+        self.thread = ThreadPoolExecutor(1, "web pulse")
+        self.task: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._ensure_beating()
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self.application(scope, receive, send)
+
+    def _ensure_beating(self) -> None:
+        if self.task is None or self.task.done() or self.task.get_loop() is not asyncio.get_running_loop():
+            self.task = asyncio.create_task(self._beat(), name="web pulse")
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        while (message := await receive())["type"] != "lifespan.shutdown":
+            await send({"type": f"{message['type']}.complete"})
+        if self.task is not None:
+            self.task.cancel()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _beat(self) -> None:
+        failures = jobs.Failures(jobs.WEB)
+        tick, fail = self._in_thread(_tick), self._in_thread(failures.add)
+        while True:
+            try:
+                await tick(failures)
+            except Exception as error:
+                await fail(error)
+            await asyncio.sleep(jobs.TICK_SECONDS)
+
+    def _in_thread(self, call: Callable[..., None]) -> Any:
+        """The connection goes back to its pool after each call."""
+        return database_sync_to_async(call, thread_sensitive=False, executor=self.thread)
+
+
+def _tick(failures: jobs.Failures) -> None:
+    failures.write()
+    jobs.tick(jobs.WEB)

@@ -1,0 +1,48 @@
+"""Tokens over the wire: shown once, rotated with overlap, revoked at once."""
+
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from rest_framework.test import APIClient
+
+from registry.identity import tokens
+from registry.models import Workspace
+from tests.conftest import bearer
+
+Make = Callable[..., Workspace]
+
+
+@pytest.fixture
+def as_administrator(make_user: Callable[..., User]) -> APIClient:
+    return bearer(tokens.issue_operator_token(make_user("administrator")))
+
+
+def test_an_agent_changes_over_to_a_new_token(make_workspace: Make) -> None:
+    workspace = make_workspace()
+    issued = tokens.issue_workspace_token(workspace.id)
+    old, path = bearer(issued.text), f"/workspaces/{workspace.id}/tokens"
+    answer = old.post(path, {"label": "new"})
+    assert (answer.status_code, set(answer.json())) == (201, {"id", "auth_token", "prefix"})
+    new = bearer(answer.json()["auth_token"])
+    assert old.get(path).status_code == new.get(path).status_code == 200
+    assert new.delete(f"{path}/{issued.id}").json() == {"status": "revoked", "id": str(issued.id)}
+    assert old.get(path).status_code == 401
+    (row,) = new.get(path).json()
+    assert row["label"] == "new"
+    assert set(row) == {"id", "kind", "prefix", "label", "created_at", "last_used_at", "expires_at"}
+    assert answer.json()["auth_token"] not in new.get(path).content.decode()
+
+
+def test_who_may_not_touch_tokens(as_operator: APIClient, as_administrator: APIClient, make_workspace: Make) -> None:
+    one, two = make_workspace(), make_workspace()
+    path = f"/workspaces/{one.id}/tokens"
+    theirs = tokens.issue_workspace_token(two.id)
+    assert as_operator.get(path).status_code == as_operator.post(path, {}).status_code == 403
+    assert bearer(theirs.text).post(path, {}).status_code == 403
+    assert as_administrator.delete(f"{path}/{theirs.id}").status_code == 404, "not of this workspace"
+    assert as_administrator.delete(f"{path}/{uuid4()}").status_code == 404
+    assert as_administrator.delete(f"{path}/x").status_code == 400
+    for body in ({"expires_at": "2001-01-01T00:00:00Z"}, {"label": "x" * 101}, {"expires_at": "soon"}):
+        assert as_administrator.post(path, body).status_code == 400

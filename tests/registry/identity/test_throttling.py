@@ -1,0 +1,124 @@
+"""Budgets per credential; logins per account and address."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client, override_settings
+from rest_framework.test import APIClient
+
+from registry.identity import tokens
+from registry.identity.rate_limits import RateLimit
+from registry.models import Workspace
+from tests.conftest import bearer
+
+Make = Callable[..., Workspace]
+As = Callable[[Workspace], APIClient]
+
+
+def statuses(client: APIClient, path: str, times: int) -> list[int]:
+    return [client.get(path).status_code for _ in range(times)]
+
+
+def test_a_credential_that_asks_too_often_is_told_when_to_come_back(
+    as_viewer: APIClient, as_operator: APIClient, settings: Any
+) -> None:
+    settings.RATE_LIMIT = 3
+    assert statuses(as_viewer, "/templates", 5) == [200, 200, 200, 429, 429]
+    answer = as_viewer.get("/templates")
+    assert 1 <= answer.json()["retry_after"] <= 60
+    assert answer["Retry-After"] == str(answer.json()["retry_after"])
+    assert as_operator.get("/templates").status_code == 200, "another credential has its own budget"
+    assert statuses(as_viewer, "/health", 5) == [200] * 5
+
+
+def test_heartbeats_have_their_own_budget(make_workspace: Make, as_workspace: As, settings: Any) -> None:
+    settings.RATE_LIMIT, settings.RATE_LIMIT_HEARTBEATS = 1, 2
+    workspace = make_workspace()
+    agent = as_workspace(workspace)
+    assert statuses(agent, f"/workspaces/{workspace.id}/state", 2) == [200, 429]
+    beats = [agent.post("/registry/heartbeat", {"workspace_id": str(workspace.id)}).status_code for _ in range(3)]
+    assert beats == [200, 200, 429]
+
+
+def test_without_redis_nothing_is_limited(as_viewer: APIClient, settings: Any, unreachable_redis: None) -> None:
+    settings.RATE_LIMIT = 1
+    assert statuses(as_viewer, "/templates", 3) == [200, 200, 200]
+
+
+def test_who_is_not_let_in_is_counted_as_well(
+    anonymous: APIClient, as_viewer: APIClient, make_workspace: Make, settings: Any
+) -> None:
+    settings.RATE_LIMIT_STRANGERS = 3
+    assert statuses(anonymous, "/templates", 2) == [401, 401]
+    guessing = bearer("mol_op_000000000000_" + "x" * 43)
+    assert statuses(guessing, "/templates", 3) == [401, 429, 429]
+    answer = guessing.get("/templates")
+    assert 1 <= int(answer["Retry-After"]) <= 60
+    assert statuses(as_viewer, "/templates", 5) == [200] * 5, "from the same address"
+    beat = {"workspace_id": str(make_workspace().id)}
+    assert [anonymous.post("/registry/heartbeat", beat).status_code for _ in range(4)] == [401, 401, 401, 429]
+
+
+def test_whom_nobody_counts_is_never_over() -> None:
+    """In open mode, where there is no proof."""
+    budget = RateLimit("test", "RATE_LIMIT_STRANGERS")
+    budget.charge([(None, None), ("somebody", "somebody")])
+    assert budget.counts == {"somebody": 1}
+    with override_settings(RATE_LIMIT_STRANGERS=1):
+        assert budget.admit([None, None, "somebody", "new", "new"]) == [True, True, False, True, False]
+        assert budget.is_over("somebody")
+        budget.window -= 1
+        assert not budget.is_over("somebody"), "that was another minute"
+
+
+@pytest.fixture
+def person(make_user: Callable[..., User]) -> User:
+    user = make_user("viewer")
+    user.set_password("right")
+    user.save()
+    return user
+
+
+def log_in(user: User, password: str, address: str = "10.0.0.1") -> int:
+    form = {"username": user.username, "password": password}
+    return Client(REMOTE_ADDR=address).post("/admin/login/", form).status_code
+
+
+def test_guessing_a_password_is_slowed_per_account_and_address(
+    person: User, make_user: Callable[..., User], settings: Any
+) -> None:
+    settings.AXES_FAILURE_LIMIT = 3
+    assert [log_in(person, "wrong") for _ in range(4)] == [200, 200, 429, 429]
+    assert log_in(person, "right") == 429
+    assert log_in(person, "right", "10.0.0.2") == 302, "nobody locks somebody else out"
+    other = make_user("viewer")
+    other.set_password("right")
+    other.save()
+    assert log_in(other, "right") == 302
+
+
+def test_the_groups_are_there_and_mean_what_they_say(db: None) -> None:
+    levels = {}
+    for name in ("viewers", "operators", "administrators"):
+        user = User.objects.create_user(name)
+        user.groups.add(user.groups.model.objects.get(name=name))
+        token = tokens.issue_operator_token(user)
+        levels[name] = tokens.principal_for_token(token)[1].level.name
+        client = bearer(token)
+        assert client.get("/workspaces").status_code == 200
+        assert client.post("/workspaces", {"name": "x"}).status_code == (403 if name == "viewers" else 201)
+        secret = client.post("/settings/secrets", {"key": "K", "value": "v"}).status_code
+        assert secret == (200 if name == "administrators" else 403)
+    assert levels == {"viewers": "VIEW", "operators": "ACT", "administrators": "ADMINISTER"}
+
+
+def test_open_mode_counts_nobody(anonymous: APIClient, make_user: Callable[..., User], settings: Any) -> None:
+    """There is no credential to count; and a person who is called "open" is no open mode."""
+    settings.RATE_LIMIT = 1
+    namesake = make_user("viewer")
+    User.objects.filter(id=namesake.id).update(username="open")
+    assert statuses(bearer(tokens.issue_operator_token(namesake)), "/templates", 2) == [200, 429]
+    settings.MOLECULE_OPEN = True
+    assert statuses(anonymous, "/templates", 3) == [200, 200, 200]

@@ -1,0 +1,141 @@
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from pytest_django import DjangoCaptureOnCommitCallbacks
+
+from activity import redis
+from activity.models import EventType, StructureEvent
+from registry.exceptions import NotFound, Removed
+from registry.liveness.heartbeats import Beat, flush, transitions
+from registry.models import Workspace
+
+Make = Callable[..., Workspace]
+
+
+@pytest.mark.parametrize(
+    ("status", "rate", "reached"),
+    [
+        ("provisioning", 0.0, ["online"]),
+        ("offline", 0.49, ["online"]),
+        ("failed", 0.5, ["online", "degraded"]),
+        ("online", 0.5, ["degraded"]),
+        ("online", 0.49, []),
+        ("degraded", 0.1, []),
+        ("degraded", 0.099, ["online"]),
+        ("paused", 1.0, []),
+    ],
+)
+def test_a_beat_takes_a_workspace_through_the_status_machine(status: str, rate: float, reached: list[str]) -> None:
+    assert [str(to) for _event, to in transitions(status, rate)] == reached
+
+
+def beat(make: DjangoCaptureOnCommitCallbacks, workspace: Workspace, **fields: object) -> Workspace:
+    with make(execute=True):
+        assert flush([Beat(workspace_id=workspace.id, **fields)]) == {workspace.id: None}  # type: ignore[arg-type]
+    workspace.refresh_from_db()
+    return workspace
+
+
+def event_types(workspace: Workspace) -> list[str]:
+    return list(
+        StructureEvent.objects.filter(workspace_id=workspace.id).order_by("seq").values_list("event_type", flat=True)
+    )
+
+
+def test_a_beat_is_kept_with_its_lease_and_its_key(
+    make_workspace: Make, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    workspace = make_workspace(status="online")
+    beat(
+        django_capture_on_commit_callbacks,
+        workspace,
+        active_tasks=3,
+        uptime_seconds=60,
+        error_rate=0.2,
+        sample_error="timeout",
+        current_task="writing",
+    )
+    assert (workspace.active_tasks, workspace.uptime_seconds, workspace.last_error_rate) == (3, 60, 0.2)
+    assert (workspace.last_sample_error, workspace.current_task) == ("timeout", "writing")
+    assert workspace.last_heartbeat_at is not None
+    assert workspace.lease_expires_at is not None
+    lease = (workspace.lease_expires_at - workspace.last_heartbeat_at).total_seconds()
+    assert lease == pytest.approx(60, abs=0.1)
+    assert redis.client().get(f"ws:{workspace.id}") == "online"
+    assert 58 <= redis.client().ttl(f"ws:{workspace.id}") <= 60
+
+
+def test_a_beat_restores_a_lost_key(
+    make_workspace: Make, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    workspace = make_workspace(status="online")
+    beat(django_capture_on_commit_callbacks, workspace)
+    redis.client().flushall()
+    beat(django_capture_on_commit_callbacks, workspace)
+    assert redis.client().ttl(f"ws:{workspace.id}") > 0
+
+
+def test_a_quiet_beat_records_nothing_and_keeps_updated_at(
+    make_workspace: Make, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    workspace = make_workspace(status="online")
+    before, updated_at = event_types(workspace), workspace.updated_at
+    beat(django_capture_on_commit_callbacks, workspace, current_task="same old")
+    assert event_types(workspace) == before
+    assert workspace.updated_at == updated_at
+
+
+def test_degraded_keeps_the_sample_error_until_it_recovers(
+    make_workspace: Make, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    workspace = make_workspace(status="online")
+    beat(django_capture_on_commit_callbacks, workspace, error_rate=0.5, sample_error="boom")
+    assert (workspace.status, workspace.last_sample_error) == ("degraded", "boom")
+    beat(django_capture_on_commit_callbacks, workspace, error_rate=0.3)
+    assert (workspace.status, workspace.last_sample_error) == ("degraded", "boom")
+    beat(django_capture_on_commit_callbacks, workspace, error_rate=0.05)
+    assert (workspace.status, workspace.last_sample_error) == ("online", None)
+    assert event_types(workspace)[-2:] == [EventType.WORKSPACE_DEGRADED, EventType.WORKSPACE_ONLINE]
+    degraded = StructureEvent.objects.get(event_type=EventType.WORKSPACE_DEGRADED)
+    assert degraded.payload == {"from": "online", "error_rate": 0.5, "sample_error": "boom"}
+    assert degraded.actor == f"workspace:{workspace.id}"
+
+
+def test_paused_stays_paused(
+    make_workspace: Make, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    workspace = make_workspace(status="paused")
+    before = event_types(workspace)
+    beat(django_capture_on_commit_callbacks, workspace, error_rate=1.0, active_tasks=2)
+    assert (workspace.status, workspace.active_tasks) == ("paused", 2)
+    assert event_types(workspace) == before
+
+
+def test_removed_and_unknown_leave_no_trace_and_do_not_disturb_the_others(
+    make_workspace: Make, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    good, gone, unknown = make_workspace("good"), make_workspace("gone", status="removed"), uuid4()
+    before = Workspace.objects.filter(id=gone.id).values().get()
+    with django_capture_on_commit_callbacks(execute=True):
+        outcome = flush([Beat(workspace_id=good.id), Beat(workspace_id=gone.id), Beat(workspace_id=unknown)])
+    assert outcome[good.id] is None
+    assert isinstance(outcome[gone.id], Removed)
+    assert isinstance(outcome[unknown], NotFound)
+    assert Workspace.objects.filter(id=gone.id).values().get() == before
+    assert redis.client().keys("ws:*") == [f"ws:{good.id}"]
+
+
+def test_of_two_beats_in_a_batch_the_last_counts(
+    make_workspace: Make, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    workspace = make_workspace(status="online")
+    with django_capture_on_commit_callbacks(execute=True):
+        flush([Beat(workspace_id=workspace.id, active_tasks=1), Beat(workspace_id=workspace.id, active_tasks=2)])
+    workspace.refresh_from_db()
+    assert workspace.active_tasks == 2
+
+
+def test_long_texts_are_cut(make_workspace: Make) -> None:
+    beat = Beat(workspace_id=make_workspace().id, current_task="x" * 5000, sample_error="y" * 5000)
+    assert (len(beat.current_task), len(beat.sample_error)) == (4000, 4000)

@@ -1,0 +1,223 @@
+"""Who hears what is what access.rule() says of that position, for any tree and any moves."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from activity import bus
+from activity.hub import Hub, read_page
+from activity.models import StructureEvent
+from activity.outbox import NOT_ALLOWED, Frame
+from activity.principals import Kind, Principal
+from activity.stream import Refused
+from registry.identity import tokens
+from registry.models import Workspace
+from registry.organisation import removal, teams, workspaces
+from registry.organisation.audience import Teams
+from registry.organisation.teams import Member
+from registry.structure.access import Rule, rule
+from tests.activity.sockets import Client, listening
+
+Make = Callable[..., Workspace]
+Parents = dict[UUID, UUID | None]
+ACTOR = "operator:test"
+IDS = [UUID(int=number + 1) for number in range(8)]
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["create", "create", "move", "move", "remove", "online", "expand", "task", "layout"]),
+        st.integers(0, 7),
+        st.integers(0, 7),
+    ),
+    min_size=20,
+    max_size=80,
+)
+
+
+class Organisation:
+    """A hub with an agent's socket for every id, and the hierarchy as plain maps beside it."""
+
+    def __init__(self) -> None:
+        self.hub = Hub(Teams())
+        self.parents: Parents = {}
+        self.removed: set[UUID] = set()
+        self.clients = {own: Client() for own in IDS}
+        self.expected: dict[UUID, list[str]] = {own: [] for own in IDS}
+        for own, client in self.clients.items():
+            listener = listening(client, member=str(own))
+            self.hub.enter(listener)
+            assert self.hub.attach(listener)
+
+    def step(self, act: str, who: int, whom: int) -> None:
+        """One thing that may happen; the numbers choose among those to whom it may."""
+        unborn, alive = [own for own in IDS if own not in self.parents], list(self.living())
+        other = [None, *alive][whom % (len(alive) + 1)]
+        if act == "create" and unborn:
+            self.happen("WORKSPACE_PROVISIONING", unborn[0], {"parent_id": text(other)}, after={unborn[0]: other})
+        elif act != "create" and alive:
+            self.change(act, alive[who % len(alive)], other)
+
+    def change(self, act: str, own: UUID, other: UUID | None) -> None:
+        if act == "move":
+            if other != self.parents[own] and own not in self.upwards(other):
+                payload = {"old_parent_id": text(self.parents[own]), "new_parent_id": text(other)}
+                self.happen("WORKSPACE_MOVED", own, payload, after={own: other})
+        elif act == "remove":
+            for going in sorted(self.living(), key=lambda one: -len(self.upwards(one))):
+                if own in self.upwards(going):
+                    self.happen("WORKSPACE_REMOVED", going, {"forwarded_to": None}, gone=going)
+        else:
+            kinds = {"online": "WORKSPACE_ONLINE", "expand": "WORKSPACE_EXPANDED"}
+            transient = {"task": "TASK_UPDATED", "layout": "LAYOUT_UPDATED"}
+            self.happen(kinds.get(act) or transient[act], own, {}, is_persisted=act in kinds)
+
+    def happen(
+        self,
+        event: str,
+        own: UUID,
+        payload: dict[str, Any],
+        *,
+        after: Parents | None = None,
+        gone: UUID | None = None,
+        is_persisted: bool = True,
+    ) -> None:
+        before, position = self.living(), self.hub.position
+        self.parents |= after or {}
+        now = self.living()
+        seq = position + 1 if is_persisted else None
+        mark = f"{event} {sum(map(len, self.expected.values()))} {seq}"
+        for listener in IDS:
+            if self.may_hear(listener, own, event, before, now):
+                self.expected[listener].append(mark)
+        if gone is not None:
+            self.removed.add(gone)
+        message = bus.encode({"event": event, "seq": seq, "payload": payload, "mark": mark})
+        self.hub.hear({"type": "events", "after": position, "frames": [[seq, event, str(own), message]]})
+
+    def may_hear(self, listener: UUID, own: UUID, event: str, before: Parents, now: Parents) -> bool:
+        if listener in self.removed or event == "LAYOUT_UPDATED":
+            return False
+        if event == "WORKSPACE_EXPANDED":
+            return rule(listener, own, now) in (Rule.SELF, Rule.PARENT)
+        return any(rule(listener, own, then) != Rule.NONE for then in (before, now))
+
+    def living(self) -> Parents:
+        return {own: parent for own, parent in self.parents.items() if own not in self.removed}
+
+    def upwards(self, own: UUID | None) -> list[UUID]:
+        path: list[UUID] = []
+        while own is not None:
+            path.append(own)
+            own = self.parents[own]
+        return path
+
+
+def text(own: UUID | None) -> str | None:
+    return None if own is None else str(own)
+
+
+@given(STEPS)
+@settings(max_examples=300, deadline=None, database=None, derandomize=True)
+def test_every_agent_hears_what_the_hierarchy_lets_it_and_no_more(steps: list[tuple[str, int, int]]) -> None:
+    async def play() -> None:
+        organisation = Organisation()
+        for act, who, whom in steps:
+            organisation.step(act, who, whom)
+        organisation.hub.flush()
+        for own, client in organisation.clients.items():
+            assert [message["mark"] for message in client.heard] == organisation.expected[own]
+            assert (client.code == NOT_ALLOWED) == (own in organisation.removed)
+
+    asyncio.run(play())
+
+
+@pytest.fixture
+def organisation(make_workspace: Make) -> dict[str, UUID]:
+    """Two trees, with a move, a restart, a removal and a team in their past."""
+    made = {"root": make_workspace("root").id, "other": make_workspace("other").id}
+    for name, parent in (("child", "root"), ("sibling", "root"), ("grandchild", "child"), ("cousin", "sibling")):
+        made[name] = make_workspace(name, parent_id=made[parent]).id
+    workspaces.update(made["cousin"], {"parent_id": made["child"]}, actor=ACTOR)
+    workspaces.update(made["grandchild"], {"name": "renamed"}, actor=ACTOR)
+    made["leaver"] = make_workspace("leaver", parent_id=made["root"]).id
+    workspaces.update(made["leaver"], {"parent_id": made["other"]}, actor=ACTOR)
+    made["member"] = teams.expand(made["other"], [Member(name="member")], actor=ACTOR)[0].id
+    removal.remove(made["sibling"], actor=ACTOR, confirm=True, forward_to=made["child"])
+    return made
+
+
+def the_log() -> list[Frame]:
+    return read_page(StructureEvent.objects.all())
+
+
+def test_what_is_loaded_is_what_the_log_says(organisation: dict[str, UUID]) -> None:
+    loaded, folded = Teams(), Teams()
+    assert loaded.load() == StructureEvent.objects.order_by("-seq")[0].seq
+    for frame in the_log():
+        folded.fold(frame)
+    assert (loaded.parents, loaded.removed) == (folded.parents, folded.removed)
+
+
+def test_nobody_there_is_position_0(db: None) -> None:
+    assert Teams().load() == 0
+
+
+def test_the_backlog_of_an_agent_is_what_it_may_hear_now(organisation: dict[str, UUID]) -> None:
+    loaded = Teams()
+    loaded.load()
+    heard: dict[str, set[str]] = {}
+    for name, own in organisation.items():
+        member = str(own)
+        groups = set(loaded.groups_of(member) or ())
+        everything = [frame.seq for frame in the_log() if not groups.isdisjoint(loaded.groups_for(frame))]
+        chosen = read_page(loaded.backlog(StructureEvent.objects.all(), member))
+        narrowed = [frame for frame in chosen if not groups.isdisjoint(loaded.groups_for(frame))]
+        assert [frame.seq for frame in narrowed] == everything
+        heard[name] = {frame.workspace_id or "" for frame in narrowed}
+    ids = {name: str(own) for name, own in organisation.items()}
+    family = {"root", "child", "sibling", "grandchild", "cousin", "leaver"}
+    assert heard["child"] == {ids[name] for name in family}
+    assert heard["grandchild"] == {ids[name] for name in ("child", "grandchild", "cousin")}
+    assert heard["member"] == {ids[name] for name in ("other", "member", "leaver")}
+    assert heard["sibling"] == set()
+
+
+def test_the_names_of_a_team_are_for_that_team(organisation: dict[str, UUID]) -> None:
+    """A root beside would otherwise learn who works under this one."""
+    loaded = Teams()
+    loaded.load()
+    (expanded,) = [frame for frame in the_log() if frame.event == "WORKSPACE_EXPANDED"]
+    assert loaded.groups_for(expanded) == (str(organisation["other"]),)
+
+
+def test_whose_token_ended_is_shown_out(make_workspace: Make, django_assert_num_queries: Any) -> None:
+    own = make_workspace().id
+    issued = [tokens.issue_workspace_token(own).id for _ in range(3)]
+    sockets = [
+        listening(Client(), member=str(own), principal=Principal(kind=Kind.WORKSPACE, workspace_id=own, token_id=token))
+        for token in (*issued, issued[1])
+    ]
+    tokens.revoke_token(own, issued[1])
+    with django_assert_num_queries(1):
+        assert Teams().unwelcome(sockets) == [sockets[1], sockets[3]]
+
+
+def test_who_is_no_agent_is_asked_again_once_for_each_credential() -> None:
+    asked: list[str] = []
+
+    def identify(name: str, *, is_good: bool) -> Principal:
+        asked.append(name)
+        if not is_good:
+            raise Refused(NOT_ALLOWED)
+        return Principal(kind=Kind.OPERATOR)
+
+    token = Principal(kind=Kind.OPERATOR, token_id=uuid4())
+    sockets = [listening(Client(), principal=who) for who in (token, token, Principal(kind=Kind.OPERATOR))]
+    sockets[0].identify = lambda: identify("token", is_good=True)
+    sockets[2].identify = lambda: identify("session", is_good=False)
+    assert Teams().unwelcome(sockets) == [sockets[2]]
+    assert asked == ["token", "session"]

@@ -1,0 +1,200 @@
+"""The log rebuilds the world: replay equals the tables, the past can be seen, a damaged projection repaired."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from io import StringIO
+from itertools import combinations
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from activity.models import StructureEvent
+from registry.models import Agent, Workspace
+from registry.organisation import pausing, rebuild, removal, workspaces
+from registry.structure import history
+
+Make = Callable[..., Workspace]
+
+
+@pytest.fixture
+def busy(make_workspace: Make) -> list[Workspace]:
+    """A small org with a past."""
+    top = make_workspace("top", model="m")
+    child = make_workspace("child", parent_id=top.id)
+    gone = make_workspace("gone", parent_id=child.id)
+    workspaces.register(child.id, url="http://c:1", agent_card={"name": "c", "n": 1.0}, held=True, enrolment_id=None)
+    workspaces.update(child.id, {"name": "renamed", "role": "QA"}, actor="test")
+    pausing.pause(top.id, actor="test")
+    removal.remove(gone.id, actor="test", confirm=True, forward_to=child.id)
+    return [top, child, gone]
+
+
+def rebuild_command(how: str) -> tuple[int, str]:
+    out = StringIO()
+    try:
+        call_command("rebuild", f"--{how}", stdout=out, stderr=StringIO())
+    except SystemExit as stop:
+        return int(str(stop.code)), out.getvalue()
+    return 0, out.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_replay_finds_no_difference(busy: list[Workspace]) -> None:
+    assert rebuild_command("check") == (0, f"{StructureEvent.objects.count()} events, 0 rows different\n")
+
+
+DAMAGE = {
+    "a changed name": "UPDATE workspaces SET name = 'tampered' WHERE name = 'renamed'",
+    "a status": "UPDATE workspaces SET status = 'removed' WHERE name = 'top'",
+    "a lost parent": "UPDATE workspaces SET parent_id = NULL WHERE name = 'renamed'",
+    "a changed card": "UPDATE workspaces SET agent_card = '{}' WHERE name = 'renamed'",
+    "an intruder": "INSERT INTO workspaces (name) VALUES ('intruder')",
+    "a lost agent": "DELETE FROM agents",
+    "an intruding agent": "INSERT INTO agents (workspace_id, model)"
+    " SELECT id, 'x' FROM workspaces WHERE name = 'renamed'",
+    "a lost workspace": "DELETE FROM workspaces WHERE name = 'gone'",
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_found_and_repaired(busy: list[Workspace], damage: str) -> None:
+    before = list(Workspace.objects.order_by("id").values()), list(Agent.objects.order_by("id").values())
+    with connection.cursor() as cursor:
+        cursor.execute(damage)
+    code, text = rebuild_command("check")
+    assert (code, "1 rows different" in text) == (1, True), text
+    assert rebuild_command("check") == (code, text), "checking changes nothing"
+    assert rebuild_command("fix")[0] == 0
+    assert rebuild_command("check")[0] == 0
+    after = list(Workspace.objects.order_by("id").values()), list(Agent.objects.order_by("id").values())
+    assert [_structural(row) for row in after[0]] == [_structural(row) for row in before[0]]
+    assert after[1] == before[1]
+
+
+def _structural(row: Any) -> dict[str, object]:
+    return {name: row[name] for name in rebuild.STRUCTURAL[Workspace]}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_guards_are_back_after_a_repair(busy: list[Workspace]) -> None:
+    rebuild_command("fix")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tgname FROM pg_trigger WHERE tgenabled <> 'D' AND tgname = ANY(%s)", [list(rebuild.GUARDS)]
+        )
+        assert {row[0] for row in cursor.fetchall()} == set(rebuild.GUARDS)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_a_repair_everybody_who_lives_has_a_fresh_lease(make_workspace: Make) -> None:
+    """Nobody could beat meanwhile, and who was missing had no lease."""
+    kept, lost, expected = (make_workspace(name) for name in ("kept", "lost", "expected"))
+    for workspace in (kept, lost):
+        workspaces.register(workspace.id, url="u", agent_card={"name": "a"}, held=True, enrolment_id=None)
+    silent = make_workspace("silent")
+    pausing.pause(silent.id, actor="test")
+    Workspace.objects.update(lease_expires_at="2000-01-01T00:00:00Z")
+    Workspace.objects.filter(id__in=[lost.id, expected.id]).delete()
+    rebuild_command("fix")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, extract(epoch FROM lease_expires_at - now()) FROM workspaces")
+        left = dict(cursor.fetchall())
+    for workspace, seconds in ((kept, 60), (lost, 60), (expected, 180)):
+        assert float(left[workspace.id]) == pytest.approx(seconds, abs=10)
+    assert left[silent.id] < 0
+
+
+def test_the_snapshot_of_now_is_the_list(busy: list[Workspace], as_viewer: APIClient) -> None:
+    snapshot = as_viewer.get("/canvas/snapshot").json()
+    assert snapshot["workspaces"] == as_viewer.get("/workspaces").json()
+    assert snapshot["seq"] == StructureEvent.objects.latest("seq").seq
+    assert snapshot["viewport"] == {"x": 0.0, "y": 0.0, "zoom": 1.0}
+
+
+def test_every_past_position_can_be_seen(busy: list[Workspace], as_viewer: APIClient) -> None:
+    names = {}
+    for event in StructureEvent.objects.order_by("seq"):
+        for at in (event.seq, event.created_at.isoformat()):
+            past = as_viewer.get("/canvas/snapshot", {"at": at}).json()
+            assert past["seq"] == event.seq
+        names[event.event_type] = [(row["name"], row["status"]) for row in past["workspaces"]]
+        assert all(row["last_heartbeat_at"] is None and row["active_tasks"] is None for row in past["workspaces"])
+    assert names["WORKSPACE_ONLINE"] == [("top", "provisioning"), ("child", "online"), ("gone", "provisioning")]
+    assert names["WORKSPACE_REMOVED"] == [("top", "paused"), ("renamed", "paused")]
+    assert as_viewer.get("/canvas/snapshot?at=0").json()["workspaces"] == []
+    now = as_viewer.get("/workspaces").json()
+    live = {
+        "active_tasks",
+        "last_error_rate",
+        "last_sample_error",
+        "uptime_seconds",
+        "current_task",
+        "last_heartbeat_at",
+    }
+    latest = as_viewer.get("/canvas/snapshot", {"at": datetime.now(UTC).isoformat()}).json()["workspaces"]
+    assert [{k: v for k, v in row.items() if k not in live} for row in latest] == [
+        {k: v for k, v in row.items() if k not in live} for row in now
+    ]
+
+
+@pytest.mark.parametrize("at", ["x", "-1", "2026-13-01", "99999999999999999999"])
+def test_a_moment_that_is_none(as_viewer: APIClient, at: str) -> None:
+    assert as_viewer.get("/canvas/snapshot", {"at": at}).status_code == 400
+
+
+def test_what_changed_between_two_moments(busy: list[Workspace], as_viewer: APIClient) -> None:
+    top, child, gone = busy
+    seqs = list(StructureEvent.objects.order_by("seq").values_list("seq", flat=True))
+    everything = as_viewer.get(f"/events/diff?from=0&to={seqs[-1]}").json()
+    assert {row["name"]: row["change"] for row in everything["changes"]} == {"top": "added", "renamed": "added"}
+    created = StructureEvent.objects.filter(workspace_id=gone.id).order_by("seq").first()
+    assert created is not None
+    later = as_viewer.get(f"/events/diff?from={created.seq}").json()["changes"]
+    assert {row["workspace_id"]: row["change"] for row in later} == {
+        str(top.id): "changed",
+        str(child.id): "changed",
+        str(gone.id): "removed",
+    }
+    changed = next(row for row in later if row["workspace_id"] == str(child.id))["fields"]
+    assert changed["name"] == ["child", "renamed"]
+    assert changed["status"] == ["provisioning", "paused"]
+    assert as_viewer.get(f"/events/diff?from={seqs[-1]}&to={seqs[0]}").status_code == 400
+    assert as_viewer.get("/events/diff").status_code == 400
+    assert as_viewer.get(f"/events/{uuid4()}").json() == []
+
+
+def test_any_two_moments_differ_by_what_whole_replays_differ_by(busy: list[Workspace]) -> None:
+    """The difference itself replays only what the events in between are about."""
+    moments = [history.moment(seq) for seq in StructureEvent.objects.order_by("seq").values_list("seq", flat=True)]
+    for since, until in combinations(moments, 2):
+        before, after = history.state_at(since).workspaces, history.state_at(until).workspaces
+        for change in history.diff(since, until):
+            one = change["workspace_id"]
+            for name, (old, new) in change["fields"].items():
+                assert (old, new) == (before[one][name] if one in before else None, after[one][name])
+        told = {change["workspace_id"] for change in history.diff(since, until)}
+        assert told == {i for i, row in after.items() if differs(before.get(i), row)}
+
+
+def differs(old: dict[str, Any] | None, new: dict[str, Any]) -> bool:
+    lived = [row is not None and row["status"] != "removed" for row in (old, new)]
+    told = [name for name in new if name not in history.UNTOLD]
+    return any(lived) and any(old is None or old[name] != new[name] for name in told)
+
+
+def test_a_rule_needs_only_the_past_of_two(busy: list[Workspace], as_viewer: APIClient, make_workspace: Make) -> None:
+    top, child, _gone = busy
+    for number in range(20):
+        make_workspace(str(number))
+    with CaptureQueriesContext(connection) as captured:
+        answer = as_viewer.get(f"/registry/explain?caller={top.id}&target={child.id}").json()
+    assert (answer["allowed"], answer["rule"]) == (True, "child")
+    (replay,) = (query["sql"] for query in captured.captured_queries if "DECLARE" in query["sql"])
+    assert top.id.hex in replay
+    assert child.id.hex in replay

@@ -1,0 +1,372 @@
+"""Who leads, what a loop does with an error, and how retention goes on from where it was."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from queue import SimpleQueue
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from activity import log
+from activity.models import ActivityLog
+from registry.models import LoopTick, Workspace
+from registry.supervision import jobs, leadership, process
+from registry.supervision.leadership import Leadership
+from registry.supervision.process import Loop, LoopDied, Process
+from registry.supervision.retention import Progress, Retention
+from tests.e2e.stack import until
+from tests.registry.racing import together
+
+Make = Callable[..., Workspace]
+
+
+def end_session_of(leader: Leadership) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [leader._backend])
+
+
+@pytest.fixture
+def leader(db: None) -> Iterator[Leadership]:
+    leader = Leadership()
+    assert leader.seek()
+    yield leader
+    leader.resign()
+
+
+@pytest.fixture
+def other(db: None) -> Iterator[Leadership]:
+    other = Leadership()
+    yield other
+    other.resign()
+
+
+def test_one_leads_and_goes_on_leading(leader: Leadership, other: Leadership) -> None:
+    for _ in range(2):
+        assert [leader.seek(), leader.holds(), other.seek(), other.holds()] == [True, True, False, False]
+
+
+def test_who_resigns_leaves_it_to_the_next(leader: Leadership, other: Leadership) -> None:
+    other.seek()
+    leader.resign()
+    until(other.seek, "the lock to be free")
+    assert [leader.holds(), leader.seek(), other.holds()] == [False, False, True]
+
+
+def test_who_loses_the_connection_does_not_lead_and_says_so_at_once(leader: Leadership, other: Leadership) -> None:
+    end_session_of(leader)
+    assert not leader.holds()
+    assert other.seek()
+    assert not leader.seek()
+    other.resign()
+    until(leader.seek, "the lock to be free")
+
+
+def test_a_leader_that_asks_nothing_loses_it(monkeypatch: pytest.MonkeyPatch, other: Leadership, db: None) -> None:
+    """A process that is stopped, or a host that has vanished, keeps its connection open for long."""
+    silent = Leadership()
+    with monkeypatch.context() as brief:
+        brief.setattr(leadership, "SESSION", "-c idle_session_timeout=50ms")
+        assert silent.seek()
+    until(other.seek, "the silent one's session to end")
+    assert [silent.holds(), silent.seek()] == [False, False]
+    silent.resign()
+
+
+def test_another_backend_behind_the_same_connection_is_not_ours(leader: Leadership) -> None:
+    """What a pooler in transaction mode does to a session."""
+    leader._backend = -1
+    assert not leader.holds()
+
+
+def test_an_engine_that_is_away_is_an_error_and_not_an_answer(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
+    monkeypatch.setitem(leadership.NETWORK, "host", "/nonexistent")
+    with pytest.raises(psycopg.OperationalError):
+        Leadership().seek()
+
+
+class Failing:
+    """A step that raises what it is told."""
+
+    def __init__(self, *errors: Exception | None) -> None:
+        self.errors = list(errors)
+
+    def __call__(self) -> None:
+        if error := self.errors.pop(0):
+            raise error
+
+
+def errors_of(name: str) -> int:
+    return int(LoopTick.objects.get(name=name).errors)
+
+
+@pytest.mark.parametrize("error", [ValueError("any"), psycopg.OperationalError("gone"), RecursionError()])
+def test_whatever_goes_wrong_in_a_step_is_counted_and_ends_nothing(transactional_db: None, error: Exception) -> None:
+    loop = Loop("a loop", Failing(error, error, None, error))
+    waits = [loop.turn() for _ in range(4)]
+    assert errors_of("a loop") == 3
+    first, second, good, again = waits
+    assert (second, good, again) == (2 * first, 0.0, first)
+
+
+def test_the_wait_after_failures_has_an_end(transactional_db: None) -> None:
+    loop = Loop("a loop", Failing(*[ValueError()] * 20))
+    assert max(loop.turn() for _ in range(20)) == process.LONGEST_BACKOFF_SECONDS < jobs.STALE_SECONDS
+
+
+def test_a_connection_that_broke_is_not_used_again(transactional_db: None) -> None:
+    loop = Loop("a loop", lambda: jobs.tick("a loop"))
+    loop.turn()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    with psycopg.connect(**connection.get_connection_params(), autocommit=True) as killer:
+        killer.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    assert loop.turn() > 0
+    assert errors_of("a loop") == 1
+    assert loop.turn() == 0
+
+
+@contextmanager
+def supervising(**steps: Callable[[], object]) -> Iterator[Process]:
+    """A supervisor in a thread; the steps must not block."""
+    stop: SimpleQueue[int] = SimpleQueue()
+    supervisor = Process(steps, threading.Event())
+
+    def run() -> None:
+        supervisor.run(stop)
+        connection.close()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield supervisor
+    finally:
+        stop.put(15)
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def slowly(act: Callable[[], object]) -> Callable[[], object]:
+    """Steps wait for something; these for a moment."""
+    pause = threading.Event()
+    return lambda: (pause.wait(0.01), act())
+
+
+def state_of(supervisor: Process) -> str | None:
+    tick = jobs.last(supervisor.name)
+    return None if tick is None else tick.detail["state"]
+
+
+def test_a_process_shows_itself_leads_and_leaves_no_row(transactional_db: None) -> None:
+    stepped = threading.Event()
+    with supervising(watch=slowly(stepped.set)) as supervisor:
+        until(lambda: state_of(supervisor) == "leading", "it to lead")
+        assert stepped.wait(20)
+        (tick,) = jobs.every()
+        assert (tick.name, tick.detail["pid"]) == (f"supervisor@{supervisor.host}:{supervisor.pid}", supervisor.pid)
+    assert jobs.every() == []
+
+
+def test_a_standby_steps_only_once_the_leader_is_gone(leader: Leadership, transactional_db: None) -> None:
+    stepped = threading.Event()
+    with supervising(watch=slowly(stepped.set)) as supervisor:
+        until(lambda: state_of(supervisor) == "standby", "it to stand by")
+        assert not stepped.is_set()
+        leader.resign()
+        assert stepped.wait(20)
+
+
+def test_a_loop_that_hangs_delays_no_other(transactional_db: None) -> None:
+    hangs, held, stepped = threading.Event(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        held.wait(60)
+
+    def step() -> None:
+        if hangs.is_set():
+            stepped.set()
+
+    with supervising(hanging=hang, watch=slowly(step)):
+        assert hangs.wait(20)
+        assert stepped.wait(20)
+        held.set()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_ends_the_process_loudly(transactional_db: None) -> None:
+    supervisor = Process({"watch": exit_quietly}, threading.Event())
+    with pytest.raises(LoopDied, match="watch"):
+        supervisor.run(SimpleQueue())
+
+
+def exit_quietly() -> None:
+    raise SystemExit
+
+
+def test_a_leader_whose_loop_hangs_ends(
+    transactional_db: None, other: Leadership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "LONGEST_TURN_SECONDS", 0.2)
+    monkeypatch.setattr(process, "STOP_SECONDS", 0.2)
+    never, stop = threading.Event(), SimpleQueue[int]()
+    too_late = threading.Timer(60, stop.put, [15])
+    too_late.start()
+    supervisor = Process({"watch": never.wait, "retention": slowly(bool)}, threading.Event())
+    try:
+        with pytest.raises(LoopDied, match="watch: hangs"):
+            supervisor.run(stop)
+        until(other.seek, "the lock to be free")
+    finally:
+        too_late.cancel()
+        never.set()
+        for thread in supervisor.threads:
+            thread.join()
+
+
+def test_a_long_turn_is_looked_at_twice_and_only_while_it_leads(db: None) -> None:
+    """After a pause of the whole process every turn is long, and without PostgreSQL each is."""
+    supervisor = Process({"watch": bool}, threading.Event())
+    (loop,) = supervisor.loops
+    for _ in range(3):
+        loop.began = time.monotonic() - 60
+        supervisor._check_turns()
+        supervisor._check_turns()
+    assert supervisor.leadership.seek()
+    loop.began = time.monotonic() - 60
+    supervisor._check_turns()
+    loop.began = None
+    supervisor._check_turns()
+    loop.began = time.monotonic() - 60
+    supervisor._check_turns()
+    with pytest.raises(LoopDied):
+        supervisor._check_turns()
+    supervisor.leadership.resign()
+
+
+def test_who_waits_too_long_for_a_lock_fails_and_does_not_hang(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "LOCK_SECONDS", 0.05)
+    loop = Loop("a loop", lambda: list(Workspace.objects.select_for_update(skip_locked=True)))
+    with transaction.atomic(), psycopg.connect(**connection.get_connection_params()) as holder:
+        holder.execute("LOCK TABLE workspaces IN EXCLUSIVE MODE")
+        assert loop.turn() > 0
+    assert "lock timeout" in loop.failures.text
+
+
+def test_who_waits_too_long_for_an_answer_fails_and_does_not_hang(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(60)")
+
+    monkeypatch.setattr(process, "STATEMENT_SECONDS", 0.05)
+    loop = Loop("a loop", sleep)
+    assert loop.turn() > 0
+    assert "statement timeout" in loop.failures.text
+
+
+@pytest.fixture
+def old_rows(make_workspace: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five rows to go and two to stay, and batches of two."""
+    monkeypatch.setattr(log, "PRUNE_BATCH", 2)
+    workspace_id, now = make_workspace().id, timezone.now()
+    ActivityLog.objects.bulk_create(
+        ActivityLog(workspace_id=workspace_id, activity_type="error", created_at=now - timedelta(days=days))
+        for days in (1, 2, 8, 9, 10, 11, 12)
+    )
+
+
+def steps(count: int) -> list[bool]:
+    rests: list[float] = []
+    retention = Retention(rest=rests.append)
+    went = [retention.step() for _ in range(count)]
+    assert len(rests) == count
+    return went
+
+
+def progress() -> tuple[str, int, int, int]:
+    """(state, removed in this run, removed ever, rows left)."""
+    tick = jobs.last(jobs.RETENTION)
+    assert tick is not None
+    detail = tick.detail
+    return detail["state"], detail["removed"], detail["total"], ActivityLog.objects.count()
+
+
+def test_retention_goes_batch_by_batch_then_waits(old_rows: None) -> None:
+    assert steps(1) == [True]
+    assert progress() == ("pruning", 2, 2, 5)
+    assert steps(3) == [True, True, False]
+    assert progress() == ("waiting", 5, 5, 2)
+    tick = jobs.last(jobs.RETENTION)
+    assert tick is not None
+    assert tick.detail["next_at"] is not None
+
+
+def test_whoever_leads_next_goes_on_where_the_last_one_was(old_rows: None) -> None:
+    steps(1)
+    began = Progress.of(LoopTick.objects.get().detail).started_at
+    steps(2)
+    ended = Progress.of(LoopTick.objects.get().detail)
+    assert (ended.started_at, ended.removed) == (began, 5)
+    assert ended.finished_at is not None
+
+
+def test_the_next_run_is_due_after_the_interval(old_rows: None, settings: Any) -> None:
+    steps(3)
+    ActivityLog.objects.update(created_at=timezone.now() - timedelta(days=30))
+    assert steps(1) == [False]
+    settings.ACTIVITY_CLEANUP_INTERVAL_HOURS = 1e-9
+    assert steps(1) == [True]
+    assert progress() == ("pruning", 2, 7, 0)
+
+
+def test_zero_days_keep_for_ever(old_rows: None, settings: Any) -> None:
+    settings.ACTIVITY_RETENTION_DAYS = 0.0
+    assert steps(2) == [False, False]
+    assert progress() == ("off", 0, 0, 7)
+
+
+def test_a_longer_retention_counts_from_the_next_batch(old_rows: None, settings: Any) -> None:
+    steps(1)
+    settings.ACTIVITY_RETENTION_DAYS = 365.0
+    assert steps(1) == [False]
+    assert progress() == ("waiting", 2, 2, 5)
+
+
+def test_two_at_once_remove_every_row_once(old_rows: None, transactional_db: None) -> None:
+    jobs.tick(jobs.RETENTION)
+    together(*[lambda: steps(3)] * 3)
+    assert progress() == ("waiting", 5, 5, 2)
+
+
+def test_what_was_removed_and_what_is_said_are_one_commit(
+    old_rows: None, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **detail: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(jobs, "tick", fail)
+        with pytest.raises(ConnectionError):
+            steps(1)
+    assert ActivityLog.objects.count() == 7
+
+
+def test_a_rest_is_as_long_as_the_batch_asks_for(old_rows: None) -> None:
+    rests: list[float] = []
+    Retention(rest=rests.append).step()
+    assert 0 < rests[0] <= 5
+    Retention(rest=rests.append).step()
+    settled = Retention(rest=rests.append)
+    while settled.step():
+        pass
+    assert rests[-1] == jobs.TICK_SECONDS
