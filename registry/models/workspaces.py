@@ -77,6 +77,12 @@ class Workspace(models.Model):
     )
     lease_expires_at = models.DateTimeField(null=True, editable=False)
     flapping_until = models.DateTimeField(null=True, editable=False)
+    refused_at = models.DateTimeField(null=True, editable=False)
+    refused_count = models.IntegerField(default=0, db_default=0, editable=False)
+    refused_reason = models.TextField(null=True, editable=False)
+    refused_address = models.TextField(null=True, editable=False)
+    enrolment_expires_at = models.DateTimeField(null=True, editable=False)
+    heartbeat_interval = models.IntegerField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
