@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from activity import caching
 from activity.endpoints import Endpoint, documented
+from activity.principals import Level
 from canvas import layout, snapshot
 from canvas.serializers import Created, PageQuery, RemovedAnswer, SnapshotAnswer, SnapshotQuery, Updated, ViewportBody
 from registry.api.serializers import Outcome, RemovalQuery, WorkspaceBody, WorkspaceChanges, WorkspacePicture
@@ -55,14 +56,15 @@ class Workspaces(Endpoint):
             if workspace.status == Status.ONLINE:
                 answer["external"] = True
             else:
-                answer["enrolment_token"] = enrolment.issue(workspace.id)
+                answer["enrolment_token"] = enrolment.issue(workspace.id).token
         return Response(answer, status=201)
 
 
 class OneWorkspace(Endpoint):
     @documented("One workspace", answers={200: WorkspacePicture, 301: dict}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
-        return Response(snapshot.workspace(workspace_id))
+        shown = snapshot.workspace(workspace_id)
+        return Response(shown if self.principal.level >= Level.VIEW else snapshot.without_operator_fields(shown))
 
     @documented("Change a workspace", request=WorkspaceChanges, answers={200: Updated}, errors=(404, 410))
     def patch(self, request: Any, workspace_id: UUID) -> Response:

@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 
 from activity.events import NewEvent, record
@@ -41,7 +40,7 @@ def resume(workspace_id: UUID, *, actor: str) -> int:
 
 
 def restart(workspace_id: UUID, *, actor: str) -> None:
-    """From any state to provisioning, with a fresh deadline. Raises NotFound, Removed, Conflict (paused)."""
+    """Set the workspace to provisioning, until its agent registers. Raises NotFound, Removed, Conflict (paused)."""
     with transaction.atomic():
         workspace = rows.lock_living(workspace_id)
         if workspace.status == Status.PAUSED:
@@ -83,7 +82,7 @@ def _provision(workspaces: list[Workspace], actor: str) -> None:
         if row.status != Status.PROVISIONING
     ]
     projection.apply(record(events, actor=actor))
-    presence.grant_lease([row.id for row in workspaces], settings.PROVISIONING_SECONDS)
+    presence.end_leases([row.id for row in workspaces])
 
 
 def _event(event_type: EventType, row: Workspace, payload: dict[str, object]) -> NewEvent:
