@@ -26,7 +26,7 @@ class Workspaces(Endpoint):
     def get(self, request: Any) -> HttpResponseBase:
         page = self.query(PageQuery)
         version = snapshot.version()
-        response = caching.unchanged(request, version.workspaces) or self._whole(page, version)
+        response = caching.not_modified(request, version.workspaces) or self._whole(page, version)
         response.headers.setdefault("X-Event-Seq", str(version.seq))
         return response
 
@@ -34,7 +34,7 @@ class Workspaces(Endpoint):
         """One row more is read than a page has, to know whether there is a next one."""
         limit = page.get("limit")
         seq, found = snapshot.workspaces(after=page.get("after"), limit=limit and limit + 1)
-        response = caching.answer(self.request, found[:limit], version.workspaces)
+        response = caching.respond(self.request, found[:limit], version.workspaces)
         if seq is not None:
             response["X-Event-Seq"] = str(seq)
         if limit and len(found) > limit:
@@ -95,10 +95,10 @@ class Snapshot(Endpoint):
     def get(self, request: Any) -> HttpResponseBase:
         when = self.query(SnapshotQuery).get("at")
         if when is not None:
-            return caching.answer(request, snapshot.then(when))
+            return caching.respond(request, snapshot.then(when))
         version = snapshot.version()
-        kept = caching.unchanged(request, version.everything)
-        return kept or caching.answer(request, snapshot.now(version.seq), version.everything)
+        kept = caching.not_modified(request, version.everything)
+        return kept or caching.respond(request, snapshot.now(version.seq), version.everything)
 
 
 class Viewport(Endpoint):

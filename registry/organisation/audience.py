@@ -87,19 +87,19 @@ class Teams:
         heard = Q(workspace_id__in=Workspace.objects.filter(relatives).values("id"))
         return events.filter(heard | Q(event_type=EventType.WORKSPACE_MOVED))
 
-    def unwelcome(self, listeners: Sequence[Listener]) -> list[Listener]:
+    def unauthorized(self, listeners: Sequence[Listener]) -> list[Listener]:
         """Agents' tokens in one query; everybody else is asked again, once for all sockets of a credential."""
         held = [one.principal.token_id for one in listeners if one.principal.kind == Kind.WORKSPACE]
         live = tokens.live_tokens([token for token in held if token is not None])
-        welcome: dict[object, bool] = {str(token): token in live for token in held if token is not None}
+        authorized: dict[object, bool] = {str(token): token in live for token in held if token is not None}
         for one in listeners:
             key = one.credential or one
-            if key not in welcome:
-                welcome[key] = _is_welcome(one)
-        return [one for one in listeners if not welcome[one.credential or one]]
+            if key not in authorized:
+                authorized[key] = _is_authorized(one)
+        return [one for one in listeners if not authorized[one.credential or one]]
 
 
-def _is_welcome(listener: Listener) -> bool:
+def _is_authorized(listener: Listener) -> bool:
     try:
         listener.identify()
     except Refused:
