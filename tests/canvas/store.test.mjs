@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { arrange, fitted, isFlapping, nextCalm, overlaps, tally, treeOf, zoomedAt } from "../../canvas/static/canvas/js/layout.js";
-import { createStore, initialState, pictured, reduce } from "../../canvas/static/canvas/js/store.js";
-import { backoff, patience } from "../../canvas/static/canvas/js/stream.js";
+import { createStore, currentWorkspaces, initialState, reduce } from "../../canvas/static/canvas/js/store.js";
+import { backoff, retryDelay } from "../../canvas/static/canvas/js/stream.js";
 import { age } from "../../canvas/static/canvas/js/time.js";
 
 const NOON = "2026-01-31T12:00:00.000000Z";
@@ -37,7 +37,7 @@ const event = (name, id, seq, payload = {}, timestamp = NOON) => ({
 });
 
 const after = (...actions) => actions.reduce(reduce, initialState());
-const one = (state, id = "a") => pictured(state).get(id);
+const one = (state, id = "a") => currentWorkspaces(state).get(id);
 
 describe("snapshot and events", () => {
   it("ignores what the snapshot already holds", () => {
@@ -73,11 +73,11 @@ describe("snapshot and events", () => {
     const before = after(snapshot(10, workspace("a")));
     for (const name of ["WORKSPACE_ONLINE", "TASK_UPDATED", "HEARTBEAT", "WORKSPACE_REMOVED", "toString", "NEWS"]) {
       const state = reduce(before, event(name, "nobody", 11));
-      assert.deepEqual([...pictured(state).keys()], ["a"], name);
+      assert.deepEqual([...currentWorkspaces(state).keys()], ["a"], name);
       assert.equal(state.seq, 11);
     }
     const camera = event("VIEWPORT_UPDATED", null, null, { x: 1, y: 2, zoom: 3 });
-    assert.deepEqual(pictured(reduce(before, camera)), pictured(before));
+    assert.deepEqual(currentWorkspaces(reduce(before, camera)), currentWorkspaces(before));
   });
 
   it("keeps the last picture when a later load fails, and has none when the first does", () => {
@@ -260,8 +260,8 @@ describe("time", () => {
   });
 
   it("resumes at once when the server asks for it, and then like after any loss", () => {
-    for (const code of [1012, 4408]) assert.deepEqual([patience(code, 0, 1), patience(code, 1, 1)], [0, 1000]);
-    for (const code of [1006, 1011, 1013, null]) assert.equal(patience(code, 0, 1), 500);
+    for (const code of [1012, 4408]) assert.deepEqual([retryDelay(code, 0, 1), retryDelay(code, 1, 1)], [0, 1000]);
+    for (const code of [1006, 1011, 1013, null]) assert.equal(retryDelay(code, 0, 1), 500);
   });
 });
 

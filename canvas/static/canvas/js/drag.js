@@ -4,7 +4,7 @@ const THRESHOLD = 4;
 const LINE = 16;
 
 /**
- * @param {{view: HTMLElement, camera: import("./camera.js").Camera, places: import("./places.js").Places,
+ * @param {{view: HTMLElement, camera: import("./camera.js").Camera, placement: import("./placement.js").Placement,
  *   mayMove: () => boolean, isCanvas: () => boolean, onPlaced: (id: string, place: {x: number, y: number}) => void}} options
  */
 export function followPointer(options) {
@@ -15,7 +15,7 @@ export function followPointer(options) {
     if (event.button !== 0 || gesture || !options.isCanvas() || event.target.closest("button")) return;
     const id = options.mayMove() ? draggedRoot(event.target) : null;
     gesture = { id, pointer: event.pointerId, x: event.clientX, y: event.clientY, moved: false };
-    if (id) gesture.from = options.places.placeOf(id);
+    if (id) gesture.from = options.placement.placeOf(id);
   });
 
   view.addEventListener("pointermove", (event) => {
@@ -25,7 +25,7 @@ export function followPointer(options) {
     if (!gesture.moved && Math.hypot(dx, dy) < THRESHOLD) return;
     if (!gesture.moved) begin(event);
     if (gesture.id) {
-      options.places.hold(gesture.id, moved(gesture.from, dx, dy, options.camera.at.zoom));
+      options.placement.hold(gesture.id, moved(gesture.from, dx, dy, options.camera.at.zoom));
     } else {
       options.camera.pan(dx, dy);
       Object.assign(gesture, { x: event.clientX, y: event.clientY });
@@ -56,7 +56,7 @@ export function followPointer(options) {
   }
 
   function end() {
-    if (gesture?.id) options.places.release();
+    if (gesture?.id) options.placement.release();
     gesture = null;
     view.classList.remove("dragging", "panning");
     view.querySelector(".lifted")?.classList.remove("lifted");

@@ -5,13 +5,13 @@ import { Camera } from "./camera.js";
 import { followPointer } from "./drag.js";
 import { followCardKeys, followPageKeys } from "./keys.js";
 import { isPlaced, nextCalm, treeOf } from "./layout.js";
-import { addressWith, TimeTravel } from "./past.js";
-import { Places } from "./places.js";
+import { Placement } from "./placement.js";
 import { Board } from "./render.js";
 import { Shell } from "./shell.js";
-import { createStore, pictured } from "./store.js";
+import { createStore, currentWorkspaces } from "./store.js";
 import { backoff, Stream } from "./stream.js";
 import { serverNow, setServerTime } from "./time.js";
+import { addressWith, TimeTravel } from "./time_travel.js";
 import { Timeline } from "./timeline.js";
 
 const SAVE_AFTER_MS = 500;
@@ -26,8 +26,8 @@ const store = createStore();
 const shell = new Shell();
 const board = new Board($("board"), $("card"), app.dataset);
 const camera = new Camera(view, $("board"), cameraMoved);
-const places = new Places(board, isCanvas, restoreCamera);
-const travel = new TimeTravel({ living: () => pictured(store.state), onChange: renderSoon, onRefused: refused });
+const placement = new Placement(board, isCanvas, restoreCamera);
+const travel = new TimeTravel({ active: () => currentWorkspaces(store.state), onChange: renderSoon, onRefused: refused });
 const timeline = new Timeline(travel, find);
 
 // --- Data in ---------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ function render() {
   frame = null;
   const before = past;
   past = travel.shown;
-  const workspaces = past?.workspaces ?? pictured(store.state);
+  const workspaces = past?.workspaces ?? currentWorkspaces(store.state);
   shell.render(store.state, workspaces, travel);
   timeline.render();
   // The past does not change while it is looked at.
@@ -124,10 +124,10 @@ function render() {
   const now = serverNow();
   calmAt = nextCalm(workspaces, now);
   const roots = treeOf(workspaces, now);
-  if (past && !before) places.keep();
+  if (past && !before) placement.keep();
   board.render(roots);
-  places.update(roots);
-  if (before && !past) places.restore();
+  placement.update(roots);
+  if (before && !past) placement.restore();
 }
 
 setInterval(() => {
@@ -150,7 +150,7 @@ function isCanvas() {
 function chooseView() {
   app.dataset.view = narrow.matches || wantsList ? "list" : "canvas";
   $("as-list").setAttribute("aria-pressed", String(wantsList));
-  places.settle();
+  placement.settle();
 }
 
 function toggleList() {
@@ -203,9 +203,9 @@ function place(id, at) {
 const mayMove = () => mayAct && !travel.shown;
 
 function nudge(id, dx, dy) {
-  if (!mayMove() || !isCanvas() || !places.isRoot(id)) return;
-  const { x, y } = pictured(store.state).get(id);
-  const from = isPlaced({ x, y }) ? { x, y } : places.placeOf(id);
+  if (!mayMove() || !isCanvas() || !placement.isRoot(id)) return;
+  const { x, y } = currentWorkspaces(store.state).get(id);
+  const from = isPlaced({ x, y }) ? { x, y } : placement.placeOf(id);
   const changes = place(id, { x: Math.round(from.x + dx), y: Math.round(from.y + dy) });
   soon(id, () => save(id, changes));
 }
@@ -213,12 +213,12 @@ function nudge(id, dx, dy) {
 function toggle(id) {
   if (!board.element(id).hasAttribute("aria-expanded")) return;
   if (travel.shown) return travel.fold(id, !travel.shown.workspaces.get(id).collapsed);
-  const changes = { collapsed: !pictured(store.state).get(id).collapsed };
+  const changes = { collapsed: !currentWorkspaces(store.state).get(id).collapsed };
   store.dispatch({ type: "change", id, changes });
   if (mayAct) save(id, changes);
 }
 
-followPointer({ view, camera, places, mayMove, isCanvas, onPlaced: (id, at) => save(id, place(id, at)) });
+followPointer({ view, camera, placement, mayMove, isCanvas, onPlaced: (id, at) => save(id, place(id, at)) });
 followCardKeys({ board, isCanvas, onToggle: toggle, onNudge: nudge });
 
 /** Unfold what hides a workspace, and look at it. */
@@ -246,7 +246,7 @@ board.stage.addEventListener("focusin", ({ target }) => {
 async function restoreCamera() {
   const saved = (await savedViewport)?.data;
   const isUntouched = !saved || (!isPlaced(saved) && saved.zoom === 1);
-  const boxes = places.boxes();
+  const boxes = placement.boxes();
   camera.set(isUntouched || !camera.sees(saved, boxes) ? camera.fitting(boxes) : saved);
   showZoom();
 }
@@ -270,7 +270,7 @@ const cameraKeys = {
   "=": () => camera.zoom(ZOOM_STEP),
   "-": () => camera.zoom(1 / ZOOM_STEP),
   0: () => camera.zoomTo(1),
-  f: () => camera.fit(places.boxes()),
+  f: () => camera.fit(placement.boxes()),
 };
 const onCanvas = (run) => () => isCanvas() && run();
 followPageKeys({

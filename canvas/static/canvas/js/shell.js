@@ -17,8 +17,8 @@ export class Shell {
   retryAt = null;
 
   /**
-   * @param {import("./store.js").State} state @param {Map<string, object>} workspaces as pictured
-   * @param {import("./past.js").TimeTravel} travel
+   * @param {import("./store.js").State} state @param {Map<string, object>} workspaces as they are shown
+   * @param {import("./time_travel.js").TimeTravel} travel
    */
   render(state, workspaces, travel) {
     this.state = state;
@@ -36,7 +36,7 @@ export class Shell {
     const { connection, phase, updatedAt } = this.state;
     const isLost = phase === "ready" && ["reconnecting", "offline"].includes(connection.status);
     document.body.dataset.connection = phase === "ready" ? connection.status : "";
-    setText($("connection-word"), phase === "ready" ? inWords(connection) : PHASES[phase]);
+    setText($("connection-word"), phase === "ready" ? connectionLabel(connection) : PHASES[phase]);
     $("connection").dataset.status = phase === "ready" ? connection.status : phase;
     setText($("updated"), updatedAt ? `updated ${age(Date.now() - updatedAt)}` : "");
     if (updatedAt) $("updated").title = absolute(updatedAt);
@@ -76,7 +76,7 @@ function stateOf({ phase }, workspaces, { shown, isArriving }) {
   return workspaces.size ? "board" : "empty";
 }
 
-function inWords({ status, retryAt }) {
+function connectionLabel({ status, retryAt }) {
   if (status !== "reconnecting") return status;
   return retryAt ? `reconnecting ${until(retryAt)}…` : "reconnecting…";
 }

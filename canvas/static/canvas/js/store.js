@@ -56,7 +56,7 @@ export function createStore() {
 }
 
 /** Workspaces as this person sees them: with what they have just changed. */
-export function pictured({ workspaces, local }) {
+export function currentWorkspaces({ workspaces, local }) {
   const seen = new Map(workspaces);
   for (const [id, changes] of local) {
     if (seen.has(id)) seen.set(id, { ...seen.get(id), ...changes });
@@ -86,13 +86,13 @@ const ACTIONS = {
 };
 
 function loaded(state, { seq, workspaces, at }) {
-  const living = workspaces.filter((workspace) => !state.removed.has(workspace.id));
+  const active = workspaces.filter((workspace) => !state.removed.has(workspace.id));
   const base = {
     ...state,
     phase: "ready",
     failure: null,
     seq,
-    workspaces: new Map(living.map((workspace) => [workspace.id, withFailure(workspace, state)])),
+    workspaces: new Map(active.map((workspace) => [workspace.id, withFailure(workspace, state)])),
     heard: null,
     updatedAt: at,
   };

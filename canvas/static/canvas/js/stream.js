@@ -15,7 +15,7 @@ export function backoff(attempt, random = Math.random()) {
 }
 
 /** How long to wait after a socket was closed; at once when it says so, unless that has just been tried. */
-export function patience(code, attempt, random = Math.random()) {
+export function retryDelay(code, attempt, random = Math.random()) {
   return RESUME.includes(code) && attempt === 0 ? 0 : backoff(attempt, random);
 }
 
@@ -45,7 +45,7 @@ export class Stream {
     const socket = new WebSocket(`${scheme}://${location.host}/ws?since=${this.options.since()}&beats=1`);
     this.#socket = socket;
     this.options.onConnecting();
-    // A socket that never opens gets the same patience as one that does not answer.
+    // A socket that never opens has the same time limit as one that does not answer.
     this.#pongTimer = setTimeout(() => this.#lost(), PONG_MS);
     socket.addEventListener("message", ({ data }) => this.#received(socket, JSON.parse(data)));
     socket.addEventListener("close", ({ code }) => this.#closed(socket, code));
@@ -105,7 +105,7 @@ export class Stream {
 
   #lost(code = null) {
     this.stop();
-    const wait = patience(code, this.#attempt++);
+    const wait = retryDelay(code, this.#attempt++);
     this.#retryTimer = setTimeout(() => this.connect(), wait);
     this.options.onLost(Date.now() + wait);
   }

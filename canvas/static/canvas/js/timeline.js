@@ -1,8 +1,8 @@
 // The bar at the foot of the page, and the banner that says when the page shows the past.
 
+import { kindOf } from "./event_summaries.js";
 import { setText } from "./render.js";
 import { age, moment, serverNow } from "./time.js";
-import { kindOf } from "./words.js";
 
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
 const HINT = "Drag the slider, or press ←, to go back in time.";
@@ -13,7 +13,7 @@ const $ = (id) => document.getElementById(id);
 export class Timeline {
   #drawn = null;
 
-  /** @param {import("./past.js").TimeTravel} travel @param {(id: string) => void} onFind */
+  /** @param {import("./time_travel.js").TimeTravel} travel @param {(id: string) => void} onFind */
   constructor(travel, onFind) {
     this.travel = travel;
     const range = $("scrub");

@@ -1,8 +1,8 @@
 // The part of the log that is loaded, names and pictures of a moment, and who answered last. Pure: no DOM, no network.
 
-import { changeOf } from "./words.js";
+import { changeOf } from "./event_summaries.js";
 
-/** @typedef {import("./words.js").EventRow} EventRow */
+/** @typedef {import("./event_summaries.js").EventRow} EventRow */
 /** @typedef {{events: EventRow[], hasOlder: boolean, hasNewer: boolean}} Log a gapless stretch, by seq */
 
 /** @returns {Log} */
@@ -56,7 +56,7 @@ export function stepped({ events, hasOlder, hasNewer }, position, by) {
 }
 
 /** Who was called what, as far as the events tell. @returns {(id: string, seq: number) => string|undefined} */
-export function nameBook(events) {
+export function nameHistory(events) {
   const book = new Map();
   const note = (id, seq, name) => book.set(id, [...(book.get(id) ?? []), { seq, name }]);
   for (const { event_type, workspace_id: id, seq, payload } of events) {
@@ -69,21 +69,21 @@ export function nameBook(events) {
   return (id, seq) => book.get(id)?.findLast((entry) => entry.seq <= seq)?.name;
 }
 
-/** @typedef {{seq: number, at: string, event: EventRow|null, workspaces: Map<string, object>}} Past */
+/** @typedef {{seq: number, at: string, event: EventRow|null, workspaces: Map<string, object>}} PastView */
 
 /**
  * The org just after an event. What the event changed is marked; what it removed is still there, as `removed`.
  * @param {{seq: number, at: string, workspaces: object[]}} snapshot
  * @param {EventRow} event @param {{workspaces: object[]}|null} before the snapshot before a removal
- * @param {Map<string, object>} living places and folds are those of now
- * @returns {Past}
+ * @param {Map<string, object>} active places and folds are those of now
+ * @returns {PastView}
  */
-export function pastOf(snapshot, event, before, living) {
+export function pastView(snapshot, event, before, active) {
   const workspaces = new Map(snapshot.workspaces.map((row) => [row.id, row]));
   const gone = before?.workspaces.find(({ id }) => id === event.workspace_id);
   if (gone && !workspaces.has(gone.id)) workspaces.set(gone.id, { ...gone, status: "removed" });
   for (const [id, row] of workspaces) {
-    const { x, y, collapsed } = living.get(id) ?? row;
+    const { x, y, collapsed } = active.get(id) ?? row;
     const change = id === event.workspace_id ? changeOf(event) : null;
     const failure = change && event.event_type === "WORKSPACE_PROVISION_FAILED" ? event.payload.error : null;
     workspaces.set(id, { ...row, x, y, collapsed, change, failure });
@@ -92,7 +92,7 @@ export function pastOf(snapshot, event, before, living) {
 }
 
 /** What was used longest ago goes first. */
-export class Lru {
+export class LruCache {
   #entries = new Map();
 
   constructor(size) {
@@ -113,7 +113,7 @@ export class Lru {
 }
 
 /** Of several tasks only the last counts: it aborts the one before, whose answer or failure is then nobody's. */
-export class Latest {
+export class LatestTask {
   #controller = null;
 
   /**

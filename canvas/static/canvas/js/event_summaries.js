@@ -8,7 +8,7 @@
  * Research", "Backend went offline: lease expired".
  * @param {EventRow} event @param {(id: string) => string} nameOf the name of a workspace at that moment
  */
-export function inWords(event, nameOf) {
+export function summarize(event, nameOf) {
   const { event_type, workspace_id, actor } = event;
   const payload = event.payload ?? {};
   const name = payload.name ?? nameOf(workspace_id);

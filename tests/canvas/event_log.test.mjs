@@ -5,17 +5,17 @@ import { describe, it } from "node:test";
 
 import {
   emptyLog,
-  Latest,
-  Lru,
-  nameBook,
-  pastOf,
+  LatestTask,
+  LruCache,
+  nameHistory,
+  pastView,
   positionOf,
   stepped,
   withNewer,
   withOlder,
-} from "../../canvas/static/canvas/js/history.js";
+} from "../../canvas/static/canvas/js/event_log.js";
 import { moment } from "../../canvas/static/canvas/js/time.js";
-import { changeOf, inWords, kindOf } from "../../canvas/static/canvas/js/words.js";
+import { changeOf, kindOf, summarize } from "../../canvas/static/canvas/js/event_summaries.js";
 
 const NAMES = { a: "Backend", b: "QA", e: "Engineering", r: "Research" };
 const row = (seq, event_type = "WORKSPACE_ONLINE", payload = {}, fields = {}) => ({
@@ -27,7 +27,7 @@ const row = (seq, event_type = "WORKSPACE_ONLINE", payload = {}, fields = {}) =>
   created_at: "2026-01-31T12:00:00Z",
   ...fields,
 });
-const said = (event_type, payload, fields) => inWords(row(1, event_type, payload, fields), (id) => NAMES[id] ?? "?");
+const summary = (event_type, payload, fields) => summarize(row(1, event_type, payload, fields), (id) => NAMES[id] ?? "?");
 const rows = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => row(from + i));
 const logOf = (from, to, flags = {}) => ({ ...emptyLog(), events: rows(from, to), ...flags });
 
@@ -67,7 +67,7 @@ describe("words", () => {
     ["toString", {}, {}, "Backend: toString"],
   ];
   for (const [type, payload, fields, expected] of sentences) {
-    it(expected, () => assert.equal(said(type, payload, fields), expected));
+    it(expected, () => assert.equal(summary(type, payload, fields), expected));
   }
 
   it("mark the card as added, removed or changed", () => {
@@ -143,7 +143,7 @@ describe("stepping", () => {
 });
 
 describe("names", () => {
-  const nameOf = nameBook([
+  const nameOf = nameHistory([
     row(1, "WORKSPACE_PROVISIONING", { name: "First" }),
     row(5, "WORKSPACE_UPDATED", { changes: { name: ["First", "Second"] } }),
     row(6, "WORKSPACE_UPDATED", { changes: { name: ["Old", "New"] } }, { workspace_id: "b" }),
@@ -163,33 +163,33 @@ describe("a picture of the past", () => {
   const snapshot = (...workspaces) => ({ seq: 5, at: "", workspaces });
 
   it("marks what the event changed, and lays it out as now", () => {
-    const living = new Map([["a", workspace("a", { x: 7, collapsed: true })]]);
-    const past = pastOf(snapshot(workspace("a"), workspace("b")), row(5), null, living);
+    const active = new Map([["a", workspace("a", { x: 7, collapsed: true })]]);
+    const past = pastView(snapshot(workspace("a"), workspace("b")), row(5), null, active);
     const { x, collapsed, change } = past.workspaces.get("a");
     assert.deepEqual([x, collapsed, change, past.workspaces.get("b").change], [7, true, "changed", null]);
   });
 
   it("still shows what the event removed", () => {
     const before = snapshot(workspace("a"), workspace("b"));
-    const past = pastOf(snapshot(workspace("b")), row(5, "WORKSPACE_REMOVED"), before, new Map());
+    const past = pastView(snapshot(workspace("b")), row(5, "WORKSPACE_REMOVED"), before, new Map());
     assert.deepEqual([past.workspaces.get("a").status, past.workspaces.get("a").change], ["removed", "removed"]);
   });
 
   it("says why something failed", () => {
     const failed = row(5, "WORKSPACE_PROVISION_FAILED", { error: "nobody came" });
-    assert.equal(pastOf(snapshot(workspace("a")), failed, null, new Map()).workspaces.get("a").failure, "nobody came");
+    assert.equal(pastView(snapshot(workspace("a")), failed, null, new Map()).workspaces.get("a").failure, "nobody came");
   });
 
   it("does not write on the snapshot, which is kept", () => {
     const kept = snapshot(workspace("a"));
-    pastOf(kept, row(5), null, new Map());
+    pastView(kept, row(5), null, new Map());
     assert.equal("change" in kept.workspaces[0], false);
   });
 });
 
 describe("what is kept", () => {
   it("loses what was used longest ago", () => {
-    const kept = new Lru(2);
+    const kept = new LruCache(2);
     kept.set(1, "a");
     kept.set(2, "b");
     kept.get(1);
@@ -207,7 +207,7 @@ describe("the last answer wins", () => {
   }
 
   it("also when it comes first", async () => {
-    const latest = new Latest();
+    const latest = new LatestTask();
     const [slow, quick] = [promised(), promised()];
     let aborted = false;
     const first = latest.run((signal) => {
@@ -223,7 +223,7 @@ describe("the last answer wins", () => {
   });
 
   it("and only its failure counts", async () => {
-    const latest = new Latest();
+    const latest = new LatestTask();
     const late = promised();
     const first = latest.run(() => late.promise);
     const second = latest.run(() => Promise.reject(new Error("down")));
@@ -233,7 +233,7 @@ describe("the last answer wins", () => {
   });
 
   it("begins nothing that is overtaken while it waits", async () => {
-    const latest = new Latest();
+    const latest = new LatestTask();
     let begun = 0;
     const task = async () => ++begun;
     const answers = await Promise.all([latest.run(task, 5), latest.run(task, 5), latest.run(task, 5)]);
@@ -241,7 +241,7 @@ describe("the last answer wins", () => {
   });
 
   it("and can be called off", async () => {
-    const latest = new Latest();
+    const latest = new LatestTask();
     const late = promised();
     const asked = latest.run(() => late.promise);
     latest.cancel();

@@ -1,8 +1,8 @@
 // Time travel: which moment is looked at, what it takes to show it, and the address that leads there.
 
 import { ApiError, call } from "./api.js";
-import { emptyLog, Latest, Lru, nameBook, pastOf, positionOf, stepped, withNewer, withOlder } from "./history.js";
-import { inWords } from "./words.js";
+import { emptyLog, LatestTask, LruCache, nameHistory, pastView, positionOf, stepped, withNewer, withOlder } from "./event_log.js";
+import { summarize } from "./event_summaries.js";
 
 const PAGE = 500;
 const KEPT_SNAPSHOTS = 24;
@@ -16,7 +16,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class TimeTravel {
   #log = emptyLog();
-  #book = nameBook([]);
+  #book = nameHistory([]);
   #at = null;
   #shown = null;
   #failure = null;
@@ -27,17 +27,17 @@ export class TimeTravel {
   #playing = null;
   #growing = null;
   #newsTimer = null;
-  #snapshots = new Lru(KEPT_SNAPSHOTS);
-  #looking = new Latest();
-  #paging = new Latest();
+  #snapshots = new LruCache(KEPT_SNAPSHOTS);
+  #looking = new LatestTask();
+  #paging = new LatestTask();
 
-  /** @param {{living: () => Map<string, object>, onChange: () => void, onRefused: (status: number) => void}} options */
+  /** @param {{active: () => Map<string, object>, onChange: () => void, onRefused: (status: number) => void}} options */
   constructor(options) {
     this.options = options;
     addEventListener("popstate", () => this.#popped());
   }
 
-  /** @returns {import("./history.js").Past|null} null for now */
+  /** @returns {import("./event_log.js").PastView|null} null for now */
   get shown() {
     return this.#shown;
   }
@@ -74,7 +74,7 @@ export class TimeTravel {
   }
 
   describe(event) {
-    return inWords(event, (id) => this.#nameOf(id, event.seq));
+    return summarize(event, (id) => this.#nameOf(id, event.seq));
   }
 
   start() {
@@ -181,7 +181,7 @@ export class TimeTravel {
     const again = () => this.#go(positionOf(this.#log, event.seq));
     const found = await this.#during(() => this.#looking.run(read, delay), again);
     if (!found) return;
-    this.#shown = pastOf(found.value[0], event, found.value[1] ?? null, this.options.living());
+    this.#shown = pastView(found.value[0], event, found.value[1] ?? null, this.options.active());
     this.#writeAddress();
     this.options.onChange();
   }
@@ -264,13 +264,13 @@ export class TimeTravel {
 
   #know(log) {
     this.#log = log;
-    this.#book = nameBook(log.events);
+    this.#book = nameHistory(log.events);
     this.options.onChange();
   }
 
   #nameOf(id, seq) {
     const row = this.#shown?.seq === seq ? this.#shown.workspaces.get(id) : null;
-    const name = row?.name ?? this.#book(id, seq) ?? this.options.living().get(id)?.name;
+    const name = row?.name ?? this.#book(id, seq) ?? this.options.active().get(id)?.name;
     return name ?? `workspace ${String(id).slice(0, 8)}`;
   }
 

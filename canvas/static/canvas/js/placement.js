@@ -2,7 +2,7 @@
 
 import { arrange, isPlaced } from "./layout.js";
 
-export class Places {
+export class Placement {
   #roots = [];
   #arranged = new Map();
   #observed = new Set();
