@@ -7,7 +7,7 @@ import { age, moment, serverNow } from "./time.js";
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
 const HINT = "Drag the slider, or press ←, to go back in time.";
 /** How high the strokes of each kind are, of 10; what matters more is drawn over the rest. */
-const HEIGHTS = { structure: 6, well: 3, removal: 8, trouble: 10 };
+const HEIGHTS = { structure: 6, recovery: 3, removal: 8, trouble: 10 };
 const $ = (id) => document.getElementById(id);
 
 export class Timeline {
