@@ -81,7 +81,7 @@ describe("event summaries", () => {
     assert.equal(changeOf(row(1, "WORKSPACE_PROVISIONING")), "added");
     assert.equal(changeOf(row(1, "WORKSPACE_PROVISIONING", { from: "paused" })), "changed");
     assert.equal(changeOf(row(1, "WORKSPACE_REMOVED")), "removed");
-    assert.deepEqual(["WORKSPACE_OFFLINE", "WORKSPACE_MOVED"].map((event_type) => kindOf({ event_type })), ["trouble", "structure"]);
+    assert.deepEqual(["WORKSPACE_OFFLINE", "WORKSPACE_MOVED"].map((event_type) => kindOf({ event_type })), ["failure", "structure"]);
   });
 
   it("name the year only when it is not the current one", () => {

@@ -1,4 +1,4 @@
-// The pointer on the canvas: drag a root by its header, the background to pan, the wheel to pan and zoom.
+// The pointer on the canvas: drag a top-level card by its header, drag the background to pan, wheel to pan and zoom.
 
 const THRESHOLD = 4;
 const LINE = 16;
@@ -36,7 +36,8 @@ export function followPointer(options) {
     if (event.pointerId !== gesture?.pointer) return;
     const { id, from, moved: hasMoved, x, y } = gesture;
     if (id && hasMoved) {
-      options.onPlaced(id, moved(from, event.clientX - x, event.clientY - y, options.camera.at.zoom));
+      const dropped = moved(from, event.clientX - x, event.clientY - y, options.camera.at.zoom);
+      options.onPlaced(id, options.placement.freePlace(id, dropped));
     }
     if (hasMoved) swallowClick();
     end();
@@ -66,7 +67,7 @@ export function followPointer(options) {
     return id && target.closest(".card.root");
   }
 
-  /** A drag that began on a link must not follow it. */
+  /** A drag that starts on a link must not follow it. */
   function swallowClick() {
     const stop = (event) => {
       event.preventDefault();

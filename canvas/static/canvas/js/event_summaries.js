@@ -32,9 +32,9 @@ export function changeOf({ event_type, payload }) {
 export const kindOf = ({ event_type }) => KINDS[event_type] ?? "structure";
 
 const KINDS = {
-  WORKSPACE_OFFLINE: "trouble",
-  WORKSPACE_DEGRADED: "trouble",
-  WORKSPACE_PROVISION_FAILED: "trouble",
+  WORKSPACE_OFFLINE: "failure",
+  WORKSPACE_DEGRADED: "failure",
+  WORKSPACE_PROVISION_FAILED: "failure",
   WORKSPACE_REMOVED: "removal",
   WORKSPACE_ONLINE: "recovery",
 };
