@@ -40,7 +40,11 @@ def snippets(heading: str) -> list[str]:
 
 def bash(folder: Path, script: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
