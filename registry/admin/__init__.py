@@ -1,4 +1,4 @@
-"""The admin of registry and, because its lists name workspaces, of activity. Importing registers."""
+"""The Django admin of the registry and, because its lists name workspaces, of activity. Importing it registers all."""
 
 from registry.admin import facts, logs, secrets, tokens, workspaces
 

@@ -1,1 +1,1 @@
-"""REST of the registry: for agents, for operators who run teams, and for who may talk to whom."""
+"""REST views of the registry, their serializers, and the HTTP status of each error."""

@@ -1,1 +1,1 @@
-"""Who is calling: tokens, enrolment, authentication, rate limits."""
+"""Who is calling: tokens, enrolment, authentication and rate limits."""

@@ -1,1 +1,1 @@
-"""How agents are reached, and what they report."""
+"""What agents report, and calls to agents' URLs."""

@@ -1,4 +1,4 @@
-"""Who exists: the tables of the registry, one import path for all of them."""
+"""The tables of the registry as Django models, under one import path."""
 
 from registry.models.agents import Agent, AgentStatus
 from registry.models.jobs import LoopTick, LoopTicks

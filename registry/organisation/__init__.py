@@ -1,1 +1,1 @@
-"""The operations that change the organisation, and its readers: workspaces, teams, agents, discovery, audiences."""
+"""Operations on workspaces, teams and model assignments; discovery; who receives which event; rebuilding from the log."""

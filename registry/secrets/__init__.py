@@ -1,1 +1,1 @@
-"""Secret values: sealed, stored, masked in reports, sealed again with a new key."""
+"""Secret values: sealing, storage, masking in reports, key rotation."""

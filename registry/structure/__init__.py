@@ -1,1 +1,1 @@
-"""The org chart as facts and rules: rows and their locks, hierarchy, access, and what each event means."""
+"""The hierarchy as facts and rules: rows and their locks, access, what each event means, history."""

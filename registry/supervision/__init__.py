@@ -1,1 +1,1 @@
-"""How background jobs run: who leads, the row of each job, retention, the web's own heartbeat."""
+"""The supervisor process: leadership, background jobs, retention, and the heartbeats of processes."""

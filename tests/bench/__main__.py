@@ -1,4 +1,4 @@
-"""`make bench`: how fast Molecule is on this machine, beside the naive way and the engines' own limits.
+"""`make bench`: how fast Molecule is on this machine, compared with a naive view and with PostgreSQL and Redis alone.
 
 python -m tests.bench [PART …] [--workspaces N] [--seconds N] [--report FILE]
 """
@@ -23,7 +23,7 @@ from tests.bench import (
     sockets,
 )
 from tests.bench.bench import Bench, prepared
-from tests.bench.load import NotThere
+from tests.bench.load import Unavailable
 from tests.bench.table import HEAD, Figure, line
 from tests.e2e.stack import manage
 
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def _measured(bench: Bench, parts: Sequence[str], profiles: dict[str, list[str]] | None) -> Iterator[Figure]:
-    """Each figure, printed as it comes; into `profiles`, where wanted, what limits one that misses its target."""
+    """Print and yield each figure. `profiles`, if given, gets a CPU profile for each figure that misses its target."""
     for name in parts:
         try:
             for figure in PARTS[name](bench):
@@ -64,12 +64,12 @@ def _measured(bench: Bench, parts: Sequence[str], profiles: dict[str, list[str]]
                     _say(f"profiling: {figure.what}")
                     profiles[figure.what] = hotspots.profile(bench, bench.loads[figure.what])
                 yield figure
-        except NotThere as missing:
+        except Unavailable as missing:
             _say(f"{name}: {missing}")
 
 
 def _replay(bench: Bench) -> str:
-    """Nothing of all this may have been lost. Raises CalledProcessError when the log and the tables differ."""
+    """Check that nothing was lost. Raises CalledProcessError if the log and the tables differ."""
     return manage(bench.platform.environment, "rebuild", "--check").strip().splitlines()[-1]
 
 

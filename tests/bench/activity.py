@@ -1,4 +1,4 @@
-"""Activity rows a second: one entry a request, and lists."""
+"""Activity rows per second: one entry per request, and lists."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -34,9 +34,9 @@ def measure(bench: Bench) -> Iterator[Figure]:
         bench.load(f"activity, lists of {LIST}, 8 connections, rows", lists, connections=8, each=LIST),
     ]
     written = bench.one("SELECT count(*) FROM activity_logs") - before
-    said = sum(figure.value * bench.seconds for figure in figures)
-    if written < 0.95 * said:
-        raise RuntimeError(f"about {said:.0f} activity rows were answered, but only {written} are there")
+    acknowledged = sum(figure.value * bench.seconds for figure in figures)
+    if written < 0.95 * acknowledged:
+        raise RuntimeError(f"about {acknowledged:.0f} activity rows were acknowledged, but only {written} were written")
     for figure in figures:
         yield replace(figure, target=TARGET, naive=plain.value, postgres=inserts)
 

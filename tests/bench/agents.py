@@ -1,4 +1,4 @@
-"""The agents that the benchmark talks as: ids, the tree they stand in, and their credentials."""
+"""The agents of the benchmark: ids, their hierarchy, and their tokens."""
 
 import json
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ TEAM = 10
 
 @dataclass(frozen=True)
 class Seeded:
-    """An agent of the organisation; `parent` is where its team leader is in the list, None for roots."""
+    """An agent of the organisation; `parent` is the index of its parent in the list, None for roots."""
 
     id: str
     token: str
     parent: int | None
 
     def beat(self, **fields: object) -> dict[str, object]:
-        """What it says of itself; the same every time, as most beats are."""
+        """The body of a heartbeat; the same every time, as for most heartbeats."""
         return {
             "workspace_id": self.id,
             "error_rate": 0.01,
@@ -31,7 +31,7 @@ class Seeded:
 
 
 def parent_of(number: int) -> int | None:
-    """Teams of TEAM, below teams of TEAM, below ROOTS."""
+    """ROOTS roots; every workspace has a team of TEAM, as far as the count reaches."""
     return None if number < ROOTS else (number - ROOTS) // TEAM
 
 

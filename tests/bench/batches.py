@@ -1,4 +1,4 @@
-"""Beats a second in batches of 500 over HTTP, each with its own credential."""
+"""Heartbeats per second in batches of 500 over HTTP, each with its own token."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from tests.bench import limits
 from tests.bench.agents import Seeded
 from tests.bench.bench import Bench
 from tests.bench.heartbeats import NAIVE
-from tests.bench.load import NotThere, request
+from tests.bench.load import Unavailable, request
 from tests.bench.table import Figure
 
 SIZE = 500
@@ -21,7 +21,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     bodies = [_body(bench.agents[at : at + SIZE]) for at in range(0, len(bench.agents), SIZE)]
     answer = bench.post(PATH, bodies[0], "")
     if answer.status_code in (404, 405):
-        raise NotThere(f"{PATH} does not exist yet")
+        raise Unavailable(f"{PATH} does not exist yet")
     results = answer.json()["results"]
     if {result["status"] for result in results} != {"ok"} or len(results) != len(bodies[0]["beats"]):
         raise RuntimeError(f"a batch was answered {answer.text[:500]}")
@@ -32,7 +32,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     figure = bench.load(what, requests, connections=CONNECTIONS, each=size)
     beaten = bench.one("SELECT count(*) FROM workspaces WHERE last_heartbeat_at >= %s", began)
     if beaten < len(bench.agents):
-        raise RuntimeError(f"{what}: only {beaten} of {len(bench.agents)} rows have a beat")
+        raise RuntimeError(f"{what}: only {beaten} of {len(bench.agents)} rows have a heartbeat")
     yield replace(
         figure,
         target=TARGET,

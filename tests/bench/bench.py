@@ -1,4 +1,4 @@
-"""What the parts of the benchmark share: a platform as in production, its agents, and how load becomes a figure."""
+"""What the parts of the benchmark share: a platform with production settings, its agents, and measuring under load."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,7 +17,7 @@ from tests.bench.table import Figure
 from tests.e2e.stack import Platform, free_port, manage, process, running_platform, until
 
 WARM_UP_SECONDS = 2.0
-# As in production, on loopback behind what says that it is a proxy. The lease outlasts the benchmark.
+# Production settings; requests carry the headers of a TLS proxy. Leases outlast the benchmark.
 SETTINGS = {
     "DEBUG": "false",
     "SECURE_PROXY": "true",
@@ -30,13 +30,13 @@ SETTINGS = {
     "RATE_LIMIT": "1000000000",
     "RATE_LIMIT_HEARTBEATS": "1000000000",
     "LOG_LEVEL": "ERROR",
-    "PYTHONWARNINGS": "ignore:No directory at",  # no page is asked for, so no static files were collected
+    "PYTHONWARNINGS": "ignore:No directory at",  # no page is requested, so static files were not collected
 }
 
 
 @dataclass(frozen=True)
 class Load:
-    """What the server was loaded with for a figure."""
+    """The requests that were sent for a figure."""
 
     requests: Sequence[bytes]
     connections: int
@@ -51,22 +51,22 @@ class Bench:
     redis: "redis.Redis"
     found: dict[str, float] = field(default_factory=dict)
     loads: dict[str, Load] = field(default_factory=dict)
-    """By figure, for those of the platform's own web process."""
+    """By figure; only for the platform's own web process."""
 
     def once(self, what: str, measure: Callable[[], float]) -> float:
-        """A figure that several parts compare with is measured by the first that asks."""
+        """Measure once a figure that several parts compare with."""
         if what not in self.found:
             self.found[what] = measure()
         return self.found[what]
 
     def roots(self, web: int) -> dict[str, int]:
-        """The first process of each part of the platform, with this web process."""
+        """The root process of each component, with `web` as the web process."""
         postmaster = (self.platform.state / "postgres" / "postmaster.pid").read_text().split()[0]
-        keeper: Any = self.redis.info("server")
+        server: Any = self.redis.info("server")
         return {
             "web": web,
             "PostgreSQL": int(postmaster),
-            "Redis": int(keeper["process_id"]),
+            "Redis": int(server["process_id"]),
             "supervisor": self.platform.supervisor.pid,
         }
 
@@ -78,14 +78,14 @@ class Bench:
         return None if row is None else row[0]
 
     def post(self, path: str, body: object, token: str) -> httpx.Response:
-        """One request by hand, to see that the answer is what the load counts as an answer."""
+        """One request, to check the answer before load is measured."""
         headers = {"X-Forwarded-Proto": "https"} | ({"Authorization": f"Bearer {token}"} if token else {})
         return httpx.post(f"{self.platform.url}{path}", json=body, headers=headers, timeout=30)
 
     def load(
         self, what: str, requests: Sequence[bytes], *, connections: int, each: int = 1, server: "Server | None" = None
     ) -> Figure:
-        """Load the server with requests that do `each` things, first to warm up, then to measure."""
+        """Send load, first to warm up, then to measure. Each request does `each` of what is counted."""
         if server is None:
             self.loads[what] = Load(requests, connections)
         url, pid = (self.platform.url, self.platform.web.pid) if server is None else (server.url, server.pid)
@@ -99,7 +99,7 @@ class Bench:
         return replace(figure, latency_ms=(came.p50, came.p99))
 
     def figure(self, what: str, count: int, seconds: float, spent: Cpu, *, clients: Sequence[float] = ()) -> Figure:
-        """So many things in so many seconds at the cost of so much CPU; `clients`: what each process of theirs used."""
+        """A figure for `count` in `seconds`; `clients`: the CPU seconds of each client process."""
         others = spent.busy - spent.total - sum(clients)
         shares = {name: part / spent.at for name, part in spent.parts.items() if part > 0.005 * spent.at}
         return Figure(
@@ -108,7 +108,7 @@ class Bench:
             cpu_ms=1000 * spent.total / max(count, 1),
             shares=", ".join(f"{name} {share:.0%}" for name, share in shares.items()),
             client=max(clients) / spent.at if clients else None,
-            strangers=max(0.0, others / spent.at),
+            unrelated=max(0.0, others / spent.at),
         )
 
 
@@ -120,7 +120,7 @@ class Server:
 
 @contextmanager
 def serving(bench: Bench, *options: str, command: Sequence[str] = WEB) -> Iterator[Server]:
-    """Another web process beside the platform's own, with other options or another application."""
+    """A second web process, with other options or another application."""
     port = free_port()
     log = bench.platform.state / "another.log"
     with (
@@ -151,7 +151,7 @@ def _answers(url: str) -> bool:
 
 @contextmanager
 def prepared(count: int, seconds: float, say: Callable[[str], None]) -> Iterator[Bench]:
-    """Engines, web and supervisor, and `count` workspaces in them."""
+    """A platform with `count` workspaces."""
     with ExitStack() as stack:
         say("starting PostgreSQL, Redis, web and supervisor")
         platform = stack.enter_context(running_platform(**SETTINGS))
@@ -162,7 +162,9 @@ def prepared(count: int, seconds: float, say: Callable[[str], None]) -> Iterator
         database = stack.enter_context(psycopg.connect(platform.environment["DATABASE_URL"], autocommit=True))
         client = stack.enter_context(redis.Redis.from_url(platform.environment["REDIS_URL"]))
         bench = Bench(platform, agents.read(file), seconds, database, client)
-        # As if web had served for long: silence means something.
-        until(lambda: bench.one("SELECT count(*) FROM loop_ticks WHERE name = 'web'"), "the web's pulse")
+        # As if web had been running for long: otherwise no lease expires.
+        until(
+            lambda: bench.one("SELECT count(*) FROM loop_ticks WHERE name = 'web'"), "the heartbeat of the web process"
+        )
         database.execute("UPDATE loop_ticks SET since = '2000-01-01' WHERE name = 'web'")
         yield bench

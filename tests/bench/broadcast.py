@@ -1,6 +1,6 @@
-"""Messages a second to 500 operators' sockets: as fast as they go, and how late they are at a steady rate.
+"""Messages per second to the sockets of 500 operators: the maximum, and the latency at steady rates.
 
-Real activity: each entry of a posted list is one ACTIVITY_LOGGED to every socket.
+The messages are real: each entry of a posted list of activity is one ACTIVITY_LOGGED to every socket.
 """
 
 import time
@@ -22,32 +22,32 @@ TARGET = 100_000
 BURST = 500
 STEADY = (25_000, 110_000, 220_000)
 PACE = 10
-"""Posts a second at a steady rate."""
+"""Posts per second at a steady rate."""
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
     line = {"token": bench.platform.operator_token}
     with Clients(bench.platform.url, "listen", [[line] * (SOCKETS // PROCESSES)] * PROCESSES) as clients:
-        _until_all_hear(bench, clients)
-        fastest = _as_fast_as_it_goes(bench, clients)
+        _wait_for_all_sockets(bench, clients)
+        fastest = _at_maximum(bench, clients)
         yield fastest
         for rate in STEADY:
-            figure = _steadily(bench, clients, rate)
+            figure = _at_rate(bench, clients, rate)
             yield replace(figure, target=TARGET if rate > TARGET else None)
 
 
-def _until_all_hear(bench: Bench, clients: Clients) -> None:
-    """One message, which every socket must hear before anything is measured."""
+def _wait_for_all_sockets(bench: Bench, clients: Clients) -> None:
+    """Send one message, which every socket must receive before anything is measured."""
     with _agent(bench) as post:
         clients.start(0.0)
         post(1)
         came = clients.results()
-    if (heard := sum(each["count"] for each in came)) != SOCKETS:
-        raise RuntimeError(f"{heard} of {SOCKETS} sockets hear: {came}")
+    if (received := sum(each["count"] for each in came)) != SOCKETS:
+        raise RuntimeError(f"{received} of {SOCKETS} sockets received a message: {came}")
 
 
-def _as_fast_as_it_goes(bench: Bench, clients: Clients) -> Figure:
-    """Lists one after the other for half of the time; the other half is for what is still under way."""
+def _at_maximum(bench: Bench, clients: Clients) -> Figure:
+    """Post lists for half of the time; the other half is for messages still under way."""
     with _agent(bench) as post:
         before = Cpu.now(bench.roots(bench.platform.web.pid))
         clients.start(bench.seconds)
@@ -62,8 +62,8 @@ def _as_fast_as_it_goes(bench: Bench, clients: Clients) -> Figure:
     return _figure(bench, f"fan-out to {SOCKETS} sockets, overloaded, {lost:.0%} lost", came, spent)
 
 
-def _steadily(bench: Bench, clients: Clients, rate: int) -> Figure:
-    """So many messages a second for half of the time."""
+def _at_rate(bench: Bench, clients: Clients, rate: int) -> Figure:
+    """`rate` messages per second for half of the time."""
     size = max(1, round(rate / SOCKETS / PACE))
     with _agent(bench) as post:
         before = Cpu.now(bench.roots(bench.platform.web.pid))
@@ -92,7 +92,7 @@ def _figure(bench: Bench, what: str, came: list[dict[str, Any]], spent: Cpu) -> 
 
 
 class _agent:
-    """Posts activity of one agent, as a list of so many entries, each with the time in it."""
+    """Posts activity of one agent: a list of `count` entries, each with the time in its summary."""
 
     def __init__(self, bench: Bench) -> None:
         agent = bench.agents[0]

@@ -1,4 +1,4 @@
-"""Discoveries a second: agents ask where their leader is."""
+"""Discoveries per second: agents look up their parent."""
 
 from collections.abc import Iterator
 from dataclasses import replace

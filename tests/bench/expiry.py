@@ -1,9 +1,9 @@
-"""How long it takes until 10,000 workspaces, whose leases have ended, are offline, with every event and broadcast.
+"""How long reconcile() takes to set 10,000 workspaces with expired leases offline, events and broadcast included.
 
     .venv/bin/python -m molecule.embedded .venv/bin/python -m tests.bench.expiry [WORKSPACES [TIMES]]
 
-reconcile() is timed as it is, three times, and once more under the profiler, which says where the time goes (and
-makes it longer). TIMES: how often each had gone offline before, just now, which is what flapping is told by.
+reconcile() is timed three times, and once more under the profiler, which shows where the time goes (and makes it
+longer). TIMES: how often each workspace went offline just before, which decides about flapping.
 """
 
 import cProfile
@@ -27,19 +27,19 @@ SELECT 'Workspace ' || n, 'QA', 'http://agent:' || n, jsonb_build_object('name',
   (SELECT jsonb_agg(md5(n || '.' || i)) FROM generate_series(1, 28) i))
 FROM generate_series(1, %s) n
 """
-LIVES_BEFORE = """
+EARLIER_OUTAGES = """
 INSERT INTO structure_events (event_type, workspace_id, payload, actor)
 SELECT kind, w.id, '{}', 'bench'
 FROM generate_series(1, %s), unnest(ARRAY['WORKSPACE_ONLINE', 'WORKSPACE_OFFLINE']) kind, workspaces w
 """
-SILENCE = """
+EXPIRE = """
 UPDATE workspaces
 SET status = 'online', last_heartbeat_at = now(), lease_expires_at = now() - random() * interval '1 second'
 """
 SERVING = "INSERT INTO loop_ticks (name, since, ticked_at) VALUES ('web', '2000-01-01', now() + interval '1 day')"
 LEFT = "SELECT count(*) FROM workspaces WHERE status <> 'offline'"
 RECORDED = "SELECT count(*) FROM structure_events WHERE actor = 'supervisor'"
-# What is shown of the profile: functions of ours, and where they are.
+# The functions shown from the profile, and their files.
 PHASES = (
     ("expiry.py", "_agents_could_reach_us"),
     ("expiry.py", "_lock_due"),
@@ -58,17 +58,17 @@ def main(workspaces: int, times: int) -> int:
     reconcile = import_string("registry.liveness.expiry.reconcile")
     run(SERVING)
     run(SEED, workspaces)
-    run(LIVES_BEFORE, times)
+    run(EARLIER_OUTAGES, times)
     took = []
     for _ in range(ROUNDS):
-        fall_silent()
+        expire_all()
         began, busy = time.perf_counter(), time.process_time()
         assert reconcile() == workspaces
         took.append(time.perf_counter() - began)
-        print(f"{workspaces} offline in {took[-1]:.2f} s, {time.process_time() - busy:.2f} s of them in this process")
+        print(f"{workspaces} offline in {took[-1]:.2f} s; CPU of this process {time.process_time() - busy:.2f} s")
     assert run(LEFT) == 0
     assert run(RECORDED) == workspaces * ROUNDS
-    fall_silent()
+    expire_all()
     explain(reconcile)
     print(f"at best {min(took):.2f} s; at most {TARGET_SECONDS:g} s for {WORKSPACES}")
     return int(min(took) > TARGET_SECONDS * workspaces / WORKSPACES)
@@ -80,8 +80,8 @@ def run(statement: str, *values: int) -> Any:
         return cursor.fetchone()[0] if cursor.description else None
 
 
-def fall_silent() -> None:
-    run(SILENCE)
+def expire_all() -> None:
+    run(EXPIRE)
     run("VACUUM ANALYZE workspaces")
     run("VACUUM ANALYZE structure_events")
 

@@ -1,7 +1,7 @@
-"""How many messages a second one web process gives to how many sockets, and for how much CPU.
+"""How many messages per second one web process sends to many sockets, and how much CPU that takes.
 
-`python -m tests.bench.fanout --sockets 500 --rate 200 --batch 10`: real engines, real events through record(), a client
-that counts messages in the bytes it receives. Not a test: figures depend on the machine.
+`python -m tests.bench.fanout --sockets 500 --rate 200 --batch 10`: real PostgreSQL and Redis, real events
+through record(), and a client that counts messages without parsing them. Not a test: figures depend on the machine.
 """
 
 import argparse
@@ -35,7 +35,7 @@ print(sent, time.monotonic() - began)
 
 
 class Counter:
-    """Raw sockets, read whenever they can be; messages are counted, not parsed."""
+    """Raw sockets; messages are counted, not parsed."""
 
     def __init__(self, platform: Platform, sockets: int) -> None:
         self.selector = selectors.DefaultSelector()
@@ -79,7 +79,7 @@ def cpu_seconds(pid: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sockets", type=int, default=500)
-    parser.add_argument("--rate", type=float, default=200.0, help="events a second")
+    parser.add_argument("--rate", type=float, default=200.0, help="events per second")
     parser.add_argument("--batch", type=int, default=10, help="events in one transaction")
     parser.add_argument("--seconds", type=float, default=10.0)
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Beats a second over HTTP, one a request: ours, the naive view's, and what the engines could take at most."""
+"""Heartbeats per second over HTTP, one per request: the product, the naive view, and PostgreSQL and Redis alone."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -43,11 +43,11 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 
 def _load(bench: Bench, what: str, requests: Sequence[bytes], connections: int, server: Server | None = None) -> Figure:
-    """Load, then look whether the rows say so too."""
+    """Send load, then check that the rows have the heartbeats that were acknowledged."""
     began = bench.now()
     figure = bench.load(f"{what}, {connections} connections", requests, connections=connections, server=server)
     beaten = bench.one("SELECT count(*) FROM workspaces WHERE last_heartbeat_at >= %s", began)
     sent = figure.value * bench.seconds
     if beaten < 0.95 * min(sent, len(bench.agents)):
-        raise RuntimeError(f"{what}: about {sent:.0f} beats were answered, but only {beaten} rows have one")
+        raise RuntimeError(f"{what}: about {sent:.0f} heartbeats were acknowledged, but only {beaten} rows have one")
     return figure

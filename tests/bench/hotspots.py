@@ -1,9 +1,9 @@
-"""Where the CPU time of the web process goes: a sampling profiler for every thread, and the load it is used under.
+"""Where the CPU time of the web process goes: a sampling profiler for all threads, used under load.
 
-    python -m tests.bench.hotspots FILE MODULE ARGUMENT …   # runs the module; FILE gets the profile when it ends
+    python -m tests.bench.hotspots FILE MODULE ARGUMENT …   # runs the module, writes the profile to FILE at its end
 
-SIGUSR1 starts the profile anew.
-Every few milliseconds each thread's new CPU time is put down to the function that it is in.
+SIGUSR1 clears the profile. Every few milliseconds the CPU time that each thread has used since the last sample is
+added to the function it is in.
 """
 
 import json
@@ -27,7 +27,7 @@ OURS = ("activity/", "registry/", "canvas/", "molecule/")
 
 
 def profile(bench: Bench, what: Load) -> list[str]:
-    """Lines of Markdown: the functions that cost most while the server is under this load."""
+    """Markdown lines: the functions that use most CPU time under this load."""
     file = bench.platform.state / "profile"
     file.unlink(missing_ok=True)
     command = [WEB[0], "-m", "tests.bench.hotspots", str(file), *WEB[WEB.index("-m") + 1 :]]
@@ -55,9 +55,9 @@ class Sampler(threading.Thread):
             natives = {thread.ident: thread.native_id for thread in threading.enumerate() if thread is not self}
             for ident, frame in sys._current_frames().items():
                 if native := natives.get(ident):
-                    self._put_down(native, frame)
+                    self._add(native, frame)
 
-    def _put_down(self, native: int, frame: FrameType) -> None:
+    def _add(self, native: int, frame: FrameType) -> None:
         spent = _nanoseconds(native)
         new = spent - self.spent.get(native, spent)
         self.spent[native] = spent
@@ -78,7 +78,7 @@ def _name(frame: FrameType) -> str:
 
 
 def _ours(frame: FrameType | None) -> str:
-    """The innermost function of the product that it happens in."""
+    """The innermost function of the product on the stack; empty if there is none."""
     root = str(Path(__file__).resolve().parents[2])
     while frame is not None:
         path = frame.f_code.co_filename
@@ -91,10 +91,10 @@ def _ours(frame: FrameType | None) -> str:
 def main(file: str, module: str, *arguments: str) -> None:
     sampler = Sampler()
     sampler.start()
-    # Who asks for the interpreter gets it sooner, or only those who give it up by themselves would be seen.
+    # With the default switch interval, samples would mostly see threads that release the interpreter themselves.
     sys.setswitchinterval(SAMPLE_SECONDS / 10)
     signal.signal(signal.SIGUSR1, lambda *_: sampler.found.clear())
-    # When it is done, the server sends itself once more the signal that stopped it.
+    # At its end uvicorn sends itself the signal that stopped it again.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.argv = [module, *arguments]
     try:

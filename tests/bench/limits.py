@@ -1,4 +1,4 @@
-"""What the engines alone reach: one statement or one command, nothing around it."""
+"""What PostgreSQL and Redis reach alone: one statement or one command at a time."""
 
 import re
 import subprocess
@@ -11,10 +11,10 @@ from molecule.embedded import POSTGRES
 from tests.bench.agents import identity
 from tests.bench.bench import Bench
 
-# More clients than cores wait for each other, as those of the server do.
+# More clients than cores, as the server has.
 CLIENTS = 64
 ROWS = 256
-# One row of the live columns, as a beat writes them.
+# The live columns of one row, as a heartbeat writes them.
 UPDATE = """\\set n random(0, {last})
 UPDATE workspaces SET last_heartbeat_at = now(), lease_expires_at = now() + interval '600 seconds',
   last_error_rate = 0.01, active_tasks = 1, uptime_seconds = 3600, current_task = 'Write the report'
@@ -51,17 +51,17 @@ def selects(bench: Bench) -> float:
 
 
 def updates_of_many(bench: Bench) -> float:
-    """Rows a second of one statement that updates ROWS of them, one after the other on one connection."""
+    """Rows per second with statements that update ROWS rows each, on one connection."""
     return bench.once("updates of many", lambda: _updates_of_many(bench))
 
 
 def sets(bench: Bench) -> float:
-    """SET commands a second, ROWS of them at a time on one connection."""
+    """SET commands per second in pipelines of ROWS, on one connection."""
     return bench.once("sets", lambda: _sets(bench))
 
 
 def _pgbench(bench: Bench, script: str) -> float:
-    """Transactions a second of one prepared statement on CLIENTS connections."""
+    """Transactions per second of one prepared statement on CLIENTS connections."""
     parts = urlsplit(bench.platform.environment["DATABASE_URL"])
     where = parse_qs(parts.query)
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:

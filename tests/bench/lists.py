@@ -1,4 +1,4 @@
-"""GET /workspaces with everybody in it: how long, how large, and what it costs when nothing has changed."""
+"""GET /workspaces with all workspaces: time and size, compressed, and when nothing has changed."""
 
 import statistics
 import time
@@ -42,7 +42,7 @@ def _timed(bench: Bench, what: str, headers: dict[str, str]) -> Figure:
 
 
 def _get(bench: Bench, headers: dict[str, str]) -> Any:
-    """With the bytes as they came over the wire counted: `size`."""
+    """The response; its `size` is the number of bytes received."""
     with bench.platform.api.stream("GET", "/workspaces", headers=headers, timeout=60) as answer:
         content = b"".join(answer.iter_raw())
         plain: Any = httpx.Response(answer.status_code, headers=answer.headers, content=content)

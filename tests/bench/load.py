@@ -1,4 +1,4 @@
-"""wrk with prepared requests: a client that is not the bottleneck, which its own CPU shows."""
+"""Load by wrk with prepared requests. Its CPU time is measured, to show that the client is not the bottleneck."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 SCRIPT = Path(__file__).with_name("requests.lua")
 
 
-class NotThere(Exception):
-    """What is to be measured, or what measures it, does not exist here."""
+class Unavailable(Exception):
+    """The feature to measure, or the tool that measures it, is not installed."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What came of it. `cpu` is the client's own, in seconds; latencies are in ms."""
+    """The result. `cpu` is the client's, in seconds; latencies are in ms."""
 
     requests: int
     seconds: float
@@ -35,7 +35,7 @@ class Load:
 
 
 def request(method: str, path: str, token: str, body: object = None) -> bytes:
-    """A request as it goes over the wire. The proxy in front said https."""
+    """The bytes of an HTTP request, with the header of a TLS proxy."""
     content = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "X-Forwarded-Proto: https"]
     if token:
@@ -46,10 +46,10 @@ def request(method: str, path: str, token: str, body: object = None) -> bytes:
 
 
 def run(url: str, requests: Sequence[bytes], *, connections: int, seconds: float) -> Load:
-    """Send `requests` in turn, over and over, for so long."""
+    """Send `requests` in turn, repeatedly, for `seconds`. Raises Unavailable without wrk."""
     wrk = shutil.which("wrk")
     if wrk is None:
-        raise NotThere("wrk is not installed: apt-get install wrk")
+        raise Unavailable("wrk is not installed: apt-get install wrk")
     with tempfile.NamedTemporaryFile(prefix="molecule-bench-") as prepared:
         prepared.write(b"".join(each + b"\0" for each in requests))
         prepared.flush()

@@ -1,4 +1,4 @@
-"""What the machine is, and what each process costs it: CPU seconds from /proc, ended children included."""
+"""The machine, and the CPU seconds of its processes from /proc, ended children included."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ CORES = len(os.sched_getaffinity(0))
 
 @dataclass(frozen=True)
 class Cpu:
-    """CPU seconds by name of a part, and of the whole machine; `at` which second, or within how many."""
+    """CPU seconds of each component and of the whole machine. `at`: time of the sample, or length of the interval."""
 
     parts: Mapping[str, float]
     busy: float
@@ -21,7 +21,7 @@ class Cpu:
 
     @classmethod
     def now(cls, roots: Mapping[str, int]) -> "Cpu":
-        """`roots`: the first process of each part; all that descends from it counts."""
+        """`roots`: the root process of each component; its descendants count too."""
         children = _children()
         parts = {name: sum(_seconds(pid) for pid in _tree(pid, children)) for name, pid in roots.items()}
         return cls(parts, _busy(), time.monotonic())
@@ -57,7 +57,7 @@ def _seconds(pid: int) -> float:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields after the name, which may hold spaces; none when the process is gone."""
+    """The fields after the name, which may contain spaces; empty if the process has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -65,7 +65,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def _busy() -> float:
-    """CPU seconds that the machine has worked: all but idle and waiting for disks."""
+    """CPU seconds of the machine, without idle time and waiting for disks."""
     fields = list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]))
     return (sum(fields) - fields[3] - fields[4]) / TICK
 

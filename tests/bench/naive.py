@@ -1,8 +1,7 @@
-"""The straightforward way, to compare with: a DRF view for a beat and one for an activity entry.
+"""The naive implementation to compare with: one DRF view for heartbeats and one for activity.
 
-Same models, same engines, same middleware, served as Django serves views under ASGI. Each request finds its token,
-locks its row, writes it and sets its key, on its own.
-
+Same models, databases and middleware, served by Django under ASGI. Each request looks up its token, locks its row,
+writes it and sets its Redis key.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""From the end of a lease to the event on a socket, when everybody falls silent within one second; and back."""
+"""From the end of a lease to the event on a socket, when all leases end within one second."""
 
 import json
 import time
@@ -23,11 +23,11 @@ def measure(bench: Bench) -> Iterator[Figure]:
         connection.settimeout(PATIENCE_SECONDS)
         messages = raw.frames(connection, rest)
         ends = _end_all_leases(bench)
-        yield _heard(bench, f"{len(ends):,} go offline", messages, "WORKSPACE_OFFLINE", ends)
+        yield _measured(bench, f"{len(ends):,} go offline", messages, "WORKSPACE_OFFLINE", ends)
 
 
 def _end_all_leases(bench: Bench) -> dict[str, float]:
-    """When each lease ends, in seconds since the epoch; its key in Redis ends with it."""
+    """Returns when each lease ends, in seconds since the epoch. Its Redis key expires at the same time."""
     first = time.time() + AHEAD_SECONDS
     step = WITHIN_SECONDS / len(bench.agents)
     ends = {agent.id: first + number * step for number, agent in enumerate(bench.agents)}
@@ -45,8 +45,8 @@ def _end_all_leases(bench: Bench) -> dict[str, float]:
     return ends
 
 
-def _heard(bench: Bench, what: str, messages: Iterator[bytes], event: str, since: dict[str, float]) -> Figure:
-    """How long after its time each workspace's event came; the figure is from the last time to the last event."""
+def _measured(bench: Bench, what: str, messages: Iterator[bytes], event: str, since: dict[str, float]) -> Figure:
+    """The delay of each event after its lease; the figure is the time from the last lease to the last event."""
     before = Cpu.now(bench.roots(bench.platform.web.pid))
     waiting = dict(since)
     late: list[float] = []

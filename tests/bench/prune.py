@@ -1,11 +1,11 @@
-"""Rows of old activity removed a second, by `manage.py prune_activity` and in its batches."""
+"""Rows of old activity removed per second by `manage.py prune_activity`."""
 
 import subprocess
 import time
 from collections.abc import Iterator
 
 from tests.bench.bench import Bench
-from tests.bench.load import NotThere
+from tests.bench.load import Unavailable
 from tests.bench.machine import Cpu
 from tests.bench.table import Figure
 from tests.e2e.stack import manage
@@ -24,7 +24,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     try:
         manage(bench.platform.environment, "help", "prune_activity")
     except subprocess.CalledProcessError:
-        raise NotThere("manage.py prune_activity does not exist yet") from None
+        raise Unavailable("manage.py prune_activity does not exist yet") from None
     bench.database.execute(FILL, [ROWS])
     bench.database.execute("ANALYZE activity_logs")
     before, began = Cpu.now(bench.roots(bench.platform.web.pid)), time.perf_counter()

@@ -1,9 +1,9 @@
-"""Many WebSocket clients in one process that costs next to nothing: raw sockets, epoll, answers counted in bytes.
+"""Many WebSocket clients in one process with little CPU: raw sockets, epoll, answers found in the bytes.
 
-    python -m tests.bench.raw URL beat|listen   # one JSON line a socket on standard input, then commands
+    python -m tests.bench.raw URL beat|listen   # one JSON line per socket on standard input, then commands
 
-Frames to the server carry the mask 0, which is one, and leave their bytes as they are. Frames from the server are
-not taken apart: what is looked for in them stands in no other place.
+Frames to the server use the mask 0, which is valid and leaves the bytes unchanged. Frames from the server are not
+parsed: the byte patterns that are counted occur nowhere else in them.
 """
 
 import base64
@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 OK = b'"heartbeat.ok"'
 WRONG = b'"type":"error"'
-# In the summary of activity that is listened for; nanoseconds of the monotonic clock follow.
+# Marks the time in the summary of an activity entry; nanoseconds of the monotonic clock follow.
 STAMP = b"sent-at-"
 STAMP_DIGITS = 20
 ROOM = 1 << 18
@@ -38,26 +38,26 @@ QUIET_SECONDS = 3.0
 
 
 class Clients:
-    """Processes of clients, each with sockets of its own, that wait to be told to measure."""
+    """Client processes, each with its own sockets, that measure on command."""
 
     def __init__(self, url: str, what: str, sockets: Sequence[Sequence[dict[str, Any]]]) -> None:
         command = [sys.executable, "-m", "tests.bench.raw", url, what]
         pipe: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.processes = [subprocess.Popen(command, **pipe) for _ in sockets]
         for process, lines in zip(self.processes, sockets, strict=True):
-            self._tell(process, *(json.dumps(line) for line in lines), "go")
+            self._send(process, *(json.dumps(line) for line in lines), "go")
         for process in self.processes:
-            assert self._hear(process) == "ready"
+            assert self._read(process) == "ready"
 
     def start(self, seconds: float) -> None:
         for process in self.processes:
-            self._tell(process, str(seconds))
+            self._send(process, str(seconds))
 
     def results(self) -> list[dict[str, Any]]:
-        return [json.loads(self._hear(process)) for process in self.processes]
+        return [json.loads(self._read(process)) for process in self.processes]
 
     def measure(self, seconds: float) -> list[dict[str, Any]]:
-        """What each process counted within so many seconds."""
+        """What each process counted within `seconds`."""
         self.start(seconds)
         return self.results()
 
@@ -69,12 +69,12 @@ class Clients:
             process.kill()
             process.communicate()
 
-    def _tell(self, process: "subprocess.Popen[str]", *lines: str) -> None:
+    def _send(self, process: "subprocess.Popen[str]", *lines: str) -> None:
         assert process.stdin is not None
         process.stdin.write("".join(f"{line}\n" for line in lines))
         process.stdin.flush()
 
-    def _hear(self, process: "subprocess.Popen[str]") -> str:
+    def _read(self, process: "subprocess.Popen[str]") -> str:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
@@ -83,7 +83,7 @@ class Clients:
 
 
 def connect(url: str, token: str) -> tuple[socket.socket, bytes]:
-    """An open WebSocket, and what came behind the answer."""
+    """An open WebSocket, and the bytes received after the handshake."""
     address = urlsplit(url)
     connection = socket.create_connection((address.hostname or "", address.port or 80), timeout=30)
     key = base64.b64encode(os.urandom(16)).decode()
@@ -103,14 +103,14 @@ def connect(url: str, token: str) -> tuple[socket.socket, bytes]:
 
 
 def frame(text: bytes) -> bytes:
-    """A text frame from a client."""
+    """A text frame, as a client sends it."""
     size = len(text)
     head = struct.pack("!BB", 0x81, 0x80 | size) if size < 126 else struct.pack("!BBH", 0x81, 0xFE, size)
     return head + MASK + text
 
 
 class Beating:
-    """Each socket sends its beat again as soon as the last one is answered."""
+    """Each socket sends its heartbeat again as soon as the last one is acknowledged."""
 
     def __init__(self, url: str, lines: Sequence[dict[str, Any]]) -> None:
         self.selector = selectors.DefaultSelector()
@@ -197,14 +197,14 @@ class Listening:
 
 
 def _answer_pings(connection: socket.socket, data: bytes) -> None:
-    """Or the server would take us for dead. No text of ours has that byte; one cut in two is asked again."""
+    """Without a pong the server closes the socket. No text here has that byte; a ping cut in two is sent again."""
     for found in re.finditer(rb"\x89([\0-\x7d])", data):
         size, end = found[1][0], found.end()
         connection.send(bytes([PONG, 0x80 | size]) + MASK + data[end : end + size])
 
 
 def _under_way(text: bytes) -> list[float]:
-    """How long the last stamp of it was under way; none when it is cut."""
+    """Seconds since the last stamp in a text was made; empty if it is cut off."""
     digits = text[text.rfind(STAMP) + len(STAMP) :][:STAMP_DIGITS]
     if len(digits) < STAMP_DIGITS:
         return []
@@ -212,12 +212,12 @@ def _under_way(text: bytes) -> list[float]:
 
 
 def stamp() -> str:
-    """What a summary says for Listening to find."""
+    """A summary with the time, for Listening to find."""
     return f"{STAMP.decode()}{time.monotonic_ns():0{STAMP_DIGITS}d}"
 
 
 def frames(connection: socket.socket, received: bytes) -> Iterator[bytes]:
-    """What the server says, one message after the other, until it closes or the socket's timeout is over."""
+    """The messages of the server, until it closes or the socket times out."""
     while True:
         while (found := _first(received)) is None:
             more = connection.recv(ROOM)
@@ -230,7 +230,7 @@ def frames(connection: socket.socket, received: bytes) -> Iterator[bytes]:
 
 
 def _first(received: bytes) -> tuple[int, bytes, bytes] | None:
-    """(opcode, content, rest) of the first frame, None when it is not all there yet."""
+    """(opcode, content, rest) of the first frame, None while it is incomplete."""
     size, head = received[1] if len(received) > 1 else 0, 2
     if size == 126:
         size, head = int.from_bytes(received[2:4], "big"), 4
@@ -242,7 +242,7 @@ def _first(received: bytes) -> tuple[int, bytes, bytes] | None:
 
 
 def _receive(connection: socket.socket) -> bytes:
-    """Empty when the other side closed."""
+    """Bytes received; empty if the other side closed."""
     try:
         return connection.recv(ROOM)
     except ConnectionResetError:
@@ -250,7 +250,7 @@ def _receive(connection: socket.socket) -> bytes:
 
 
 def _percentiles(seconds: list[float]) -> dict[str, float]:
-    """In milliseconds; 0 when there is nothing."""
+    """In milliseconds; 0 without values."""
     ordered = sorted(seconds) or [0.0]
     return {f"p{p}": 1000 * ordered[min(len(ordered) - 1, len(ordered) * p // 100)] for p in (50, 99)}
 

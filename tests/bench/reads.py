@@ -1,8 +1,8 @@
-"""What the list of all workspaces costs: 10,000 with cards of 1 KB, whole, compressed, unchanged, and in pages.
+"""The cost of listing 10,000 workspaces with cards of 1 KB: whole, compressed, unchanged, and in pages.
 
     .venv/bin/python -m molecule.embedded .venv/bin/python -m tests.bench.reads [WORKSPACES]
 
-Requests go through Django's whole stack in this process; CPU is that of this process, PostgreSQL's comes on top.
+Requests go through the whole Django stack in this process. CPU is that of this process, without PostgreSQL.
 """
 
 import json
@@ -34,8 +34,8 @@ CARD = {
 }
 
 
-def settle(size: int) -> str:
-    """Fills the database; returns an operator's token."""
+def prepare(size: int) -> str:
+    """Fill the database; returns an operator token."""
     call_command("migrate", verbosity=0)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -50,7 +50,7 @@ def settle(size: int) -> str:
 
 
 def measure(client: Client, path: str, how: str, headers: dict[str, str] | None = None) -> Any:
-    """The best of some rounds."""
+    """Print the best of ROUNDS requests; returns the last answer."""
     seconds, cpu = [], []
     for _ in range(ROUNDS):
         began, burnt = time.perf_counter(), time.process_time()
@@ -63,7 +63,7 @@ def measure(client: Client, path: str, how: str, headers: dict[str, str] | None 
 
 
 def main(size: int) -> None:
-    token = settle(size)
+    token = prepare(size)
     settings.DEBUG = False  # it would keep every query
     client = Client(headers={"Authorization": f"Bearer {token}"})
     for path in ("/workspaces", "/canvas/snapshot"):

@@ -1,8 +1,8 @@
-"""How fast the log is replayed: 100,000 events of a plausible mix, then `manage.py rebuild --check`.
+"""How fast the log is replayed: 100,000 events in a realistic mix, then `manage.py rebuild --check`.
 
     .venv/bin/python -m molecule.embedded .venv/bin/python -m tests.bench.replay [EVENTS]
 
-The log is written with COPY, in one go; `rebuild --fix` then makes the tables, and --check is what is timed.
+The log is written with one COPY, `rebuild --fix` makes the tables from it, and `rebuild --check` is timed.
 """
 
 import io
@@ -22,9 +22,9 @@ from django.db import connection
 
 EVENTS = 100_000
 TARGET_SECONDS = 30.0
-# One workspace in so many events; the others happen to those that exist.
-LIFE = 40
-HAPPENS = {
+# One new workspace per so many events; the other events change existing ones, with these weights.
+EVENTS_PER_WORKSPACE = 40
+WEIGHTS = {
     "WORKSPACE_ONLINE": 30,
     "WORKSPACE_OFFLINE": 15,
     "WORKSPACE_DEGRADED": 15,
@@ -39,26 +39,26 @@ Event = tuple[str, UUID, UUID | None, dict[str, Any]]
 
 
 def history(size: int) -> Iterator[Event]:
-    """Workspaces come to be, each with an agent, and then this and that happens to them."""
+    """Events that create workspaces, assign a model to each, and then change them at random."""
     chance = random.Random(size)
     agents: dict[UUID, UUID] = {}
     ids: list[UUID] = []
     for number in range(size):
-        if number % LIFE == 0:
+        if number % EVENTS_PER_WORKSPACE == 0:
             who = UUID(int=chance.getrandbits(128), version=4)
             parent = str(chance.choice(ids)) if ids else None
             ids.append(who)
             yield "WORKSPACE_PROVISIONING", who, None, created(f"Workspace {number}", parent)
-        elif number % LIFE == 1:
+        elif number % EVENTS_PER_WORKSPACE == 1:
             agents[who] = UUID(int=chance.getrandbits(128), version=4)
             yield "AGENT_ASSIGNED", who, agents[who], {"agent_id": str(agents[who]), "model": "m"}
         else:
-            (kind,) = chance.choices(list(HAPPENS), list(HAPPENS.values()))
+            (kind,) = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
             subject = chance.choice([i for i in ids[-200:] if i in agents])
             old = agents[subject]
             if kind == "AGENT_REPLACED":
                 agents[subject] = UUID(int=chance.getrandbits(128), version=4)
-            yield kind, subject, agents[subject], said(kind, number, old, agents[subject])
+            yield kind, subject, agents[subject], payload_of(kind, number, old, agents[subject])
 
 
 def created(name: str, parent: str | None) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def created(name: str, parent: str | None) -> dict[str, Any]:
     }
 
 
-def said(kind: str, number: int, old: UUID, new: UUID) -> dict[str, Any]:
+def payload_of(kind: str, number: int, old: UUID, new: UUID) -> dict[str, Any]:
     payloads: dict[str, dict[str, Any]] = {
         "WORKSPACE_ONLINE": {"from": "offline", "url": f"http://agent:{number}", "agent_card": CARD | {"n": number}},
         "WORKSPACE_OFFLINE": {"from": "online", "reason": "lease expired", "last_heartbeat_at": None},

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: the table, the machine it was measured on, and what the words in it mean."""
+"""Writes docs/benchmarks.md: the table, the machine it was measured on, and the meaning of its columns."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,10 @@ from tests.e2e.stack import ROOT
 PACKAGES = ("Django", "uvicorn", "psycopg", "redis", "orjson")
 TEXT = """# Benchmarks
 
-Written by `make bench`, which starts its own engines, web process and supervisor, seeds {workspaces:,} workspaces and
-measures each figure for {seconds:g} seconds. `make bench BENCH=heartbeats` prints one part and writes nothing.
+How fast Molecule is on one machine, compared with a naive implementation and with PostgreSQL and Redis alone.
+`make bench` measures again and writes this page: it starts PostgreSQL, Redis, a web process and a supervisor, creates
+{workspaces:,} workspaces and measures each figure for {seconds:g} seconds. `make bench BENCH=heartbeats` prints one
+part and writes nothing.
 
 | | |
 |---|---|
@@ -24,23 +26,22 @@ measures each figure for {seconds:g} seconds. `make bench BENCH=heartbeats` prin
 
 {missed}
 
-After all of it `manage.py rebuild --check` says: {replayed}.
+`manage.py rebuild --check` after the run: {replayed}.
 
-**How to read it.** Everything, the clients too, shares the cores of one machine.
+**How to read the table.** All processes, the clients included, share the cores of one machine.
 
-- *CPU of all* is the CPU time of web, supervisor, PostgreSQL and Redis together for one of what is counted, *of it* how
-  much of one core each of them used. *client* is how much of one core the client used: below 100 % it is not what
-  limits. *others* is what the machine did besides.
-- *naive* is the figure as a multiple of what the straightforward DRF view (`tests/bench/naive.py`) reached in the same
-  minutes on the same engines.
-- *PostgreSQL* and *Redis* are the figure as a multiple of what the engine alone takes (`tests/bench/limits.py`): for
-  single beats one prepared `UPDATE` of one row by `pgbench`, for batches an `UPDATE` of many rows at a time, for
-  activity and discoveries one `INSERT` or `SELECT` by `pgbench`; `SET` in pipelines.
-- After each run of beats or activity the tables are asked whether they have what was answered.
+- *CPU of all* is the CPU time of web, supervisor, PostgreSQL and Redis together per counted unit; *of it* is the share
+  of one core that each of them used. *client* is the share of one core that the client used: below 100 % the client is
+  not the bottleneck. *others* is what unrelated processes used.
+- *naive* is the figure as a multiple of what a simple DRF view (`tests/bench/naive.py`) reached in the same run.
+- *PostgreSQL* and *Redis* are the figure as a multiple of what that server reaches alone (`tests/bench/limits.py`): for
+  single heartbeats one prepared `UPDATE` of one row by `pgbench`, for batches an `UPDATE` of many rows at a time, for
+  activity and discovery one `INSERT` or `SELECT` by `pgbench`; for Redis `SET` in pipelines.
+- After each run of heartbeats or activity the tables are checked for everything that was acknowledged.
 
 Settings are those of production (`DEBUG=false`), web as `make run` starts it, PostgreSQL with `fsync` and
-`synchronous_commit` on. Limits on requests per credential are lifted, and leases are ten minutes, so that nobody goes
-offline meanwhile.
+`synchronous_commit` on. Rate limits are lifted, and leases last ten minutes, so that no workspace goes offline during
+the run.
 """
 
 
@@ -66,10 +67,10 @@ def text(bench: Bench, figures: Sequence[Figure], profiles: Mapping[str, Sequenc
 def _missed(figures: Sequence[Figure], profiles: Mapping[str, Sequence[str]]) -> str:
     missed = [each for figure in figures for each in figure.missed]
     if not missed:
-        return "Every target is reached."
-    lines = ["**Out of reach:**", "", *(f"- {each}" for each in missed)]
+        return "All targets are met."
+    lines = ["**Targets missed:**", "", *(f"- {each}" for each in missed)]
     for what, profile in profiles.items():
-        lines += ["", f"Where web's CPU time goes, {what}:", "", *profile]
+        lines += ["", f"CPU time of web by function, {what}:", "", *profile]
     return "\n".join(lines)
 
 

@@ -1,9 +1,9 @@
-"""What retention costs the heartbeats: ROWS of old activity are pruned while 10,000 workspaces beat.
+"""How retention slows heartbeats: ROWS of old activity are removed while 10,000 workspaces send heartbeats.
 
     .venv/bin/python -m molecule.embedded .venv/bin/python -m tests.bench.retention [ROWS]
 
-A real supervisor prunes; this process flushes batches of beats at a fixed rate, before, meanwhile and after. A
-batch's time counts from when it was due, so one that has to wait for another is not forgotten.
+A real supervisor removes them; this process commits batches of heartbeats at a fixed rate, before, during and after.
+The time of a batch counts from when it was due, so waiting for an earlier batch is included.
 """
 
 import os
@@ -29,7 +29,7 @@ from registry.supervision import jobs  # noqa: E402  # these need the apps that 
 ROWS = 1_000_000
 WORKSPACES = 10_000
 BATCH = 64
-# 10,000 workspaces that beat every 30 s come to five batches a second; this is twice as much.
+# 10,000 workspaces with a heartbeat every 30 s make five batches per second; this is twice as many.
 FLUSHES_PER_SECOND = 10
 QUIET_SECONDS = 60.0
 TARGET = 1.5
@@ -39,7 +39,7 @@ WORKSPACE_ROWS = """
 INSERT INTO workspaces (name, status, lease_expires_at)
 SELECT 'Workspace ' || n, 'online', now() + interval '1 day' FROM generate_series(1, %s) n
 """
-# Two weeks of it, all of it old; then a tenth as many rows that stay.
+# Two weeks of old rows; then a tenth as many new rows, which stay.
 OLD_ROWS = """
 INSERT INTO activity_logs (workspace_id, activity_type, method, summary, request_body, duration_ms, created_at)
 SELECT (%s::uuid[])[1 + n %% %s], 'task_update', 'message/send', 'Something that an agent did, number ' || n,
@@ -68,10 +68,10 @@ def seed(rows: int) -> list[UUID]:
     return ids
 
 
-def beat(ids: list[UUID], going: Callable[[], bool]) -> list[float]:
-    """Milliseconds that each flush took, from when it was due."""
+def beat(ids: list[UUID], is_running: Callable[[], bool]) -> list[float]:
+    """Milliseconds that each batch took, from when it was due."""
     took, due = [], time.perf_counter()
-    while going():
+    while is_running():
         due += 1 / FLUSHES_PER_SECOND
         time.sleep(max(0.0, due - time.perf_counter()))
         flush([Beat(workspace_id=i) for i in random.sample(ids, BATCH)])

@@ -1,4 +1,4 @@
-"""Beats a second over `/ws`: one socket for each agent, one beat under way on each."""
+"""Heartbeats per second over `/ws`: one socket per agent, one heartbeat at a time on each."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 from tests.bench import limits
 from tests.bench.bench import Bench, Server, instead, serving
 from tests.bench.heartbeats import NAIVE
-from tests.bench.load import NotThere
+from tests.bench.load import Unavailable
 from tests.bench.machine import Cpu
 from tests.bench.raw import Clients
 from tests.bench.table import Figure
@@ -17,10 +17,10 @@ CONNECTIONS = (64, 256)
 def measure(bench: Bench) -> Iterator[Figure]:
     with serving(bench, command=instead("tests.bench.talkative:application")) as server:
         for connections in CONNECTIONS:
-            yield _beating(bench, connections, server)
+            yield _with_sockets(bench, connections, server)
 
 
-def _beating(bench: Bench, connections: int, server: Server) -> Figure:
+def _with_sockets(bench: Bench, connections: int, server: Server) -> Figure:
     agents = bench.agents[-connections:]
     lines = [{"token": agent.token, "message": {"type": "heartbeat", **agent.beat()}} for agent in agents]
     began = bench.now()
@@ -31,9 +31,9 @@ def _beating(bench: Bench, connections: int, server: Server) -> Figure:
     what = f"heartbeats over /ws, {connections} sockets"
     beaten = bench.one("SELECT count(*) FROM workspaces WHERE last_heartbeat_at >= %s", began)
     if came["code"]:
-        raise NotThere(f"{what}: sockets were closed with {came['code']}")
+        raise Unavailable(f"{what}: sockets were closed with {came['code']}")
     if came["refused"] or came["closed"] or beaten < connections:
-        raise RuntimeError(f"{what}: {beaten} rows have a beat, the clients say {came}")
+        raise RuntimeError(f"{what}: {beaten} rows have a heartbeat, the clients counted {came}")
     figure = bench.figure(what, came["count"], came["seconds"], spent, clients=[came["cpu"]])
     return replace(
         figure,

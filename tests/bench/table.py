@@ -1,4 +1,4 @@
-"""One table: on the console as it grows, and as Markdown."""
+"""The table of figures: line by line on the console, and as Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ HEAD = (
 class Figure:
     """One line of the table. A missing value is an empty cell.
 
-    `target` is the least `value` wanted, or the most when `at_most`. `cpu_ms` is the CPU time of all server
-    processes for each unit, `shares` how it is divided; `client` is how much of a core the client needed, and
-    `strangers` what had nothing to do with it. `naive`, `postgres` and `redis` are what the naive way and the engines
-    alone reached in the same minutes, in the same unit.
+    `target` is the minimum for `value`, or the maximum if `at_most`. `cpu_ms` is the CPU time of all server processes
+    per unit, `shares` how it is divided; `client` is the share of a core that the client used, `unrelated` that of
+    other processes. `naive`, `postgres` and `redis` are what the naive view, PostgreSQL and Redis reached in the same
+    run, in the same unit.
     """
 
     what: str
@@ -38,7 +38,7 @@ class Figure:
     shares: str = ""
     latency_ms: tuple[float, float] | None = None
     client: float | None = None
-    strangers: float | None = None
+    unrelated: float | None = None
     naive: float | None = None
     postgres: float | None = None
     redis: float | None = None
@@ -46,7 +46,7 @@ class Figure:
 
     @property
     def missed(self) -> list[str]:
-        """Which targets are out of reach, in words."""
+        """The targets that were missed, as sentences."""
         found = []
         if self.target is not None and (self.value > self.target if self.at_most else self.value < self.target):
             found.append(f"{self.what}: {number(self.value)} {self.unit}, target {self._target()}")
@@ -66,7 +66,7 @@ class Figure:
             self.shares,
             "" if self.latency_ms is None else "{:.1f} / {:.1f} ms".format(*self.latency_ms),
             "" if self.client is None else f"{self.client:.0%}",
-            "" if self.strangers is None else f"{self.strangers:.0%}",
+            "" if self.unrelated is None else f"{self.unrelated:.0%}",
             *(_ratio(self.value, other) for other in (self.naive, self.postgres, self.redis)),
         ]
 

@@ -1,4 +1,4 @@
-"""The product's own application, but a socket may say as much as it likes: here a few speak for thousands."""
+"""The application without the limit on messages per socket: here a few sockets send as much as thousands would."""
 
 import os
 

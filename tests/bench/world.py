@@ -1,7 +1,7 @@
-"""An organisation of many: its log, the rows that the log makes, and a credential for every agent.
+"""A large organisation: its log, the rows that follow from it, and a token for every agent.
 
-Everything by COPY or in bulk, inside Django (`manage.py shell`). The rows are the fold of the log, so that
-`rebuild --check` finds no difference.
+Runs inside Django (`manage.py shell`) and writes in bulk. The rows are the fold of the log, so that `rebuild --check`
+finds no difference.
 """
 
 import json
@@ -25,7 +25,7 @@ BATCH = 2000
 
 
 def seed(count: int, into: Path) -> None:
-    """Everybody is online, with a lease that outlasts the benchmark; `into` gets one agent a line."""
+    """All workspaces are online, with a lease that outlasts the benchmark; `into` gets one agent per line."""
     now = datetime.now(UTC)
     with connection.cursor() as cursor:
         with cursor.copy(
@@ -50,8 +50,8 @@ def history(count: int) -> Iterator[tuple[str, UUID, dict[str, Any]]]:
 
 
 def card(number: int) -> dict[str, Any]:
-    """About a kilobyte, as agent cards are."""
-    says = "Reads what it is given, finds what matters and says so in a few words, with its sources."
+    """About a kilobyte, a typical size."""
+    description = "Reads what it is given, finds what matters and says so in a few words, with its sources."
     return {
         "name": f"Agent {number}",
         "description": "An agent of the organisation that the benchmark talks to.",
@@ -60,7 +60,7 @@ def card(number: int) -> dict[str, Any]:
         "defaultInputModes": ["text/plain"],
         "defaultOutputModes": ["text/plain", "application/json"],
         "skills": [
-            {"id": f"skill-{n}", "name": f"Skill {n}", "description": says, "tags": ["a", "b"]} for n in range(5)
+            {"id": f"skill-{n}", "name": f"Skill {n}", "description": description, "tags": ["a", "b"]} for n in range(5)
         ],
     }
 
@@ -79,12 +79,12 @@ def _created(number: int) -> dict[str, Any]:
 
 
 def _issue(count: int, now: datetime) -> list[str]:
-    """A token for each; as if used just now, so that no beat is slower for noting its first use."""
+    """A token for each workspace, marked as just used, so that no heartbeat has to record a first use."""
     minted = [tokens._mint("mol_ws") for _ in range(count)]
     live: Any = {"kind": TokenKind.AGENT, "last_used_at": now}
-    tokens = (
+    rows = (
         WorkspaceToken(workspace_id=identity(number), prefix=prefix, hash=tokens._hash(text), **live)
         for number, (prefix, text) in enumerate(minted)
     )
-    WorkspaceToken.objects.bulk_create(tokens, batch_size=BATCH)
+    WorkspaceToken.objects.bulk_create(rows, batch_size=BATCH)
     return [text for _prefix, text in minted]

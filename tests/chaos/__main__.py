@@ -1,4 +1,4 @@
-"""`make chaos`: 500 agents, 20 listening clients, and every process struck down in turn. SEED=n repeats one."""
+"""`make chaos`: 500 agents, 20 clients on `/ws`, and a fault in every process in turn. SEED=n repeats a run."""
 
 import argparse
 import random
@@ -8,20 +8,20 @@ import time
 from pathlib import Path
 
 from molecule import embedded
-from tests.chaos import acts
-from tests.chaos.performance import perform
-from tests.chaos.play import Size
+from tests.chaos import faults
+from tests.chaos.experiment import Size
+from tests.chaos.run import run
 
 FULL = Size(agents=500, listeners=20, processes=2, interval=2.0, lease=8.0, sockets=0.2, dying=5)
 
-ACTS = {act.__name__: act for act in acts.ALL}
+FAULTS = {fault.__name__: fault for fault in faults.ALL}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make chaos")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--agents", type=int, default=FULL.agents)
-    parser.add_argument("--acts", nargs="+", metavar="ACT", choices=sorted(ACTS), default=list(ACTS))
+    parser.add_argument("--faults", nargs="+", metavar="FAULT", choices=sorted(FAULTS), default=list(FAULTS))
     options = parser.parse_args()
     embedded.exit_on_signals()
     size = Size(**{**vars(FULL), "agents": options.agents})
@@ -33,11 +33,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="molecule-chaos-") as folder:
         Path(folder).chmod(0o711)  # PostgreSQL runs as another user and passes through
         try:
-            perform(size, options.seed, Path(folder), acts.perform_all([ACTS[name] for name in options.acts]), say)
-        except AssertionError as wrong:
-            print(f"chaos: {wrong}", file=sys.stderr)
+            run(size, options.seed, Path(folder), faults.inject_all([FAULTS[name] for name in options.faults]), say)
+        except AssertionError as error:
+            print(f"chaos: {error}", file=sys.stderr)
             return 1
-    say("nothing was lost, doubled or wrong")
+    say("passed: nothing was lost, duplicated or wrong")
     return 0
 
 

@@ -1,9 +1,9 @@
-"""Agents that register and beat over real connections, and remember which beats were acknowledged.
+"""Agents that register and send heartbeats over real connections, and remember which were acknowledged.
 
     python -m tests.chaos.agents '{"urls": [...], "seed": 1, "interval": 1.0}'
 
-A beat's number is its uptime_seconds, one more with every attempt: a row with a smaller number than the last
-acknowledged one has lost a beat, unless it is the number of one that was given up and came late.
+A heartbeat's number is its uptime_seconds, one more with every attempt. A row with a smaller number than the last
+acknowledged one has lost a heartbeat, unless it is the number of one that timed out and was written late.
 """
 
 import asyncio
@@ -17,21 +17,21 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.chaos.crowd import Addresses, obey
+from tests.chaos.client_process import Addresses, serve
 
 ANSWER_SECONDS = 10.0
-FALTERS = 0.04
-"""How likely a beat says that most of the agent's work fails."""
+FAILURE_PROBABILITY = 0.04
+"""That a heartbeat reports a high error rate."""
 GONE = 410
 ENROLMENT = "mol_en_"
 REFUSED = (4401, 4403)
 STATUS = {"removed": GONE, "throttled": 429, "overloaded": 503, "unavailable": 503}
-"""What HTTP would say, by the code of an error on a socket."""
+"""The HTTP status that matches the code of an error on a socket."""
 Unreachable = (OSError, EOFError, TimeoutError, ConnectionClosed, InvalidHandshake)
 
 
 class HTTP:
-    """One kept connection, made again when it is lost."""
+    """One kept-alive connection, opened again when it is lost."""
 
     def __init__(self, addresses: Addresses, token: str) -> None:
         self.addresses = addresses
@@ -39,7 +39,7 @@ class HTTP:
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def post(self, path: str, body: dict[str, Any]) -> tuple[int, str]:
-        """Status and text. Raises what is in Unreachable."""
+        """Returns status and text. Raises the errors in Unreachable."""
         address = urlsplit(self.addresses.url)
         if self.streams is None:
             self.streams = await asyncio.open_connection(address.hostname, address.port)
@@ -66,7 +66,7 @@ class HTTP:
 
 
 class Socket(HTTP):
-    """Registers over HTTP, beats over `/ws`; refused there, it asks over HTTP for the reason."""
+    """Registers over HTTP and sends heartbeats over `/ws`. When `/ws` refuses it, it asks over HTTP for the reason."""
 
     socket: ClientConnection | None = None
 
@@ -108,14 +108,14 @@ class Agent:
         self.chance = line.addresses.chance
         self.attempts = self.acknowledged = 0
         self.unanswered: list[int] = []
-        """Beats that we gave up: they may be written yet, even after a later one that went another way."""
+        """Heartbeats that timed out: they may still be written, even after a later one over another connection."""
         self.state = "alive"
         self.answers: Counter[str] = Counter()
-        self.strange: list[str] = []
+        self.unexpected: list[str] = []
         self.busy = asyncio.Lock()
         """Held while an attempt is under way."""
 
-    async def live(self, may_beat: asyncio.Event) -> None:
+    async def run(self, may_beat: asyncio.Event) -> None:
         while self.state == "alive" and not await self._register():
             await self.line.addresses.lost()
         await asyncio.sleep(self.chance.uniform(0, self.interval))
@@ -132,7 +132,7 @@ class Agent:
         if answer is not None:
             self.line.token = json.loads(answer).get("auth_token", self.line.token)
         elif self.answers["401"] and self.line.token.startswith(ENROLMENT):
-            # It was used, and the answer with the token that came for it was lost on the way.
+            # The enrolment token was used up, but the answer with the workspace token was lost.
             self.state = "dead"
         return answer is not None
 
@@ -142,25 +142,25 @@ class Agent:
                 return True
             self.attempts += 1
             number = self.attempts
-            if await self._attempt(None, self._says(number)) is None:
+            if await self._attempt(None, self._body(number)) is None:
                 self.unanswered.append(number)
                 return False
             self.acknowledged = number
             return True
 
-    def _says(self, number: int) -> dict[str, Any]:
-        falters = self.chance.random() < FALTERS
+    def _body(self, number: int) -> dict[str, Any]:
+        is_failing = self.chance.random() < FAILURE_PROBABILITY
         return {
             "workspace_id": self.id,
             "uptime_seconds": number,
             "active_tasks": number % 3,
-            "error_rate": 0.9 if falters else 0.0,
-            "sample_error": "timeout" if falters else "",
+            "error_rate": 0.9 if is_failing else 0.0,
+            "sample_error": "timeout" if is_failing else "",
             "current_task": f"Task {number // 5}",
         }
 
     async def _attempt(self, path: str | None, body: dict[str, Any]) -> str | None:
-        """The answer when it was acknowledged. Otherwise the connection is given up, and perhaps we are."""
+        """The text of an acknowledgement, else None. Closes the connection on an error; 410 ends the agent."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 status, text = await (self.line.beat(body) if path is None else self.line.post(path, body))
@@ -172,20 +172,20 @@ class Agent:
         if status == GONE:
             self.state = "removed"
         elif status not in (200, 429, 503) and not (status == 401 and self.line.token.startswith(ENROLMENT)):
-            self.strange.append(f"{status} {text[:300]}")
+            self.unexpected.append(f"{status} {text[:300]}")
         if status == 429:
             await asyncio.sleep(1)
         return text if status == 200 else None
 
     async def die(self) -> None:
-        """Fall silent; a beat under way is waited for, so that nobody counts it wrongly."""
+        """Stop sending heartbeats, after one that is under way."""
         if self.state == "alive":
             self.state = "dead"
         async with self.busy:
             self.line.drop()
 
     def report(self) -> dict[str, Any]:
-        names = ("attempts", "acknowledged", "unanswered", "state", "answers", "strange")
+        names = ("attempts", "acknowledged", "unanswered", "state", "answers", "unexpected")
         return {name: getattr(self, name) for name in names}
 
 
@@ -202,18 +202,18 @@ class Agents:
         self.may_beat.set()
 
     async def join(self, agents: list[dict[str, Any]]) -> int:
-        """`{"id", "token", "socket"}` each: it registers and beats from now on."""
+        """Add agents, `{"id", "token", "socket"}` each, which register and then send heartbeats."""
         for one in agents:
             addresses = Addresses(self.urls, random.Random(f"{self.seed} {one['id']}"))
             line = (Socket if one["socket"] else HTTP)(addresses, one["token"])
             agent = self.agents[one["id"]] = Agent(one["id"], one["token"], line, self.interval)
-            task = asyncio.create_task(agent.live(self.may_beat))
+            task = asyncio.create_task(agent.run(self.may_beat))
             self.tasks.add(task)
             task.add_done_callback(self._ended)
         return len(self.agents)
 
     async def hold(self) -> int:
-        """No beat begins from now on; answers when none is under way."""
+        """Let no heartbeat begin; returns when none is under way."""
         self.may_beat.clear()
         for agent in self.agents.values():
             async with agent.busy:
@@ -229,15 +229,15 @@ class Agents:
         return len(ids)
 
     async def drop(self) -> int:
-        """Every connection breaks, in the middle of whatever it is at."""
+        """Abort every connection, whatever is under way on it."""
         for agent in self.agents.values():
             agent.line.drop()
         return len(self.agents)
 
     async def calm(self) -> int:
-        """From now on everybody's work succeeds."""
-        global FALTERS
-        FALTERS = 0.0
+        """Report no more errors."""
+        global FAILURE_PROBABILITY
+        FAILURE_PROBABILITY = 0.0
         return 0
 
     async def report(self) -> dict[str, Any]:
@@ -251,9 +251,9 @@ class Agents:
 
 
 async def main(arguments: dict[str, Any]) -> None:
-    crowd = Agents(**arguments)
+    agents = Agents(**arguments)
     names = ("join", "hold", "release", "die", "drop", "calm", "report")
-    await obey({name: getattr(crowd, name) for name in names})
+    await serve({name: getattr(agents, name) for name in names})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An operator who meanwhile renames, moves, pauses, resumes, removes and adds, and notes what was granted."""
+"""An operator who renames, moves, pauses, resumes, removes and adds workspaces, and remembers what was acknowledged."""
 
 import random
 import threading
@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 
 PAUSE_SECONDS = 0.15
-ADDED = 0.5
-"""How likely an operation adds a workspace, for each that removes one."""
-# Refused for good reasons: cycles, pauses under a pause, somebody removed meanwhile; or something is down.
+REMOVAL_PROBABILITY = 0.5
+"""That a chosen removal is sent: fewer removals than additions."""
+# Cycles, workspaces that are paused or removed already, and 503 while something is down.
 EXPECTED = (200, 201, 400, 404, 409, 410, 503)
 
 
@@ -23,10 +23,10 @@ class Churn:
         self.adopt = adopt
         self.headers = {"Authorization": f"Bearer {token}"}
         self.names: dict[str, str] = {}
-        """Granted renames: new name → workspace."""
+        """Acknowledged renames: new name → workspace."""
         self.removed: set[str] = set()
         self.answers: Counter[str] = Counter()
-        self.strange: list[str] = []
+        self.unexpected: list[str] = []
         self.number = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="churn")
@@ -65,8 +65,8 @@ class Churn:
         self.ask("POST", f"/workspaces/{who}/resume")
 
     def remove(self, who: str) -> None:
-        """Only who has nobody below, and not too often: the others should stay busy."""
-        if self.chance.random() < 1 - ADDED:
+        """Works only without a team below, and is not sent often, so that most workspaces stay."""
+        if self.chance.random() >= REMOVAL_PROBABILITY:
             return
         if self.ask("DELETE", f"/workspaces/{who}"):
             self.removed.add(who)
@@ -78,7 +78,7 @@ class Churn:
             self.adopt(answer["id"], answer["enrolment_token"])
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer when it was granted, else None."""
+        """The JSON of a successful answer, else None."""
         url = self.urls[self.number % len(self.urls)]
         try:
             answer = self._client.request(method, url + path, json=body)
@@ -87,5 +87,5 @@ class Churn:
             return None
         self.answers[str(answer.status_code)] += 1
         if answer.status_code not in EXPECTED:
-            self.strange.append(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
+            self.unexpected.append(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
         return answer.json() if answer.is_success else None

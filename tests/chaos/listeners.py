@@ -1,4 +1,4 @@
-"""Clients of `/ws` that resume where they were after every close, and keep every persisted event they are sent.
+"""Clients of `/ws` that resume at their position after every close, and keep every persisted event they receive.
 
 python -m tests.chaos.listeners '{"urls": [...], "seed": 1, "token": "…", "count": 20}'
 """
@@ -13,7 +13,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.chaos.crowd import Addresses, obey
+from tests.chaos.client_process import Addresses, serve
 
 OPEN_SECONDS = 10.0
 LONGEST_MESSAGE = 1 << 22
@@ -24,7 +24,7 @@ class Listener:
         self.addresses = addresses
         self.headers = {"Authorization": f"Bearer {token}"}
         self.position = 0
-        self.heard: list[tuple[int, str, str]] = []
+        self.received: list[tuple[int, str, str]] = []
         self.closes: Counter[str] = Counter()
         self.socket: ClientConnection | None = None
         self.may_read = asyncio.Event()
@@ -42,7 +42,7 @@ class Listener:
                     max_size=LONGEST_MESSAGE,
                 ) as self.socket:
                     async for message in self.socket:
-                        self._hear(json.loads(message))
+                        self._receive(json.loads(message))
                         await self.may_read.wait()
                 self.closes[str(self.socket.close_code)] += 1
             except ConnectionClosed as closed:
@@ -51,10 +51,10 @@ class Listener:
                 self.closes[type(error).__name__] += 1
             await self.addresses.lost()
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _receive(self, message: dict[str, Any]) -> None:
         if message.get("seq") is not None and message["event"] != "STREAM_LIVE":
             self.position = message["seq"]
-            self.heard.append((message["seq"], message["event"], message["workspace_id"]))
+            self.received.append((message["seq"], message["event"], message["workspace_id"]))
 
 
 class Listeners:
@@ -69,30 +69,30 @@ class Listeners:
         return [listener.position for listener in self.listeners]
 
     async def drop(self) -> int:
-        """Every connection breaks."""
+        """Abort every connection."""
         for listener in self.listeners:
             if listener.socket is not None:
                 listener.socket.transport.abort()
         return len(self.listeners)
 
     async def stall(self, count: int) -> int:
-        """So many of them stop reading, as a client on a bad line does."""
+        """Let `count` of them stop reading, as a client on a bad connection does."""
         for listener in self.listeners[:count]:
             listener.may_read.clear()
         return count
 
-    async def go_on(self) -> int:
+    async def resume(self) -> int:
         for listener in self.listeners:
             listener.may_read.set()
         return len(self.listeners)
 
     async def report(self) -> list[dict[str, Any]]:
-        return [{"heard": listener.heard, "closes": listener.closes} for listener in self.listeners]
+        return [{"received": listener.received, "closes": listener.closes} for listener in self.listeners]
 
 
 async def main(arguments: dict[str, Any]) -> None:
-    crowd = Listeners(**arguments)
-    await obey({name: getattr(crowd, name) for name in ("positions", "drop", "stall", "go_on", "report")})
+    listeners = Listeners(**arguments)
+    await serve({name: getattr(listeners, name) for name in ("positions", "drop", "stall", "resume", "report")})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Bad input gets a clear 4xx with a JSON error, and changes nothing: every route, over real sockets."""
+"""Bad input to any route is answered with a 4xx and a JSON error, and changes nothing. Over real sockets."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ UNKNOWN = str(uuid4())
 
 @dataclass(frozen=True)
 class Case:
-    """One request that must be refused. `who` is operator, agent or nobody; {id} is a workspace, {other} another."""
+    """A request that must be refused. `who`: operator, agent or anonymous; {id}: the agent's workspace."""
 
     status: int
     method: str
@@ -62,7 +62,7 @@ def raw(status: int, content: bytes, content_type: str | None = JSON, path: str 
 
 
 CASES = [
-    # creating
+    # create
     create(400),
     create(400, name=""),
     create(400, name="   "),
@@ -91,7 +91,7 @@ CASES = [
     create(400, name="x", canvas={"x": 1e8, "y": 0}),
     create(400, name="x", canvas={"x": "nan", "y": 0}),
     create(400, name="x", canvas=[1, 2]),
-    # changing
+    # update
     patch(name=""),
     patch(name=None),
     patch(tier=9),
@@ -105,15 +105,15 @@ CASES = [
     Case(400, "PATCH", "/workspaces/not-a-uuid", {"name": "x"}),
     Case(404, "PATCH", f"/workspaces/{UNKNOWN}", {"name": "x"}),
     Case(403, "PATCH", "/workspaces/{id}", {"tier": 4}, who="agent"),
-    Case(401, "PATCH", "/workspaces/{id}", {"name": "x"}, who="nobody"),
-    # removing
+    Case(401, "PATCH", "/workspaces/{id}", {"name": "x"}, who="anonymous"),
+    # remove
     Case(400, "DELETE", "/workspaces/{id}?confirm=perhaps"),
     Case(400, "DELETE", "/workspaces/{id}?forward_to=x"),
     Case(400, "DELETE", "/workspaces/{id}?forward_to={id}"),
     Case(400, "DELETE", f"/workspaces/{{id}}?forward_to={UNKNOWN}"),
     Case(409, "DELETE", "/workspaces/{parent}"),
     Case(404, "DELETE", f"/workspaces/{UNKNOWN}"),
-    # reading
+    # read
     Case(400, "GET", "/workspaces/12345"),
     Case(400, "GET", "/workspaces/{id}%00"),
     Case(400, "GET", "/workspaces?limit=0"),
@@ -133,12 +133,12 @@ CASES = [
     Case(400, "GET", "/events?after=99999999999999999999"),
     Case(400, "GET", "/events?type=NOTHING"),
     Case(400, "GET", "/events/not-a-uuid"),
-    Case(401, "GET", "/workspaces", who="nobody"),
+    Case(401, "GET", "/workspaces", who="anonymous"),
     Case(403, "GET", "/workspaces", who="agent"),
     Case(403, "GET", "/events", who="agent"),
     Case(404, "GET", "/no/such/route"),
     Case(404, "GET", "/workspaces/"),
-    # registering
+    # register
     register(id="x"),
     register(id=...),
     register(url=...),
@@ -156,12 +156,12 @@ CASES = [
     register(agent_card={"name": ""}),
     register(agent_card={"name": 7}),
     register(agent_card={"name": "a", "x": "y" * 300_000}),
-    Case(401, "POST", "/registry/register", {"id": "{id}", "url": "http://a:1", "agent_card": CARD}, who="nobody"),
+    Case(401, "POST", "/registry/register", {"id": "{id}", "url": "http://a:1", "agent_card": CARD}, who="anonymous"),
     Case(403, "POST", "/registry/register", {"id": "{other}", "url": "http://a:1", "agent_card": CARD}, who="agent"),
     Case(400, "POST", "/registry/update-card", {"workspace_id": "{id}", "agent_card": {}}, who="agent"),
     Case(403, "POST", "/registry/update-card", {"workspace_id": "{other}", "agent_card": CARD}, who="agent"),
-    Case(401, "POST", "/registry/update-card", {"workspace_id": "{id}", "agent_card": CARD}, who="nobody"),
-    # beating
+    Case(401, "POST", "/registry/update-card", {"workspace_id": "{id}", "agent_card": CARD}, who="anonymous"),
+    # heartbeat
     beat(error_rate=1.1),
     beat(error_rate=-0.1),
     beat(error_rate="nan"),
@@ -178,9 +178,9 @@ CASES = [
     Case(403, "POST", "/registry/heartbeat", {"workspace_id": "{other}"}, who="agent"),
     Case(400, "POST", "/registry/heartbeat", {}, who="agent"),
     Case(400, "POST", "/registry/heartbeat", {"workspace_id": 7}, who="agent"),
-    Case(401, "POST", "/registry/heartbeat", {}, who="nobody"),
+    Case(401, "POST", "/registry/heartbeat", {}, who="anonymous"),
     Case(403, "POST", "/registry/heartbeat", {"workspace_id": "{id}"}, who="operator"),
-    Case(401, "POST", "/registry/heartbeat", {"workspace_id": "{id}"}, who="nobody"),
+    Case(401, "POST", "/registry/heartbeat", {"workspace_id": "{id}"}, who="anonymous"),
     Case(
         403,
         "POST",
@@ -190,7 +190,7 @@ CASES = [
         headers=(("X-Workspace-ID", UNKNOWN),),
     ),
     Case(400, "POST", "/registry/heartbeat", {"workspace_id": "{id}"}, who="agent", headers=(("X-Workspace-ID", "x"),)),
-    # reporting
+    # activity
     report({}),
     report({"activity_type": "gossip"}),
     report({"activity_type": "error", "status": "fine"}),
@@ -209,7 +209,7 @@ CASES = [
     Case(404, "POST", f"/workspaces/{UNKNOWN}/activity", {"activity_type": "error"}),
     Case(400, "POST", "/workspaces/{id}/notify", {}, who="agent"),
     Case(403, "POST", "/workspaces/{id}/notify", {"message": "x"}),
-    # the camera
+    # viewport
     Case(400, "PUT", "/canvas/viewport", {"x": 1, "y": 1}),
     Case(400, "PUT", "/canvas/viewport", {"x": 1, "y": 1, "zoom": 0}),
     Case(400, "PUT", "/canvas/viewport", {"x": 1, "y": 1, "zoom": 11}),
@@ -233,14 +233,14 @@ CASES = [
     raw(415, b"name=x", "application/x-www-form-urlencoded"),
     raw(415, b"{}", "text/plain"),
     raw(413, b'{"name": "' + b"x" * (1024 * 1024) + b'"}'),
-    Case(401, "GET", "/workspaces", who="nobody", headers=(("Authorization", "Basic b3A6b3A="),)),
-    Case(401, "GET", "/workspaces", who="nobody", headers=(("Authorization", "Bearer mol_op_0_forged"),)),
-    Case(401, "GET", "/workspaces", who="nobody", headers=(("Authorization", "Bearer"),)),
+    Case(401, "GET", "/workspaces", who="anonymous", headers=(("Authorization", "Basic b3A6b3A="),)),
+    Case(401, "GET", "/workspaces", who="anonymous", headers=(("Authorization", "Bearer mol_op_0_forged"),)),
+    Case(401, "GET", "/workspaces", who="anonymous", headers=(("Authorization", "Bearer"),)),
 ]
 
 
 @dataclass(frozen=True)
-class Scene:
+class Target:
     platform: Platform
     agent: Agent
     names: dict[str, str]
@@ -260,7 +260,7 @@ class Scene:
         return httpx.request(case.method, url, content=content, headers=headers)
 
     def rows(self) -> dict[str, Any]:
-        """Every row of every table that a request could change; tokens without when they were last used."""
+        """All rows that a request could change; of tokens only whether they are revoked."""
         tables = ("workspaces", "agents", "structure_events", "activity_logs", "canvas_layouts", "canvas_viewport")
         found = {table: self.connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables}
         return found | {
@@ -274,29 +274,29 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(platform: Platform) -> Iterator[Scene]:
+def target(platform: Platform) -> Iterator[Target]:
     parent = platform.create("parent")["id"]
     agent, other = platform.agent("agent", parent_id=parent), platform.create("other")["id"]
     names = {"id": agent.id, "other": other, "parent": parent}
     with psycopg.connect(platform.environment["DATABASE_URL"], autocommit=True) as connection:
-        yield Scene(platform, agent, names, connection)
+        yield Target(platform, agent, names, connection)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_bad_input(scene: Scene, case: Case) -> None:
-    before = scene.rows()
-    answer = scene.send(case)
+def test_bad_input_is_refused_and_changes_nothing(target: Target, case: Case) -> None:
+    before = target.rows()
+    answer = target.send(case)
     assert answer.status_code == case.status, answer.text
     assert answer.headers["content-type"] == JSON
     if not case.path.endswith("/state"):
         assert answer.json()["error"]
-    assert scene.rows() == before
+    assert target.rows() == before
 
 
-def test_a_body_in_chunks_is_read_and_bounded_too(scene: Scene) -> None:
-    """Without a Content-Length nothing may be dropped, and nothing may be without end."""
-    headers = {"Authorization": f"Bearer {scene.platform.operator_token}", "Content-Type": JSON}
-    url = f"{scene.platform.url}/workspaces"
+def test_a_chunked_body_is_read_and_limited(target: Target) -> None:
+    """Without a Content-Length the whole body is read, and its size is limited."""
+    headers = {"Authorization": f"Bearer {target.platform.operator_token}", "Content-Type": JSON}
+    url = f"{target.platform.url}/workspaces"
     small = httpx.post(url, content=iter([b'{"name":', b'"in chunks"}']), headers=headers)
     assert small.status_code == 201, small.text
     large = httpx.post(url, content=(b"x" * 65536 for _ in range(20)), headers=headers)
@@ -304,7 +304,7 @@ def test_a_body_in_chunks_is_read_and_bounded_too(scene: Scene) -> None:
     assert large.json() == {"error": "body too large"}
 
 
-def test_an_absent_body_is_an_empty_object(scene: Scene) -> None:
-    headers = {"Authorization": f"Bearer {scene.platform.operator_token}", "Content-Type": JSON}
-    answer = httpx.post(f"{scene.platform.url}/workspaces", headers=headers)
+def test_an_absent_body_is_an_empty_object(target: Target) -> None:
+    headers = {"Authorization": f"Bearer {target.platform.operator_token}", "Content-Type": JSON}
+    answer = httpx.post(f"{target.platform.url}/workspaces", headers=headers)
     assert (answer.status_code, answer.json()["field"]) == (400, "name")

@@ -1,4 +1,4 @@
-"""examples/agent.py as a process of its own, against the live platform."""
+"""examples/agent.py as a separate process, against a running platform."""
 
 import json
 import subprocess
@@ -50,44 +50,44 @@ def status_becomes(platform: Platform, workspace_id: str, status: str) -> None:
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
-    """Its exit code, and what it said last."""
-    _, said = process.communicate(timeout=20)
-    return process.returncode, said.splitlines()[-1]
+    """Its exit code, and its last line of output."""
+    _, output = process.communicate(timeout=20)
+    return process.returncode, output.splitlines()[-1]
 
 
-def test_it_enrols_keeps_its_token_and_comes_back_with_it(platform: Platform, start: Start, tmp_path: Path) -> None:
+def test_it_enrols_and_uses_its_stored_token_after_a_restart(platform: Platform, start: Start, tmp_path: Path) -> None:
     made = platform.create("Example")
     first = start(made["id"], "--token-file", "token", ENROLMENT_TOKEN=made["enrolment_token"])
     status_becomes(platform, made["id"], "online")
     until(lambda: workspace(platform, made["id"])["uptime_seconds"] >= 1, "its uptime")
     first.terminate()
     assert first.wait(10) == 0
-    kept = tmp_path / "token"
-    assert kept.stat().st_mode & 0o777 == 0o600
+    stored = tmp_path / "token"
+    assert stored.stat().st_mode & 0o777 == 0o600
     before = workspace(platform, made["id"])["last_heartbeat_at"]
     start(made["id"], "--token-file", "token")
-    until(lambda: workspace(platform, made["id"])["last_heartbeat_at"] > before, "another beat")
+    until(lambda: workspace(platform, made["id"])["last_heartbeat_at"] > before, "another heartbeat")
 
 
-def test_what_it_reads_is_what_it_reports(platform: Platform, start: Start) -> None:
+def test_it_reports_what_it_reads_on_standard_input(platform: Platform, start: Start) -> None:
     made = platform.create("Example")
     agent = start(made["id"], "--stdin", ENROLMENT_TOKEN=made["enrolment_token"])
     assert agent.stdin
-    tell = agent.stdin
+    stdin = agent.stdin
     trouble = {"current_task": "Count", "active_tasks": 2, "error_rate": 0.8, "sample_error": "ouch"}
-    tell.write(json.dumps({"activity": "Began"}) + "\n" + json.dumps(trouble) + "\n")
-    tell.flush()
+    stdin.write(json.dumps({"activity": "Began"}) + "\n" + json.dumps(trouble) + "\n")
+    stdin.flush()
     status_becomes(platform, made["id"], "degraded")
     row = workspace(platform, made["id"])
     assert (row["current_task"], row["active_tasks"], row["last_sample_error"]) == ("Count", 2, "ouch")
     summaries = [entry["summary"] for entry in platform.api.get(f"/workspaces/{made['id']}/activity").json()]
     assert summaries == ["Began"]
-    tell.write(json.dumps({"error_rate": 0.0}) + "\n")
-    tell.flush()
+    stdin.write(json.dumps({"error_rate": 0.0}) + "\n")
+    stdin.flush()
     status_becomes(platform, made["id"], "online")
 
 
-def test_removed_it_stops_for_good_and_calls_that_no_failure(platform: Platform, start: Start) -> None:
+def test_when_removed_it_stops_with_exit_code_0(platform: Platform, start: Start) -> None:
     made = platform.create("Example")
     agent = start(made["id"], ENROLMENT_TOKEN=made["enrolment_token"])
     status_becomes(platform, made["id"], "online")
@@ -97,20 +97,20 @@ def test_removed_it_stops_for_good_and_calls_that_no_failure(platform: Platform,
     assert "410" in last
 
 
-def test_with_a_token_that_is_no_good_it_says_so_and_fails(platform: Platform, start: Start) -> None:
+def test_with_an_invalid_token_it_reports_401_and_fails(platform: Platform, start: Start) -> None:
     made = platform.create("Example")
     code, last = ended(start(made["id"], WORKSPACE_TOKEN="mol_ws_000000000000_none"))
     assert code == 1
     assert "401" in last
 
 
-def test_a_stale_token_is_replaced_through_a_new_enrolment(platform: Platform, start: Start) -> None:
+def test_an_invalid_stored_token_is_replaced_by_enrolling_again(platform: Platform, start: Start) -> None:
     made = platform.create("Example")
     start(made["id"], WORKSPACE_TOKEN="mol_ws_000000000000_none", ENROLMENT_TOKEN=made["enrolment_token"])
     status_becomes(platform, made["id"], "online")
 
 
-def test_while_the_platform_is_away_it_keeps_trying(start: Start) -> None:
+def test_while_the_platform_is_unreachable_it_retries(start: Start) -> None:
     agent = start(str(uuid4()), MOLECULE_URL="http://127.0.0.1:9", ENROLMENT_TOKEN="mol_en_0_0")
     assert agent.stderr
     assert "trying again" in agent.stderr.readline()

@@ -1,4 +1,4 @@
-"""/ws when things go wrong: two web processes, Redis gone, clients that read nothing, answer nothing, or leave."""
+"""/ws under failure: two web processes, Redis restarts, clients that are slow, silent or disconnect."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ CARD_BYTES = 200_000
 async def stream(url: str, token: str, query: str = "", **options: Any) -> AsyncIterator[ClientConnection]:
     headers = {"Authorization": f"Bearer {token}"}
     address = f"{url.replace('http', 'ws')}/ws{query}"
-    # Without a bound on what it keeps unread, the client sees the answer to its close at once.
+    # With an unlimited queue the client reads the close frame at once.
     async with connect(
         address, additional_headers=headers, **{"max_size": None, "max_queue": None, **options}
     ) as opened:
@@ -41,7 +41,7 @@ async def receive(opened: ClientConnection) -> dict[str, Any]:
 
 
 async def closed_with(opened: ClientConnection) -> tuple[list[dict[str, Any]], int | None]:
-    """What still came, and the code."""
+    """The messages until the close, and its code."""
     came: list[dict[str, Any]] = []
     try:
         while True:
@@ -52,7 +52,7 @@ async def closed_with(opened: ClientConnection) -> tuple[list[dict[str, Any]], i
 
 @contextmanager
 def web(platform: Platform, *options: str, **settings: str) -> Iterator[tuple[str, Any]]:
-    """One more web process on the same engines."""
+    """One more web process on the same PostgreSQL and Redis."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {**platform.environment, "PORT": str(port), **settings}
@@ -68,7 +68,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-# --- Nothing is lost, nothing comes twice ----------------------------------------------------------------
+# --- No gap, no repeat ------------------------------------------------------------------------------------
 
 
 class RestartableRedis:
@@ -83,7 +83,7 @@ class RestartableRedis:
 
 
 @pytest.fixture
-def shaky() -> Iterator[tuple[Platform, RestartableRedis]]:
+def restartable() -> Iterator[tuple[Platform, RestartableRedis]]:
     """A platform whose Redis can be restarted."""
     with tempfile.TemporaryDirectory(prefix="molecule-e2e-redis-") as folder:
         state = Path(folder)
@@ -93,16 +93,18 @@ def shaky() -> Iterator[tuple[Platform, RestartableRedis]]:
             yield platform, engine
 
 
-async def test_two_web_processes_resume_without_gap_or_repeat_whatever_happens_to_redis(
-    shaky: tuple[Platform, RestartableRedis],
+async def test_streams_of_two_web_processes_have_no_gap_and_no_repeat_when_redis_fails(
+    restartable: tuple[Platform, RestartableRedis],
 ) -> None:
-    platform, engine = shaky
+    platform, engine = restartable
     with web(platform) as (other, _process):
         urls = [platform.url, other]
         start = _latest(platform)
         is_over = asyncio.Event()
-        stays = [asyncio.create_task(_listen(url, platform, start, is_over, each=None)) for url in urls]
-        comes = [asyncio.create_task(_listen(urls[n % 2], platform, start, is_over, each=11 + 7 * n)) for n in range(4)]
+        permanent = [asyncio.create_task(_listen(url, platform, start, is_over, each=None)) for url in urls]
+        reconnecting = [
+            asyncio.create_task(_listen(urls[n % 2], platform, start, is_over, each=11 + 7 * n)) for n in range(4)
+        ]
         writers = [asyncio.create_task(asyncio.to_thread(_write, platform, url, 60)) for url in urls]
         await _until_written(platform, start, 30)
         await asyncio.to_thread(_kill_subscriptions, engine.url)
@@ -112,12 +114,12 @@ async def test_two_web_processes_resume_without_gap_or_repeat_whatever_happens_t
         written = [event["seq"] for event in platform.api.get(f"/events?after={start}&limit=1000").json()]
         is_over.set()
         async with asyncio.timeout(PATIENCE_SECONDS * 3):
-            for heard in await asyncio.gather(*stays, *comes):
-                assert heard == written
+            for received in await asyncio.gather(*permanent, *reconnecting):
+                assert received == written
 
 
 async def _listen(url: str, platform: Platform, since: int, is_over: asyncio.Event, *, each: int | None) -> list[int]:
-    """Positions heard until the end of the log, reconnecting after `each` messages."""
+    """Positions received until the end of the log, reconnecting after `each` messages."""
     seen: list[int] = []
     while not (is_over.is_set() and seen[-1:] == [_latest(platform)]):
         async with stream(url, platform.operator_token, f"?since={seen[-1] if seen else since}") as opened:
@@ -150,7 +152,7 @@ async def _until_written(platform: Platform, start: int, count: int) -> None:
 
 
 def _kill_subscriptions(url: str) -> None:
-    """Every subscription's connection is cut, as by a proxy or a failover."""
+    """Close the connection of every subscription, as a proxy or a failover does."""
     with redis.Redis.from_url(url) as client:
         client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
@@ -160,13 +162,13 @@ def _latest(platform: Platform) -> int:
     return int(newest[0]["seq"]) if newest else 0
 
 
-async def test_what_was_lost_comes_although_nothing_follows_it(platform: Platform) -> None:
-    """Nobody publishes it: the log is looked at while there are sockets."""
+async def test_an_unpublished_event_arrives_without_a_later_event(platform: Platform) -> None:
+    """The hub reads the log regularly while there are sockets."""
     async with stream(platform.url, platform.operator_token, f"?since={_latest(platform)}") as opened:
         assert (await receive(opened))["event"] == "STREAM_LIVE"
         script = (
             "from registry.organisation import workspaces\nfrom registry.organisation.workspaces import NewWorkspace\n"
-            "print(workspaces.create(NewWorkspace(name='unheard'), actor='command:test').id)"
+            "print(workspaces.create(NewWorkspace(name='unpublished'), actor='command:test').id)"
         )
         environment = {**platform.environment, "REDIS_URL": "unix:///nonexistent.sock"}
         lost = (await asyncio.to_thread(manage, environment, "shell", "-v0", "-c", script)).strip()
@@ -174,7 +176,7 @@ async def test_what_was_lost_comes_although_nothing_follows_it(platform: Platfor
             pass
 
 
-async def test_a_position_ahead_of_the_log_is_none(platform: Platform) -> None:
+async def test_a_position_ahead_of_the_log_is_refused(platform: Platform) -> None:
     async with stream(platform.url, platform.operator_token, f"?since={_latest(platform) + 1000}") as opened:
         assert await closed_with(opened) == ([], 4400)
 
@@ -183,7 +185,7 @@ async def test_a_position_ahead_of_the_log_is_none(platform: Platform) -> None:
 
 
 async def until_marked(opened: ClientConnection, mark: str) -> list[tuple[str, str]]:
-    """What was heard until the task named `mark`, as (event, workspace)."""
+    """The messages until the task named `mark`, as (event, workspace)."""
     heard = []
     while True:
         message = await receive(opened)
@@ -196,7 +198,7 @@ async def beat(agent: Agent, task: str) -> None:
     assert (await asyncio.to_thread(agent.beat, current_task=task)).status_code == 200
 
 
-async def test_an_agent_hears_its_relatives_and_a_move_counts_at_once(platform: Platform) -> None:
+async def test_an_agent_receives_events_of_its_peers_and_a_move_takes_effect_at_once(platform: Platform) -> None:
     def build() -> dict[str, Agent]:
         made = {"one": platform.agent("one"), "two": platform.agent("two")}
         for name, parent in (("mine", "one"), ("sibling", "one"), ("foreign", "two"), ("below", "foreign")):
@@ -229,7 +231,7 @@ async def test_an_agent_hears_its_relatives_and_a_move_counts_at_once(platform: 
         assert await closed_with(opened) == ([], 4403)
 
 
-async def test_an_agent_resumes_with_what_it_may_hear(platform: Platform) -> None:
+async def test_a_replay_has_only_what_the_agent_may_receive(platform: Platform) -> None:
     start = _latest(platform)
     one = await asyncio.to_thread(platform.agent, "one")
     mine = await asyncio.to_thread(platform.agent, "mine", parent_id=one.id)
@@ -245,7 +247,7 @@ async def test_an_agent_resumes_with_what_it_may_hear(platform: Platform) -> Non
     assert [message["seq"] for message in heard] == sorted({message["seq"] for message in heard})
 
 
-async def test_a_revoked_token_closes_its_agents_socket_and_no_other(platform: Platform) -> None:
+async def test_revoking_a_token_closes_its_sockets_and_no_others(platform: Platform) -> None:
     agent = await asyncio.to_thread(platform.agent, "agent")
     issued = (await asyncio.to_thread(agent.post, f"/workspaces/{agent.id}/tokens", {})).json()
     async with stream(platform.url, agent.token) as stays, stream(platform.url, issued["auth_token"]) as goes:
@@ -265,7 +267,7 @@ async def test_a_revoked_token_closes_its_agents_socket_and_no_other(platform: P
         assert message == {"type": "pong"}
 
 
-async def test_an_agent_beats_over_its_socket(platform: Platform) -> None:
+async def test_an_agent_sends_heartbeats_over_its_socket(platform: Platform) -> None:
     agent = await asyncio.to_thread(platform.agent, "beating")
     async with stream(platform.url, agent.token) as opened:
         beats: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -291,9 +293,9 @@ async def test_an_agent_beats_over_its_socket(platform: Platform) -> None:
         assert (answer["type"], answer["code"]) == ("error", "not_allowed")
 
 
-async def test_in_open_mode_a_name_alone_is_that_workspaces_view(platform: Platform) -> None:
+async def test_in_open_mode_a_workspace_id_without_a_token_gets_that_workspaces_events(platform: Platform) -> None:
     with web(platform, MOLECULE_OPEN="true") as (url, _process):
-        parent = platform.create("unmanned")["id"]
+        parent = platform.create("without an agent")["id"]
         child = platform.create("child", parent_id=parent)["id"]
         grandchild = platform.create("grandchild", parent_id=child)["id"]
         address = f"{url.replace('http', 'ws')}/ws?since={_latest(platform)}"
@@ -309,21 +311,21 @@ async def test_in_open_mode_a_name_alone_is_that_workspaces_view(platform: Platf
             assert (await receive(agents))["workspace_id"] == child
 
 
-async def test_a_name_that_somebody_pointed_at_us_is_not_ours(platform: Platform) -> None:
-    """DNS rebinding: to the browser, the page of evil.example and this server are one origin."""
+async def test_an_unknown_host_name_is_refused(platform: Platform) -> None:
+    """DNS rebinding: a browser takes a page of evil.example and this server for the same origin."""
     with web(platform, MOLECULE_OPEN="true") as (url, _process):
         port = url.rpartition(":")[2]
         for token in ("", platform.operator_token):
-            stranger = raw(port, token, host="evil.example")
-            assert await asyncio.to_thread(drain, stranger) == b"\x88\x02" + (4403).to_bytes(2, "big")
-            stranger.close()
+            client = raw(port, token, host="evil.example")
+            assert await asyncio.to_thread(drain, client) == b"\x88\x02" + (4403).to_bytes(2, "big")
+            client.close()
 
 
-# --- Clients that are slow, silent, or many ------------------------------------------------------------------
+# --- Slow, silent and many clients ------------------------------------------------------------------------
 
 
 def raw(port: int | str, token: str, query: str = "", *, buffer: int = 4096, host: str = "127.0.0.1") -> socket.socket:
-    """A client that has shaken hands and does nothing by itself."""
+    """A client that completes the handshake and then does nothing by itself."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     client.settimeout(PATIENCE_SECONDS)
@@ -342,7 +344,7 @@ def raw(port: int | str, token: str, query: str = "", *, buffer: int = 4096, hos
 
 
 def sockets_of(pid: int, port: int) -> int:
-    """How many TCP connections to that port the process still holds."""
+    """How many TCP connections on that port the process holds."""
     held = {os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
     inodes = {link[8:-1] for link in held if link.startswith("socket:[")}
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
@@ -350,7 +352,7 @@ def sockets_of(pid: int, port: int) -> int:
 
 
 def drain(client: socket.socket) -> bytes:
-    """All that is left to read, until the server's end."""
+    """Everything up to the end of the connection."""
     data = bytearray()
     try:
         while part := client.recv(1 << 20):
@@ -360,7 +362,7 @@ def drain(client: socket.socket) -> bytes:
     return bytes(data)
 
 
-async def test_who_reads_nothing_is_cut_off_and_the_others_hear_all(platform: Platform) -> None:
+async def test_a_client_that_reads_nothing_is_closed_and_the_others_receive_everything(platform: Platform) -> None:
     with web(platform) as (url, started):
         port = int(url.rpartition(":")[2])
         stuck = raw(port, platform.operator_token)
@@ -373,19 +375,21 @@ async def test_who_reads_nothing_is_cut_off_and_the_others_hear_all(platform: Pl
             while cards < 60:
                 cards += (await receive(reader))["event"] == "AGENT_CARD_UPDATED"
             await filling
-            held = await asyncio.to_thread(until, lambda: sockets_of(started.pid, port) == 1, "the stuck ones to go")
+            held = await asyncio.to_thread(
+                until, lambda: sockets_of(started.pid, port) == 1, "the sockets that do not read to be closed"
+            )
             assert held
-            await asyncio.to_thread(agent.beat, current_task="and on")
+            await asyncio.to_thread(agent.beat, current_task="another task")
             while (await receive(reader))["event"] != "TASK_UPDATED":
                 pass
-        # Who reads at last finds what was on its way, the code that says "resume", and then the end.
+        # A client that reads late still gets what was sent before the close.
         left = await asyncio.to_thread(drain, also)
         assert left
         stuck.close()
         also.close()
 
 
-async def test_who_is_slow_is_told_to_resume_and_misses_nothing(platform: Platform) -> None:
+async def test_a_slow_client_is_closed_with_4408_and_resumes_without_loss(platform: Platform) -> None:
     with web(platform) as (url, _process):
         start = _latest(platform)
         async with stream(url, platform.operator_token, f"?since={start}", max_queue=1) as slow:
@@ -404,13 +408,13 @@ async def test_who_is_slow_is_told_to_resume_and_misses_nothing(platform: Platfo
 
 
 def _fill(agent: Agent, count: int) -> None:
-    """Large events, more than sockets and buffers hold."""
+    """Large events, more than the buffers can hold."""
     for number in range(count):
         card = {"name": "talkative", "number": number, "text": "x" * CARD_BYTES}
         assert agent.post("/registry/update-card", {"workspace_id": agent.id, "agent_card": card}).status_code == 200
 
 
-async def test_who_answers_no_ping_is_cut_off(platform: Platform) -> None:
+async def test_a_client_that_answers_no_ping_is_closed(platform: Platform) -> None:
     with web(platform, "--ws-ping-interval", "0.3", "--ws-ping-timeout", "0.3") as (url, _process):
         silent = raw(url.rpartition(":")[2], platform.operator_token)
         async with stream(url, platform.operator_token) as answers:
@@ -422,13 +426,13 @@ async def test_who_answers_no_ping_is_cut_off(platform: Platform) -> None:
         silent.close()
 
 
-async def test_a_message_that_is_far_too_large_is_not_read(platform: Platform) -> None:
+async def test_a_message_over_1_mib_is_not_read(platform: Platform) -> None:
     async with stream(platform.url, platform.operator_token) as opened:
         await opened.send("x" * 2_000_000)
         assert (await closed_with(opened))[1] == 1009
 
 
-async def test_a_stopping_server_tells_everybody_to_resume_and_waits_for_nobody(platform: Platform) -> None:
+async def test_a_stopping_server_closes_all_sockets_with_1012_and_does_not_wait(platform: Platform) -> None:
     with web(platform, "--timeout-graceful-shutdown", "60") as (url, started):
         async with AsyncExitStack() as stack:
             opened = [await stack.enter_async_context(stream(url, platform.operator_token)) for _ in range(200)]
@@ -442,8 +446,8 @@ async def test_a_stopping_server_tells_everybody_to_resume_and_waits_for_nobody(
             stuck.close()
 
 
-async def test_another_asgi_server_will_do(platform: Platform) -> None:
-    """Without our extension: one message at a time, by the specification."""
+async def test_a_server_without_our_websocket_protocol_works(platform: Platform) -> None:
+    """It sends one message at a time, as ASGI specifies."""
     with web(platform, "--ws", "websockets-sansio") as (url, _process):
         async with stream(url, platform.operator_token, f"?since={_latest(platform)}") as opened:
             assert (await receive(opened))["event"] == "STREAM_LIVE"

@@ -1,4 +1,4 @@
-"""/ws over real sockets: who may listen, the envelope, resuming without gap or repeat."""
+"""/ws over real sockets: who may subscribe, the envelope, resuming without gap or repeat."""
 
 import asyncio
 import json
@@ -47,11 +47,11 @@ async def close_code(platform: Platform, query: str = "", **headers: str) -> int
         return socket.close_code or 0
 
 
-async def test_an_operator_hears_every_event_in_the_envelope(platform: Platform) -> None:
+async def test_an_operator_receives_every_event_in_the_envelope(platform: Platform) -> None:
     async with stream(platform) as socket:
         await socket.send('{"type":"ping"}')
         assert await receive(socket) == {"type": "pong"}
-        agent = await asyncio.to_thread(platform.agent, "heard")
+        agent = await asyncio.to_thread(platform.agent, "subscribed")
         created = await until_event(socket, "WORKSPACE_PROVISIONING", agent.id)
         assert set(created) == {"event", "workspace_id", "timestamp", "seq", "payload"}
         assert created["timestamp"].endswith("Z")
@@ -79,8 +79,8 @@ async def test_activity_and_tasks_are_broadcast_but_not_persisted(platform: Plat
     assert [event["event_type"] for event in events] == ["WORKSPACE_ONLINE", "WORKSPACE_PROVISIONING"]
 
 
-async def test_since_replays_everything_once_and_then_goes_live(platform: Platform) -> None:
-    """Reconnecting again and again while events are being written: no gap, no repeat, in order."""
+async def test_since_replays_every_event_once_and_then_goes_live(platform: Platform) -> None:
+    """A client that reconnects repeatedly while events are written: no gap, no repeat, in order."""
     start = platform.api.get("/events?limit=1").json()[0]["seq"]
     writing = asyncio.create_task(asyncio.to_thread(_write_events, platform, 40))
     seen: list[int] = []
@@ -107,30 +107,30 @@ def _latest(platform: Platform) -> int:
     return int(platform.api.get("/events?limit=1").json()[0]["seq"])
 
 
-async def test_the_present_is_marked_after_a_replay(platform: Platform) -> None:
+async def test_stream_live_follows_the_replay(platform: Platform) -> None:
     latest = _latest(platform)
     async with stream(platform, f"?since={latest}") as socket:
         assert await receive(socket) == {"event": "STREAM_LIVE", "seq": latest}
 
 
 async def test_a_message_lost_on_the_bus_is_read_from_the_log(platform: Platform) -> None:
-    """The channel layer forgets this socket's subscription for a moment: the next event brings the lost one."""
+    """An event is not published: the next one makes the hub read the missed one from the log."""
     async with stream(platform) as socket:
         await socket.send('{"type":"ping"}')
         await receive(socket)
-        lost = await asyncio.to_thread(_write_unheard, platform)
-        heard = await asyncio.to_thread(platform.create, "heard")
+        lost = await asyncio.to_thread(_write_unpublished, platform)
+        published = await asyncio.to_thread(platform.create, "published")
         came = []
-        while heard["id"] not in came:
+        while published["id"] not in came:
             came.append((await receive(socket))["workspace_id"])
         assert lost in came
 
 
-def _write_unheard(platform: Platform) -> str:
-    """An event whose posting to Redis fails, as after a crash between commit and publish."""
+def _write_unpublished(platform: Platform) -> str:
+    """Commit an event that is not published, as after a crash between commit and publish."""
     script = (
         "from registry.organisation import workspaces\nfrom registry.organisation.workspaces import NewWorkspace\n"
-        "print(workspaces.create(NewWorkspace(name='unheard'), actor='command:test').id)"
+        "print(workspaces.create(NewWorkspace(name='unpublished'), actor='command:test').id)"
     )
     environment = {**platform.environment, "REDIS_URL": "unix:///nonexistent.sock"}
     return manage(environment, "shell", "-v0", "-c", script).strip()
@@ -147,18 +147,18 @@ async def test_every_event_is_on_the_redis_channel(platform: Platform) -> None:
         assert json.loads(message["data"])["workspace_id"] == created["id"]
 
 
-async def test_who_may_not_listen_is_told_why(platform: Platform) -> None:
+async def test_the_close_code_says_why_a_socket_is_refused(platform: Platform) -> None:
     agent = await asyncio.to_thread(platform.agent, "agent")
-    assert await close_code(platform, X_Nobody="1") == 4401
+    assert await close_code(platform, X_Unknown="1") == 4401
     assert await close_code(platform, Authorization="Bearer mol_op_0_forged") == 4401
     assert await close_code(platform, X_Workspace_ID=agent.id) == 4401
     bearer, enrolment = f"Bearer {agent.token}", f"Bearer {platform.create('new')['enrolment_token']}"
     assert await close_code(platform, Authorization=enrolment) == 4403
     assert await close_code(platform, Authorization=bearer, X_Workspace_ID=str(uuid4())) == 4403
-    assert await close_code(platform, Authorization=bearer, X_Workspace_ID="nobody") == 4400
+    assert await close_code(platform, Authorization=bearer, X_Workspace_ID="not-an-id") == 4400
 
 
-async def test_a_session_is_served_only_to_pages_of_ours(platform: Platform) -> None:
+async def test_a_session_is_accepted_only_from_our_own_pages(platform: Platform) -> None:
     cookies = await asyncio.to_thread(_sign_in, platform)
     ours = {"Cookie": cookies, "Origin": platform.url}
     async with stream(platform, **ours) as socket:
@@ -193,31 +193,31 @@ async def test_a_message_too_large_ends_the_stream(platform: Platform, text: str
 
 
 @pytest.mark.parametrize("since", ["-1", "x", "9" * 30])
-async def test_a_position_that_is_none_is_refused(platform: Platform, since: str) -> None:
+async def test_an_invalid_position_is_refused(platform: Platform, since: str) -> None:
     assert await close_code(platform, f"?since={since}") == 4400
 
 
-async def test_there_is_no_other_socket(platform: Platform) -> None:
+async def test_no_other_path_accepts_a_websocket(platform: Platform) -> None:
     with pytest.raises(InvalidStatus):
         async with connect(platform.url.replace("http", "ws") + "/other"):
             pass
 
 
-async def test_heartbeats_are_for_those_who_ask(platform: Platform) -> None:
-    agent = await asyncio.to_thread(platform.agent, "asked for")
+async def test_heartbeats_are_sent_only_when_requested(platform: Platform) -> None:
+    agent = await asyncio.to_thread(platform.agent, "requested")
     position = f"since={_latest(platform)}"
-    async with stream(platform, f"?beats=1&{position}") as curious, stream(platform, f"?{position}") as other:
-        for socket in (curious, other):
+    async with stream(platform, f"?beats=1&{position}") as requested, stream(platform, f"?{position}") as other:
+        for socket in (requested, other):
             assert (await receive(socket))["event"] == "STREAM_LIVE"
         await asyncio.to_thread(agent.beat, active_tasks=3)
-        beat = await until_event(curious, "HEARTBEAT", agent.id)
+        beat = await until_event(requested, "HEARTBEAT", agent.id)
         assert (beat["seq"], beat["payload"]["active_tasks"]) == (None, 3)
         await asyncio.to_thread(agent.beat, current_task="reading")
         task = await next_about(other, agent.id)
-        assert task["event"] == "TASK_UPDATED", "no beat before it"
-        both = [await next_about(curious, agent.id) for _ in range(2)]
+        assert task["event"] == "TASK_UPDATED", "no heartbeat before it"
+        both = [await next_about(requested, agent.id) for _ in range(2)]
         assert {message["event"] for message in both} == {"HEARTBEAT", "TASK_UPDATED"}
-        assert {message["timestamp"] for message in both} == {task["timestamp"]}, "neither is older"
+        assert {message["timestamp"] for message in both} == {task["timestamp"]}, "both have the same time"
 
 
 async def next_about(socket: ClientConnection, workspace_id: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Several at the same database: threads that start together, or one thread that is somebody else for a while."""
+"""Concurrency for tests: threads that start together, and a thread that uses a second connection for a while."""
 
 import os
 import threading
@@ -12,20 +12,20 @@ PATIENCE_SECONDS = 120
 STRESS = os.environ.get("MOLECULE_STRESS") == "1"
 
 
-def together(*acts: Callable[[], object]) -> None:
-    """Run the acts at once, each in a thread; raises what they raised once all have ended."""
-    start, errors = threading.Barrier(len(acts)), []
+def together(*operations: Callable[[], object]) -> None:
+    """Run the operations at the same time, each in a thread. Raises ExceptionGroup with what they raised."""
+    start, errors = threading.Barrier(len(operations)), []
 
-    def run(act: Callable[[], object]) -> None:
+    def run(operation: Callable[[], object]) -> None:
         try:
             start.wait(PATIENCE_SECONDS)
-            act()
+            operation()
         except Exception as error:
             errors.append(error)
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=run, args=(act,), daemon=True) for act in acts]
+    threads = [threading.Thread(target=run, args=(operation,), daemon=True) for operation in operations]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -38,7 +38,7 @@ def together(*acts: Callable[[], object]) -> None:
 
 @contextmanager
 def as_if_on(other: BaseDatabaseWrapper) -> Iterator[None]:
-    """What this thread does meanwhile, it does on that connection."""
+    """In this block the thread uses that connection."""
     own = connections["default"]
     connections["default"] = other
     try:
@@ -49,14 +49,14 @@ def as_if_on(other: BaseDatabaseWrapper) -> Iterator[None]:
 
 @contextmanager
 def another_connection() -> Iterator[None]:
-    """What this thread does meanwhile is not part of the transaction that it is in."""
+    """In this block the thread works outside its current transaction."""
     other = connections.create_connection("default")
     with closing(other), as_if_on(other):
         yield
 
 
 def waiting() -> int:
-    """How many connections wait for a lock."""
+    """The number of connections that wait for a lock."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
         return int(cursor.fetchone()[0])

@@ -1,4 +1,4 @@
-"""Whatever several connections do at once: the log tells it all, and no rule is ever broken."""
+"""Random operations on several connections at once: replaying the log gives the tables, and no rule is broken."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -37,11 +37,11 @@ RATES = (0.0, 0.3, 0.5, 1.0)
 
 
 class World:
-    """The workspaces that operations know of, by index; the connections share it."""
+    """The ids that operations choose from, by index; shared by all connections."""
 
     def __init__(self) -> None:
         self.ids: list[UUID] = []
-        self.strangers = [uuid4() for _ in RATES]
+        self.unknown_ids = [uuid4() for _ in RATES]
         top = self.create(None)
         self.create(self.create(top))
 
@@ -51,7 +51,7 @@ class World:
         return workspace.id
 
     def do(self, name: str, who: int, whom: int, how: int) -> None:
-        """One operation. A refusal is an answer; everything else that is raised is a bug."""
+        """One operation. It may be refused with a RegistryError; any other exception is a bug."""
         ids = list(self.ids)
         with suppress(RegistryError):
             OPERATIONS[name](self, ids[who % len(ids)], ids[whom % len(ids)], how)
@@ -68,9 +68,9 @@ def create(world: World, who: UUID, whom: UUID, how: int) -> None:
 
 
 def register(world: World, who: UUID, whom: UUID, how: int) -> None:
-    """Held, by enrolment, open, and open by the name of somebody new (known to the other connections too)."""
+    """With a token, by enrolment, open, and open with an unknown id, which other connections may use as well."""
     if how == 3:
-        who = world.strangers[whom.int % len(world.strangers)]
+        who = world.unknown_ids[whom.int % len(world.unknown_ids)]
     enrolment_id = None
     if how == 1:
         prefix = enrolment.issue(who).token.rpartition("_")[0]
@@ -98,7 +98,7 @@ def expand(world: World, who: UUID, whom: UUID, how: int) -> None:
 
 
 def expire(world: World, who: UUID, whom: UUID, how: int) -> None:
-    """Silence, noticed."""
+    """End the lease of one workspace, then expire leases."""
     Workspace.objects.filter(id=who).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     expiry.reconcile()
 
@@ -140,10 +140,10 @@ HISTORIES = st.lists(
     deadline=None,
     database=None,
     derandomize=not STRESS,
-    phases=[Phase.generate],  # a race lost once need not be lost again: shrinking leads nowhere
+    phases=[Phase.generate],  # races are not reproducible, so shrinking does not work
     suppress_health_check=list(HealthCheck),
 )
-def test_several_connections_at_once_leave_a_world_that_replay_rebuilds(
+def test_after_concurrent_operations_replay_gives_the_tables(
     serving: None, history: list[tuple[str, int, int, int]]
 ) -> None:
     empty()
@@ -152,9 +152,9 @@ def test_several_connections_at_once_leave_a_world_that_replay_rebuilds(
         together(*(partial(perform, world, history[number::CONNECTIONS]) for number in range(CONNECTIONS)))
     assert rebuild.check() == []
     hierarchy_is_sound()
-    who_is_removed_has_nothing_left()
+    removed_workspaces_have_nothing_left()
     positions_are_in_order()
-    walk_the_log()
+    every_transition_is_allowed()
 
 
 def perform(world: World, history: list[tuple[str, int, int, int]]) -> None:
@@ -163,13 +163,13 @@ def perform(world: World, history: list[tuple[str, int, int, int]]) -> None:
 
 
 def empty() -> None:
-    """What happens between tests, here between examples; the log's trigger is lifted by conftest."""
+    """Empty the tables between examples; conftest disables the append-only trigger for that."""
     connection.ops.execute_sql_flush(["TRUNCATE structure_events, workspaces CASCADE"])
     redis.client().flushall()
 
 
 def hierarchy_is_sound() -> None:
-    """No cycle, nobody alive below the removed."""
+    """No cycle, and no living workspace below a removed one."""
     rows = Workspace.objects.in_bulk()
     for row in rows.values():
         ancestors = list(upwards(row, rows))
@@ -186,7 +186,7 @@ def upwards(row: Workspace, rows: dict[UUID, Workspace]) -> Iterator[Workspace]:
         yield row
 
 
-def who_is_removed_has_nothing_left() -> None:
+def removed_workspaces_have_nothing_left() -> None:
     removed = Workspace.objects.filter(status=Status.REMOVED)
     assert not WorkspaceToken.objects.filter(workspace__in=removed, revoked_at=None).exists()
     assert not removed.exclude(enrolment_expires_at=None).exists()
@@ -206,7 +206,7 @@ def positions_are_in_order() -> None:
 
 
 LIVING = set(Status) - {Status.REMOVED}
-# For each event, the statuses it may find and the one it leaves; None: it changes none.
+# For each event, the statuses before it and the one after it; None: it does not change the status.
 TRANSITIONS: dict[str, tuple[set[Status], Status | None]] = {
     EventType.WORKSPACE_PROVISIONING: (LIVING - {Status.PROVISIONING}, Status.PROVISIONING),
     EventType.WORKSPACE_PROVISION_FAILED: ({Status.PROVISIONING}, Status.FAILED),
@@ -218,8 +218,8 @@ TRANSITIONS: dict[str, tuple[set[Status], Status | None]] = {
 }
 
 
-def walk_the_log() -> None:
-    """Each event found what it says it found, and was allowed there. After a removal only forwards change."""
+def every_transition_is_allowed() -> None:
+    """Each event follows from the status before it. After a removal only `forwarded_to` changes."""
     now: dict[UUID | None, Status] = {}
     for event in StructureEvent.objects.order_by("seq"):
         payload = event.payload or {}

@@ -1,4 +1,4 @@
-"""Two operations at the same time, each race brought about on purpose."""
+"""Races between two operations, each forced to happen."""
 
 import threading
 from collections.abc import Callable
@@ -26,13 +26,13 @@ ACTOR = "operator:test"
 
 
 def until_waiting(count: int) -> None:
-    """Until so many connections wait for a lock."""
+    """Wait until `count` connections wait for a lock."""
     until(lambda: waiting() >= count, f"{count} connections to wait for a lock")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_strangers_with_the_same_name_one_gets_in() -> None:
-    """Both have seen that nobody is there, and wait until they may write."""
+def test_of_two_first_registrations_of_one_id_one_succeeds() -> None:
+    """Both have found no workspace with that id, and wait for the lock of the log."""
     newcomer, outcomes, holding = uuid4(), [], threading.Event()
 
     def register() -> None:
@@ -43,13 +43,13 @@ def test_of_two_strangers_with_the_same_name_one_gets_in() -> None:
         except BadCredential:
             outcomes.append("refused")
 
-    def hold_them_up() -> None:
+    def hold_the_log() -> None:
         with transaction.atomic():
             lock_log()
             holding.set()
             until_waiting(2)
 
-    together(hold_them_up, register, register)
+    together(hold_the_log, register, register)
     assert outcomes.count("refused") == 1
     assert WorkspaceToken.objects.count() == 1
     assert StructureEvent.objects.filter(event_type="WORKSPACE_PROVISIONING").count() == 1
@@ -57,7 +57,7 @@ def test_of_two_strangers_with_the_same_name_one_gets_in() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_creation_waits_for_a_repair(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The repair has locked the tables and not yet the log, which a creation must not hold while it waits."""
+    """The repair has locked the tables, not yet the log. A creation that waits for the tables must not hold the log."""
     repairing = threading.Event()
 
     def lock_log_late() -> int:
@@ -75,14 +75,14 @@ def test_a_creation_waits_for_a_repair(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nobody_dies_of_the_silence_during_a_repair(
+def test_a_repair_takes_no_workspace_offline(
     make_workspace: Make, serving: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The watch has found their leases past, and waits for the tables."""
+    """Lease expiry has found expired leases and waits for the tables. The repair gives every workspace a new lease."""
     workspace, repairing = make_workspace(), threading.Event()
     workspaces.register(workspace.id, url="u", agent_card={"name": "a"}, held=True, enrolment_id=None)
     Workspace.objects.update(lease_expires_at="2000-01-01T00:00:00Z")
-    gone: list[int] = []
+    expired: list[int] = []
 
     def lock_log_late() -> int:
         repairing.set()
@@ -91,18 +91,18 @@ def test_nobody_dies_of_the_silence_during_a_repair(
 
     def watch() -> None:
         repairing.wait(PATIENCE_SECONDS)
-        gone.append(expiry.reconcile())
+        expired.append(expiry.reconcile())
 
     monkeypatch.setattr(rebuild, "lock_log", lock_log_late)
     together(rebuild.fix, watch)
-    assert gone == [0]
+    assert expired == [0]
     workspace.refresh_from_db()
     assert workspace.status == "online"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_batch_of_beats_locks_all_its_rows_before_the_log(make_workspace: Make) -> None:
-    """Two agents of one workspace that comes online, and another one whose row somebody has who waits for the log."""
+def test_a_batch_of_heartbeats_locks_all_its_rows_before_the_log(make_workspace: Make) -> None:
+    """The batch brings one workspace online and has another one, whose row is locked by a rename that needs the log."""
     x, y = make_workspace("X", status="offline"), make_workspace("Y", status="online")
     presented_tokens = [tokens.presented_token(tokens.issue_workspace_token(each.id).text) for each in (x, x, y)]
     beats = [
@@ -128,7 +128,7 @@ def test_a_batch_of_beats_locks_all_its_rows_before_the_log(make_workspace: Make
     assert StructureEvent.objects.filter(workspace_id=x.id, event_type="WORKSPACE_ONLINE").count() == 1
 
 
-def test_who_is_removed_or_unknown_gets_no_token(make_workspace: Make) -> None:
+def test_no_token_is_issued_for_a_removed_or_unknown_workspace(make_workspace: Make) -> None:
     workspace = make_workspace()
     removal.remove(workspace.id, actor=ACTOR, confirm=True)
     for issue in (tokens.issue_workspace_token, enrolment.issue):
@@ -140,6 +140,6 @@ def test_who_is_removed_or_unknown_gets_no_token(make_workspace: Make) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_message_is_kept_while_redis_is_away(make_workspace: Make, unreachable_redis: None) -> None:
+def test_a_message_is_stored_while_redis_is_unreachable(make_workspace: Make, unreachable_redis: None) -> None:
     reports.notify(make_workspace().id, "done")
     assert ActivityLog.objects.get().response_body == {"result": "done"}

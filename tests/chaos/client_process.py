@@ -1,4 +1,4 @@
-"""A process full of clients, told what to do over its standard input and answering over its standard output.
+"""A process with many clients, which takes commands on standard input and answers on standard output.
 
 Each command and each answer is one JSON line: {"do": name, …} → whatever `name` returned.
 """
@@ -18,8 +18,8 @@ Commands = dict[str, Callable[..., Awaitable[Any]]]
 LINE_LIMIT = 1 << 26
 
 
-class Crowd:
-    """The side that tells: `python -m module ARGUMENT …`, and its answers."""
+class ClientProcess:
+    """Starts `python -m module ARGUMENTS` and calls its commands."""
 
     def __init__(self, module: str, **arguments: Any) -> None:
         self.module = module
@@ -29,19 +29,19 @@ class Crowd:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.telling = threading.Lock()
+        self.calling = threading.Lock()
 
-    def __enter__(self) -> "Crowd":
+    def __enter__(self) -> "ClientProcess":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.process.kill()
         self.process.communicate()
 
-    def tell(self, do: str, **values: Any) -> Any:
+    def call(self, do: str, **values: Any) -> Any:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        with self.telling:
+        with self.calling:
             self.process.stdin.write(json.dumps({"do": do, **values}) + "\n")
             self.process.stdin.flush()
             answer = self.process.stdout.readline()
@@ -50,10 +50,10 @@ class Crowd:
         return json.loads(answer)
 
 
-async def obey(commands: Commands) -> None:
-    """The side that does, until its standard input ends."""
+async def serve(commands: Commands) -> None:
+    """In that process: run commands until standard input ends."""
     loop = asyncio.get_running_loop()
-    # Ctrl-C reaches the whole group; who told us to begin tells us to stop.
+    # Ctrl-C reaches the whole process group; the parent decides when this process ends.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     reader = asyncio.StreamReader(limit=LINE_LIMIT)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -63,7 +63,7 @@ async def obey(commands: Commands) -> None:
 
 
 class Addresses:
-    """Where the web processes are; who loses one goes to another, after a moment."""
+    """The addresses of the web processes. After a lost connection a client waits a moment and uses the next one."""
 
     def __init__(self, urls: list[str], chance: random.Random) -> None:
         self.urls = urls

@@ -24,7 +24,7 @@ FROM pg_stat_activity WHERE usename = current_user AND state <> 'idle' AND pid <
 """
 
 
-class Part:
+class Component:
     """One process: `run` starts it and stops it cleanly, `pid` says which it is."""
 
     def __init__(self, name: str, run: Callable[[], AbstractContextManager[Any]], pid: Callable[[Any], int]) -> None:
@@ -35,17 +35,17 @@ class Part:
         self.pid = 0
 
     def start(self) -> Any:
-        """What `run` gave: for an engine its URL, which stays the same."""
+        """Returns what `run` gave: for PostgreSQL and Redis the URL, which stays the same."""
         given = self.running.enter_context(self._run())
         self.pid = self._pid(given)
         return given
 
     def stop(self) -> None:
-        """As whoever runs it would, and to the end."""
+        """Stop it cleanly and wait until it has ended."""
         self.running.close()
 
     def kill(self) -> None:
-        """Without a word. Raises AssertionError when that did not happen."""
+        """SIGKILL. Raises AssertionError if the process survives."""
         died = self.pid
         os.kill(died, signal.SIGKILL)
         self.running.close()
@@ -53,20 +53,20 @@ class Part:
 
     def freeze(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
-        until(lambda: _state(self.pid) == "T", f"{self.name} to stand still")
+        until(lambda: _state(self.pid) == "T", f"{self.name} to freeze")
 
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
 
 @dataclass
-class Stage:
+class System:
     state: Path
     environment: dict[str, str]
-    postgres: Part
-    redis: Part
-    webs: list[Part]
-    supervisors: list[Part]
+    postgres: Component
+    redis: Component
+    webs: list[Component]
+    supervisors: list[Component]
     urls: list[str]
     operator_token: str = ""
 
@@ -88,8 +88,8 @@ class Stage:
         with Redis.from_url(self.environment["REDIS_URL"], decode_responses=True) as client:
             yield client
 
-    def last_words(self, lines: int = 30) -> str:
-        """Who waits for whom in PostgreSQL, and the ends of all logs."""
+    def diagnosis(self, lines: int = 30) -> str:
+        """Blocked sessions in PostgreSQL, and the last lines of all logs."""
         logs = sorted(self.state.glob("*.log"))
         return "\n".join([*self._sessions(), *(f"--- {log.name}\n{_tail(log, lines)}" for log in logs)])
 
@@ -102,11 +102,11 @@ class Stage:
 
 
 @contextmanager
-def stage(state: Path, **settings: str) -> Iterator[Stage]:
-    """Engines, two web processes, two supervisors. Their output goes to logs in `state`."""
+def system(state: Path, **settings: str) -> Iterator[System]:
+    """PostgreSQL, Redis, two web processes and two supervisors. Their output goes to logs in `state`."""
     environment = {**os.environ, **SETTINGS, **settings}
-    postgres = Part("postgres", lambda: running_postgres(state), lambda url: _postmaster(state))
-    keeper = Part("redis", lambda: running_redis(state), _redis_pid)
+    postgres = Component("postgres", lambda: running_postgres(state), lambda url: _postmaster(state))
+    keeper = Component("redis", lambda: running_redis(state), _redis_pid)
     with ExitStack() as stack:
         for part, name in ((postgres, "DATABASE_URL"), (keeper, "REDIS_URL")):
             stack.callback(part.stop)
@@ -116,7 +116,7 @@ def stage(state: Path, **settings: str) -> Iterator[Stage]:
         webs = [_part(f"web-{n}", web_command(port), environment, state) for n, port in enumerate(ports)]
         supervisors = [_part(f"supervisor-{n}", SUPERVISE, environment, state) for n in range(SUPERVISORS)]
         urls = [f"http://127.0.0.1:{port}" for port in ports]
-        made = Stage(state, environment, postgres, keeper, webs, supervisors, urls, token)
+        made = System(state, environment, postgres, keeper, webs, supervisors, urls, token)
         for part in (*webs, *supervisors):
             stack.callback(part.stop)
             part.start()
@@ -125,13 +125,13 @@ def stage(state: Path, **settings: str) -> Iterator[Stage]:
         yield made
 
 
-def _part(name: str, command: list[str], environment: dict[str, str], state: Path) -> Part:
+def _part(name: str, command: list[str], environment: dict[str, str], state: Path) -> Component:
     @contextmanager
     def run() -> Iterator[int]:
         with (state / f"{name}.log").open("ab") as output, process(command, environment, output) as started:
             yield started.pid
 
-    return Part(name, run, int)
+    return Component(name, run, int)
 
 
 def _postmaster(state: Path) -> int:
