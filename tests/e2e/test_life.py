@@ -96,7 +96,8 @@ def _has_outlived_a_lease(platform: Platform, workspace_id: str) -> bool:
 
 # Nobody came for a day, and its enrolment token has ended. The web process has served for as long.
 A_DAY_LATER = """
-UPDATE workspaces SET created_at = created_at - interval '1 day', lease_expires_at = lease_expires_at - interval '1 day',
+UPDATE workspaces SET created_at = created_at - interval '1 day',
+  lease_expires_at = lease_expires_at - interval '1 day',
   enrolment_expires_at = enrolment_expires_at - interval '1 day';
 UPDATE workspace_tokens SET expires_at = expires_at - interval '1 day';
 UPDATE loop_ticks SET since = since - interval '1 day' WHERE name = 'web'
@@ -133,7 +134,7 @@ def test_canvases_hear_of_an_enrolment_and_agents_do_not(platform: Platform) -> 
         assert issued["payload"] == {"enrolment_expires_at": row["enrolment_expires_at"]}
         assert register(platform, created["id"], created["enrolment_token"]).status_code == 200
         assert until_event(canvas, "ENROLMENT_UPDATED", created["id"])["payload"] == {"enrolment_expires_at": None}
-        heard = []
+        heard: list[str] = []
         while not heard or heard[-1] != "WORKSPACE_ONLINE":
             heard.append(json.loads(member.recv(timeout=PATIENCE_SECONDS))["event"])
     assert heard == ["WORKSPACE_PROVISIONING", "WORKSPACE_ONLINE"]
