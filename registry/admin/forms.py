@@ -7,13 +7,12 @@ from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
-from rest_framework.exceptions import ValidationError as WireError
 
 from registry.admin.bases import OperationForm, none_if_empty
 from registry.admin.widgets import SecretTextarea, select_workspace
-from registry.api.serializers import agent_url
 from registry.models import SealedSecret, Workspace, no_line_breaks
 from registry.secrets.store import MAX_VALUE_BYTES
+from registry.structure.urls import validate_agent_url
 
 
 class WorkspaceForm(OperationForm):
@@ -60,19 +59,11 @@ class NewWorkspaceForm(WorkspaceForm):
     agent_url = forms.CharField(
         required=False,
         label="URL",
-        validators=[MaxLengthValidator(2048)],
+        empty_value=None,
+        validators=[validate_agent_url],
         widget=AdminTextInputWidget,
         help_text="Where an external agent listens. With it, the workspace is online at once.",
     )
-
-    def clean_agent_url(self) -> str | None:
-        url: str | None = none_if_empty(self.cleaned_data["agent_url"])
-        try:
-            if url is not None:
-                agent_url(url)
-        except WireError as error:
-            raise ValidationError([str(part) for part in error.args[0]] if error.args else str(error)) from None
-        return url
 
     @property
     def wanted(self) -> dict[str, Any]:

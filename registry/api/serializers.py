@@ -3,7 +3,6 @@
 import json
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -23,6 +22,7 @@ from registry.models import (
 )
 from registry.secrets.store import MAX_VALUE_BYTES
 from registry.structure.access import Rule
+from registry.structure.urls import MAX_URL, validate_agent_url
 
 MAX_CARD_BYTES = 256 * 1024
 MAX_BEATS = 500
@@ -32,22 +32,11 @@ MAX_INT = 2**31 - 1
 MAX_SEQ_DIGITS = 19
 
 
-def agent_url(value: str) -> None:
-    """http(s) with a host, or a placeholder of another scheme that says there is no inbound."""
-    try:
-        parts = urlsplit(value)
-        valid = bool(parts.scheme and parts.netloc and (parts.port is None or parts.port))
-    except ValueError:
-        valid = False
-    if not valid or any(character.isspace() for character in value):
-        raise serializers.ValidationError("must be an http(s) URL, or a placeholder such as remote://no-inbound")
-    if parts.scheme in ("http", "https") and not parts.hostname:
-        raise serializers.ValidationError("must name a host")
-
-
 class AgentUrlField(serializers.CharField):
+    """Where an agent listens; see registry/structure/urls.py."""
+
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=2048, validators=[agent_url], **kwargs)
+        super().__init__(max_length=MAX_URL, validators=[validate_agent_url], **kwargs)
 
 
 class AgentCardField(serializers.JSONField):
