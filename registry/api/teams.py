@@ -61,10 +61,10 @@ class Expand(Endpoint):
         return Response({"status": "expanded", "children": named})
 
 
-class Collapse(Endpoint):
+class RemoveTeam(Endpoint):
     @documented("Retire a workspace's team", answers={200: Outcome}, errors=GONE)
     def post(self, request: Any, workspace_id: UUID) -> Response:
-        return Response({"status": "collapsed", "removed": teams.collapse(workspace_id, actor=self.principal.actor)})
+        return Response({"status": "collapsed", "removed": teams.remove_team(workspace_id, actor=self.principal.actor)})
 
 
 class ActiveAgent(Endpoint):

@@ -18,7 +18,7 @@ from registry.supervision import jobs
 
 BATCH = 1000
 # In one look, which is then a matter of seconds; the rest is for the next.
-MOST = 20 * BATCH
+MAX_PER_CALL = 20 * BATCH
 ACTOR = "supervisor"
 
 
@@ -29,7 +29,7 @@ def reconcile() -> int:
     a heartbeat is renewing their lease.
     """
     # One scan finds all ended leases. They have no index, because every heartbeat would have to update it.
-    found = list(_due().order_by("lease_expires_at").values_list("id", flat=True)[:MOST])
+    found = list(_due().order_by("lease_expires_at").values_list("id", flat=True)[:MAX_PER_CALL])
     gone = 0
     for start in range(0, len(found), BATCH):
         if not _agents_could_reach_us():
@@ -43,7 +43,7 @@ def seconds_to_deadline() -> float | None:
     grace = _grace_seconds()
     if grace is None:
         return None
-    left = _watched().aggregate(left=Min("lease_expires_at") - Now())["left"]
+    left = _alive().aggregate(left=Min("lease_expires_at") - Now())["left"]
     return None if left is None else max(grace, left.total_seconds())
 
 
@@ -64,20 +64,20 @@ def _grace_seconds() -> float | None:
     return float(settings.LEASE_SECONDS) - (web.now - web.since).total_seconds()
 
 
-def _watched() -> QuerySet[Workspace]:
+def _alive() -> QuerySet[Workspace]:
     return Workspace.objects.filter(status__in=ALIVE)
 
 
 def _due() -> QuerySet[Workspace]:
-    return _watched().filter(lease_expires_at__lte=Now())
+    return _alive().filter(lease_expires_at__lte=Now())
 
 
 def _expire(ids: list[UUID]) -> int:
     with transaction.atomic():
         rows = _lock_due(ids)
-        marks = flapping.marks([row.id for row in rows])
-        flapping.mark(marks)
-        projection.apply(record([_event(row, marks.get(row.id)) for row in rows], actor=ACTOR))
+        flapping_until = flapping.detect([row.id for row in rows])
+        flapping.save(flapping_until)
+        projection.apply(record([_event(row, flapping_until.get(row.id)) for row in rows], actor=ACTOR))
     return len(rows)
 
 

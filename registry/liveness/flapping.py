@@ -11,7 +11,7 @@ from django.template.defaultfilters import pluralize
 # The last but so many of the times that each of them went offline within the window; nothing for who has fewer.
 # The window begins at a position, so that no long history is read. IS TRUE hides the type from the planner, which in a
 # log that it has no statistics of would else read everybody's events of that type, once for each workspace.
-MARKS = """
+DETECT = """
 SELECT gone.id, nth.created_at + make_interval(secs => %(window)s)
 FROM unnest(%(ids)s::uuid[]) AS gone(id)
 CROSS JOIN LATERAL (
@@ -30,7 +30,7 @@ def rule() -> str:
     return f"offline more than {times} time{pluralize(times)} in {minutes:g} minute{pluralize(minutes)}"
 
 
-def marks(going: Sequence[UUID]) -> dict[UUID, datetime]:
+def detect(going: Sequence[UUID]) -> dict[UUID, datetime]:
     """Those of the workspaces now going offline that have done so too often, and until when that will be so.
 
     That is when the earliest of the last FLAPPING_TIMES + 1 times is FLAPPING_MINUTES ago. The rows are to be
@@ -40,11 +40,11 @@ def marks(going: Sequence[UUID]) -> dict[UUID, datetime]:
         return {}
     given = {"ids": list(going), "times": settings.FLAPPING_TIMES, "window": settings.FLAPPING_MINUTES * 60}
     with connection.cursor() as cursor:
-        cursor.execute(MARKS, given)
+        cursor.execute(DETECT, given)
         return dict(cursor.fetchall())
 
 
-def mark(until: Mapping[UUID, datetime]) -> None:
+def save(until: Mapping[UUID, datetime]) -> None:
     """Write the marks: a live column, which no event is needed for and replay knows nothing of."""
     if not until:
         return

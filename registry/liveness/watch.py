@@ -15,12 +15,12 @@ log = logging.getLogger(__name__)
 
 EXPIRED = "__keyevent@*__:expired"
 RETRY_SECONDS = 1.0
-SHORTEST_WAIT = 0.02
+MIN_WAIT_SECONDS = 0.02
 # After a step that took nobody: who is due still is held by somebody else.
-HELD_WAIT = 0.2
+LOCKED_WAIT_SECONDS = 0.2
 
 
-class Supervisor:
+class LeaseWatch:
     """One step: wait for a hint or the next deadline, then expire what is due.
 
     A hint only makes us look at once. The deadlines are looked at in every step, so nothing that Redis
@@ -29,14 +29,14 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.hints: PubSub | None = None
-        self.shortest = SHORTEST_WAIT
+        self.shortest = MIN_WAIT_SECONDS
 
     def step(self) -> bool:
         """Returns True when a workspace went offline or failed."""
         self._subscribe()
         self._wait(self._seconds())
         gone = expiry.reconcile()
-        self.shortest = SHORTEST_WAIT if gone else HELD_WAIT
+        self.shortest = MIN_WAIT_SECONDS if gone else LOCKED_WAIT_SECONDS
         jobs.tick(jobs.SUPERVISOR, hints=self.hints is not None)
         return gone > 0
 
@@ -44,7 +44,7 @@ class Supervisor:
         """Until the next lease can run out, and never longer than a tick may take, or a fresh lease may last."""
         longest: float = min(jobs.TICK_SECONDS, settings.LEASE_SECONDS / 4)
         deadline = expiry.seconds_to_deadline()
-        return longest if deadline is None else max(self.shortest, min(longest, deadline + SHORTEST_WAIT))
+        return longest if deadline is None else max(self.shortest, min(longest, deadline + MIN_WAIT_SECONDS))
 
     def _subscribe(self) -> None:
         if self.hints is not None:
@@ -69,7 +69,7 @@ class Supervisor:
             while (left := end - time.monotonic()) > 0:
                 message = self.hints.get_message(timeout=left)
                 if message is not None and _is_of_workspace(message["data"]):
-                    end = min(end, time.monotonic() + SHORTEST_WAIT)
+                    end = min(end, time.monotonic() + MIN_WAIT_SECONDS)
         except RedisError as error:
             log.warning("lost the subscription to expiries, subscribing again: %s", type(error).__name__)
             self.hints.close()

@@ -42,7 +42,7 @@ def expand(workspace_id: UUID, members: Sequence[Member], *, actor: str) -> list
         return children
 
 
-def collapse(workspace_id: UUID, *, actor: str) -> list[str]:
+def remove_team(workspace_id: UUID, *, actor: str) -> list[str]:
     """Retire everything below; returns the names of the children. Raises NotFound, Removed."""
     with transaction.atomic():
         hierarchy.lock()

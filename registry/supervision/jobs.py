@@ -25,10 +25,10 @@ PROCESS = "supervisor@"
 """How the row of a supervisor process begins; its host and pid follow."""
 TICK_SECONDS = 2.0
 STALE_SECONDS = 10.0
-TROUBLED_SECONDS = 60.0
+FAILING_SECONDS = 60.0
 # How long a process that ended without a word stays visible.
 FORGOTTEN_SECONDS = 3600.0
-LONGEST_ERROR = 300
+MAX_ERROR_LENGTH = 300
 USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
@@ -63,10 +63,10 @@ def is_fresh(tick: LoopTick | None) -> bool:
     return tick is not None and (seconds := age(tick)) is not None and seconds < STALE_SECONDS
 
 
-def is_troubled(tick: LoopTick) -> bool:
+def is_failing(tick: LoopTick) -> bool:
     """Something went wrong lately, whether or not it ticks."""
     seconds = _seconds_since(tick.failed_at, tick)
-    return seconds is not None and seconds < TROUBLED_SECONDS
+    return seconds is not None and seconds < FAILING_SECONDS
 
 
 def forget(name: str) -> None:
@@ -90,7 +90,7 @@ class Failures:
 
     def add(self, error: Exception) -> None:
         """Count it, and write it now if that is possible."""
-        self.unwritten, self.text, self.at = self.unwritten + 1, in_words(error), time.monotonic()
+        self.unwritten, self.text, self.at = self.unwritten + 1, describe(error), time.monotonic()
         log.warning("%s failed, trying again: %s", self.name, self.text)
         try:
             self.write()
@@ -113,13 +113,13 @@ class Failures:
         self.unwritten = 0
 
 
-def in_words(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """Its type and first line (what follows may quote rows), without the credentials we connect with."""
     text = USER_INFO.sub("***", str(error).strip().partition("\n")[0])
     for password in (settings.DATABASES["default"].get("PASSWORD"), urlsplit(settings.REDIS_URL).password):
         if password:
             text = text.replace(password, "***")
-    return f"{type(error).__name__}: {text}"[:LONGEST_ERROR] if text else type(error).__name__
+    return f"{type(error).__name__}: {text}"[:MAX_ERROR_LENGTH] if text else type(error).__name__
 
 
 def _seconds_since(moment: datetime | None, tick: LoopTick) -> float | None:

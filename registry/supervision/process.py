@@ -1,4 +1,4 @@
-"""One supervisor process: it seeks to lead, and while it does its loops run, each in a thread of its own."""
+"""One supervisor process: it seeks to lead, and while it does its jobs run, each in a thread of its own."""
 
 import logging
 import os
@@ -16,26 +16,26 @@ from registry.supervision.leadership import TRY_SECONDS, Leadership
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 # After a failure; doubled by each that follows at once.
 BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 5.0
+MAX_BACKOFF_SECONDS = 5.0
 STOP_SECONDS = 5.0
 # Whoever waits for a lock, or for an answer, fails and tries again: the next leader would wait for it just as well.
 LOCK_SECONDS = 5.0
 STATEMENT_SECONDS = 8.0
 # What takes longer hangs, and only another process can help.
-LONGEST_TURN_SECONDS = 15.0
+MAX_STEP_SECONDS = 15.0
 
 Step = Callable[[], object]
 
 
-class LoopDied(RuntimeError):
-    """A loop's thread hangs, or has ended although nobody stopped it."""
+class JobDied(RuntimeError):
+    """A job's thread hangs, or has ended although nobody stopped it."""
 
 
-class Loop:
-    """Steps, one after the other. One that fails is counted, shown in the loop's row, and tried again."""
+class Job:
+    """Steps, one after the other. One that fails is counted, shown in the job's row, and tried again."""
 
     def __init__(self, name: str, step: Step) -> None:
         self.name = name
@@ -45,12 +45,12 @@ class Loop:
         self.began: float | None = None
 
     @property
-    def hangs_since(self) -> float | None:
+    def hanging_since(self) -> float | None:
         """When its turn began, if that takes too long; by the monotonic clock."""
         began = self.began
-        return began if began is not None and time.monotonic() - began > LONGEST_TURN_SECONDS else None
+        return began if began is not None and time.monotonic() - began > MAX_STEP_SECONDS else None
 
-    def turn(self) -> float:
+    def run_step(self) -> float:
         """One step; returns how many seconds to wait before the next."""
         self.began = time.monotonic()
         try:
@@ -60,7 +60,7 @@ class Loop:
         except Exception as error:
             connection.close()  # it may be what is broken
             self.failures.add(error)
-            self.backoff = min(LONGEST_BACKOFF_SECONDS, 2 * self.backoff or BACKOFF_SECONDS)
+            self.backoff = min(MAX_BACKOFF_SECONDS, 2 * self.backoff or BACKOFF_SECONDS)
         else:
             self.backoff = 0.0
         self.began = None
@@ -68,30 +68,30 @@ class Loop:
 
 
 class Process:
-    """`steps`: what the leader does, by the name of the loop; one takes seconds at most, and ends once `stopping`."""
+    """`steps`: what the leader does, by the name of the job; one takes seconds at most, and ends once `stopping`."""
 
     def __init__(self, steps: Mapping[str, Step], stopping: threading.Event) -> None:
         self.host, self.pid = socket.gethostname(), os.getpid()
         self.name = f"{jobs.PROCESS}{self.host}:{self.pid}"
         self.leadership = Leadership()
         self.stopping = stopping
-        self.loops = [Loop(name, step) for name, step in steps.items()]
+        self.jobs = [Job(name, step) for name, step in steps.items()]
         self.threads = [
-            threading.Thread(target=self._lead, args=(loop,), name=loop.name, daemon=True) for loop in self.loops
+            threading.Thread(target=self._lead, args=(job,), name=job.name, daemon=True) for job in self.jobs
         ]
         self.hanging: set[tuple[str, float]] = set()
         self.state = ""
 
     def run(self, stop: "SimpleQueue[int]") -> None:
-        """Until `stop` gives anything. Raises LoopDied."""
+        """Until `stop` gives anything. Raises JobDied."""
         for thread in self.threads:
             thread.start()
-        candidate = Loop(self.name, self.seek)
+        candidate = Job(self.name, self.seek)
         try:
-            while not _given(stop, TRY_SECONDS):
-                candidate.turn()
+            while not _received(stop, TRY_SECONDS):
+                candidate.run_step()
                 self._check_threads()
-                self._check_turns()
+                self._check_steps()
         finally:
             self._stop()
 
@@ -105,28 +105,28 @@ class Process:
         if state == "leading":
             jobs.forget_dead_processes()
 
-    def _lead(self, loop: Loop) -> None:
+    def _lead(self, job: Job) -> None:
         try:
             while not self.stopping.is_set():
                 if self.leadership.holds():
-                    self.stopping.wait(loop.turn())
+                    self.stopping.wait(job.run_step())
                 else:
                     connection.close()
-                    self.stopping.wait(LOOK_SECONDS)
+                    self.stopping.wait(POLL_SECONDS)
         finally:
             connection.close()
 
     def _check_threads(self) -> None:
         if dead := [thread.name for thread in self.threads if not thread.is_alive()]:
-            raise LoopDied(f"{', '.join(dead)}: ended by itself")
+            raise JobDied(f"{', '.join(dead)}: ended by itself")
 
-    def _check_turns(self) -> None:
+    def _check_steps(self) -> None:
         """Seen twice, as after a pause of the whole process the first look finds every turn long; and only of the
         leader: while PostgreSQL is away there is nobody to hand over to."""
-        hanging = {(loop.name, since) for loop in self.loops if (since := loop.hangs_since) is not None}
+        hanging = {(job.name, since) for job in self.jobs if (since := job.hanging_since) is not None}
         if (still := self.hanging & hanging) and self.leadership.holds():
             names = ", ".join(sorted(name for name, _ in still))
-            raise LoopDied(f"{names}: hangs for more than {LONGEST_TURN_SECONDS:g} s")
+            raise JobDied(f"{names}: hangs for more than {MAX_STEP_SECONDS:g} s")
         self.hanging = hanging
 
     def _stop(self) -> None:
@@ -150,7 +150,7 @@ def _bound_statements() -> None:
         )
 
 
-def _given(stop: "SimpleQueue[int]", seconds: float) -> bool:
+def _received(stop: "SimpleQueue[int]", seconds: float) -> bool:
     try:
         stop.get(timeout=seconds)
     except Empty:

@@ -18,7 +18,7 @@ from activity import log
 from registry.models import LoopTick
 from registry.supervision import jobs
 
-LONGEST_REST_SECONDS = 5.0
+MAX_REST_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class Retention:
         began = time.monotonic()
         removed = _batch()
         took = time.monotonic() - began
-        self.rest(min(log.PRUNE_REST * took, LONGEST_REST_SECONDS) if removed else jobs.TICK_SECONDS)
+        self.rest(min(log.PRUNE_REST * took, MAX_REST_SECONDS) if removed else jobs.TICK_SECONDS)
         return removed > 0
 
 

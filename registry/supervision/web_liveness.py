@@ -11,7 +11,7 @@ from channels.db import database_sync_to_async
 from registry.supervision import jobs
 
 
-class Pulse:
+class WebLiveness:
     """Beats from the first request or lifespan message of an event loop until that loop ends.
 
     In a thread of its own: however many wait for the one that sockets share, the web still serves.
@@ -19,7 +19,7 @@ class Pulse:
 
     def __init__(self, application: ASGI3Application) -> None:
         self.application = application
-        self.thread = ThreadPoolExecutor(1, "web pulse")
+        self.thread = ThreadPoolExecutor(1, "web liveness")
         self.task: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -31,7 +31,7 @@ class Pulse:
 
     def _ensure_beating(self) -> None:
         if self.task is None or self.task.done() or self.task.get_loop() is not asyncio.get_running_loop():
-            self.task = asyncio.create_task(self._beat(), name="web pulse")
+            self.task = asyncio.create_task(self._beat(), name="web liveness")
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         while (message := await receive())["type"] != "lifespan.shutdown":

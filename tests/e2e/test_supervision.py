@@ -28,7 +28,7 @@ django.setup()
 from django.core.management import call_command
 from registry.liveness import watch
 from registry.supervision import process
-process.LONGEST_TURN_SECONDS = 5
+process.MAX_STEP_SECONDS = 5
 {more}
 call_command("supervise")
 """
@@ -39,7 +39,7 @@ import threading
 from asgiref.sync import async_to_sync
 async def hang():
     threading.Event().wait()
-watch.Supervisor.step = lambda self: async_to_sync(hang)()
+watch.LeaseWatch.step = lambda self: async_to_sync(hang)()
 """
 # The last it asks before it waits.
 WATCH = """

@@ -9,12 +9,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from registry.liveness.watch import Supervisor
+from registry.liveness.watch import LeaseWatch
 from registry.supervision import jobs
-from registry.supervision.process import LoopDied, Process
+from registry.supervision.process import JobDied, Process
 from registry.supervision.retention import Retention
-
-__all__ = ["Command", "Supervisor"]
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +26,10 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _frame: asked.put(number))
         stopping = threading.Event()
-        steps = {jobs.SUPERVISOR: Supervisor().step, jobs.RETENTION: Retention(rest=stopping.wait).step}
+        steps = {jobs.SUPERVISOR: LeaseWatch().step, jobs.RETENTION: Retention(rest=stopping.wait).step}
         try:
             Process(steps, stopping).run(asked)
-        except LoopDied as error:
+        except JobDied as error:
             log.critical("%s: another supervisor has to take over", error)
             # An ordinary end waits for the threads that the hanging one has started.
             os._exit(1)

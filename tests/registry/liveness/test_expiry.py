@@ -14,7 +14,7 @@ from activity import redis
 from activity.models import EventType, StructureEvent
 from registry.liveness import expiry, flapping, presence, watch
 from registry.liveness.heartbeats import Beat, flush
-from registry.management.commands.supervise import Supervisor
+from registry.liveness.watch import LeaseWatch
 from registry.models import LoopTick, Workspace
 from registry.organisation import pausing
 from registry.supervision import jobs
@@ -87,10 +87,10 @@ def test_going_offline_is_recorded_with_its_reason(make_workspace: Make, serving
 def test_a_stale_hint_does_not_kill_a_fresh_life(make_workspace: Make, serving: None) -> None:
     workspace = make_workspace(status="online")
     flush([Beat(workspace_id=workspace.id)])
-    supervisor = Supervisor()
-    supervisor.step()
+    leases = LeaseWatch()
+    leases.step()
     redis.client().set(presence.liveness_key(workspace.id), "online", px=1)
-    assert not supervisor.step()
+    assert not leases.step()
     assert not redis.client().exists(presence.liveness_key(workspace.id))
     assert status(workspace) == "online"
 
@@ -113,7 +113,7 @@ def test_more_than_one_batch_goes_in_one_reconciliation(
 def test_what_is_too_much_for_one_look_is_for_the_next(
     make_workspace: Make, serving: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expiry, "MOST", 2)
+    monkeypatch.setattr(expiry, "MAX_PER_CALL", 2)
     for _ in range(3):
         lease(make_workspace(status="online"), -1)
     assert [expiry.reconcile() for _ in range(3)] == [2, 1, 0]
@@ -141,7 +141,7 @@ def test_of_two_looks_at_once_the_second_leaves_everything_to_the_first(
         together(lambda: gone.append(expiry.reconcile()))
         return {}
 
-    monkeypatch.setattr(flapping, "marks", look_again)
+    monkeypatch.setattr(flapping, "detect", look_again)
     gone.append(expiry.reconcile())
     assert gone == [0, 3]
     deaths = StructureEvent.objects.filter(event_type=EventType.WORKSPACE_OFFLINE)
@@ -172,10 +172,10 @@ def test_after_the_platforms_own_outage_agents_get_one_fresh_lease(make_workspac
 
 
 def test_a_loop_that_ticks_keeps_its_beginning(db: None) -> None:
-    jobs.tick("a loop")
+    jobs.tick("a job")
     LoopTick.objects.update(since="2020-01-01T00:00:00Z")
-    jobs.tick("a loop", seen=3)
-    tick = jobs.last("a loop")
+    jobs.tick("a job", seen=3)
+    tick = jobs.last("a job")
     assert tick is not None
     assert (tick.since.year, tick.detail) == (2020, {"seen": 3})
 
@@ -189,35 +189,35 @@ def test_the_supervisor_turns_on_expiry_announcements_and_keeps_the_others(db: N
 
 
 def test_the_supervisor_acts_on_an_expired_key(make_workspace: Make, serving: None) -> None:
-    supervisor = Supervisor()
-    supervisor.step()
+    leases = LeaseWatch()
+    leases.step()
     workspace = lease(make_workspace(status="online"), 0.1)
     redis.client().set(f"ws:{workspace.id}", "online", px=100)
-    assert any(supervisor.step() for _ in range(20))
+    assert any(leases.step() for _ in range(20))
     assert status(workspace) == "offline"
 
 
 def test_the_supervisor_needs_no_redis_to_see_a_lease_end(
     make_workspace: Make, serving: None, unreachable_redis: None
 ) -> None:
-    supervisor = Supervisor()
-    supervisor.step()
+    leases = LeaseWatch()
+    leases.step()
     workspace = lease(make_workspace(status="online"), 0.2)
-    assert any(supervisor.step() for _ in range(20))
+    assert any(leases.step() for _ in range(20))
     assert status(workspace) == "offline"
 
 
 def test_after_a_lost_subscription_everything_is_looked_at_again(make_workspace: Make, serving: None) -> None:
-    supervisor = Supervisor()
-    supervisor.step()
+    leases = LeaseWatch()
+    leases.step()
     workspace = lease(make_workspace(status="online"), -1)
     redis.client().client_kill_filter(_type="pubsub", skipme=False)
-    assert any(supervisor.step() for _ in range(5))
+    assert any(leases.step() for _ in range(5))
     assert status(workspace) == "offline"
 
 
 def test_the_supervisor_says_that_it_lives(db: None) -> None:
-    Supervisor().step()
+    LeaseWatch().step()
     assert jobs.is_fresh(jobs.last(jobs.SUPERVISOR))
 
 
@@ -245,12 +245,12 @@ def test_only_the_clock_of_postgresql_counts(
 @pytest.mark.parametrize("other", ["limit:a", f"ws:{UUID(int=1)}:url"])
 def test_only_the_key_of_a_workspaces_life_wakes_the_supervisor(db: None, other: str) -> None:
     """Those of the throttle expire by the hundred each second."""
-    supervisor = Supervisor()
-    supervisor.step()
+    leases = LeaseWatch()
+    leases.step()
     life, client = f"ws:{uuid4()}", redis.client()
     client.set(other, "x", px=1)
     client.set(life, "online", px=500)
-    supervisor.step()
+    leases.step()
     assert not client.exists(life)
 
 
@@ -268,12 +268,17 @@ def test_who_is_held_by_somebody_else_is_not_asked_for_again_and_again(
     make_workspace: Make, serving: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = lease(make_workspace(status="online"), -1)
-    supervisor, waits = Supervisor(), list[float]()
-    monkeypatch.setattr(supervisor, "_wait", waits.append)
+    leases, waits = LeaseWatch(), list[float]()
+    monkeypatch.setattr(leases, "_wait", waits.append)
     with psycopg.connect(**connection.get_connection_params()) as holder:
         holder.execute("SELECT 1 FROM workspaces WHERE id = %s FOR UPDATE", [workspace.id])
-        assert [supervisor.step(), supervisor.step()] == [False, False]
-    assert supervisor.step()
+        assert [leases.step(), leases.step()] == [False, False]
+    assert leases.step()
     lease(make_workspace(status="online"), -1)
-    assert supervisor.step()
-    assert waits == [watch.SHORTEST_WAIT, watch.HELD_WAIT, watch.HELD_WAIT, watch.SHORTEST_WAIT]
+    assert leases.step()
+    assert waits == [
+        watch.MIN_WAIT_SECONDS,
+        watch.LOCKED_WAIT_SECONDS,
+        watch.LOCKED_WAIT_SECONDS,
+        watch.MIN_WAIT_SECONDS,
+    ]

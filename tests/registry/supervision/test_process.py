@@ -18,7 +18,7 @@ from activity.models import ActivityLog
 from registry.models import LoopTick, Workspace
 from registry.supervision import jobs, leadership, process
 from registry.supervision.leadership import Leadership
-from registry.supervision.process import Loop, LoopDied, Process
+from registry.supervision.process import Job, JobDied, Process
 from registry.supervision.retention import Progress, Retention
 from tests.e2e.stack import until
 from tests.registry.racing import together
@@ -107,29 +107,29 @@ def errors_of(name: str) -> int:
 
 @pytest.mark.parametrize("error", [ValueError("any"), psycopg.OperationalError("gone"), RecursionError()])
 def test_whatever_goes_wrong_in_a_step_is_counted_and_ends_nothing(transactional_db: None, error: Exception) -> None:
-    loop = Loop("a loop", Failing(error, error, None, error))
-    waits = [loop.turn() for _ in range(4)]
-    assert errors_of("a loop") == 3
+    job = Job("a job", Failing(error, error, None, error))
+    waits = [job.run_step() for _ in range(4)]
+    assert errors_of("a job") == 3
     first, second, good, again = waits
     assert (second, good, again) == (2 * first, 0.0, first)
 
 
 def test_the_wait_after_failures_has_an_end(transactional_db: None) -> None:
-    loop = Loop("a loop", Failing(*[ValueError()] * 20))
-    assert max(loop.turn() for _ in range(20)) == process.LONGEST_BACKOFF_SECONDS < jobs.STALE_SECONDS
+    job = Job("a job", Failing(*[ValueError()] * 20))
+    assert max(job.run_step() for _ in range(20)) == process.MAX_BACKOFF_SECONDS < jobs.STALE_SECONDS
 
 
 def test_a_connection_that_broke_is_not_used_again(transactional_db: None) -> None:
-    loop = Loop("a loop", lambda: jobs.tick("a loop"))
-    loop.turn()
+    job = Job("a job", lambda: jobs.tick("a job"))
+    job.run_step()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         (pid,) = cursor.fetchone()
     with psycopg.connect(**connection.get_connection_params(), autocommit=True) as killer:
         killer.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
-    assert loop.turn() > 0
-    assert errors_of("a loop") == 1
-    assert loop.turn() == 0
+    assert job.run_step() > 0
+    assert errors_of("a job") == 1
+    assert job.run_step() == 0
 
 
 @contextmanager
@@ -202,7 +202,7 @@ def test_a_loop_that_hangs_delays_no_other(transactional_db: None) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_ends_ends_the_process_loudly(transactional_db: None) -> None:
     supervisor = Process({"watch": exit_quietly}, threading.Event())
-    with pytest.raises(LoopDied, match="watch"):
+    with pytest.raises(JobDied, match="watch"):
         supervisor.run(SimpleQueue())
 
 
@@ -213,14 +213,14 @@ def exit_quietly() -> None:
 def test_a_leader_whose_loop_hangs_ends(
     transactional_db: None, other: Leadership, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "LONGEST_TURN_SECONDS", 0.2)
+    monkeypatch.setattr(process, "MAX_STEP_SECONDS", 0.2)
     monkeypatch.setattr(process, "STOP_SECONDS", 0.2)
     never, stop = threading.Event(), SimpleQueue[int]()
     too_late = threading.Timer(60, stop.put, [15])
     too_late.start()
     supervisor = Process({"watch": never.wait, "retention": slowly(bool)}, threading.Event())
     try:
-        with pytest.raises(LoopDied, match="watch: hangs"):
+        with pytest.raises(JobDied, match="watch: hangs"):
             supervisor.run(stop)
         until(other.seek, "the lock to be free")
     finally:
@@ -233,20 +233,20 @@ def test_a_leader_whose_loop_hangs_ends(
 def test_a_long_turn_is_looked_at_twice_and_only_while_it_leads(db: None) -> None:
     """After a pause of the whole process every turn is long, and without PostgreSQL each is."""
     supervisor = Process({"watch": bool}, threading.Event())
-    (loop,) = supervisor.loops
+    (job,) = supervisor.jobs
     for _ in range(3):
-        loop.began = time.monotonic() - 60
-        supervisor._check_turns()
-        supervisor._check_turns()
+        job.began = time.monotonic() - 60
+        supervisor._check_steps()
+        supervisor._check_steps()
     assert supervisor.leadership.seek()
-    loop.began = time.monotonic() - 60
-    supervisor._check_turns()
-    loop.began = None
-    supervisor._check_turns()
-    loop.began = time.monotonic() - 60
-    supervisor._check_turns()
-    with pytest.raises(LoopDied):
-        supervisor._check_turns()
+    job.began = time.monotonic() - 60
+    supervisor._check_steps()
+    job.began = None
+    supervisor._check_steps()
+    job.began = time.monotonic() - 60
+    supervisor._check_steps()
+    with pytest.raises(JobDied):
+        supervisor._check_steps()
     supervisor.leadership.resign()
 
 
@@ -254,11 +254,11 @@ def test_who_waits_too_long_for_a_lock_fails_and_does_not_hang(
     transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "LOCK_SECONDS", 0.05)
-    loop = Loop("a loop", lambda: list(Workspace.objects.select_for_update(skip_locked=True)))
+    job = Job("a job", lambda: list(Workspace.objects.select_for_update(skip_locked=True)))
     with transaction.atomic(), psycopg.connect(**connection.get_connection_params()) as holder:
         holder.execute("LOCK TABLE workspaces IN EXCLUSIVE MODE")
-        assert loop.turn() > 0
-    assert "lock timeout" in loop.failures.text
+        assert job.run_step() > 0
+    assert "lock timeout" in job.failures.text
 
 
 def test_who_waits_too_long_for_an_answer_fails_and_does_not_hang(
@@ -269,9 +269,9 @@ def test_who_waits_too_long_for_an_answer_fails_and_does_not_hang(
             cursor.execute("SELECT pg_sleep(60)")
 
     monkeypatch.setattr(process, "STATEMENT_SECONDS", 0.05)
-    loop = Loop("a loop", sleep)
-    assert loop.turn() > 0
-    assert "statement timeout" in loop.failures.text
+    job = Job("a job", sleep)
+    assert job.run_step() > 0
+    assert "statement timeout" in job.failures.text
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from django.db import connection
 
 from registry.models import LoopTick
 from registry.supervision import jobs
-from registry.supervision.web_liveness import Pulse
+from registry.supervision.web_liveness import WebLiveness
 
 PATIENCE_SECONDS = 20
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,7 +26,7 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None:
 
 @asynccontextmanager
 async def beating() -> AsyncIterator[None]:
-    pulse: Any = Pulse(nothing)
+    liveness: Any = WebLiveness(nothing)
     server = ApplicationCommunicator(pulse, {"type": "lifespan"})
     await server.send_input({"type": "lifespan.startup"})
     await server.receive_output(PATIENCE_SECONDS)
@@ -34,7 +34,7 @@ async def beating() -> AsyncIterator[None]:
     await server.send_input({"type": "lifespan.shutdown"})
     await server.receive_output(PATIENCE_SECONDS)
     await server.wait()
-    await asyncio.to_thread(pulse.thread.shutdown)
+    await asyncio.to_thread(liveness.thread.shutdown)
 
 
 async def until(condition: Callable[[], Any], what: str) -> Any:
