@@ -96,7 +96,8 @@ def _has_outlived_a_lease(platform: Platform, workspace_id: str) -> bool:
 
 # Nobody came for a day, and its enrolment token has ended. The web process has served for as long.
 A_DAY_LATER = """
-UPDATE workspaces SET created_at = created_at - interval '1 day', lease_expires_at = lease_expires_at - interval '1 day',
+UPDATE workspaces SET created_at = created_at - interval '1 day',
+  lease_expires_at = lease_expires_at - interval '1 day',
   enrolment_expires_at = enrolment_expires_at - interval '1 day';
 UPDATE workspace_tokens SET expires_at = expires_at - interval '1 day';
 UPDATE loop_ticks SET since = since - interval '1 day' WHERE name = 'web'

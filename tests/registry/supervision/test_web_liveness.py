@@ -27,7 +27,7 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None:
 @asynccontextmanager
 async def beating() -> AsyncIterator[None]:
     liveness: Any = WebLiveness(nothing)
-    server = ApplicationCommunicator(pulse, {"type": "lifespan"})
+    server = ApplicationCommunicator(liveness, {"type": "lifespan"})
     await server.send_input({"type": "lifespan.startup"})
     await server.receive_output(PATIENCE_SECONDS)
     yield
