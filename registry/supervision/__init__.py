@@ -1,1 +1,1 @@
-"""How background jobs run: who leads, the row of each job, retention, the web's own heartbeat."""
+"""How background jobs run: leader election, the row of each job, retention, the web process's own heartbeat."""

@@ -1,4 +1,4 @@
-"""One supervisor process: it seeks to lead, and while it does its jobs run, each in a thread of its own."""
+"""One supervisor process. While it is the leader it runs the background jobs, each in its own thread."""
 
 import logging
 import os
@@ -17,25 +17,25 @@ from registry.supervision.leadership import TRY_SECONDS, Leadership
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
-# After a failure; doubled by each that follows at once.
+# Wait after a failed step; doubled for each further failure in a row.
 BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 5.0
 STOP_SECONDS = 5.0
-# Whoever waits for a lock, or for an answer, fails and tries again: the next leader would wait for it just as well.
+# Limits for PostgreSQL. A step that reaches one fails and is retried; another leader would have to wait as well.
 LOCK_SECONDS = 5.0
 STATEMENT_SECONDS = 8.0
-# What takes longer hangs, and only another process can help.
+# A longer step hangs: the process ends, so that another supervisor takes over.
 MAX_STEP_SECONDS = 15.0
 
 Step = Callable[[], object]
 
 
 class JobDied(RuntimeError):
-    """A job's thread hangs, or has ended although nobody stopped it."""
+    """A job's thread hangs, or ended without being stopped."""
 
 
 class Job:
-    """Steps, one after the other. One that fails is counted, shown in the job's row, and tried again."""
+    """Runs one step at a time. A failed step is counted, shown in the job's row, and retried."""
 
     def __init__(self, name: str, step: Step) -> None:
         self.name = name
@@ -46,19 +46,19 @@ class Job:
 
     @property
     def hanging_since(self) -> float | None:
-        """When its turn began, if that takes too long; by the monotonic clock."""
+        """Monotonic time at which the current step began, if it takes longer than MAX_STEP_SECONDS; else None."""
         began = self.began
         return began if began is not None and time.monotonic() - began > MAX_STEP_SECONDS else None
 
     def run_step(self) -> float:
-        """One step; returns how many seconds to wait before the next."""
+        """Run one step. Return the seconds to wait before the next one: 0, or the backoff after a failure."""
         self.began = time.monotonic()
         try:
             _bound_statements()
             self.failures.write()
             self.step()
         except Exception as error:
-            connection.close()  # it may be what is broken
+            connection.close()  # the connection itself may be broken
             self.failures.add(error)
             self.backoff = min(MAX_BACKOFF_SECONDS, 2 * self.backoff or BACKOFF_SECONDS)
         else:
@@ -68,7 +68,7 @@ class Job:
 
 
 class Process:
-    """`steps`: what the leader does, by the name of the job; one takes seconds at most, and ends once `stopping`."""
+    """`steps`: the leader's jobs, by name. A step takes a few seconds at most and returns once `stopping` is set."""
 
     def __init__(self, steps: Mapping[str, Step], stopping: threading.Event) -> None:
         self.host, self.pid = socket.gethostname(), os.getpid()
@@ -83,7 +83,7 @@ class Process:
         self.state = ""
 
     def run(self, stop: "SimpleQueue[int]") -> None:
-        """Until `stop` gives anything. Raises JobDied."""
+        """Run until a value arrives in `stop`. Raises JobDied."""
         for thread in self.threads:
             thread.start()
         candidate = Job(self.name, self.seek)
@@ -96,7 +96,7 @@ class Process:
             self._stop()
 
     def seek(self) -> None:
-        """Lead if nobody does, and show which of the two it is."""
+        """Become the leader if there is none, and write the state, leading or standby, to this process's row."""
         state = "leading" if self.leadership.seek() else "standby"
         if state != self.state:
             log.info("%s: %s", self.name, state)
@@ -118,15 +118,18 @@ class Process:
 
     def _check_threads(self) -> None:
         if dead := [thread.name for thread in self.threads if not thread.is_alive()]:
-            raise JobDied(f"{', '.join(dead)}: ended by itself")
+            raise JobDied(f"{', '.join(dead)}: the thread ended without being stopped")
 
     def _check_steps(self) -> None:
-        """Seen twice, as after a pause of the whole process the first look finds every turn long; and only of the
-        leader: while PostgreSQL is away there is nobody to hand over to."""
+        """Raise JobDied if a step hangs in two checks in a row and this process leads.
+
+        After a pause of the whole process every step looks long in the first check. While PostgreSQL is unavailable
+        no process leads, so there is none to take over.
+        """
         hanging = {(job.name, since) for job in self.jobs if (since := job.hanging_since) is not None}
         if (still := self.hanging & hanging) and self.leadership.holds():
             names = ", ".join(sorted(name for name, _ in still))
-            raise JobDied(f"{names}: hangs for more than {MAX_STEP_SECONDS:g} s")
+            raise JobDied(f"{names}: hangs, a step takes more than {MAX_STEP_SECONDS:g} s")
         self.hanging = hanging
 
     def _stop(self) -> None:
@@ -138,7 +141,7 @@ class Process:
         try:
             jobs.forget(self.name)
         except (DatabaseError, PoolTimeout) as error:
-            log.warning("%s: its row stays for a while: %s", self.name, type(error).__name__)
+            log.warning("%s: could not delete its row: %s", self.name, type(error).__name__)
         log.info("%s: stopped", self.name)
 
 

@@ -1,4 +1,4 @@
-"""The web's pulse: while it beats, agents can reach us, so their silence means something."""
+"""The web process's own heartbeat: while it is fresh, agents can reach us, and a missing heartbeat is their own."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from registry.supervision import jobs
 
 
 class WebLiveness:
-    """Beats from the first request or lifespan message of an event loop until that loop ends.
+    """ASGI middleware that writes a heartbeat from the first request or lifespan message until the event loop ends.
 
-    In a thread of its own: however many wait for the one that sockets share, the web still serves.
+    In its own thread, so that it is never late because the thread that sockets share is busy.
     """
 
     def __init__(self, application: ASGI3Application) -> None:
@@ -51,7 +51,7 @@ class WebLiveness:
             await asyncio.sleep(jobs.TICK_SECONDS)
 
     def _in_thread(self, call: Callable[..., None]) -> Any:
-        """The connection goes back to its pool after each call."""
+        """Runs in our thread, and returns the connection to the pool after each call."""
         return database_sync_to_async(call, thread_sensitive=False, executor=self.thread)
 
 

@@ -134,7 +134,7 @@ def test_canvases_hear_of_an_enrolment_and_agents_do_not(platform: Platform) -> 
         assert issued["payload"] == {"enrolment_expires_at": row["enrolment_expires_at"]}
         assert register(platform, created["id"], created["enrolment_token"]).status_code == 200
         assert until_event(canvas, "ENROLMENT_UPDATED", created["id"])["payload"] == {"enrolment_expires_at": None}
-        heard = []
+        heard: list[str] = []
         while not heard or heard[-1] != "WORKSPACE_ONLINE":
             heard.append(json.loads(member.recv(timeout=PATIENCE_SECONDS))["event"])
     assert heard == ["WORKSPACE_PROVISIONING", "WORKSPACE_ONLINE"]

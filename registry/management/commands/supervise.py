@@ -1,4 +1,4 @@
-"""manage.py supervise: one of any number of supervisors; one of them leads."""
+"""manage.py supervise: run a supervisor. Of all that run, one leads."""
 
 import logging
 import os
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
-    help = "Watch over leases and remove old activity. Run as many as you like: one leads, the others take over."
+    help = "Watch leases and delete old activity. Run any number of supervisors: one leads, the others are on standby."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # A queue, as a handler may interrupt the very thread that waits: an Event's lock would be held then.
+        # SimpleQueue.put() is reentrant: the handler interrupts the thread that waits, which may hold an Event's lock.
         asked: SimpleQueue[int] = SimpleQueue()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _frame: asked.put(number))
@@ -30,6 +30,6 @@ class Command(BaseCommand):
         try:
             Process(steps, stopping).run(asked)
         except JobDied as error:
-            log.critical("%s: another supervisor has to take over", error)
-            # An ordinary end waits for the threads that the hanging one has started.
+            log.critical("%s: this process ends, another supervisor takes over", error)
+            # A normal exit would wait for threads that the hanging job started.
             os._exit(1)
