@@ -1,4 +1,4 @@
-"""The row of a background loop: when it ticked, and what went wrong."""
+"""The row of a background job: when it ticked, and its errors."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,7 +19,7 @@ def row(name: str) -> LoopTick:
 
 @pytest.fixture
 def without_rows(transactional_db: None) -> Any:
-    """Calls what is given while the table of loops is away."""
+    """Runs the given function while the table does not exist."""
 
     def call(act: Callable[[], object]) -> None:
         with connection.cursor() as cursor:
@@ -32,7 +32,7 @@ def without_rows(transactional_db: None) -> Any:
     return call
 
 
-def test_what_goes_wrong_is_counted_and_the_last_shown(db: None) -> None:
+def test_errors_are_counted_and_the_last_one_is_kept(db: None) -> None:
     failures = jobs.Failures("a job")
     for number in range(3):
         failures.add(ValueError(f"number {number}"))
@@ -43,7 +43,7 @@ def test_what_goes_wrong_is_counted_and_the_last_shown(db: None) -> None:
     assert not jobs.is_fresh(found)
 
 
-def test_a_tick_keeps_the_errors_and_an_error_the_tick(db: None) -> None:
+def test_ticks_and_errors_do_not_overwrite_each_other(db: None) -> None:
     failures = jobs.Failures("a job")
     jobs.tick("a job", seen=1)
     before = row("a job")
@@ -56,14 +56,14 @@ def test_a_tick_keeps_the_errors_and_an_error_the_tick(db: None) -> None:
     assert not jobs.is_failing(row("a job"))
 
 
-def test_a_loop_that_never_completed_a_step_begins_with_its_first(db: None) -> None:
+def test_since_starts_with_the_first_completed_step(db: None) -> None:
     jobs.Failures("a job").add(ValueError())
     LoopTick.objects.update(since="2020-01-01T00:00:00Z")
     jobs.tick("a job")
     assert row("a job").since == row("a job").ticked_at
 
 
-def test_what_cannot_be_written_down_is_kept_until_it_can(without_rows: Any) -> None:
+def test_errors_that_cannot_be_written_are_kept_until_they_can(without_rows: Any) -> None:
     failures = jobs.Failures("a job")
     for message in ("first", "second"):
         without_rows(partial(failures.add, ValueError(message)))
@@ -83,7 +83,7 @@ def test_what_cannot_be_written_down_is_kept_until_it_can(without_rows: Any) -> 
         "duplicate key value\nDETAIL:  Key (value)=(another5) already exists.",
     ],
 )
-def test_an_error_names_no_credentials(settings: Any, monkeypatch: pytest.MonkeyPatch, message: str) -> None:
+def test_an_error_shows_no_credentials(settings: Any, monkeypatch: pytest.MonkeyPatch, message: str) -> None:
     monkeypatch.setitem(settings.DATABASES["default"], "PASSWORD", "s3cr3t")
     settings.REDIS_URL = "redis://user:hunter22@cache:6379/0"
     words = jobs.describe(ValueError(message))
@@ -91,11 +91,11 @@ def test_an_error_names_no_credentials(settings: Any, monkeypatch: pytest.Monkey
     assert not any(secret in words for secret in ("s3cr3t", "hunter22", "another5"))
 
 
-def test_an_error_of_any_length_fits() -> None:
+def test_a_long_error_is_cut() -> None:
     assert len(jobs.describe(ValueError("x" * 10_000))) == jobs.MAX_ERROR_LENGTH
 
 
-def test_processes_that_ended_without_a_word_are_forgotten_and_loops_are_not(db: None) -> None:
+def test_rows_of_killed_processes_are_deleted_and_those_of_jobs_are_not(db: None) -> None:
     for name in (f"{jobs.PROCESS}dead:1", f"{jobs.PROCESS}living:2", jobs.RETENTION):
         jobs.tick(name)
     LoopTick.objects.exclude(name__endswith=":2").update(ticked_at=timezone.now() - timedelta(days=1))
