@@ -1,7 +1,10 @@
 """Wire shapes of events and activity."""
 
+import re
+from datetime import UTC, datetime
 from typing import Any
 
+from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
 
 from activity.log import BODIES
@@ -13,6 +16,27 @@ LONGEST_METHOD = 255
 LONGEST_TEXT = 64 * 1024
 MAX_ENTRIES = 500
 """Of one report."""
+# A space that follows a time of day, not the one between date and time.
+SPACE_BEFORE_OFFSET = re.compile(r"(:\d\d(?:[.,]\d+)?|[Tt ]\d+) (\d\d(?::?\d\d)?)?$")
+
+
+def query_time(text: str) -> datetime | None:
+    """The ISO 8601 time of a query parameter, in UTC if it has no offset; None if the text is not a time.
+
+    The "+" of an offset that a client did not encode arrives as a space.
+    """
+    try:
+        moment = parse_datetime(SPACE_BEFORE_OFFSET.sub(r"\1+\2", text))
+    except ValueError:
+        return None
+    return moment and (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+class TimeField(serializers.DateTimeField):
+    """A time in a query string; see query_time()."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        return super().to_internal_value(query_time(str(value)) or "")
 
 
 class ActivityTypeField(serializers.ChoiceField):
@@ -43,8 +67,8 @@ class ActivityQuery(serializers.Serializer[Any]):
     type = serializers.ChoiceField(ActivityType.choices, required=False, source="activity_type")
     status = serializers.ChoiceField(ActivityStatus.choices, required=False)
     source = serializers.ChoiceField(["canvas", "agent"], required=False)  # type: ignore[assignment]
-    since = serializers.DateTimeField(required=False)
-    before = serializers.DateTimeField(required=False)
+    since = TimeField(required=False)
+    before = TimeField(required=False)
     limit = serializers.IntegerField(default=100, min_value=1, max_value=500)
 
 
