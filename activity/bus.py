@@ -196,12 +196,14 @@ class Subscription:
         async with self.lock:
             self.channel = ""
             await self.layer.flush()
+            _raise_if_cancelled()
             channel = await self.layer.new_channel()
             self._connected()
             for shard in self.layer._shards:
                 shard._pubsub.connection.register_connect_callback(self._connected)
             for group in self.groups:
                 await self.layer.group_add(group, channel)
+                _raise_if_cancelled()
             self.channel = channel
 
     async def sync(self, wanted: set[str]) -> None:
@@ -233,3 +235,10 @@ class Subscription:
 
     def _connected(self, *_: object) -> None:
         self.connection += 1
+
+
+def _raise_if_cancelled() -> None:
+    """channels_redis and redis-py swallow a cancellation that comes while they clean up or connect."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -74,3 +74,18 @@ async def test_publishing_asks_nothing_of_the_event_loop() -> None:
     was_done = done.wait(PATIENCE_SECONDS)
     await posting
     assert was_done
+
+
+async def test_renewal_can_be_cancelled_at_every_step(subscription: bus.Subscription) -> None:
+    """The channel layer swallows a cancellation in places: the task would continue although it was told to end."""
+    for steps in range(1, 500):
+        renewal = asyncio.create_task(subscription.renew())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if renewal.done():
+            break
+        renewal.cancel()
+        await asyncio.wait([renewal])
+        assert renewal.cancelled(), f"after {steps} steps of the event loop"
+    await subscription.renew()
+    assert subscription.channel
