@@ -1,4 +1,4 @@
-"""Wire shapes of events and activity."""
+"""Serializers of events and activity."""
 
 import re
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ MAX_SEQ = 2**63 - 1
 LONGEST_METHOD = 255
 LONGEST_TEXT = 64 * 1024
 MAX_ENTRIES = 500
-"""Of one report."""
+"""In one report."""
 # A space that follows a time of day, not the one between date and time.
 SPACE_BEFORE_OFFSET = re.compile(r"(:\d\d(?:[.,]\d+)?|[Tt ]\d+) (\d\d(?::?\d\d)?)?$")
 
@@ -54,7 +54,7 @@ class ActivityEntry(serializers.Serializer[Any]):
     request_body = serializers.JSONField(required=False, allow_null=True)
     response_body = serializers.JSONField(required=False, allow_null=True)
     metadata = serializers.JSONField(
-        required=False, allow_null=True, help_text="Stored as request_body when there is none."
+        required=False, allow_null=True, help_text="Stored as request_body if that is absent."
     )
     duration_ms = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=MAX_INT)
     status = serializers.ChoiceField(ActivityStatus.choices, default=ActivityStatus.OK)
@@ -62,7 +62,7 @@ class ActivityEntry(serializers.Serializer[Any]):
 
 
 class ActivityQuery(serializers.Serializer[Any]):
-    """Filters of an activity list; the newest `limit` rows of what is left."""
+    """Filters of an activity list; of the matching rows the newest `limit` are returned."""
 
     type = serializers.ChoiceField(ActivityType.choices, required=False, source="activity_type")
     status = serializers.ChoiceField(ActivityStatus.choices, required=False)
@@ -73,7 +73,7 @@ class ActivityQuery(serializers.Serializer[Any]):
 
 
 class ActivityRow(serializers.ModelSerializer[ActivityLog]):
-    """Every column; the bodies only where there is one."""
+    """Every column; request_body and response_body only if they are set."""
 
     class Meta:
         model = ActivityLog
@@ -102,7 +102,7 @@ class ActivityRow(serializers.ModelSerializer[ActivityLog]):
 
 
 class EventQuery(serializers.Serializer[Any]):
-    """Newest first; with `after`, the events after that position in their order."""
+    """Newest first; with `after`, the events after that position, oldest first."""
 
     after = serializers.IntegerField(required=False, min_value=0, max_value=MAX_SEQ)
     before = serializers.IntegerField(required=False, min_value=0, max_value=MAX_SEQ)
