@@ -53,6 +53,8 @@ POSSIBLY_LOST = Counter(
 
 @dataclass
 class Hub:
+    """The sockets of one event loop, their groups, and the tasks that keep them up to date. See decision 0009."""
+
     audience: Audience
     subscription: bus.Subscription = field(default_factory=bus.Subscription)
     position: int = 0
@@ -71,10 +73,10 @@ class Hub:
         self.arrivals = count()
         self.revoked: set[str] = set()
         self.notified = asyncio.Event()
-        self.poll_log = SingleFlight(self._read_log)  # reads every event that has committed by now
-        self.sync_subscription = SingleFlight(
-            self._sync_subscription
-        )  # joins the group of heartbeats while a socket wants them
+        # Queues every event that has committed by now. Raises DatabaseError.
+        self.poll_log = SingleFlight(self._read_log)
+        # Joins the channel layer's group of heartbeats while a socket wants them.
+        self.sync_subscription = SingleFlight(self._sync_subscription)
         self.connection = 0
         self.may_have_lost = False
 
