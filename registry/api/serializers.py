@@ -1,17 +1,17 @@
 """Wire shapes of workspaces and of what agents send. The rules on columns are the models' own."""
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
 from activity.endpoints import FiniteFloatField
+from activity.serializers import query_time
 from registry.models import (
     DEFAULT_RUNTIME,
     DEFAULT_TIER,
@@ -264,20 +264,10 @@ class MomentField(serializers.Field[int | datetime, Any, Any, Any]):
         text = str(data)
         if text.isascii() and text.isdigit() and len(text) < MAX_SEQ_DIGITS:
             return int(text)
-        # In a query string the "+" of an offset arrives as a space.
-        moment = _aware(text.replace(" ", "+"))
+        moment = query_time(text)
         if moment is None:
             self.fail("invalid")
         return moment
-
-
-def _aware(text: str) -> datetime | None:
-    """UTC where the text names no offset."""
-    try:
-        moment = parse_datetime(text)
-    except ValueError:
-        return None
-    return moment and (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 class ExplainQuery(serializers.Serializer[Any]):
