@@ -15,6 +15,7 @@ TEXT = (ROOT / "docs" / "architecture.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # A file by its path from the root; globs and folders are not files.
 FILE_PATH = re.compile(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|md|sql|js|mjs|css|html))`")
+SOURCE_PATH = re.compile(r"\b((?:activity|canvas|docs|examples|molecule|registry|tests)/[\w/-]+\.(?:py|md))\b")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 LONGEST_INIT = 3
 Walk = tuple[str, str]
@@ -99,6 +100,13 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     linked = [page.parent / target for target in LINK.findall(text)]
     named = [ROOT / path for path in FILE_PATH.findall(text)]
     assert [str(path) for path in [*linked, *named] if not path.exists()] == []
+
+
+@pytest.mark.parametrize("folder", ["activity", "canvas", "examples", "molecule", "registry", "tests"])
+def test_every_file_that_the_code_names_exists(folder: str) -> None:
+    found = {path: SOURCE_PATH.findall(path.read_text()) for path in sorted((ROOT / folder).rglob("*.py"))}
+    names_of_files = [(path.relative_to(ROOT), name) for path, named in found.items() for name in named]
+    assert [f"{path}: {name}" for path, name in names_of_files if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("room", packages(), ids=lambda folder: folder.name)
