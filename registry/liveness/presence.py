@@ -23,10 +23,12 @@ end
 
 
 def liveness_key(workspace_id: UUID) -> str:
+    """The Redis key that exists while the workspace is alive."""
     return f"ws:{workspace_id}"
 
 
 def url_key(workspace_id: UUID) -> str:
+    """The Redis key that caches the agent's URL."""
     return f"ws:{workspace_id}:url"
 
 
@@ -46,10 +48,12 @@ def mark_alive(ids: Iterable[UUID]) -> None:
 
 
 def cache_url(workspace_id: UUID, url: str) -> None:
+    """Keep the URL for URL_CACHE_SECONDS."""
     _set_unless_tombstone([(workspace_id, url_key(workspace_id))], url, settings.URL_CACHE_SECONDS)
 
 
 def cached_url(workspace_id: UUID) -> str | None:
+    """The cached URL, None if there is none."""
     url = redis.client().get(url_key(workspace_id))
     return None if url is None else str(url)
 

@@ -1,1 +1,1 @@
-"""Operations on workspaces, teams and model assignments; discovery; who receives which event; rebuilding from the log."""
+"""Operations on workspaces, teams and model assignments; discovery; audiences of events; rebuilding from the log."""

@@ -18,6 +18,8 @@ from registry.structure import hierarchy, projection, rows
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
+    """A workspace that expand() creates, with the model to assign to it."""
+
     name: str
     role: str | None = None
     tier: int = DEFAULT_TIER

@@ -47,10 +47,12 @@ def tick(name: str, **detail: Any) -> None:
 
 
 def last(name: str) -> LoopTick | None:
+    """The row of this job, None before its first step."""
     return LoopTick.objects.filter(name=name).first()
 
 
 def every() -> list[LoopTick]:
+    """The rows of all jobs, by name."""
     return list(LoopTick.objects.order_by("name"))
 
 
@@ -60,6 +62,7 @@ def age(tick: LoopTick) -> float | None:
 
 
 def is_fresh(tick: LoopTick | None) -> bool:
+    """Its last step is less than STALE_SECONDS old."""
     return tick is not None and (seconds := age(tick)) is not None and seconds < STALE_SECONDS
 
 
@@ -75,6 +78,7 @@ def forget(name: str) -> None:
 
 
 def forget_dead_processes() -> None:
+    """Delete the rows of processes that have been silent for FORGOTTEN_SECONDS."""
     silent = timedelta(seconds=FORGOTTEN_SECONDS)
     LoopTick.objects.filter(name__startswith=PROCESS, ticked_at__lt=Now() - silent).delete()
 
