@@ -1,4 +1,4 @@
-"""docs/architecture.md says what the code does: rooms and their imports, files and functions by name, docstrings."""
+"""The documents match the code: rooms and their imports, names of files and functions, docstrings, the glossary."""
 
 import ast
 import re
@@ -96,6 +96,11 @@ def test_each_step_names_a_function_that_exists(file: str, function: str) -> Non
     assert function in names(parsed(ROOT / file).body)
 
 
+def test_the_glossary_is_sorted_and_has_each_term_once() -> None:
+    terms = [term.lower() for term, *_ in table((ROOT / "docs" / "glossary.md").read_text())]
+    assert terms == sorted(set(terms))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
@@ -124,7 +129,7 @@ def test_the_public_names_of_a_room_have_docstrings(room: Path) -> None:
 
 
 def undocumented(path: Path) -> list[str]:
-    """The module, where it says nothing, and its public functions and classes that do not."""
+    """The public functions and classes without a docstring, and the module itself if it has none."""
     module = parsed(path)
     where = path.relative_to(ROOT)
     checked = {} if ENTRY_POINTS & set(where.parts) else names(module.body)
