@@ -396,15 +396,25 @@ async def test_a_slow_client_is_closed_with_4408_and_resumes_without_loss(platfo
             assert (await receive(slow))["event"] == "STREAM_LIVE"
             slow.transport.pause_reading()
             agent = await asyncio.to_thread(platform.agent, "talkative")
-            await asyncio.to_thread(_fill, agent, 60)
+            filling = asyncio.create_task(asyncio.to_thread(_fill, agent, 60))
+            # The server waits only some seconds for a client that does not read its close.
+            await asyncio.to_thread(until, lambda: _closed_as_slow(platform, url), "the slow socket to be closed")
             slow.transport.resume_reading()
             came, code = await closed_with(slow)
+            await filling
         assert code == 4408
         seqs = [message["seq"] for message in came if message["seq"] is not None]
         async with stream(url, platform.operator_token, f"?since={seqs[-1]}") as back:
             while (message := await receive(back))["event"] != "STREAM_LIVE":
                 seqs.append(message["seq"])
         assert seqs == [event["seq"] for event in platform.api.get(f"/events?after={start}&limit=1000").json()]
+
+
+def _closed_as_slow(platform: Platform, url: str) -> bool:
+    """Whether this web process has closed a socket because its client read too slowly."""
+    headers = {"Authorization": f"Bearer {platform.operator_token}"}
+    metrics = httpx.get(f"{url}/metrics", headers=headers, timeout=30).raise_for_status().text
+    return "\nmolecule_stream_slow_closed_total 1.0\n" in metrics
 
 
 def _fill(agent: Agent, count: int) -> None:
