@@ -3,4 +3,4 @@ from django.apps import AppConfig
 
 class ActivityConfig(AppConfig):
     name = "activity"
-    verbose_name = "What happened"
+    verbose_name = "Activity and audit"

@@ -37,7 +37,7 @@ for n = 2, #ARGV do redis.call('PUBLISH', KEYS[1], ARGV[n]) end
 redis.call('PUBLISH', KEYS[2], ARGV[1])
 """
 # Redis drops a subscriber for whom more than 32 MiB wait (client-output-buffer-limit): no message comes near that.
-PORTION_BYTES = 1024 * 1024
+MAX_MESSAGE_BYTES = 1024 * 1024
 LOST = Counter("molecule_bus_lost", "Posts to Redis that failed after their commit.", ["post"])
 # What Redis or PostgreSQL being away looks like.
 UNAVAILABLE_ERRORS = (RedisError, OSError, DatabaseError, PoolTimeout)
@@ -123,8 +123,8 @@ def publish(envelopes: Sequence[Envelope], *, after: int | None = None) -> None:
 
 def _publish_frames(frames: list[RawFrame], after: int) -> int:
     """In portions, each after the one before. Returns the position that they lead to."""
-    message = _packed({"type": "events", "after": after, "frames": frames})
-    if _is_too_big(message, frames):
+    message = _serialize({"type": "events", "after": after, "frames": frames})
+    if _is_too_large(message, frames):
         for half in _halves(frames):
             after = _publish_frames(half, after)
         return after
@@ -142,8 +142,8 @@ def publish_beats(beats: Iterable[Envelope]) -> None:
 
 
 def _publish_beats(beats: list[Envelope]) -> None:
-    message = _packed({"type": "beats", "beats": beats})
-    if _is_too_big(message, beats):
+    message = _serialize({"type": "beats", "beats": beats})
+    if _is_too_large(message, beats):
         for half in _halves(beats):
             _publish_beats(half)
     else:
@@ -153,17 +153,17 @@ def _publish_beats(beats: list[Envelope]) -> None:
 def close_streams(credentials: Sequence[str]) -> None:
     """Close every socket that was opened with one of these credentials."""
     if credentials:
-        redis.client().publish(EVENTS_CHANNEL, _packed({"type": "revoked", "credentials": list(credentials)}))
+        redis.client().publish(EVENTS_CHANNEL, _serialize({"type": "revoked", "credentials": list(credentials)}))
 
 
-def _packed(message: dict[str, Any]) -> bytes:
+def _serialize(message: dict[str, Any]) -> bytes:
     """As the channel layer of a hub reads it."""
     packed: bytes = get_channel_layer().serialize(message)
     return packed
 
 
-def _is_too_big(message: bytes, parts: Sequence[object]) -> bool:
-    return len(message) > PORTION_BYTES and len(parts) > 1
+def _is_too_large(message: bytes, parts: Sequence[object]) -> bool:
+    return len(message) > MAX_MESSAGE_BYTES and len(parts) > 1
 
 
 def _halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
@@ -182,18 +182,18 @@ class Subscription:
         self.layer = get_channel_layer()
         self.channel = ""
         self.groups: set[str] = {EVENTS_GROUP}
-        self.changing = asyncio.Lock()
+        self.lock = asyncio.Lock()
         self.connection = 0
-        self.called = self.heard = 0.0
+        self.pinged_at = self.received_at = 0.0
 
     @property
     def is_alive(self) -> bool:
         """Something came since the last call()."""
-        return bool(self.channel) and self.heard >= self.called
+        return bool(self.channel) and self.received_at >= self.pinged_at
 
     async def renew(self) -> None:
         """Subscribe on a new connection, whatever became of the old one."""
-        async with self.changing:
+        async with self.lock:
             self.channel = ""
             await self.layer.flush()
             channel = await self.layer.new_channel()
@@ -206,7 +206,7 @@ class Subscription:
 
     async def sync(self, wanted: set[str]) -> None:
         """Hear these groups besides EVENTS_GROUP, and no others; without a subscription the next one will."""
-        async with self.changing:
+        async with self.lock:
             for group in wanted - self.groups:
                 if self.channel:
                     await self.layer.group_add(group, self.channel)
@@ -218,16 +218,16 @@ class Subscription:
 
     async def receive(self) -> dict[str, Any]:
         message: dict[str, Any] = await self.layer.receive(self.channel)
-        self.heard = time.monotonic()
+        self.received_at = time.monotonic()
         return message
 
-    async def call(self) -> None:
+    async def ping(self) -> None:
         """Say something that every subscription hears, this one as well unless it is dead."""
-        self.called = time.monotonic()
+        self.pinged_at = time.monotonic()
         echo = {"type": "echo", "channel": self.channel, "connection": self.connection}
         await self.layer.group_send(EVENTS_GROUP, echo)
 
-    def echoed(self, message: dict[str, Any]) -> int | None:
+    def echoed_connection(self, message: dict[str, Any]) -> int | None:
         """The connection that an echo of ours came over; None for those of others."""
         return message["connection"] if message.get("channel") == self.channel else None
 

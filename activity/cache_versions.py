@@ -1,7 +1,7 @@
 """Marks in Redis by which caches in every process see at once that they may be out of date.
 
 A settled mark says: whoever loads now and finds this very value again later has missed nothing. Why that is so,
-whichever process dies when, stands in docs/decisions/0015-marks.md.
+whichever process dies when, stands in docs/decisions/0015-cache-versions.md.
 """
 
 from uuid import uuid4

@@ -15,7 +15,7 @@ SMALL = 1024
 Answer = TypeVar("Answer", bound=HttpResponseBase)
 
 
-def unchanged(request: Request, version: str) -> HttpResponseNotModified | None:
+def not_modified(request: Request, version: str) -> HttpResponseNotModified | None:
     """304, when the client has this version; with the headers that say how it may be kept."""
     held = parse_etags(request.headers.get("If-None-Match", ""))
     if held != ["*"] and _etag(version) not in {f"W/{one.removeprefix('W/')}" for one in held}:
@@ -23,7 +23,7 @@ def unchanged(request: Request, version: str) -> HttpResponseNotModified | None:
     return _revalidated(HttpResponseNotModified(), version)
 
 
-def answer(request: Request, data: Any, version: str | None = None) -> Response:
+def respond(request: Request, data: Any, version: str | None = None) -> Response:
     """Compressed for who takes that. With a `version` it may be kept, if one asks before using it."""
     response = Response(data) if version is None else _revalidated(Response(data), version)
     patch_vary_headers(response, ["Accept-Encoding"])

@@ -76,7 +76,7 @@ class FiniteFloatField(serializers.FloatField):
         return number
 
 
-def complaint(error: ValidationError) -> dict[str, str]:
+def error_body(error: ValidationError) -> dict[str, str]:
     """The first thing that is wrong: `error` in words, `code`, and the `field` where there is one."""
     field, message, code = _first(error.get_full_details())
     return {"error": f"{field}: {message}" if field else message, "code": code} | ({"field": field} if field else {})

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-TAKEN = Counter("molecule_group_commit_items", "Items that a batch took", ["gate"])
+ACCEPTED = Counter("molecule_group_commit_items", "Items that a batch took", ["gate"])
 REFUSED = Counter("molecule_group_commit_refused", "Items refused: too many waited, or for too long", ["gate"])
 BATCHES = Histogram(
     "molecule_group_commit_batch_size", "Items in one batch", ["gate"], buckets=(1, 4, 16, 64, 256, 1024)
@@ -41,7 +41,7 @@ class Submission(Generic[Item, Answer]):
     """What one caller brought, where its answers go, and until when by the loop's clock."""
 
     items: Sequence[Item]
-    weight: int
+    size: int
     answers: "asyncio.Future[Sequence[Answer]]"
     deadline: float
 
@@ -71,21 +71,21 @@ class GroupCommit(Generic[Item, Answer]):
         self.writer: asyncio.Task[None] | None = None
         self.name = name
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"group commit of {name}")
-        self.taken, self.refused, self.batches = TAKEN.labels(name), REFUSED.labels(name), BATCHES.labels(name)
+        self.accepted, self.refused, self.batches = ACCEPTED.labels(name), REFUSED.labels(name), BATCHES.labels(name)
         WAITING.labels(name).set_function(lambda: self.size)
 
     async def submit(self, items: Sequence[Item]) -> Sequence[Answer]:
         """The answers, once they are committed. Raises Overloaded, or what `flush` raised for the whole batch."""
-        weight = sum(map(self.size_of, items))
-        if self.size + weight > self.capacity:
-            self.refused.inc(weight)
+        size = sum(map(self.size_of, items))
+        if self.size + size > self.capacity:
+            self.refused.inc(size)
             raise Overloaded
         loop = asyncio.get_running_loop()
         submission: Submission[Item, Answer] = Submission(
-            items, weight, loop.create_future(), loop.time() + self.max_wait_seconds
+            items, size, loop.create_future(), loop.time() + self.max_wait_seconds
         )
         self.waiting.append(submission)
-        self.size += weight
+        self.size += size
         if self.writer is None or self.writer.done() or self.writer.get_loop() is not loop:
             self.writer = loop.create_task(self._write(), name="group commit")
         return await submission.answers
@@ -94,17 +94,17 @@ class GroupCommit(Generic[Item, Answer]):
         while self.waiting:
             # One turn of the loop, so that requests which came together go together.
             await asyncio.sleep(0)
-            self.size -= self._refuse_late(self.waiting)
+            self.size -= self._refuse_expired(self.waiting)
             if submissions := self._next_batch():
                 await self._write_batch(submissions)
 
     def _next_batch(self) -> list[Submission[Item, Answer]]:
         submissions: list[Submission[Item, Answer]] = []
-        weight = 0
-        while self.waiting and (not submissions or weight + self.waiting[0].weight <= self.batch):
+        size = 0
+        while self.waiting and (not submissions or size + self.waiting[0].size <= self.batch):
             submissions.append(self.waiting.popleft())
-            weight += submissions[-1].weight
-        self.size -= weight
+            size += submissions[-1].size
+        self.size -= size
         return submissions
 
     async def _write_batch(self, submissions: list[Submission[Item, Answer]]) -> None:
@@ -112,18 +112,18 @@ class GroupCommit(Generic[Item, Answer]):
         flushed = asyncio.get_running_loop().run_in_executor(self.thread, self._flush, items)
         unanswered = deque(submissions)
         while not (await asyncio.wait({flushed}, timeout=self.max_wait_seconds / CHECKS_PER_WAIT))[0]:
-            self._refuse_late(unanswered)
-            self.size -= self._refuse_late(self.waiting)
+            self._refuse_expired(unanswered)
+            self.size -= self._refuse_expired(self.waiting)
         if error := flushed.exception():
             for submission in submissions:
-                _settle(submission, error)
+                _resolve(submission, error)
             return
-        self.taken.inc(sum(submission.weight for submission in unanswered))
-        self.batches.observe(sum(submission.weight for submission in submissions))
+        self.accepted.inc(sum(submission.size for submission in unanswered))
+        self.batches.observe(sum(submission.size for submission in submissions))
         answers, start = flushed.result(), 0
         for submission in submissions:
             end = start + len(submission.items)
-            _settle(submission, answers[start:end])
+            _resolve(submission, answers[start:end])
             start = end
 
     def _flush(self, items: list[Item]) -> Sequence[Answer]:
@@ -134,20 +134,20 @@ class GroupCommit(Generic[Item, Answer]):
             connection.close()
             raise
 
-    def _refuse_late(self, submissions: deque[Submission[Item, Answer]]) -> int:
+    def _refuse_expired(self, submissions: deque[Submission[Item, Answer]]) -> int:
         """Whose deadline has come; they stand in its order. Returns how much they weighed."""
-        now, weight = asyncio.get_running_loop().time(), 0
+        now, size = asyncio.get_running_loop().time(), 0
         while submissions and submissions[0].deadline <= now:
-            late = submissions.popleft()
-            weight += late.weight
-            _settle(late, Overloaded())
-        if weight:
-            self.refused.inc(weight)
-            log.warning("group commit of %s is slow: %s items have waited for too long", self.name, weight)
-        return weight
+            expired = submissions.popleft()
+            size += expired.size
+            _resolve(expired, Overloaded())
+        if size:
+            self.refused.inc(size)
+            log.warning("group commit of %s is slow: %s items have waited for too long", self.name, size)
+        return size
 
 
-def _settle(submission: Submission[Item, Answer], outcome: Sequence[Answer] | BaseException) -> None:
+def _resolve(submission: Submission[Item, Answer], outcome: Sequence[Answer] | BaseException) -> None:
     """The caller may have gone away meanwhile, or been told to try again."""
     if submission.answers.done():
         return

@@ -51,5 +51,5 @@ class Audience(Protocol):
     def backlog(self, events: QuerySet[StructureEvent], member: str) -> QuerySet[StructureEvent]:
         """Those that a member may hear, or a few more."""
 
-    def unwelcome(self, listeners: Sequence[Listener]) -> list[Listener]:
+    def unauthorized(self, listeners: Sequence[Listener]) -> list[Listener]:
         """Whose credential is good no more."""

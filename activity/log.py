@@ -84,7 +84,7 @@ class Pruned:
     more: bool
 
 
-def kept_since(days: float) -> datetime:
+def retention_cutoff(days: float) -> datetime:
     """Rows from before are to go. Raises OverflowError for a time before all calendars."""
     return timezone.now() - timedelta(days=days)
 
@@ -114,7 +114,7 @@ def prune(cutoff: datetime, batch: int, after: datetime | None = None) -> Pruned
     return Pruned(rows=rows, upto=upto, more=rows == batch)
 
 
-def prunable(cutoff: datetime) -> int:
+def count_prunable(cutoff: datetime) -> int:
     """How many rows are older. Reads them all in the index: seconds for millions."""
     return ActivityLog.objects.filter(created_at__lt=cutoff).count()
 

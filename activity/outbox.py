@@ -93,7 +93,7 @@ class Outbox:
         self.frames = self.bytes = 0
         self.is_open = is_open
         self.code: int | None = None
-        self.drains: list[asyncio.Future[None]] = []
+        self.drain_waiters: list[asyncio.Future[None]] = []
 
     @property
     def closed(self) -> bool:
@@ -119,16 +119,16 @@ class Outbox:
             SLOW.inc()
             self.close(TOO_SLOW)
 
-    def say(self, text: str) -> None:
+    def send_text(self, text: str) -> None:
         """To this client alone."""
         self.put(Chunk([Frame(text)]))
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         """Until nothing waits here."""
         while self.wire.paused and not self.closed:
-            drain = asyncio.get_running_loop().create_future()
-            self.drains.append(drain)
-            await drain
+            waiter = asyncio.get_running_loop().create_future()
+            self.drain_waiters.append(waiter)
+            await waiter
 
     def close(self, code: int) -> None:
         """Nothing more is sent but the code; what waited is dropped."""
@@ -138,7 +138,7 @@ class Outbox:
             self.frames = self.bytes = 0
             if self.is_open:
                 self.wire.end(code)
-            self._wake()
+            self._release_waiters()
 
     def _resume(self) -> None:
         while self.waiting and not self.wire.paused:
@@ -147,16 +147,16 @@ class Outbox:
             self.bytes -= len(chunk.data)
             self.wire.write(chunk)
         if not self.wire.paused:
-            self._wake()
+            self._release_waiters()
 
-    def _wake(self) -> None:
-        drains, self.drains = self.drains, []
-        for drain in drains:
-            if not drain.done():
-                drain.set_result(None)
+    def _release_waiters(self) -> None:
+        waiters, self.drain_waiters = self.drain_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
-class PlainWire:
+class AsgiWire:
     """By the ASGI specification alone, for servers without our extension: a message at a time, at their pace."""
 
     def __init__(self, send: Any) -> None:

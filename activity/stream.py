@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 from django.db.models import QuerySet
 
 from activity import bus, strict_json
-from activity.hub import PAGE, hub_here, in_thread, live, read_page
+from activity.hub import PAGE, current_hub, read_page, run_in_thread, stream_live
 from activity.listeners import BEATS, CANVASES, Audience, Listener
 from activity.models import StructureEvent
 from activity.outbox import (
@@ -21,10 +21,10 @@ from activity.outbox import (
     TOO_MANY,
     TRY_AGAIN,
     WIRE,
+    AsgiWire,
     Chunk,
     Frame,
     Outbox,
-    PlainWire,
 )
 from activity.principals import Kind, Principal
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_MESSAGES = 100
 WINDOW_SECONDS = 10.0
-PORTION_BYTES = 64 * 1024
+CHUNK_BYTES = 64 * 1024
 MAX_SEQ = 2**63 - 1
 
 
@@ -53,7 +53,7 @@ class EventStream:
     principal: Principal
     scope: dict[str, Any]
     since: int | None = None
-    window = 0.0
+    window_began = 0.0
     received = 0
 
     def identify(self) -> Principal:
@@ -77,32 +77,32 @@ class EventStream:
 
     async def serve(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
-        self.hub = hub_here(self.audience)
-        self.known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.hub = current_hub(self.audience)
+        self.registered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await receive()
-        self.outbox = Outbox(scope.get("extensions", {}).get(WIRE) or PlainWire(send), is_open=False)
+        self.outbox = Outbox(scope.get("extensions", {}).get(WIRE) or AsgiWire(send), is_open=False)
         opening = asyncio.create_task(self._open(send), name="opening of a socket")
         try:
             while (message := await receive())["type"] != "websocket.disconnect":
-                await asyncio.wait([self.known, opening], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([self.registered, opening], return_when=asyncio.FIRST_COMPLETED)
                 if not self.outbox.closed:
-                    await self._hear((message.get("text") or "").encode() or message.get("bytes") or b"")
+                    await self._on_message((message.get("text") or "").encode() or message.get("bytes") or b"")
         finally:
             opening.cancel()
-            if self.known.done():
-                self.hub.leave(self.listener)
+            if self.registered.done():
+                self.hub.remove(self.listener)
 
     async def _open(self, send: Any) -> None:
         """Who sees the handshake answered hears whatever happens from then on. A refusal is answered too: only
         after that is there a code to close with."""
-        await self._or_close(self._enter)
+        await self._close_on_failure(self._register)
         with suppress(OSError):  # the client has gone: serve() hears of it
             await send({"type": "websocket.accept"})
         self.outbox.open()
         if self.since is not None and not self.outbox.closed:
-            await self._or_close(self._resume)
+            await self._close_on_failure(self._replay_and_subscribe)
 
-    async def _or_close(self, act: Callable[[], Awaitable[None]]) -> None:
+    async def _close_on_failure(self, act: Callable[[], Awaitable[None]]) -> None:
         try:
             await act()
         except Refused as refusal:
@@ -113,32 +113,32 @@ class EventStream:
             log.exception("a socket could not be opened")
             self.outbox.close(BROKEN)
 
-    async def _enter(self) -> None:
+    async def _register(self) -> None:
         """Known, and at a position. Without `since` it hears from here on."""
         self.since = self._since()
-        self.principal = await in_thread(self.identify)
+        self.principal = await run_in_thread(self.identify)
         self.listener = self._listener()
-        self.hub.enter(self.listener)
-        self.known.set_result(None)
-        await self.hub.opened()
+        self.hub.add(self.listener)
+        self.registered.set_result(None)
+        await self.hub.start()
         if BEATS in self.listener.groups:
-            await self.hub.tune()
-        await self.hub.look()
+            await self.hub.sync_subscription()
+        await self.hub.poll_log()
         if self.since is None:
-            self._attach()
+            self._subscribe()
         elif self.since > self.hub.position:
             raise Refused(MALFORMED)
 
-    async def _resume(self) -> None:
+    async def _replay_and_subscribe(self) -> None:
         """The log up to where the hub is, and from there what the hub gives out."""
         position = self.since or 0
         while position < self.hub.position:
             position = await self._replay(position, self.hub.position)
-        self._attach()
-        self.outbox.put(live(position))
+        self._subscribe()
+        self.outbox.put(stream_live(position))
 
-    def _attach(self) -> None:
-        if not self.hub.attach(self.listener):
+    def _subscribe(self) -> None:
+        if not self.hub.subscribe(self.listener):
             raise Refused(NOT_ALLOWED)
 
     def _listener(self) -> Listener:
@@ -150,11 +150,11 @@ class EventStream:
     async def _replay(self, position: int, upto: int) -> int:
         """A page of the log, as fast as the client reads; returns the position reached."""
         events = StructureEvent.objects.filter(seq__gt=position, seq__lte=upto)
-        page = await in_thread(self._page, events)
+        page = await run_in_thread(self._page, events)
         self.hub.flush()  # the audience has followed the log up to here
-        for chunk in _portions(frame for frame in page if self._may_hear(frame)):
+        for chunk in _chunks(frame for frame in page if self._may_receive(frame)):
             self.outbox.put(chunk)
-            await self.outbox.drained()
+            await self.outbox.drain()
         last = page[-1].seq if len(page) == PAGE else None
         return last or upto
 
@@ -162,7 +162,7 @@ class EventStream:
         member = self.listener.member
         return read_page(events if member is None else self.hub.audience.backlog(events, member))
 
-    def _may_hear(self, frame: Frame) -> bool:
+    def _may_receive(self, frame: Frame) -> bool:
         """By the rights of now, not of then."""
         member = self.listener.member
         if member is None:
@@ -170,29 +170,29 @@ class EventStream:
         groups = self.hub.audience.groups_of(member) or ()
         return not set(groups).isdisjoint(self.hub.audience.groups_for(frame))
 
-    async def _hear(self, data: bytes) -> None:
+    async def _on_message(self, data: bytes) -> None:
         if len(data) > MAX_MESSAGE_BYTES:
             self.outbox.close(TOO_LARGE)
             return
-        if self._talks_too_much():
+        if self._exceeds_message_rate():
             self.outbox.close(TOO_MANY)
             return
         try:
             message = strict_json.parse(data)
         except strict_json.Malformed as error:
-            self.outbox.say(bus.encode(problem(str(error), "invalid")))
+            self.outbox.send_text(bus.encode(problem(str(error), "invalid")))
             return
         if not isinstance(message, dict):
             message = {}
         if message.get("type") == "ping":
-            self.outbox.say('{"type":"pong"}')
+            self.outbox.send_text('{"type":"pong"}')
         else:
-            self.outbox.say(bus.encode(await self.answer(message)))
+            self.outbox.send_text(bus.encode(await self.answer(message)))
 
-    def _talks_too_much(self) -> bool:
+    def _exceeds_message_rate(self) -> bool:
         now = asyncio.get_running_loop().time()
-        if now - self.window > WINDOW_SECONDS:
-            self.window, self.received = now, 0
+        if now - self.window_began > WINDOW_SECONDS:
+            self.window_began, self.received = now, 0
         self.received += 1
         return self.received > MAX_MESSAGES
 
@@ -210,18 +210,18 @@ class EventStream:
         return values[0] if values else None
 
 
-def _portions(frames: Iterable[Frame]) -> Iterator[Chunk]:
+def _chunks(frames: Iterable[Frame]) -> Iterator[Chunk]:
     """So much at once that a slow client is noticed after each."""
-    portion: list[Frame] = []
+    chunk: list[Frame] = []
     size = 0
     for frame in frames:
-        portion.append(frame)
+        chunk.append(frame)
         size += len(frame.data)
-        if size >= PORTION_BYTES:
-            yield Chunk(portion)
-            portion, size = [], 0
-    if portion:
-        yield Chunk(portion)
+        if size >= CHUNK_BYTES:
+            yield Chunk(chunk)
+            chunk, size = [], 0
+    if chunk:
+        yield Chunk(chunk)
 
 
 def problem(error: str, code: str, **more: str) -> dict[str, Any]:

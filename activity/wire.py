@@ -39,7 +39,7 @@ class JSONRenderer(Renderer):
         if data is None:
             return b""
         try:
-            return orjson.dumps(data, default=_in_drf_words, option=orjson.OPT_UTC_Z)
+            return orjson.dumps(data, default=_drf_default, option=orjson.OPT_UTC_Z)
         except orjson.JSONEncodeError:
             # Integers beyond 64 bits (of an agent card), keys that are no strings.
             return super().render(data, accepted_media_type, renderer_context)
@@ -58,4 +58,4 @@ class AlwaysJSON(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-_in_drf_words = JSONEncoder().default
+_drf_default = JSONEncoder().default

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from activity import caching
 from activity.endpoints import Endpoint, documented
+from activity.principals import Level
 from canvas import layout, snapshot
 from canvas.serializers import Created, PageQuery, RemovedAnswer, SnapshotAnswer, SnapshotQuery, Updated, ViewportBody
 from registry.api.serializers import Outcome, RemovalQuery, WorkspaceBody, WorkspaceChanges, WorkspacePicture
@@ -25,7 +26,7 @@ class Workspaces(Endpoint):
     def get(self, request: Any) -> HttpResponseBase:
         page = self.query(PageQuery)
         version = snapshot.version()
-        response = caching.unchanged(request, version.workspaces) or self._whole(page, version)
+        response = caching.not_modified(request, version.workspaces) or self._whole(page, version)
         response.headers.setdefault("X-Event-Seq", str(version.seq))
         return response
 
@@ -33,7 +34,7 @@ class Workspaces(Endpoint):
         """One row more is read than a page has, to know whether there is a next one."""
         limit = page.get("limit")
         seq, found = snapshot.workspaces(after=page.get("after"), limit=limit and limit + 1)
-        response = caching.answer(self.request, found[:limit], version.workspaces)
+        response = caching.respond(self.request, found[:limit], version.workspaces)
         if seq is not None:
             response["X-Event-Seq"] = str(seq)
         if limit and len(found) > limit:
@@ -55,14 +56,15 @@ class Workspaces(Endpoint):
             if workspace.status == Status.ONLINE:
                 answer["external"] = True
             else:
-                answer["enrolment_token"] = enrolment.issue(workspace.id)
+                answer["enrolment_token"] = enrolment.issue(workspace.id).token
         return Response(answer, status=201)
 
 
 class OneWorkspace(Endpoint):
     @documented("One workspace", answers={200: WorkspacePicture, 301: dict}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
-        return Response(snapshot.workspace(workspace_id))
+        shown = snapshot.workspace(workspace_id)
+        return Response(shown if self.principal.level >= Level.VIEW else snapshot.without_operator_fields(shown))
 
     @documented("Change a workspace", request=WorkspaceChanges, answers={200: Updated}, errors=(404, 410))
     def patch(self, request: Any, workspace_id: UUID) -> Response:
@@ -93,10 +95,10 @@ class Snapshot(Endpoint):
     def get(self, request: Any) -> HttpResponseBase:
         when = self.query(SnapshotQuery).get("at")
         if when is not None:
-            return caching.answer(request, snapshot.then(when))
+            return caching.respond(request, snapshot.then(when))
         version = snapshot.version()
-        kept = caching.unchanged(request, version.everything)
-        return kept or caching.answer(request, snapshot.now(version.seq), version.everything)
+        kept = caching.not_modified(request, version.everything)
+        return kept or caching.respond(request, snapshot.now(version.seq), version.everything)
 
 
 class Viewport(Endpoint):

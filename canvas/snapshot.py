@@ -44,6 +44,7 @@ COLUMNS = {
     "runtime": "w.runtime",
     "last_heartbeat_at": _time("w.last_heartbeat_at"),
     "flapping_until": _time("w.flapping_until"),
+    "enrolment_expires_at": _time("w.enrolment_expires_at"),
     "created_at": _time("w.created_at"),
     "updated_at": _time("w.updated_at"),
     "x": "coalesce(l.x, 0)",
@@ -59,7 +60,9 @@ LIVE = (
     "current_task",
     "last_heartbeat_at",
     "flapping_until",
+    "enrolment_expires_at",
 )
+OPERATOR_FIELDS = {"enrolment_expires_at"}
 UNPLACED = CanvasLayout(x=0.0, y=0.0, collapsed=False)
 
 # The position comes with each row: from one statement, so from one instant.
@@ -121,6 +124,11 @@ def workspace(workspace_id: UUID) -> dict[str, Any]:
         rows.find(workspace_id)
         raise NotFound
     return found[0]
+
+
+def without_operator_fields(workspace: dict[str, Any]) -> dict[str, Any]:
+    """What other workspaces and its own agent may see of a workspace."""
+    return {name: value for name, value in workspace.items() if name not in OPERATOR_FIELDS}
 
 
 def now(seq: int) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""Assembly of the ASGI application: bounded bodies to the fast lane and then to Django, /ws to the stream, and the
-web's own pulse."""
+"""Assembly of the ASGI application: HTTP with bounded bodies to the fast path and then to Django, /ws to the stream,
+and the web process's own heartbeat."""
 
 import os
 

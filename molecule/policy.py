@@ -60,6 +60,7 @@ POLICY: dict[str, dict[str, Rule]] = {
     "heartbeat": {"POST": Rule("W", named="workspace_id", tombstone=True)},
     "heartbeats": {"POST": Rule("-")},  # each beat shows a token of its own
     "update-card": {"POST": Rule("W", named="workspace_id", tombstone=True)},
+    "enrolment": {"POST": Rule("O")},
     "pause": {"POST": Rule("O")},
     "resume": {"POST": Rule("O")},
     "restart": {"POST": Rule("O")},

@@ -30,6 +30,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("workspaces/<str:workspace_id>/state", life.State.as_view(), name="workspace-state"),
     path("workspaces/<str:workspace_id>/activity", life.WorkspaceActivity.as_view(), name="workspace-activity"),
     path("workspaces/<str:workspace_id>/notify", life.Notify.as_view(), name="workspace-notify"),
+    path("workspaces/<str:workspace_id>/enrolment", teams.Enrolment.as_view(), name="enrolment"),
     path("workspaces/<str:workspace_id>/pause", teams.Pause.as_view(), name="pause"),
     path("workspaces/<str:workspace_id>/resume", teams.Resume.as_view(), name="resume"),
     path("workspaces/<str:workspace_id>/restart", teams.Restart.as_view(), name="restart"),

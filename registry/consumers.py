@@ -10,7 +10,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
 from rest_framework.exceptions import AuthenticationFailed, ValidationError
 
-from activity.endpoints import complaint
+from activity.endpoints import error_body
 from activity.outbox import MALFORMED, NO_CREDENTIAL, NOT_ALLOWED
 from activity.principals import ANONYMOUS, Kind, Principal
 from activity.stream import EventStream, Refused, problem
@@ -60,7 +60,7 @@ class OrganisationStream(EventStream):
         try:
             beat = self._read({"workspace_id": str(own), **message})
         except ValidationError as error:
-            return problem(**complaint(error))
+            return problem(**error_body(error))
         if beat.workspace_id != own:
             return problem("workspace_id is not the token's workspace", "not_allowed")
         wrong = await self.accept_beat(beat)

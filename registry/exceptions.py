@@ -1,4 +1,4 @@
-"""What can go wrong in the registry. No HTTP here: molecule/errors.py gives each its status.
+"""What can go wrong in the registry. registry/api/errors.py gives each its HTTP status.
 
 RegistryError
 ├── Invalid              a value breaks a rule; `field` says which

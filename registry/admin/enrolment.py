@@ -38,7 +38,7 @@ def show(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID,
     """Issues the token; a removed workspace gets none. Raises NotFound, Removed."""
     with transaction.atomic():
         workspace = rows.lock_living(workspace_id)
-        token = enrolment.issue(workspace_id)
+        token = enrolment.issue(workspace_id).token
     if not created:
         model_admin.log_change(request, workspace, "Issued an enrolment token.")
     context = {

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
-from activity.endpoints import complaint
+from activity.endpoints import error_body
 from registry import exceptions as registry
 from registry.identity.throttling import CredentialThrottle
 
@@ -37,7 +37,7 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
     if isinstance(error, registry.RegistryError):
         return _registry(error)
     if isinstance(error, exceptions.ValidationError):
-        return Response(complaint(error), status=status.HTTP_400_BAD_REQUEST)
+        return Response(error_body(error), status=status.HTTP_400_BAD_REQUEST)
     if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
         error = _too_many(context) or error
     if isinstance(error, exceptions.APIException):

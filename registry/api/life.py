@@ -8,7 +8,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 
 from activity import log
-from activity.endpoints import Endpoint, complaint, documented
+from activity.endpoints import Endpoint, documented, error_body
 from activity.log import Entry
 from activity.principals import Kind
 from activity.serializers import MAX_ENTRIES, ActivityEntry, ActivityQuery, ActivityRow
@@ -146,7 +146,7 @@ def _signed(body: Any) -> Beat | dict[str, str]:
     """The beat, or what is wrong with it."""
     serializer = SignedHeartbeatBody(data=body)
     if not serializer.is_valid():
-        return complaint(ValidationError(serializer.errors))
+        return error_body(ValidationError(serializer.errors))
     fields = serializer.validated_data
     presented = tokens.presented_token(fields.pop("token"))
     return Beat(**fields, token=presented) if presented else BadCredential("invalid token").said

@@ -355,6 +355,11 @@ class TokenRow(serializers.ModelSerializer[WorkspaceToken]):
         fields = ["id", "kind", "prefix", "label", "created_at", "last_used_at", "expires_at"]
 
 
+class EnrolmentIssued(serializers.Serializer[Any]):
+    enrolment_token = serializers.CharField(help_text="Lets one agent register, once. It is not shown again.")
+    expires_at = serializers.DateTimeField()
+
+
 class WorkspacePicture(serializers.ModelSerializer[Workspace]):
     """A workspace as clients see it (documentation; canvas.snapshot builds it)."""
 
@@ -367,6 +372,6 @@ class WorkspacePicture(serializers.ModelSerializer[Workspace]):
         fields = [
             "id", "name", "role", "tier", "status", "agent_card", "url", "parent_id", "forwarded_to",
             "source_bundle_id", "active_tasks", "last_error_rate", "last_sample_error", "uptime_seconds",
-            "current_task", "runtime", "last_heartbeat_at", "flapping_until", "created_at", "updated_at",
-            "x", "y", "collapsed",
+            "current_task", "runtime", "last_heartbeat_at", "flapping_until", "enrolment_expires_at", "created_at",
+            "updated_at", "x", "y", "collapsed",
         ]  # fmt: skip

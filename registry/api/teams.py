@@ -6,13 +6,29 @@ from uuid import UUID
 from rest_framework.response import Response
 
 from activity.endpoints import Endpoint, documented
-from registry.api.serializers import AgentMoveBody, AgentRow, DismissalBody, ExpandBody, ModelBody, Outcome
+from registry.api.serializers import (
+    AgentMoveBody,
+    AgentRow,
+    DismissalBody,
+    EnrolmentIssued,
+    ExpandBody,
+    ModelBody,
+    Outcome,
+)
+from registry.identity import enrolment
 from registry.models import Agent
 from registry.organisation import agents, pausing, teams
 from registry.organisation.teams import Member
 from registry.structure import rows
 
 GONE = (404, 410)
+
+
+class Enrolment(Endpoint):
+    @documented("Issue a new enrolment token", answers={201: EnrolmentIssued}, errors=GONE)
+    def post(self, request: Any, workspace_id: UUID) -> Response:
+        issued = enrolment.issue(workspace_id)
+        return Response({"enrolment_token": issued.token, "expires_at": issued.expires_at}, status=201)
 
 
 class Pause(Endpoint):

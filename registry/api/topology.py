@@ -27,7 +27,7 @@ class Discover(Endpoint):
 class Peers(Endpoint):
     @documented("Siblings, children and parent", answers={200: PeerRow(many=True)}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
-        return caching.answer(request, discovery.peers(workspace_id))
+        return caching.respond(request, discovery.peers(workspace_id))
 
 
 class CheckAccess(Endpoint):

@@ -1,30 +1,68 @@
-"""Enrolment: a one-time token lets one agent become a workspace."""
+"""Enrolment: a one-time token with which one agent registers as a workspace."""
 
-from datetime import timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from activity import bus
 from registry.exceptions import BadCredential
 from registry.identity import tokens
-from registry.models import TokenKind, WorkspaceToken
+from registry.models import TokenKind, Workspace, WorkspaceToken
+
+UPDATED = "ENROLMENT_UPDATED"
 
 
-def issue(workspace_id: UUID) -> str:
-    """A one-time token that lets one agent become this workspace, for ENROLMENT_TOKEN_SECONDS.
+@dataclass(frozen=True, kw_only=True)
+class Enrolment:
+    """`token` is shown once and stored only as a hash."""
+
+    token: str = field(repr=False)
+    expires_at: datetime
+
+
+def issue(workspace_id: UUID) -> Enrolment:
+    """Issue a token that is good once, for ENROLMENT_TOKEN_SECONDS. It replaces those that were not used yet.
 
     Raises NotFound, Removed.
     """
     expires_at = timezone.now() + timedelta(seconds=settings.ENROLMENT_TOKEN_SECONDS)
-    return tokens.issue("mol_en", workspace_id, kind=TokenKind.ENROLMENT, expires_at=expires_at).text
+    with transaction.atomic():
+        # Locks the workspace: of two calls at once the second revokes the token of the first.
+        issued = tokens.issue("mol_en", workspace_id, kind=TokenKind.ENROLMENT, expires_at=expires_at)
+        unused = WorkspaceToken.objects.filter(workspace_id=workspace_id, kind=TokenKind.ENROLMENT, revoked_at=None)
+        unused.exclude(id=issued.id).update(revoked_at=Now())
+        Workspace.objects.filter(id=workspace_id).update(enrolment_expires_at=expires_at)
+        bus.after_commit(_publish, workspace_id, expires_at)
+    return Enrolment(token=issued.text, expires_at=expires_at)
 
 
 def redeem(token_id: UUID) -> None:
-    """Use up an enrolment token. Raises BadCredential when another use was faster."""
+    """Use up an enrolment token. Raises BadCredential when it was used or replaced meanwhile, or has expired."""
     used = WorkspaceToken.objects.filter(
         id=token_id, kind=TokenKind.ENROLMENT, revoked_at=None, expires_at__gt=Now()
     ).update(revoked_at=Now())
     if not used:
         raise BadCredential("enrolment token already used or expired")
+
+
+def complete(workspace: Workspace) -> None:
+    """An agent has registered: no other is awaited. The row must be locked."""
+    if workspace.enrolment_expires_at is not None:
+        clear([workspace.id])
+        bus.after_commit(_publish, workspace.id, None)
+
+
+def clear(ids: Iterable[UUID]) -> None:
+    """These workspaces await no agent."""
+    Workspace.objects.filter(id__in=ids).exclude(enrolment_expires_at=None).update(enrolment_expires_at=None)
+
+
+def _publish(workspace_id: UUID, expires_at: datetime | None) -> None:
+    payload = {"enrolment_expires_at": expires_at and bus.rfc3339(expires_at)}
+    bus.publish([bus.envelope(UPDATED, workspace_id, payload)])

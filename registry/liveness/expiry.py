@@ -5,14 +5,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Min, Q, QuerySet
+from django.db.models import Min, QuerySet
 from django.db.models.functions import Now
 
 from activity.bus import rfc3339
 from activity.events import NewEvent, record
 from activity.models import EventType
 from registry.liveness import flapping
-from registry.models import ALIVE, Status, Workspace
+from registry.models import ALIVE, Workspace
 from registry.structure import projection
 from registry.supervision import jobs
 
@@ -23,12 +23,12 @@ ACTOR = "supervisor"
 
 
 def reconcile() -> int:
-    """Online and degraded workspaces whose lease is past go offline, provisioning ones fail; returns how many went.
+    """Set online and degraded workspaces whose lease has ended to offline; return how many changed.
 
-    A batch is a transaction, short enough for others to wait for. Rows that somebody else is changing are left to
-    the next look: their lease is likely being renewed.
+    Each batch is a short transaction. Rows that another transaction has locked are left to the next call: most likely
+    a heartbeat is renewing their lease.
     """
-    # One look at all leases: there is no index on them, because every beat would have to write it.
+    # One scan finds all ended leases. They have no index, because every heartbeat would have to update it.
     found = list(_due().order_by("lease_expires_at").values_list("id", flat=True)[:MOST])
     gone = 0
     for start in range(0, len(found), BATCH):
@@ -65,7 +65,7 @@ def _grace_seconds() -> float | None:
 
 
 def _watched() -> QuerySet[Workspace]:
-    return Workspace.objects.filter(Q(status__in=ALIVE) | Q(status=Status.PROVISIONING))
+    return Workspace.objects.filter(status__in=ALIVE)
 
 
 def _due() -> QuerySet[Workspace]:
@@ -75,7 +75,7 @@ def _due() -> QuerySet[Workspace]:
 def _expire(ids: list[UUID]) -> int:
     with transaction.atomic():
         rows = _lock_due(ids)
-        marks = flapping.marks([row.id for row in rows if row.status in ALIVE])
+        marks = flapping.marks([row.id for row in rows])
         flapping.mark(marks)
         projection.apply(record([_event(row, marks.get(row.id)) for row in rows], actor=ACTOR))
     return len(rows)
@@ -89,14 +89,7 @@ def _lock_due(ids: list[UUID]) -> list[Workspace]:
 
 def _event(row: Workspace, flapping_until: datetime | None) -> NewEvent:
     last = None if row.last_heartbeat_at is None else row.last_heartbeat_at.isoformat()
-    payload: dict[str, object] = {"from": row.status, "last_heartbeat_at": last}
-    if row.status == Status.PROVISIONING:
-        kind = EventType.WORKSPACE_PROVISION_FAILED
-        waited = f"no agent registered within {settings.PROVISIONING_SECONDS:g} s"
-        payload |= {"reason": "provisioning deadline", "error": waited}
-    else:
-        kind = EventType.WORKSPACE_OFFLINE
-        payload |= {"reason": "lease expired"}
-        if flapping_until is not None:
-            payload |= {"flapping_until": rfc3339(flapping_until)}
-    return NewEvent(event_type=kind, workspace_id=row.id, payload=payload)
+    payload: dict[str, object] = {"from": row.status, "last_heartbeat_at": last, "reason": "lease expired"}
+    if flapping_until is not None:
+        payload["flapping_until"] = rfc3339(flapping_until)
+    return NewEvent(event_type=EventType.WORKSPACE_OFFLINE, workspace_id=row.id, payload=payload)

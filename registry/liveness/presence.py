@@ -38,8 +38,13 @@ def tombstone_key(workspace_id: UUID) -> str:
 
 
 def grant_lease(ids: Iterable[UUID], seconds: float) -> None:
-    """The deadline by which the workspace must be heard of, or it counts as offline (or failed)."""
+    """Without a heartbeat within so many seconds, an online or degraded workspace goes offline."""
     Workspace.objects.filter(id__in=ids).update(lease_expires_at=Now() + timedelta(seconds=seconds))
+
+
+def end_leases(ids: Iterable[UUID]) -> None:
+    """For workspaces that wait for an agent: nothing expires while they do."""
+    Workspace.objects.filter(id__in=ids).update(lease_expires_at=None)
 
 
 def mark_alive(ids: Iterable[UUID]) -> None:

@@ -14,7 +14,7 @@ class LoopTicks(models.Manager["LoopTick"]):
 
 
 class LoopTick(models.Model):
-    """A background loop: when it last completed a step, and what went wrong.
+    """A background job: when it last completed a step, and its errors.
 
     `since`: running without a break from then on. `last_error` happened at `failed_at`. `now`: when the row was read,
     by the clock that wrote all of these, PostgreSQL's; hosts may have another time.
@@ -34,7 +34,8 @@ class LoopTick(models.Model):
 
     class Meta:
         db_table = "loop_ticks"
-        verbose_name = "background loop"
+        verbose_name = "background job"
+        verbose_name_plural = "background jobs"
 
     def __str__(self) -> str:
         return self.name

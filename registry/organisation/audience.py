@@ -14,7 +14,7 @@ from activity.models import EventType, StructureEvent
 from activity.outbox import Frame
 from activity.principals import Kind
 from activity.stream import Refused
-from registry.identity import tokens
+from registry.identity import enrolment, tokens
 from registry.models import Workspace
 
 # Named by the workspace that leads it; None is the team of the roots.
@@ -22,8 +22,8 @@ Team = str | None
 
 # They name workspaces below, which are no relatives of those above and beside.
 OWN_TEAM = {EventType.WORKSPACE_EXPANDED, EventType.WORKSPACE_COLLAPSED}
-# How a person arranges the canvas is no agent's business.
-FOR_CANVASES = {"LAYOUT_UPDATED", "VIEWPORT_UPDATED"}
+# Agents do not get these: how people arrange the canvas, and until when another agent may enrol.
+FOR_CANVASES = {"LAYOUT_UPDATED", "VIEWPORT_UPDATED", enrolment.UPDATED}
 
 
 class Teams:
@@ -87,19 +87,19 @@ class Teams:
         heard = Q(workspace_id__in=Workspace.objects.filter(relatives).values("id"))
         return events.filter(heard | Q(event_type=EventType.WORKSPACE_MOVED))
 
-    def unwelcome(self, listeners: Sequence[Listener]) -> list[Listener]:
+    def unauthorized(self, listeners: Sequence[Listener]) -> list[Listener]:
         """Agents' tokens in one query; everybody else is asked again, once for all sockets of a credential."""
         held = [one.principal.token_id for one in listeners if one.principal.kind == Kind.WORKSPACE]
         live = tokens.live_tokens([token for token in held if token is not None])
-        welcome: dict[object, bool] = {str(token): token in live for token in held if token is not None}
+        authorized: dict[object, bool] = {str(token): token in live for token in held if token is not None}
         for one in listeners:
             key = one.credential or one
-            if key not in welcome:
-                welcome[key] = _is_welcome(one)
-        return [one for one in listeners if not welcome[one.credential or one]]
+            if key not in authorized:
+                authorized[key] = _is_authorized(one)
+        return [one for one in listeners if not authorized[one.credential or one]]
 
 
-def _is_welcome(listener: Listener) -> bool:
+def _is_authorized(listener: Listener) -> bool:
     try:
         listener.identify()
     except Refused:

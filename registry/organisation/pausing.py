@@ -12,6 +12,11 @@ from registry.liveness import presence
 from registry.models import Status, Workspace
 from registry.structure import hierarchy, projection, rows
 
+NOT_RUN_HERE = (
+    "nothing here runs this workspace's agent, so it cannot be restarted from here: "
+    "restart the agent's process where it runs, and it registers again by itself"
+)
+
 
 def pause(workspace_id: UUID, *, actor: str) -> int:
     """The whole team below goes along; returns how many were paused. Raises NotFound (also when it is), Removed."""
@@ -41,13 +46,24 @@ def resume(workspace_id: UUID, *, actor: str) -> int:
 
 
 def restart(workspace_id: UUID, *, actor: str) -> None:
-    """From any state to provisioning, with a fresh deadline. Raises NotFound, Removed, Conflict (paused)."""
+    """Set the workspace to provisioning, until its agent registers again.
+
+    In open mode also where nothing is restarted: front ends made for an open platform rely on that.
+    Raises NotFound, Removed, Conflict (it or its parent is paused, or nothing here runs it).
+    """
     with transaction.atomic():
         workspace = rows.lock_living(workspace_id)
         if workspace.status == Status.PAUSED:
             raise Conflict("workspace is paused: resume it")
         _check_parent(workspace)
+        if not (can_restart(workspace) or settings.MOLECULE_OPEN):
+            raise Conflict(NOT_RUN_HERE)
         _provision([workspace], actor)
+
+
+def can_restart(workspace: Workspace) -> bool:
+    """Whether this platform runs the workspace's agent, so that it can restart the process."""
+    return False
 
 
 def _lock_team(workspace_id: UUID) -> list[Workspace]:
@@ -83,7 +99,7 @@ def _provision(workspaces: list[Workspace], actor: str) -> None:
         if row.status != Status.PROVISIONING
     ]
     projection.apply(record(events, actor=actor))
-    presence.grant_lease([row.id for row in workspaces], settings.PROVISIONING_SECONDS)
+    presence.end_leases([row.id for row in workspaces])
 
 
 def _event(event_type: EventType, row: Workspace, payload: dict[str, object]) -> NewEvent:

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from activity.events import lock_log
 from activity.models import StructureEvent
 from registry.liveness import presence
-from registry.models import ALIVE, Agent, Status, Workspace, WorkspaceSecret, WorkspaceToken
+from registry.models import ALIVE, Agent, Workspace, WorkspaceSecret, WorkspaceToken
 from registry.structure import projection
 from registry.structure.projection import Row, State
 
@@ -113,9 +113,9 @@ def _repair(differences: list[Difference]) -> None:
 
 
 def _grant_leases() -> None:
-    """No beat came in while all rows were locked, and rows made anew have no lease at all."""
-    for statuses, seconds in ((ALIVE, settings.LEASE_SECONDS), ((Status.PROVISIONING,), settings.PROVISIONING_SECONDS)):
-        presence.grant_lease(Workspace.objects.filter(status__in=statuses).values_list("id", flat=True), seconds)
+    """No heartbeat could be stored while all rows were locked, and rows created by the repair have no lease yet."""
+    alive = Workspace.objects.filter(status__in=ALIVE).values_list("id", flat=True)
+    presence.grant_lease(alive, settings.LEASE_SECONDS)
 
 
 def _guards(cursor: Any, verb: str) -> None:

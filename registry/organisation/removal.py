@@ -9,7 +9,7 @@ from activity import bus
 from activity.events import NewEvent, record
 from activity.models import EventType
 from registry.exceptions import Conflict, HasChildren, Invalid
-from registry.identity import tokens
+from registry.identity import enrolment, tokens
 from registry.liveness import presence
 from registry.models import Agent, AgentStatus, Status, Workspace
 from registry.structure import hierarchy, projection, rows
@@ -60,6 +60,7 @@ def retire(going: Sequence[Workspace], *, actor: str, forwards: dict[UUID, UUID 
         for row in going
     ]
     projection.apply(record(events, actor=actor))
+    enrolment.clear(ids)
     bus.after_commit(presence.set_tombstones, ids)
 
 

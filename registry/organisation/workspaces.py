@@ -61,10 +61,9 @@ def create(new: NewWorkspace, *, actor: str, workspace_id: UUID | None = None) -
         if new.model:
             events.append(agents.assignment(workspace_id, new.model))
         projection.apply(record(events, actor=actor))
-        online = new.external and bool(new.url)
-        presence.grant_lease([workspace_id], settings.LEASE_SECONDS if online else settings.PROVISIONING_SECONDS)
-        if online:
-            _announce_alive(workspace_id, new.url or "")
+        if new.external and new.url:
+            presence.grant_lease([workspace_id], settings.LEASE_SECONDS)
+            _announce_alive(workspace_id, new.url)
         return Workspace.objects.get(id=workspace_id)
 
 
@@ -86,6 +85,7 @@ def register(id: UUID, *, url: str, agent_card: dict[str, Any], held: bool, enro
         elif is_open and tokens.has_live_token(id):
             raise BadCredential("this workspace has a token: send it")
         projection.apply(record(_registration(workspace, url, agent_card), actor=actor))
+        enrolment.complete(workspace)
         presence.grant_lease([id], settings.LEASE_SECONDS)
         _announce_alive(id, url)
         return None if held else tokens.issue_workspace_token(id, label="registration").text

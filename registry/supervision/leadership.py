@@ -9,7 +9,7 @@ from django.db import connection
 
 log = logging.getLogger(__name__)
 
-# Session-scoped, of the leading supervisor. See activity.events for the log's lock, registry.hierarchy for the tree's.
+# Session-scoped, held by the leading supervisor. activity.events has the log's lock, structure.hierarchy the tree's.
 LEADER_LOCK = 0x4D4F4C03
 TRY_SECONDS = 1.0
 # The lock is a lease: PostgreSQL ends a session that asks nothing for so long, be its host gone or its process stopped.

@@ -94,7 +94,7 @@ def _batch() -> int:
     progress, removed, now = Progress.of(row.detail if row else {}), 0, timezone.now()
     if progress.is_due(now):
         progress = progress.begun(now)
-        pruned = log.prune(log.kept_since(settings.ACTIVITY_RETENTION_DAYS), log.PRUNE_BATCH, progress.upto)
+        pruned = log.prune(log.retention_cutoff(settings.ACTIVITY_RETENTION_DAYS), log.PRUNE_BATCH, progress.upto)
         progress, removed = progress.after(pruned, timezone.now()), pruned.rows
     jobs.tick(jobs.RETENTION, **progress.detail())
     return removed

@@ -26,7 +26,7 @@ class Client:
     def end(self, code: int) -> None:
         self.code = code
 
-    def reads_on(self) -> None:
+    def resume_reading(self) -> None:
         self.paused = False
         self.resumed()
 

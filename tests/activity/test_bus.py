@@ -46,7 +46,7 @@ async def test_what_is_small_goes_as_one_message(subscription: bus.Subscription)
 async def test_each_portion_says_what_came_before_it(
     subscription: bus.Subscription, broadcasts: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bus, "PORTION_BYTES", 1200)
+    monkeypatch.setattr(bus, "MAX_MESSAGE_BYTES", 1200)
     assert await published(subscription, None, 6, None, None, None, 9, 10) == [
         (5, [None]), (5, [6, None]), (6, [None, None]), (6, [9, 10])
     ]  # fmt: skip
@@ -56,7 +56,7 @@ async def test_each_portion_says_what_came_before_it(
 async def test_what_alone_is_too_big_goes_alone(
     subscription: bus.Subscription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bus, "PORTION_BYTES", 10)
+    monkeypatch.setattr(bus, "MAX_MESSAGE_BYTES", 10)
     assert await published(subscription, 6, None) == [(5, [6]), (6, [None])]
 
 

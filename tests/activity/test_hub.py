@@ -47,7 +47,7 @@ class Nobody:
     def backlog(self, events: QuerySet[StructureEvent], member: str) -> QuerySet[StructureEvent]:
         return events
 
-    def unwelcome(self, listeners: Sequence[Listener]) -> list[Listener]:
+    def unauthorized(self, listeners: Sequence[Listener]) -> list[Listener]:
         return []
 
 
@@ -61,10 +61,10 @@ def client() -> Client:
     return Client()
 
 
-def seated(made: Hub, client: Client, *groups: str, **given: Any) -> Listener:
+def subscribed(made: Hub, client: Client, *groups: str, **given: Any) -> Listener:
     listener = listening(client, *(groups or (CANVASES,)), **given)
-    made.enter(listener)
-    assert made.attach(listener)
+    made.add(listener)
+    assert made.subscribe(listener)
     return listener
 
 
@@ -74,37 +74,37 @@ def batch(after: int, *seqs: int | None) -> dict[str, Any]:
 
 
 async def test_what_was_given_is_not_given_again(at_five: Hub, client: Client) -> None:
-    seated(at_five, client)
+    subscribed(at_five, client)
     for message in (batch(4, 5, 6), batch(5, 6), batch(6, None), batch(6, 7)):
-        at_five.hear(message)
+        at_five.dispatch(message)
     at_five.flush()
     assert (client.seqs, at_five.position) == ([6, None, 7], 7)
 
 
 async def test_batches_that_come_in_another_order_wait_for_each_other(at_five: Hub, client: Client) -> None:
     """Two commits, two processes: the later one may be published first. No look at the log for that."""
-    seated(at_five, client)
+    subscribed(at_five, client)
     for message in (batch(8, 9), batch(6, 7, 8), batch(8, None), batch(5, 6)):
-        at_five.hear(message)
+        at_five.dispatch(message)
     at_five.flush()
     assert client.seqs == [6, 7, 8, 9, None]
-    assert at_five.held == []
+    assert at_five.buffered == []
 
 
 async def test_what_is_not_persisted_waits_for_what_came_before_it(at_five: Hub, client: Client) -> None:
-    seated(at_five, client)
-    at_five.hear(batch(6, None))
+    subscribed(at_five, client)
+    at_five.dispatch(batch(6, None))
     at_five.flush()
     assert client.seqs == []
-    at_five.hear(batch(5, 6))
+    at_five.dispatch(batch(5, 6))
     at_five.flush()
     assert client.seqs == [6, None]
 
 
 async def test_who_attaches_hears_nothing_from_before(at_five: Hub, client: Client) -> None:
-    at_five.hear(batch(5, 6))
-    seated(at_five, client)
-    at_five.hear(batch(6, 7))
+    at_five.dispatch(batch(5, 6))
+    subscribed(at_five, client)
+    at_five.dispatch(batch(6, 7))
     at_five.flush()
     assert client.seqs == [7]
 
@@ -112,14 +112,14 @@ async def test_who_attaches_hears_nothing_from_before(at_five: Hub, client: Clie
 async def test_in_two_groups_and_heard_once(at_five: Hub, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(at_five.audience, "groups_of", lambda member: ("parent", "own"))
     monkeypatch.setattr(at_five.audience, "groups_for", lambda frame: ("own", "parent"))
-    seated(at_five, client, member=OWN)
-    at_five.hear(batch(5, 6, None))
+    subscribed(at_five, client, member=OWN)
+    at_five.dispatch(batch(5, 6, None))
     at_five.flush()
     assert client.seqs == [6, None]
 
 
 async def test_who_has_left_is_forgotten(at_five: Hub, client: Client) -> None:
-    at_five.leave(seated(at_five, client, member=OWN))
+    at_five.remove(subscribed(at_five, client, member=OWN))
     assert (at_five.listeners, at_five.groups, at_five.members) == (set(), {}, {})
 
 
@@ -131,25 +131,25 @@ async def test_beats_are_encoded_only_where_somebody_listens(
     monkeypatch.setattr(bus, "encode", lambda value: encoded.append(value) or encode(value))  # type: ignore[func-returns-value]
     beat = bus.envelope("HEARTBEAT", uuid4(), {"active_tasks": 1})
     others = Client()
-    seated(at_five, others)
-    at_five.hear({"type": "beats", "beats": [beat]})
+    subscribed(at_five, others)
+    at_five.dispatch({"type": "beats", "beats": [beat]})
     assert (encoded, others.texts) == ([], [])
     for one in (client, Client()):
-        seated(at_five, one, CANVASES, BEATS)
-    at_five.hear({"type": "beats", "beats": [beat]})
+        subscribed(at_five, one, CANVASES, BEATS)
+    at_five.dispatch({"type": "beats", "beats": [beat]})
     assert (client.heard, len(encoded), others.texts) == ([beat], 1, [])
 
 
 async def test_a_hub_that_breaks_leaves_nobody_with_a_gap(
     at_five: Hub, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    seated(at_five, client)
+    subscribed(at_five, client)
     assert isinstance(at_five.audience, Nobody)
     at_five.audience.breaks = True
-    at_five.hear(batch(5, 6))
+    at_five.dispatch(batch(5, 6))
     at_five.flush()
     assert client.code == TRY_AGAIN
-    assert "streams start over" in caplog.text
+    assert "hub restarts" in caplog.text
 
 
 # --- With the engines ------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ async def test_a_hub_that_breaks_leaves_nobody_with_a_gap(
 @pytest.fixture
 async def opened(transactional_db: None) -> AsyncIterator[Hub]:
     made = Hub(Nobody())
-    await made.opened()
+    await made.start()
     yield made
     await closed(made)
 
@@ -197,12 +197,14 @@ async def happens_unheard(monkeypatch: pytest.MonkeyPatch, count: int = 1) -> li
 
 async def test_beats_that_are_published_reach_whoever_asked(opened: Hub, client: Client) -> None:
     """Nobody asked: they are not even made."""
-    beats = [bus.envelope("HEARTBEAT", uuid4(), {"sample_error": "x" * size}) for size in (10, bus.PORTION_BYTES, 20)]
+    beats = [
+        bus.envelope("HEARTBEAT", uuid4(), {"sample_error": "x" * size}) for size in (10, bus.MAX_MESSAGE_BYTES, 20)
+    ]
     made: list[bus.Envelope] = []
     publish = sync_to_async(bus.publish_beats)
     await publish(made.append(beat) or beat for beat in beats)  # type: ignore[func-returns-value]
     assert made == []
-    seated(opened, client, CANVASES, BEATS)
+    subscribed(opened, client, CANVASES, BEATS)
     await opened.subscription.sync({bus.BEATS_GROUP})
     await publish(beats)
     await until_heard(client, 3)
@@ -211,8 +213,8 @@ async def test_beats_that_are_published_reach_whoever_asked(opened: Hub, client:
 
 async def test_more_than_redis_holds_for_a_subscriber_comes_whole_and_in_order(opened: Hub, client: Client) -> None:
     """In one message it would end the hub's subscription; what is not persisted would be lost."""
-    seated(opened, client)
-    text = "x" * bus.PORTION_BYTES
+    subscribed(opened, client)
+    text = "x" * bus.MAX_MESSAGE_BYTES
     await sync_to_async(bus.publish)([bus.envelope("PASSING", None, {"n": n, "text": text}) for n in range(40)])
     await until_heard(client, 40)
     assert [message["payload"]["n"] for message in client.heard] == list(range(40))
@@ -221,7 +223,7 @@ async def test_more_than_redis_holds_for_a_subscriber_comes_whole_and_in_order(o
 async def test_a_lost_batch_is_read_from_the_log_in_its_place(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seated(opened, client)
+    subscribed(opened, client)
     lost = await happens_unheard(monkeypatch, 3)
     after = await happens(2)
     await until_heard(client, 5)
@@ -231,7 +233,7 @@ async def test_a_lost_batch_is_read_from_the_log_in_its_place(
 async def test_a_lost_batch_comes_without_another_one(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seated(opened, client)
+    subscribed(opened, client)
     lost = await happens_unheard(monkeypatch)
     await until_heard(client, 1)
     assert client.seqs == lost
@@ -239,9 +241,9 @@ async def test_a_lost_batch_comes_without_another_one(
 
 async def test_more_than_a_page_is_caught_up(opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "PAGE", 3)
-    seated(opened, client)
+    subscribed(opened, client)
     lost = await happens_unheard(monkeypatch, 7)
-    await opened.look()
+    await opened.poll_log()
     opened.flush()
     assert client.seqs == lost
 
@@ -250,7 +252,7 @@ async def test_those_who_ask_at_once_share_a_look(opened: Hub, monkeypatch: pyte
     reads: list[object] = []
     read_page = hub.read_page
     monkeypatch.setattr(hub, "read_page", lambda events: reads.append(events) or read_page(events))  # type: ignore[func-returns-value]
-    await asyncio.gather(*(opened.look() for _ in range(20)))
+    await asyncio.gather(*(opened.poll_log() for _ in range(20)))
     assert 1 <= len(reads) <= 2
 
 
@@ -259,11 +261,11 @@ async def test_a_look_that_failed_has_failed_for_all_who_asked(opened: Hub) -> N
     rename = "ALTER TABLE %s RENAME TO %s"
     await sync_to_async(execute)(rename % ("structure_events", "away"))
     try:
-        came = await asyncio.gather(*(opened.look() for _ in range(3)), return_exceptions=True)
+        came = await asyncio.gather(*(opened.poll_log() for _ in range(3)), return_exceptions=True)
     finally:
         await sync_to_async(execute)(rename % ("away", "structure_events"))
     assert [isinstance(one, DatabaseError) for one in came] == [True] * 3
-    await opened.look()
+    await opened.poll_log()
 
 
 def execute(sql: str) -> None:
@@ -280,9 +282,9 @@ async def until_live(client: Client) -> None:
 async def test_after_a_broken_connection_everybody_is_told_to_read_once_more(opened: Hub, client: Client) -> None:
     """redis-py makes it anew and says nothing: what was published meanwhile has gone."""
     member, opening = Client(), Client()
-    seated(opened, client)
-    seated(opened, member, member=OWN)
-    opened.enter(listening(opening, CANVASES))
+    subscribed(opened, client)
+    subscribed(opened, member, member=OWN)
+    opened.add(listening(opening, CANVASES))
     [position] = await happens()
     await until_heard(client, 1)
     await sync_to_async(redis.client().execute_command)("CLIENT", "KILL", "TYPE", "pubsub")
@@ -298,8 +300,8 @@ async def test_after_a_broken_connection_everybody_is_told_to_read_once_more(ope
 async def test_after_a_new_subscription_everybody_is_told_to_read_once_more(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "LOOK_SECONDS", 0.3)
-    seated(opened, client)
+    monkeypatch.setattr(hub, "POLL_SECONDS", 0.3)
+    subscribed(opened, client)
     await opened.subscription.layer.flush()
     await until_live(client)
 
@@ -307,18 +309,18 @@ async def test_after_a_new_subscription_everybody_is_told_to_read_once_more(
 async def test_who_is_held_too_long_is_dropped_and_everybody_told(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "MAX_HELD", 0)
-    seated(opened, client)
-    opened.hear(batch(opened.position + 1, None))
+    monkeypatch.setattr(hub, "MAX_BUFFERED", 0)
+    subscribed(opened, client)
+    opened.dispatch(batch(opened.position + 1, None))
     await until_live(client)
 
 
 async def test_the_log_is_looked_at_while_redis_hangs(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(hub, "POLL_SECONDS", 0.3)
     monkeypatch.setattr(hub, "SUBSCRIBE_SECONDS", 0.3)
-    seated(opened, client)
+    subscribed(opened, client)
     pid = (await sync_to_async(redis.client().info)("server"))["process_id"]
     with stopped(pid):
         await asyncio.sleep(1)  # into whatever waits for Redis
@@ -337,14 +339,14 @@ async def beats_come_to(client: Client) -> None:
 
 async def test_a_socket_that_is_still_opening_keeps_its_wish_for_beats(opened: Hub, client: Client) -> None:
     listener = listening(client, CANVASES, BEATS)
-    opened.enter(listener)
-    await opened.tune()
-    await opened.tune()
-    opened.attach(listener)
+    opened.add(listener)
+    await opened.sync_subscription()
+    await opened.sync_subscription()
+    opened.subscribe(listener)
     assert opened.subscription.groups == {bus.EVENTS_GROUP, bus.BEATS_GROUP}
     await beats_come_to(client)
-    opened.leave(listener)
-    await opened.tune()
+    opened.remove(listener)
+    await opened.sync_subscription()
     assert opened.subscription.groups == {bus.EVENTS_GROUP}
 
 
@@ -358,8 +360,8 @@ async def test_a_wish_for_beats_while_the_subscription_is_made_anew(
 
     async def add(*arguments: str) -> None:
         if not tuning:
-            seated(opened, client, CANVASES, BEATS)
-            tuning.append(asyncio.create_task(opened.tune()))
+            subscribed(opened, client, CANVASES, BEATS)
+            tuning.append(asyncio.create_task(opened.sync_subscription()))
             await asyncio.sleep(0.1)
         await group_add(*arguments)
 
@@ -375,8 +377,8 @@ async def test_a_dropped_channel_layer_is_joined_again(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also for what no log has: without a new subscription it would never come."""
-    monkeypatch.setattr(hub, "LOOK_SECONDS", 0.5)
-    seated(opened, client)
+    monkeypatch.setattr(hub, "POLL_SECONDS", 0.5)
+    subscribed(opened, client)
     await opened.subscription.layer.flush()
     lost = await happens()
     await until_heard(client, 1)
@@ -390,9 +392,9 @@ async def test_a_revoked_credential_hears_what_came_before_and_then_goes(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     principal = Principal(kind=Kind.OPERATOR, token_id=uuid4())
-    seated(opened, client, principal=principal)
+    subscribed(opened, client, principal=principal)
     stays = Client()
-    seated(opened, stays, principal=Principal(kind=Kind.OPERATOR, token_id=uuid4()))
+    subscribed(opened, stays, principal=Principal(kind=Kind.OPERATOR, token_id=uuid4()))
     lost = await happens_unheard(monkeypatch)
     await sync_to_async(bus.close_streams)([str(principal.token_id)])
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -403,7 +405,7 @@ async def test_a_revoked_credential_hears_what_came_before_and_then_goes(
 
 async def test_a_hub_that_broke_begins_anew(opened: Hub, client: Client, caplog: pytest.LogCaptureFixture) -> None:
     broken = Client()
-    seated(opened, broken)
+    subscribed(opened, broken)
     assert isinstance(opened.audience, Nobody)
     opened.audience.breaks = True
     await happens()
@@ -411,8 +413,8 @@ async def test_a_hub_that_broke_begins_anew(opened: Hub, client: Client, caplog:
         while broken.code is None:
             await asyncio.sleep(0.01)
     opened.audience.breaks = False
-    await opened.opened()
-    seated(opened, client)
+    await opened.start()
+    subscribed(opened, client)
     seqs = await happens()
     await until_heard(client, 1)
     assert (client.seqs, broken.code) == (seqs, TRY_AGAIN)

@@ -41,10 +41,10 @@ def left() -> list[datetime]:
 
 def test_the_oldest_go_first_and_only_so_many(written: Written) -> None:
     times = written(8, 10, 1, 9)
-    pruned = log.prune(log.kept_since(7), 2)
+    pruned = log.prune(log.retention_cutoff(7), 2)
     assert (pruned, left()) == (log.Pruned(rows=2, upto=times[1], more=True), times[2:])
-    assert log.prune(log.kept_since(7), 2) == log.Pruned(rows=1, upto=times[2], more=False)
-    assert log.prune(log.kept_since(7), 2) == log.Pruned(rows=0, upto=None, more=False)
+    assert log.prune(log.retention_cutoff(7), 2) == log.Pruned(rows=1, upto=times[2], more=False)
+    assert log.prune(log.retention_cutoff(7), 2) == log.Pruned(rows=0, upto=None, more=False)
     assert left() == times[3:]
 
 
@@ -58,15 +58,15 @@ def test_rows_of_one_moment_are_not_passed_over(written: Written) -> None:
     """A batch may end among rows of the same time: the next one begins with that time again."""
     written(8, 8, 8)
     ActivityLog.objects.update(created_at=left()[0])
-    pruned = log.prune(log.kept_since(7), 2)
-    assert log.prune(log.kept_since(7), 2, after=pruned.upto).rows == 1
+    pruned = log.prune(log.retention_cutoff(7), 2)
+    assert log.prune(log.retention_cutoff(7), 2, after=pruned.upto).rows == 1
 
 
 def test_rows_that_somebody_else_deletes_are_skipped(written: Written, transactional_db: None) -> None:
     times = written(10, 9, 8)
     with psycopg.connect(**connection.get_connection_params()) as other:
         other.execute("DELETE FROM activity_logs WHERE created_at = %s", [times[0]])
-        assert log.prune(log.kept_since(7), 2) == log.Pruned(rows=2, upto=times[2], more=True)
+        assert log.prune(log.retention_cutoff(7), 2) == log.Pruned(rows=2, upto=times[2], more=True)
     assert left() == []
 
 
@@ -115,7 +115,7 @@ def test_pruning_waits_for_no_disk_and_others_do_as_before() -> None:
             return str(cursor.fetchone()[0])
 
     with transaction.atomic():
-        log.prune(log.kept_since(1), 10)
+        log.prune(log.retention_cutoff(1), 10)
         assert how() == "off"
-    log.prune(log.kept_since(1), 10)
+    log.prune(log.retention_cutoff(1), 10)
     assert how() == "on"

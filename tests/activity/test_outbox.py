@@ -10,7 +10,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from activity import outbox
-from activity.outbox import MAX_BYTES, MAX_FRAMES, TOO_SLOW, Chunk, Frame, Outbox, PlainWire
+from activity.outbox import MAX_BYTES, MAX_FRAMES, TOO_SLOW, AsgiWire, Chunk, Frame, Outbox
 from tests.activity.sockets import Client
 
 
@@ -45,7 +45,7 @@ def test_what_waits_leaves_in_order(box: Outbox, client: Client) -> None:
     box.put(chunk("two", "three"))
     box.put(chunk("four"))
     assert client.texts == ["one"]
-    client.reads_on()
+    client.resume_reading()
     box.put(chunk("five"))
     assert client.texts == ["one", "two", "three", "four", "five"]
     assert (box.frames, box.bytes) == (0, 0)
@@ -62,9 +62,9 @@ def test_a_client_that_pauses_again_gets_the_rest_later(box: Outbox, client: Cli
         client.paused = True
 
     client.write = write_and_pause  # type: ignore[method-assign, assignment]
-    client.reads_on()
+    client.resume_reading()
     assert client.texts == ["one"]
-    client.reads_on()
+    client.resume_reading()
     assert client.texts == ["one", "two"]
 
 
@@ -79,7 +79,7 @@ def test_more_than_it_holds_ends_the_socket(box: Outbox, client: Client, text: s
     box.put(chunk(text))
     assert (client.code, len(box.waiting), box.bytes) == (TOO_SLOW, 0, 0)
     box.put(chunk(text))
-    client.reads_on()
+    client.resume_reading()
     assert (client.texts, len(box.waiting)) == ([], 0)
 
 
@@ -102,7 +102,7 @@ def test_who_is_always_a_little_behind_is_not_too_slow(box: Outbox, client: Clie
     client.write = write_and_pause  # type: ignore[method-assign, assignment]
     for _ in range(MAX_FRAMES + 10):
         box.put(chunk("x"))
-        client.reads_on()
+        client.resume_reading()
     assert (client.code, box.frames, box.bytes) == (None, 1, len(chunk("x").data))
 
 
@@ -125,17 +125,17 @@ def test_an_end_before_the_handshake_is_said_after_it(client: Client) -> None:
 
 
 async def test_drained_waits_for_the_client_and_for_its_end(box: Outbox, client: Client) -> None:
-    await box.drained()
-    for end in (client.reads_on, lambda: box.close(1000)):
+    await box.drain()
+    for end in (client.resume_reading, lambda: box.close(1000)):
         client.paused = True
-        waiting = asyncio.create_task(box.drained())
+        waiting = asyncio.create_task(box.drain())
         await asyncio.sleep(0)
         assert not waiting.done()
         end()
         await waiting
 
 
-class PlainServer:
+class AsgiServer:
     """An ASGI server's send(), which waits while the client does not read."""
 
     def __init__(self) -> None:
@@ -149,11 +149,11 @@ class PlainServer:
 
 
 async def test_without_the_extension_every_message_is_sent_by_itself() -> None:
-    server = PlainServer()
-    box = Outbox(PlainWire(server.send))
+    server = AsgiServer()
+    box = Outbox(AsgiWire(server.send))
     box.put(chunk("one", "two"))
     box.put(chunk("three"))
-    await box.drained()
+    await box.drain()
     box.close(TOO_SLOW)
     async with asyncio.timeout(5):
         while not server.sent or server.sent[-1]["type"] != "websocket.close":
@@ -164,9 +164,9 @@ async def test_without_the_extension_every_message_is_sent_by_itself() -> None:
 
 async def test_without_the_extension_a_stuck_client_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "CLOSE_SECONDS", 0.01)
-    server = PlainServer()
+    server = AsgiServer()
     server.reads.clear()
-    wire = PlainWire(server.send)
+    wire = AsgiWire(server.send)
     box = Outbox(wire)
     for _ in range(MAX_FRAMES + 2):
         box.put(chunk("x"))

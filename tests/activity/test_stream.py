@@ -29,7 +29,7 @@ class Everybody(EventStream):
         return Nobody()
 
 
-class Stranger(Everybody):
+class Anonymous(Everybody):
     def identify(self) -> Principal:
         raise Refused(NO_CREDENTIAL)
 
@@ -65,12 +65,12 @@ class Witness(Server):
         if message["type"] == "websocket.accept":
             self.seqs = await happens()
             await sync_to_async(bus.publish)([bus.envelope("PASSING", None, {})])
-            await hub.hub_here(Nobody).look()
+            await hub.current_hub(Nobody).poll_log()
 
 
 @pytest.fixture
 async def here(transactional_db: None) -> AsyncIterator[Hub]:
-    made = hub.hub_here(Nobody)
+    made = hub.current_hub(Nobody)
     yield made
     await closed(made)
 
@@ -84,7 +84,7 @@ async def test_what_happens_once_the_handshake_is_answered_is_heard(here: Hub) -
 
 
 async def test_a_refusal_is_answered_and_then_closed_with_its_code(here: Hub) -> None:
-    socket = Server(Stranger())
+    socket = Server(Anonymous())
     await socket.until("close")
     assert socket.sent == [{"type": "websocket.accept"}, {"type": "websocket.close", "code": NO_CREDENTIAL}]
     await socket.leave()
@@ -115,13 +115,13 @@ async def test_beats_are_no_reason_to_refuse_while_redis_is_away(here: Hub) -> N
 
 
 async def test_the_hub_waits_for_no_socket_that_waits_for_its_database(here: Hub) -> None:
-    await here.opened()
+    await here.start()
     may_go_on = threading.Event()
     sockets = [Server(slow(may_go_on)) for _ in range(10)]
     try:
         await asyncio.sleep(0.1)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await here.look()
+            await here.poll_log()
     finally:
         may_go_on.set()
     for socket in sockets:

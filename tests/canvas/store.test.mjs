@@ -1,14 +1,27 @@
-// The pure modules of the canvas page. `node --test tests/canvas/`; test_javascript.py runs it with the rest.
+// The pure modules of the canvas page. Run with `node --test tests/canvas/` or as part of pytest.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { arrange, fitted, isFlapping, nextCalm, overlaps, tally, treeOf, zoomedAt } from "../../canvas/static/canvas/js/layout.js";
-import { createStore, initialState, pictured, reduce } from "../../canvas/static/canvas/js/store.js";
-import { backoff, patience } from "../../canvas/static/canvas/js/stream.js";
+import {
+  arrange,
+  countStates,
+  fitted,
+  isFlapping,
+  nearestFree,
+  nextStateChange,
+  overlaps,
+  stateLabel,
+  stateOf,
+  treeOf,
+  zoomedAt,
+} from "../../canvas/static/canvas/js/layout.js";
+import { createStore, currentWorkspaces, initialState, reduce } from "../../canvas/static/canvas/js/store.js";
+import { backoff, retryDelay } from "../../canvas/static/canvas/js/stream.js";
 import { age } from "../../canvas/static/canvas/js/time.js";
 
 const NOON = "2026-01-31T12:00:00.000000Z";
+const REFUSAL = { at: "2026-01-31T12:00:00Z", count: 12, reason: "token revoked", address: "10.0.0.1" };
 const LATER = "2026-01-31T12:00:30.000000Z";
 
 const workspace = (id, fields = {}) => ({
@@ -37,7 +50,7 @@ const event = (name, id, seq, payload = {}, timestamp = NOON) => ({
 });
 
 const after = (...actions) => actions.reduce(reduce, initialState());
-const one = (state, id = "a") => pictured(state).get(id);
+const one = (state, id = "a") => currentWorkspaces(state).get(id);
 
 describe("snapshot and events", () => {
   it("ignores what the snapshot already holds", () => {
@@ -72,12 +85,12 @@ describe("snapshot and events", () => {
   it("tolerates ids and events that it does not know", () => {
     const before = after(snapshot(10, workspace("a")));
     for (const name of ["WORKSPACE_ONLINE", "TASK_UPDATED", "HEARTBEAT", "WORKSPACE_REMOVED", "toString", "NEWS"]) {
-      const state = reduce(before, event(name, "nobody", 11));
-      assert.deepEqual([...pictured(state).keys()], ["a"], name);
+      const state = reduce(before, event(name, "unknown", 11));
+      assert.deepEqual([...currentWorkspaces(state).keys()], ["a"], name);
       assert.equal(state.seq, 11);
     }
     const camera = event("VIEWPORT_UPDATED", null, null, { x: 1, y: 2, zoom: 3 });
-    assert.deepEqual(pictured(reduce(before, camera)), pictured(before));
+    assert.deepEqual(currentWorkspaces(reduce(before, camera)), currentWorkspaces(before));
   });
 
   it("keeps the last picture when a later load fails, and has none when the first does", () => {
@@ -103,6 +116,8 @@ describe("each event", () => {
     ["AGENT_CARD_UPDATED", { agent_card: { name: "d" } }, { agent_card: { name: "d" } }],
     ["WORKSPACE_COLLAPSED", { removed_children: [] }, { collapsed: false }],
     ["AGENT_ASSIGNED", { model: "m" }, { status: "online" }],
+    ["WORKSPACE_REFUSED", { last_refusal: REFUSAL }, { last_refusal: REFUSAL }],
+    ["ENROLMENT_UPDATED", { enrolment_expires_at: LATER }, { enrolment_expires_at: LATER }],
   ];
   for (const [name, payload, expected] of cases) {
     it(name, () => {
@@ -135,6 +150,41 @@ describe("each event", () => {
   });
 });
 
+describe("refused credentials", () => {
+  it("are shown until the server clears them", () => {
+    const refused = after(snapshot(1, workspace("a")), event("WORKSPACE_REFUSED", "a", null, { last_refusal: REFUSAL }));
+    assert.deepEqual(one(refused).last_refusal, REFUSAL);
+    assert.equal(one(reduce(refused, event("WORKSPACE_REFUSED", "a", null, { last_refusal: null }))).last_refusal, null);
+  });
+});
+
+describe("enrolment", () => {
+  const [noon, later] = [NOON, LATER].map(Date.parse);
+  const waiting = workspace("b", { parent_id: "a", status: "provisioning", enrolment_expires_at: LATER });
+
+  it("expires on the clock, while no agent has registered", () => {
+    assert.deepEqual([noon, later - 1, later].map((now) => stateOf(waiting, now)), ["provisioning", "provisioning", "enrolment-expired"]);
+    assert.equal(stateOf({ ...waiting, status: "online" }, later), "online");
+    assert.equal(stateOf({ ...waiting, enrolment_expires_at: null }, later), "provisioning");
+    assert.equal(stateOf(workspace("c", { status: "provisioning" }), later), "provisioning");
+  });
+
+  it("has words for both states, and counts them apart", () => {
+    assert.deepEqual(["provisioning", "enrolment-expired", "paused"].map(stateLabel), ["awaiting agent", "enrolment expired", "paused"]);
+    const all = new Map([workspace("a"), waiting].map((one) => [one.id, one]));
+    assert.deepEqual([...countStates(all, noon)], [["provisioning", 1], ["online", 1]]);
+    assert.deepEqual([...countStates(all, later)], [["enrolment-expired", 1], ["online", 1]]);
+    assert.deepEqual([...treeOf(all, later)[0].below], [["enrolment-expired", 1]]);
+    assert.deepEqual([nextStateChange(all, noon), nextStateChange(all, later)], [later, Infinity]);
+    assert.equal(nextStateChange(new Map([["b", { ...waiting, status: "online" }]]), noon), Infinity);
+  });
+
+  it("gets more time with a new token", () => {
+    const renewed = after(snapshot(1, waiting), event("ENROLMENT_UPDATED", "b", null, { enrolment_expires_at: "2026-02-01T12:00:00Z" }));
+    assert.equal(stateOf(one(renewed, "b"), later), "provisioning");
+  });
+});
+
 describe("flapping", () => {
   const [noon, later] = [NOON, LATER].map(Date.parse);
   const organisation = new Map(
@@ -152,7 +202,7 @@ describe("flapping", () => {
     assert.deepEqual(flapping(noon - 1), ["b", "c", "e"]);
     assert.deepEqual(flapping(noon), ["b", "e"]);
     assert.deepEqual(flapping(later), []);
-    assert.deepEqual([noon - 1, noon, later].map((now) => nextCalm(organisation, now)), [noon, later, Infinity]);
+    assert.deepEqual([noon - 1, noon, later].map((now) => nextStateChange(organisation, now)), [noon, later, Infinity]);
   });
 
   it("shows on every ancestor", () => {
@@ -170,19 +220,19 @@ describe("flapping", () => {
 
 describe("the person's own changes", () => {
   const change = { type: "change", id: "a", changes: { x: 7, y: 8 } };
-  const settled = (kept) => ({ type: "settled", id: "a", changes: change.changes, kept });
+  const saved = (kept) => ({ type: "saved", id: "a", changes: change.changes, kept });
 
   it("show at once, stay when kept, go when refused", () => {
     const state = after(snapshot(1, workspace("a")), change);
     assert.equal(one(state).x, 7);
-    assert.equal(one(reduce(state, settled(true))).x, 7);
-    assert.equal(one(reduce(state, settled(false))).x, 0);
+    assert.equal(one(reduce(state, saved(true))).x, 7);
+    assert.equal(one(reduce(state, saved(false))).x, 0);
   });
 
   it("outlive the answer to an older one, and what others say meanwhile", () => {
     const newer = { ...change, changes: { x: 70, y: 80 } };
     const others = event("LAYOUT_UPDATED", "a", null, { x: 1, y: 1, collapsed: false });
-    const state = after(snapshot(1, workspace("a")), change, newer, others, settled(true));
+    const state = after(snapshot(1, workspace("a")), change, newer, others, saved(true));
     assert.equal(one(state).x, 70);
   });
 
@@ -207,7 +257,7 @@ describe("layout", () => {
     );
     assert.deepEqual([...root.below], [["failed", 1], ["paused", 1], ["online", 1]]);
     assert.deepEqual([root.size, root.children[0].children[0].depth], [3, 2]);
-    const counts = tally(new Map([["x", workspace("x")], ["y", workspace("y", { status: "news" })]]));
+    const counts = countStates(new Map([["x", workspace("x")], ["y", workspace("y", { status: "news" })]]));
     assert.deepEqual([...counts.keys()], ["online", "news"]);
   });
 
@@ -240,6 +290,19 @@ describe("layout", () => {
     assert.ok(moved.length > 0 && moved.length < loose.length / 2, `${moved.length} moved`);
   });
 
+  it("moves a dropped card to the nearest place where it covers no other", () => {
+    const size = { width: 100, height: 50 };
+    const other = { x: 0, y: 0, ...size };
+    assert.deepEqual(nearestFree({ x: 100, y: 0, ...size }, [other]), { x: 100, y: 0 });
+    assert.deepEqual(nearestFree({ x: 10, y: 40, ...size }, [other]), { x: 10, y: 74 });
+    assert.deepEqual(nearestFree({ x: 80, y: 5, ...size }, [other]), { x: 124, y: 5 });
+    const grid = Array.from({ length: 100 }, (_, n) => ({ x: (n % 10) * 110, y: Math.floor(n / 10) * 60, ...size }));
+    for (const [x, y] of [[555, 290], [0, 0], [1090, 590], [300, 12]]) {
+      const place = nearestFree({ x, y, ...size }, grid);
+      assert.ok(!grid.some((box) => overlaps({ ...place, ...size }, box)), `${x}, ${y}`);
+    }
+  });
+
   it("zooms around a point, and fits everything into view", () => {
     const at = zoomedAt({ x: 10, y: 20, zoom: 1 }, 2, 110, 220);
     assert.deepEqual(at, { x: -90, y: -180, zoom: 2 });
@@ -260,8 +323,8 @@ describe("time", () => {
   });
 
   it("resumes at once when the server asks for it, and then like after any loss", () => {
-    for (const code of [1012, 4408]) assert.deepEqual([patience(code, 0, 1), patience(code, 1, 1)], [0, 1000]);
-    for (const code of [1006, 1011, 1013, null]) assert.equal(patience(code, 0, 1), 500);
+    for (const code of [1012, 4408]) assert.deepEqual([retryDelay(code, 0, 1), retryDelay(code, 1, 1)], [0, 1000]);
+    for (const code of [1006, 1011, 1013, null]) assert.equal(retryDelay(code, 0, 1), 500);
   });
 });
 
@@ -272,7 +335,7 @@ describe("every structural event", () => {
     WORKSPACE_ONLINE: [{ url: "y", agent_card: { name: "b" } }, { status: "online", url: "y", agent_card: { name: "b" } }],
     WORKSPACE_OFFLINE: [{ reason: "lease expired" }, { status: "offline" }],
     WORKSPACE_DEGRADED: [{ error_rate: 0.5, sample_error: "e" }, { status: "degraded", last_error_rate: 0.5, last_sample_error: "e" }],
-    WORKSPACE_PROVISION_FAILED: [{ error: "nobody came" }, { status: "failed", failure: "nobody came" }],
+    WORKSPACE_PROVISION_FAILED: [{ error: "no image" }, { status: "failed", failure: "no image" }],
     WORKSPACE_PAUSED: [{ name: "a", from: "online" }, { status: "paused" }],
     WORKSPACE_UPDATED: [
       { changes: { name: ["Old", "New"], url: ["x", "z"], agent_card: [null, { name: "c" }], forwarded_to: [null, "b"], id: ["a", "b"] } },
@@ -297,9 +360,9 @@ describe("every structural event", () => {
   }
 
   it("tells why it failed until it no longer has, whatever is loaded meanwhile", () => {
-    const failed = after(snapshot(10, before), event("WORKSPACE_PROVISION_FAILED", "a", 11, { error: "nobody came" }));
+    const failed = after(snapshot(10, before), event("WORKSPACE_PROVISION_FAILED", "a", 11, { error: "no image" }));
     const again = reduce(failed, snapshot(12, { ...before, status: "failed" }));
-    assert.equal(one(again).failure, "nobody came");
+    assert.equal(one(again).failure, "no image");
     assert.equal(one(reduce(again, snapshot(13, before))).failure, undefined);
   });
 });

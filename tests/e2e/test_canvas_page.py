@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +11,10 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, WebSocketRoute, expect
 
 from tests.e2e.conftest import signed_in
-from tests.e2e.stack import Platform, manage, until
+from tests.e2e.stack import Platform, manage, stopped, until
+
+# Free areas for placed_apart().
+COLUMN = count(start=1, step=10)
 
 
 @pytest.fixture
@@ -56,9 +60,35 @@ def picture(platform: Platform, workspace_id: str) -> dict[str, Any]:
 
 
 def placed(platform: Platform, name: str, x: float = 40, y: float = 40) -> str:
-    """A root where the camera at rest sees it."""
+    """A top-level card that the saved camera shows."""
     platform.api.put("/canvas/viewport", json={"x": 0, "y": 0, "zoom": 0.99})
     return str(platform.create(name, canvas={"x": x, "y": y})["id"])
+
+
+def placed_apart(platform: Platform, *names: str) -> list[str]:
+    """Top-level cards beside each other, far from those of other tests, with the camera on them."""
+    x, y = 400 * next(COLUMN), -5000
+    platform.api.put("/canvas/viewport", json={"x": 40 - x, "y": 160 - y, "zoom": 1})
+    return [placed_at(platform, name, x + 400 * n, y) for n, name in enumerate(names)]
+
+
+def placed_at(platform: Platform, name: str, x: float, y: float) -> str:
+    return str(platform.create(name, canvas={"x": x, "y": y})["id"])
+
+
+def drag(page: Page, workspace_id: str, dx: float, dy: float) -> None:
+    box = head(page, workspace_id).bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 60, box["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 60 + dx, box["y"] + 8 + dy, steps=5)
+    page.mouse.up()
+
+
+def box_of(locator: Locator) -> dict[str, float]:
+    box = locator.bounding_box()
+    assert box
+    return {"left": box["x"], "right": box["x"] + box["width"], "top": box["y"], "bottom": box["y"] + box["height"]}
 
 
 def no_workspaces(route: Route) -> None:
@@ -71,7 +101,7 @@ def test_cards_lie_inside_their_parent(page: Page, platform: Platform, name: str
     grandchild = platform.create("Grandchild", parent_id=child)["id"]
     open_canvas(page, platform)
     expect(card(page, parent.id).locator(f'[data-id="{child}"] [data-id="{grandchild}"]')).to_be_visible()
-    expect(card(page, parent.id).locator("> .team .below")).to_have_text("2 provisioning")
+    expect(card(page, parent.id).locator("> .team .below")).to_have_text("2 awaiting agent")
     expect(card(page, child)).to_have_attribute("role", "treeitem")
 
 
@@ -80,7 +110,7 @@ def test_what_happens_is_seen_without_a_reload(page: Page, platform: Platform, n
     open_canvas(page, platform)
     own = card(page, agent.id)
     expect(own.locator(".status-word")).to_have_text("online")
-    expect(own.locator(".beat")).to_have_text("no beat yet")
+    expect(own.locator(".beat")).to_have_text("none yet")
     agent.beat(error_rate=0.9, sample_error="model gateway is down", current_task="Counting", active_tasks=3)
     expect(own.locator(".status-word")).to_have_text("degraded")
     expect(own.locator(".card-error")).to_have_text("model gateway is down")
@@ -102,12 +132,12 @@ def test_the_reason_of_a_failure_is_on_the_card(page: Page, platform: Platform, 
         "from registry.structure.projection import apply\n"
         "with transaction.atomic():\n"
         f"    failed = NewEvent(event_type='WORKSPACE_PROVISION_FAILED', workspace_id='{workspace}',\n"
-        "        payload={'from': 'provisioning', 'error': 'nobody came'})\n"
+        "        payload={'from': 'provisioning', 'error': 'no image'})\n"
         "    apply(record([failed], actor='supervisor'))\n"
     )
     manage(platform.environment, "shell", "-v0", "-c", script)
     expect(card(page, workspace).locator(".status-word")).to_have_text("failed")
-    expect(card(page, workspace).locator(".card-error")).to_have_text("nobody came")
+    expect(card(page, workspace).locator(".card-error")).to_have_text("no image")
 
 
 def test_a_busy_page_reads_the_list_twice_and_then_only_listens(page: Page, platform: Platform, name: str):
@@ -122,21 +152,35 @@ def test_a_busy_page_reads_the_list_twice_and_then_only_listens(page: Page, plat
 
 
 def test_a_dragged_root_keeps_its_place(page: Page, platform: Platform, name: str):
-    workspace = placed(platform, name)
+    [workspace] = placed_apart(platform, name)
+    old = picture(platform, workspace)
     open_canvas(page, platform)
-    box = head(page, workspace).bounding_box()
-    assert box
-    page.mouse.move(box["x"] + 60, box["y"] + 8)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 160, box["y"] + 58, steps=5)
     with page.expect_response(lambda response: response.request.method == "PATCH"):
-        page.mouse.up()
+        drag(page, workspace, 100, 50)
     kept = picture(platform, workspace)
-    assert kept["x"] == pytest.approx(40 + 100 / 0.99, abs=2)
-    assert kept["y"] == pytest.approx(40 + 50 / 0.99, abs=2)
+    assert kept["x"] == pytest.approx(old["x"] + 100, abs=2)
+    assert kept["y"] == pytest.approx(old["y"] + 50, abs=2)
     before = card(page, workspace).bounding_box()
     open_canvas(page, platform)
     assert card(page, workspace).bounding_box() == before
+
+
+def test_a_card_dropped_on_another_goes_beside_it(page: Page, platform: Platform, name: str):
+    first, second = placed_apart(platform, name, f"{name} two")
+    saved: list[str] = []
+    page.on("request", lambda request: saved.append(request.url) if request.method == "PATCH" else None)
+    open_canvas(page, platform)
+    still = box_of(card(page, first))
+    with page.expect_response(lambda response: response.request.method == "PATCH"):
+        drag(page, second, -370, 10)
+    dropped = box_of(card(page, second))
+    assert box_of(card(page, first)) == still
+    assert dropped["top"] >= still["bottom"] or dropped["left"] >= still["right"]
+    assert abs(dropped["left"] - still["left"]) < 400
+    assert len(saved) == 1
+    open_canvas(page, platform)
+    assert box_of(card(page, second)) == dropped
+    assert picture(platform, second)["parent_id"] is None
 
 
 def test_a_refused_drag_goes_back_and_says_why(page: Page, platform: Platform, name: str):
@@ -194,6 +238,130 @@ def test_the_camera_is_kept(page: Page, platform: Platform, name: str):
     expect(page.locator("#board")).to_have_attribute("style", saved or "")
 
 
+def test_full_size_shows_the_selected_card_or_the_nearest(page: Page, platform: Platform, name: str):
+    first, second = placed_apart(platform, name, f"{name} two")
+    platform.api.put("/canvas/viewport", json={"x": 200, "y": 200 + 5000 * 0.05, "zoom": 0.05})
+    open_canvas(page, platform)
+    page.mouse.move(700, 500)
+    page.mouse.wheel(0, 900)
+    page.get_by_role("button", name="Zoom to 100 %").click()
+    expect(page.locator("#zoom")).to_have_text("100 %")
+    expect(page.locator(".card .card-head").filter(visible=True)).not_to_have_count(0)
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.card-head')].some(head => document.getElementById('view')"
+        ".contains(document.elementFromPoint(head.getBoundingClientRect().x + 9, head.getBoundingClientRect().y + 9)))"
+    )
+    for workspace in (first, second):
+        card(page, workspace).focus()
+        page.keyboard.press("f")
+        page.keyboard.press("0")
+        expect_centred(page, workspace)
+
+
+def expect_centred(page: Page, workspace_id: str) -> None:
+    page.wait_for_function(
+        """id => {
+            const middle = ({ left, right, top, bottom }) => [(left + right) / 2, (top + bottom) / 2];
+            const box = (css) => middle(document.querySelector(css).getBoundingClientRect());
+            const [card, view] = [box(`.card[data-id="${id}"]`), box("#view")];
+            return card.every((at, axis) => Math.abs(at - view[axis]) < 2);
+        }""",
+        arg=workspace_id,
+    )
+
+
+def test_an_address_focuses_a_workspace(page: Page, platform: Platform, name: str):
+    parent = placed(platform, name)
+    child = platform.create("Child", parent_id=parent)["id"]
+    grandchild = platform.create("Grandchild", parent_id=child)["id"]
+    for folded in (parent, child):
+        platform.api.patch(f"/workspaces/{folded}", json={"collapsed": True})
+    open_canvas(page, platform, f"?ws={grandchild}")
+    expect(card(page, grandchild)).to_be_focused()
+    expect(card(page, grandchild)).to_have_attribute("aria-selected", "true")
+    expect_centred(page, grandchild)
+    expect(page).to_have_url(f"{platform.url}/?ws={grandchild}")
+    assert picture(platform, parent)["collapsed"], "the address changes nothing for others"
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_canvas(page, platform, f"?ws={grandchild}")
+    expect(card(page, grandchild)).to_be_focused()
+    expect(card(page, grandchild)).to_be_in_viewport()
+
+
+def test_an_address_with_an_unknown_workspace_says_so(page: Page, platform: Platform, name: str):
+    platform.agent(name)
+    missing = uuid4()
+    open_canvas(page, platform, f"?ws={missing}")
+    expect(page.get_by_role("alert").filter(has_text=f"Workspace {missing} is not shown here")).to_be_visible()
+    expect(page).to_have_url(f"{platform.url}/?ws={missing}")
+
+
+def test_a_hung_server_is_noticed(page: Page, platform: Platform, name: str):
+    workspace = platform.agent(name)
+    open_canvas(page, platform)
+    with stopped(platform.web.pid):
+        # The page waits 10 s; the longer limit here is for a busy machine.
+        expect(page.locator("#connection-word")).to_have_text(re.compile("^reconnecting"), timeout=20_000)
+        expect(page.locator("#banner")).to_be_visible()
+        expect(card(page, workspace.id)).to_be_visible()
+    expect(page.locator("#connection-word")).to_have_text("live", timeout=40_000)
+    expect(page.locator("#banner")).to_be_hidden()
+
+
+def test_the_theme_is_shared_with_the_admin_in_every_tab(page: Page, platform: Platform):
+    open_canvas(page, platform)
+    admin = page.context.new_page()
+    admin.goto(f"{platform.url}/admin/")
+    root, other = page.locator("html"), admin.locator("html")
+    expect(root).to_have_attribute("data-theme", "auto")
+    page.get_by_role("button", name="Menu").click()
+    page.get_by_role("button", name="Theme: automatic").click()
+    page.get_by_role("button", name="Menu").click()
+    expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()
+    for tab in (root, other):
+        expect(tab).to_have_attribute("data-theme", "dark")
+        expect(tab).to_have_css("color-scheme", "dark")
+    admin.evaluate("localStorage.clear()")
+    expect(root).to_have_attribute("data-theme", "auto")
+    admin.evaluate("localStorage.setItem('theme', 'light')")
+    expect(root).to_have_css("color-scheme", "light")
+    page.reload()
+    expect(root).to_have_attribute("data-theme", "light")
+
+
+@pytest.mark.parametrize("width", [1440, 1024, 768, 390])
+def test_the_header_never_wraps_or_moves_the_map(page: Page, platform: Platform, name: str, width: int):
+    sample = picture(platform, platform.create(name)["id"])
+    states = ("online", "degraded", "offline", "failed", "provisioning", "paused")
+    rows = [sample | {"id": str(uuid4()), "status": state} for state in states for _ in range(112)]
+    page.set_viewport_size({"width": width, "height": 800})
+    page.route("**/workspaces", lambda route: route.fulfill(json=[], headers={"X-Event-Seq": "0"}))
+    open_canvas(page, platform)
+    header, view = page.locator(".bar"), page.locator("#view")
+    before = header.bounding_box(), view.bounding_box()
+    page.route("**/workspaces", lambda route: route.fulfill(json=rows, headers={"X-Event-Seq": "0"}))
+    page.route_web_socket(re.compile("/ws"), lambda socket: socket.close(code=1013))
+    page.reload()
+    expect(page.locator("#connection-word")).to_have_text(re.compile("^reconnecting in"))
+    expect(page.locator("#counts .chip")).to_have_count(len(states))
+    assert (header.bounding_box(), view.bounding_box()) == before
+    outer = box_of(header)
+    parts = page.locator(".brand, #counts, #connection, .bar nav > .quiet").filter(visible=True)
+    boxes = [box_of(part) for part in parts.all()]
+    for box in boxes:
+        assert outer["left"] <= box["left"] <= box["right"] <= outer["right"]
+        assert outer["top"] <= box["top"] <= box["bottom"] <= outer["bottom"]
+    for n, one in enumerate(boxes):
+        for other in boxes[n + 1 :]:
+            apart = one["right"] <= other["left"] or other["right"] <= one["left"]
+            assert apart or one["bottom"] <= other["top"] or other["bottom"] <= one["top"]
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.get_by_role("button", name="Menu").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_in_viewport()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Log out")).to_be_hidden()
+
+
 def test_names_are_text(page: Page, platform: Platform):
     markup = '<b>bold</b><img src=x onerror="alert(1)"> 🧪'
     workspace = platform.create(markup, role="<i>role</i>")["id"]
@@ -206,7 +374,7 @@ def test_an_empty_organisation_is_welcomed(page: Page, platform: Platform):
     page.route("**/workspaces", no_workspaces)
     page.route_web_socket(re.compile("/ws"), lambda socket: socket.send('{"event":"STREAM_LIVE","seq":0}'))
     open_canvas(page, platform)
-    expect(page.get_by_role("heading", name="Nobody here yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="No workspaces yet")).to_be_visible()
     expect(page.get_by_role("link", name="Create a workspace")).to_have_attribute(
         "href", "/admin/registry/workspace/add/"
     )
@@ -312,12 +480,7 @@ def test_who_may_only_look_changes_nothing(viewer_page: Page, platform: Platform
     page.keyboard.press("Enter")
     expect(card(page, child)).to_be_hidden()
     page.keyboard.press("Alt+ArrowRight")
-    box = head(page, workspace).bounding_box()
-    assert box
-    page.mouse.move(box["x"] + 60, box["y"] + 8)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 160, box["y"] + 58, steps=5)
-    page.mouse.up()
+    drag(page, workspace, 100, 50)
     page.reload()
     expect(card(page, child)).to_be_visible()
     assert not writes
@@ -344,6 +507,16 @@ def test_a_phone_gets_a_tree_list(page: Page, platform: Platform, name: str):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+def test_ages_in_the_list_have_labels(page: Page, platform: Platform, name: str):
+    agent = platform.agent(name)
+    agent.beat()
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_canvas(page, platform)
+    label = card(page, agent.id).locator(".beat-label")
+    assert box_of(label)["right"] <= box_of(card(page, agent.id).locator(".beat"))["left"]
+    expect(card(page, agent.id).locator(".card-foot")).to_have_text(re.compile(r"Heartbeat\s*(now|\d+ s ago)\s*$"))
+
+
 def test_a_wide_screen_may_have_the_list_too(page: Page, platform: Platform, name: str):
     workspace = platform.agent(name)
     open_canvas(page, platform)
@@ -358,6 +531,6 @@ def test_a_wide_screen_may_have_the_list_too(page: Page, platform: Platform, nam
 def test_keys_are_explained(page: Page, platform: Platform):
     open_canvas(page, platform)
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)

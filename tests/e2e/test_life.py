@@ -7,14 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
+import httpx
+import psycopg
 import pytest
 import redis
 from playwright.sync_api import Browser, Page, expect
 from websockets.sync.client import ClientConnection, connect
 
 from tests.e2e.conftest import signed_in
-from tests.e2e.stack import ROOT, Platform, running_platform, until
+from tests.e2e.stack import ROOT, Agent, Platform, running_platform, until
 
 LEASE_SECONDS = 2.0
 PATIENCE_SECONDS = 20
@@ -87,3 +90,71 @@ def _has_outlived_a_lease(platform: Platform, workspace_id: str) -> bool:
     row = platform.api.get(f"/workspaces/{workspace_id}").json()
     assert row["status"] in ("online", "provisioning"), row
     return bool(row["uptime_seconds"] > LEASE_SECONDS)
+
+
+# --- Waiting for an agent ----------------------------------------------------------------------------
+
+# Nobody came for a day, and its enrolment token has ended. The web process has served for as long.
+A_DAY_LATER = """
+UPDATE workspaces SET created_at = created_at - interval '1 day',
+  lease_expires_at = lease_expires_at - interval '1 day',
+  enrolment_expires_at = enrolment_expires_at - interval '1 day';
+UPDATE workspace_tokens SET expires_at = expires_at - interval '1 day';
+UPDATE loop_ticks SET since = since - interval '1 day' WHERE name = 'web'
+"""
+
+
+def test_a_workspace_waits_for_its_agent_and_can_be_enrolled_again(platform: Platform) -> None:
+    created, witness = platform.create("Nobody came"), platform.agent("Silent")
+    path = f"/workspaces/{created['id']}"
+    with psycopg.connect(platform.environment["DATABASE_URL"]) as database:
+        database.execute(A_DAY_LATER)
+    until(lambda: platform.status(witness.id) == "offline", "the supervisor to look at all leases")
+    row = platform.api.get(path).json()
+    assert row["status"] == "provisioning"
+    assert datetime.fromisoformat(row["enrolment_expires_at"]) < datetime.now(UTC)
+    assert register(platform, created["id"], created["enrolment_token"]).status_code == 401
+    former, latest = (platform.api.post(f"{path}/enrolment").json()["enrolment_token"] for _ in range(2))
+    assert register(platform, created["id"], former).status_code == 401
+    assert register(platform, created["id"], latest).status_code == 200
+    row = platform.api.get(path).json()
+    assert (row["status"], row["enrolment_expires_at"]) == ("online", None)
+
+
+def test_canvases_hear_of_an_enrolment_and_agents_do_not(platform: Platform) -> None:
+    agent, bearer = platform.agent("Lead"), "Authorization"
+    address = f"ws://127.0.0.1:{platform.port}/ws"
+    with (
+        connect(address, additional_headers={bearer: f"Bearer {platform.operator_token}"}) as canvas,
+        connect(address, additional_headers={bearer: f"Bearer {agent.token}"}) as member,
+    ):
+        created = platform.create("Below", parent_id=agent.id)
+        issued = until_event(canvas, "ENROLMENT_UPDATED", created["id"])
+        row = platform.api.get(f"/workspaces/{created['id']}").json()
+        assert issued["payload"] == {"enrolment_expires_at": row["enrolment_expires_at"]}
+        assert register(platform, created["id"], created["enrolment_token"]).status_code == 200
+        assert until_event(canvas, "ENROLMENT_UPDATED", created["id"])["payload"] == {"enrolment_expires_at": None}
+        heard: list[str] = []
+        while not heard or heard[-1] != "WORKSPACE_ONLINE":
+            heard.append(json.loads(member.recv(timeout=PATIENCE_SECONDS))["event"])
+    assert heard == ["WORKSPACE_PROVISIONING", "WORKSPACE_ONLINE"]
+
+
+def test_restart_of_an_agent_that_runs_elsewhere_is_refused(platform: Platform) -> None:
+    created = platform.create("Elsewhere", external=True, url="http://127.0.0.1:9")
+    path = f"/workspaces/{created['id']}"
+    token = platform.api.post(f"{path}/tokens", json={}).json()["auth_token"]
+    agent = Agent(id=created["id"], token=token, url=platform.url)
+    assert agent.beat(error_rate=0.9).status_code == 200
+    before, events = platform.api.get(path).json(), platform.api.get(f"/events/{created['id']}").json()
+    assert before["status"] == "degraded"
+    answer = platform.api.post(f"{path}/restart")
+    assert answer.status_code == 409
+    assert "where it runs" in answer.json()["error"]
+    assert platform.api.get(path).json() == before
+    assert platform.api.get(f"/events/{created['id']}").json() == events
+
+
+def register(platform: Platform, workspace_id: str, token: str) -> httpx.Response:
+    body = {"id": workspace_id, "url": "remote://no-inbound", "agent_card": {"name": "Agent"}}
+    return httpx.post(f"{platform.url}/registry/register", json=body, headers={"Authorization": f"Bearer {token}"})

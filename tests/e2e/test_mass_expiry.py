@@ -104,7 +104,7 @@ def kill_one_of_two(world: World) -> None:
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Platform]:
     """Beats last for long, so that whoever beats is online; open, so that beats need no tokens."""
-    with running_platform(LEASE_SECONDS="600", PROVISIONING_SECONDS="600", MOLECULE_OPEN="true") as running:
+    with running_platform(LEASE_SECONDS="600", MOLECULE_OPEN="true") as running:
         running.supervisor.terminate()
         running.supervisor.wait()
         yield running

@@ -26,7 +26,8 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "molecule.settings"
 import django
 django.setup()
 from django.core.management import call_command
-from registry.supervision import process, watch
+from registry.liveness import watch
+from registry.supervision import process
 process.LONGEST_TURN_SECONDS = 5
 {more}
 call_command("supervise")
@@ -200,6 +201,7 @@ def test_the_next_takes_over_from_one_that_hangs(ground: Ground) -> None:
 
 def test_who_hangs_ends_although_its_threads_do_not(ground: Ground) -> None:
     with process([sys.executable, "-c", BRIEFLY.format(more=HANG_ELSEWHERE)], ground.environment) as leader:
+        until(ground.leads(leader), "it to lead")
         assert leader.wait(60) == 1
     assert ground.ask("SELECT name FROM loop_ticks WHERE name LIKE 'supervisor@%%'") == []
 

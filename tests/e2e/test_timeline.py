@@ -21,7 +21,7 @@ def platform() -> Iterator[Platform]:
 
 @pytest.fixture
 def name() -> str:
-    """Each test has names of its own."""
+    """Unique, because the platform is shared."""
     return f"Team {uuid4().hex[:8]}"
 
 
@@ -52,7 +52,7 @@ def open_history(page: Page, platform: Platform, query: str = "") -> None:
 
 
 def open_past(page: Page, platform: Platform, seq: int) -> None:
-    open_canvas(page, platform, f"?at={seq}")
+    page.goto(f"{platform.url}/?at={seq}")
     expect(banner(page)).to_be_visible()
     expect(page.locator("#seq")).to_have_text(f"event {seq}")
 
@@ -71,16 +71,16 @@ def test_the_org_before_a_rename_a_move_and_a_removal(page: Page, platform: Plat
     platform.api.delete(f"/workspaces/{child}")
     open_history(page, platform)
     scrubber(page).press("ArrowLeft")
-    expect(page.locator("#what")).to_have_text("operator:op removed New name")
+    expect(page.locator("#what")).to_have_text("op removed New name")
     expect(card(page, child)).to_have_attribute("data-change", "removed")
     scrubber(page).press("ArrowLeft")
-    expect(page.locator("#what")).to_have_text(f"operator:op moved New name from {name} to {name} two")
+    expect(page.locator("#what")).to_have_text(f"op moved New name from {name} to {name} two")
     expect(card(page, second).locator(f'[data-id="{child}"][data-change="changed"]')).to_be_visible()
     scrubber(page).press("ArrowLeft")
-    expect(page.locator("#what")).to_have_text("operator:op renamed Old name to New name")
+    expect(page.locator("#what")).to_have_text("op renamed Old name to New name")
     expect(card(page, first).locator(f'[data-id="{child}"]')).to_be_visible()
     scrubber(page).press("ArrowLeft")
-    expect(page.locator("#what")).to_have_text(f"operator:op created Old name in {name}")
+    expect(page.locator("#what")).to_have_text(f"op created Old name in {name}")
     expect(names(page, child)).to_have_text("Old name")
     expect(card(page, child)).to_have_attribute("data-change", "added")
     expect(page).to_have_url(re.compile(rf"\?at={created}$"))
@@ -96,12 +96,16 @@ def test_the_past_says_that_it_is_past_and_shows_nothing_live(page: Page, platfo
     expect(card(page, agent.id).locator(".beat")).to_be_visible()
     before = card(page, agent.id).bounding_box()
     scrubber(page).press("ArrowLeft")
+    connection = page.locator("#connection")
+    expect(connection).to_have_text("past", use_inner_text=True)
+    expect(connection).to_have_attribute("data-status", "past")
     expect(banner(page)).to_have_text(re.compile(r"You are looking at the past: .+ \((just now|\d+ \w+ ago)\)"))
     expect(card(page, agent.id).locator(".beat, .tasks").filter(visible=True)).to_have_count(0)
     expect(card(page, agent.id).locator(".card-task")).to_be_empty()
     assert card(page, agent.id).bounding_box() == before
     banner(page).get_by_role("button", name="Back to live").click()
     expect(card(page, agent.id).locator(".card-task")).to_have_text("Counting")
+    expect(connection).to_have_text(re.compile("^live"), use_inner_text=True)
     assert card(page, agent.id).bounding_box() == before
 
 
@@ -170,7 +174,7 @@ def test_the_address_may_name_a_time(page: Page, platform: Platform, name: str):
     workspace = platform.create(name)["id"]
     seq = newest(platform, workspace)
     at = platform.api.get(f"/events/{workspace}", params={"limit": 1}).json()[0]["created_at"]
-    open_canvas(page, platform, f"?at={at}&view=list")
+    page.goto(f"{platform.url}/?at={at}&view=list")
     expect(page.locator("#seq")).to_have_text(f"event {seq}")
     expect(page).to_have_url(re.compile(rf"\?view=list&at={seq}$"))
 
@@ -250,7 +254,11 @@ def test_an_outage_is_said_in_the_bar(page: Page, platform: Platform, name: str)
 
 @pytest.mark.parametrize(
     ("at", "complaint"),
-    [("987654321", "There is no event 987654321 yet"), ("0", "Nothing is on record"), ("soon", "must be a position")],
+    [
+        ("987654321", "There is no event 987654321 yet"),
+        ("0", "No events were recorded"),
+        ("soon", "must be a position"),
+    ],
 )
 def test_an_unknown_moment_is_said_and_the_present_shown(
     page: Page, platform: Platform, name: str, at: str, complaint: str

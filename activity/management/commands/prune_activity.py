@@ -25,7 +25,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         cutoff = _cutoff(options["days"])
         if options["dry_run"]:
-            self.stdout.write(f"{log.prunable(cutoff)} rows would be removed, older than {cutoff:%Y-%m-%d %H:%M:%S %Z}")
+            self.stdout.write(
+                f"{log.count_prunable(cutoff)} rows would be removed, older than {cutoff:%Y-%m-%d %H:%M:%S %Z}"
+            )
             return
         self.stdout.write(f"{self._prune(cutoff)} rows removed, older than {cutoff:%Y-%m-%d %H:%M:%S %Z}")
 
@@ -45,6 +47,6 @@ def _cutoff(days: float) -> datetime:
     if not days > 0:
         raise CommandError("activity is kept for ever: say how long with --days, more than 0")
     try:
-        return log.kept_since(days)
+        return log.retention_cutoff(days)
     except OverflowError:
         raise CommandError(f"--days {days:g} is before all calendars") from None

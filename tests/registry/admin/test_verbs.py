@@ -74,7 +74,8 @@ def test_only_what_would_change_is_listed(root: Client, team: list[Workspace]) -
     assert status(*team) == ["provisioning"] * 3
 
 
-def test_restart_leaves_the_team_alone(root: Client, team: list[Workspace]) -> None:
+def test_restart_leaves_the_team_alone(root: Client, team: list[Workspace], settings: Any) -> None:
+    settings.MOLECULE_OPEN = True
     answer = root.post(url_of("restart"), {"chosen": str(team[0].id)}, follow=True)
     assert said(answer) == ["Restarted 1 workspace."]
     assert status(*team) == ["provisioning", "online", "offline"]
@@ -90,7 +91,10 @@ def test_collapse_lists_what_goes_and_keeps_the_workspace(root: Client, team: li
 
 
 @pytest.mark.parametrize("name", ["pause", "restart", "resume"])
-def test_bulk_actions_ask_first_and_count_overlaps_once(root: Client, team: list[Workspace], name: str) -> None:
+def test_bulk_actions_ask_first_and_count_overlaps_once(
+    root: Client, team: list[Workspace], settings: Any, name: str
+) -> None:
+    settings.MOLECULE_OPEN = True
     if name == "resume":
         pausing.pause(team[0].id, actor="test")
     before = status(*team)

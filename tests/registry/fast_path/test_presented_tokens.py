@@ -40,7 +40,7 @@ def scene(make_workspace: Make) -> tuple[Workspace, dict[str, PresentedToken]]:
     revoked, expired = (tokens.issue_workspace_token(mine.id) for _ in range(2))
     WorkspaceToken.objects.filter(id=revoked.id).update(revoked_at=timezone.now())
     WorkspaceToken.objects.filter(id=expired.id).update(expires_at=timezone.now() - timedelta(seconds=1))
-    shown_once = enrolment.issue(mine.id)
+    shown_once = enrolment.issue(mine.id).token
     return mine, {
         "good": proof_of(good),
         "forged": PresentedToken(proof_of(good).prefix, b"x" * 32),

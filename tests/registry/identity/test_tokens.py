@@ -39,7 +39,7 @@ def test_kinds_are_never_mixed_up(make_workspace: Make, make_user: Callable[...,
     workspace = make_workspace()
     texts = [
         tokens.issue_workspace_token(workspace.id).text,
-        enrolment.issue(workspace.id),
+        enrolment.issue(workspace.id).token,
         tokens.issue_operator_token(make_user()),
     ]
     for text in texts:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -15,6 +16,7 @@ from registry.liveness import expiry, flapping, presence, watch
 from registry.liveness.heartbeats import Beat, flush
 from registry.management.commands.supervise import Supervisor
 from registry.models import LoopTick, Workspace
+from registry.organisation import pausing
 from registry.supervision import jobs
 from tests.registry.racing import together
 
@@ -35,7 +37,8 @@ def status(workspace: Workspace) -> str:
     [
         ("online", -1, "offline"),
         ("degraded", -1, "offline"),
-        ("provisioning", -1, "failed"),
+        ("provisioning", -1, "provisioning"),
+        ("failed", -1, "failed"),
         ("online", 30, "online"),
         ("paused", -1, "paused"),
         ("offline", -1, "offline"),
@@ -48,6 +51,25 @@ def test_only_a_lease_that_is_past_ends_a_life(
     workspace = lease(make_workspace(status=before), seconds)
     assert expiry.reconcile() == (before != after)
     assert status(workspace) == after
+
+
+@pytest.mark.parametrize("way", ["create", "resume", "restart"])
+def test_who_waits_for_an_agent_never_fails(make_workspace: Make, serving: None, settings: Any, way: str) -> None:
+    settings.PROVISIONING_SECONDS = -1000.0
+    settings.MOLECULE_OPEN = True  # which lets a restart through
+    workspace = make_workspace()
+    if way != "create":
+        flush([Beat(workspace_id=workspace.id)])
+    if way == "resume":
+        pausing.pause(workspace.id, actor="test")
+    if way != "create":
+        getattr(pausing, way)(workspace.id, actor="test")
+    workspace.refresh_from_db()
+    assert (workspace.status, workspace.lease_expires_at) == ("provisioning", None)
+    events = StructureEvent.objects.count()
+    assert expiry.seconds_to_deadline() is None
+    assert expiry.reconcile() == 0
+    assert (status(workspace), StructureEvent.objects.count()) == ("provisioning", events)
 
 
 def test_going_offline_is_recorded_with_its_reason(make_workspace: Make, serving: None) -> None:

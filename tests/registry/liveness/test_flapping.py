@@ -89,14 +89,6 @@ def test_others_and_other_trouble_do_not_count(make_workspace: Make, serving: No
     assert until(workspace) is None
 
 
-def test_to_fail_to_start_is_not_to_go_offline(make_workspace: Make, serving: None) -> None:
-    workspace = make_workspace()
-    died(workspace, 4, 3, 2)
-    Workspace.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    assert expiry.reconcile() == 1
-    assert until(workspace) is None
-
-
 def test_no_times_switch_it_off(make_workspace: Make, serving: None, settings: Any) -> None:
     settings.FLAPPING_TIMES = 0
     workspace = make_workspace()

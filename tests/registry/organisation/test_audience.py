@@ -49,8 +49,8 @@ class Organisation:
         self.expected: dict[UUID, list[str]] = {own: [] for own in IDS}
         for own, client in self.clients.items():
             listener = listening(client, member=str(own))
-            self.hub.enter(listener)
-            assert self.hub.attach(listener)
+            self.hub.add(listener)
+            assert self.hub.subscribe(listener)
 
     def step(self, act: str, who: int, whom: int) -> None:
         """One thing that may happen; the numbers choose among those to whom it may."""
@@ -96,7 +96,7 @@ class Organisation:
         if gone is not None:
             self.removed.add(gone)
         message = bus.encode({"event": event, "seq": seq, "payload": payload, "mark": mark})
-        self.hub.hear({"type": "events", "after": position, "frames": [[seq, event, str(own), message]]})
+        self.hub.dispatch({"type": "events", "after": position, "frames": [[seq, event, str(own), message]]})
 
     def may_hear(self, listener: UUID, own: UUID, event: str, before: Parents, now: Parents) -> bool:
         if listener in self.removed or event == "LAYOUT_UPDATED":
@@ -203,7 +203,7 @@ def test_whose_token_ended_is_shown_out(make_workspace: Make, django_assert_num_
     ]
     tokens.revoke_token(own, issued[1])
     with django_assert_num_queries(1):
-        assert Teams().unwelcome(sockets) == [sockets[1], sockets[3]]
+        assert Teams().unauthorized(sockets) == [sockets[1], sockets[3]]
 
 
 def test_who_is_no_agent_is_asked_again_once_for_each_credential() -> None:
@@ -219,5 +219,5 @@ def test_who_is_no_agent_is_asked_again_once_for_each_credential() -> None:
     sockets = [listening(Client(), principal=who) for who in (token, token, Principal(kind=Kind.OPERATOR))]
     sockets[0].identify = lambda: identify("token", is_good=True)
     sockets[2].identify = lambda: identify("session", is_good=False)
-    assert Teams().unwelcome(sockets) == [sockets[2]]
+    assert Teams().unauthorized(sockets) == [sockets[2]]
     assert asked == ["token", "session"]

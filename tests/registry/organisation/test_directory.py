@@ -211,7 +211,7 @@ def test_beyond_the_longest_trust_the_database_is_asked_whatever_the_mark_says(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     world.everybody()
-    monkeypatch.setattr(cache_versions.CacheVersion, "open", lambda self: None)
+    monkeypatch.setattr(cache_versions.CacheVersion, "invalidate", lambda self: None)
     CHANGES[name](world)
     monkeypatch.setattr(directory, "LONGEST_TRUST_SECONDS", 0.0)
     assert world.everybody() == world.by_the_rows()

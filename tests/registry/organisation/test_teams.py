@@ -57,13 +57,31 @@ def test_paused_is_sticky_and_resumed_comes_back_with_the_next_beat(
     expiry.reconcile()
     assert statuses([workspace]) == ["paused"]
     as_operator.post(f"{path}/resume")
-    assert expiry.reconcile() == 0, "it has a fresh deadline"
+    assert expiry.reconcile() == 0, "nothing expires while it waits for its agent"
     flush([Beat(workspace_id=workspace.id)])
     assert statuses([workspace]) == ["online"]
 
 
+@pytest.mark.parametrize("fields", [{}, {"external": True, "url": "http://a:1"}])
+@pytest.mark.parametrize("status", ["provisioning", "online", "degraded", "offline", "failed"])
+def test_restart_is_refused_where_nothing_here_runs_the_agent(
+    as_operator: APIClient, make_workspace: Make, status: str, fields: dict[str, Any]
+) -> None:
+    workspace = make_workspace(status=status, **fields)
+    row = Workspace.objects.filter(id=workspace.id).values().get()
+    events = StructureEvent.objects.count()
+    answer = as_operator.post(f"/workspaces/{workspace.id}/restart")
+    assert answer.status_code == 409
+    assert "restart the agent's process where it runs" in answer.json()["error"]
+    assert Workspace.objects.filter(id=workspace.id).values().get() == row
+    assert StructureEvent.objects.count() == events
+
+
 @pytest.mark.parametrize("status", ["online", "degraded", "offline", "failed"])
-def test_restart_goes_to_provisioning(as_operator: APIClient, make_workspace: Make, status: str) -> None:
+def test_in_open_mode_restart_goes_to_provisioning(
+    as_operator: APIClient, make_workspace: Make, settings: Any, status: str
+) -> None:
+    settings.MOLECULE_OPEN = True
     workspace = make_workspace(status=status)
     assert as_operator.post(f"/workspaces/{workspace.id}/restart").json() == {"status": "provisioning"}
     assert statuses([workspace]) == ["provisioning"]

@@ -120,7 +120,7 @@ def test_an_enrolment_serves_once(make_workspace: Make) -> None:
 
 def test_an_expired_enrolment_does_not_serve(make_workspace: Make, settings: object) -> None:
     settings.ENROLMENT_TOKEN_SECONDS = -1  # type: ignore[attr-defined]
-    text = enrolment.issue(make_workspace().id)
+    text = enrolment.issue(make_workspace().id).token
     with pytest.raises(BadCredential):
         tokens.principal_for_token(text)
 

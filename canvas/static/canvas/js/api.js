@@ -1,6 +1,6 @@
 // REST with the session: JSON both ways, failures as ApiError.
 
-/** `status` is 0 when there was no answer. */
+/** `status` is 0 when no answer arrived. */
 export class ApiError extends Error {
   constructor(status, message) {
     super(message);
@@ -25,7 +25,7 @@ async function send(method, path, body, aborted) {
     headers["Content-Type"] = "application/json";
     headers["X-CSRFToken"] = cookie("csrftoken");
   }
-  // keepalive: what is saved as the page is left still arrives.
+  // keepalive: changes sent while the page closes still arrive.
   const options = { method, headers, cache: "no-cache", keepalive: method !== "GET" };
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const signal = aborted ? AbortSignal.any([timeout, aborted]) : timeout;

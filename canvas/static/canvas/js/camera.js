@@ -1,16 +1,17 @@
-// Pan and zoom: what part of the canvas is in view.
+// Pan and zoom: which part of the canvas is in view.
 
 import { fitted, overlaps, zoomedAt } from "./layout.js";
 
 const DOTS = 24;
 const FAR = 0.55;
 const FARTHER = 0.3;
+const MARGIN = 24;
 
 export class Camera {
   #at = { x: 0, y: 0, zoom: 1 };
   #frame = null;
 
-  /** @param {(at: import("./layout.js").Camera) => void} onMoved by the person */
+  /** @param {(at: import("./layout.js").Camera) => void} onMoved called when the user moves it */
   constructor(view, stage, onMoved) {
     this.view = view;
     this.stage = stage;
@@ -21,7 +22,7 @@ export class Camera {
     return this.#at;
   }
 
-  /** Look from there, without telling anybody. */
+  /** Moves without calling onMoved. */
   set(at) {
     this.#at = at;
     this.#frame ??= requestAnimationFrame(() => this.#draw());
@@ -31,13 +32,32 @@ export class Camera {
     this.#move({ ...this.#at, x: this.#at.x + dx, y: this.#at.y + dy });
   }
 
-  /** @param {number} px @param {number} py the point of the view that stands still; its middle by default */
+  /** @param {number} px @param {number} py the fixed point of the view; its middle by default */
   zoom(factor, px = this.view.clientWidth / 2, py = this.view.clientHeight / 2) {
     this.#move(zoomedAt(this.#at, factor, px, py));
   }
 
-  zoomTo(zoom) {
-    this.zoom(zoom / this.#at.zoom);
+  centre(element, zoom) {
+    this.#move(this.centring(element, zoom));
+  }
+
+  /** The camera with an element in the middle of the view, or with its top left corner if it does not fit. */
+  centring(element, zoom) {
+    const { clientWidth, clientHeight } = this.view;
+    const box = this.#boxOf(element);
+    const start = (from, size, room) => Math.max((room - size * zoom) / 2, Math.min(MARGIN, room / 2)) - from * zoom;
+    return { x: start(box.x, box.width, clientWidth), y: start(box.y, box.height, clientHeight), zoom };
+  }
+
+  /** @returns {HTMLElement|undefined} the one nearest to the middle of the view */
+  nearest(elements) {
+    const view = this.view.getBoundingClientRect();
+    const distance = (element) => {
+      const { left, right, top, bottom } = element.getBoundingClientRect();
+      return Math.hypot(left + right - view.left - view.right, top + bottom - view.top - view.bottom);
+    };
+    const found = elements.map((element) => ({ element, distance: distance(element) }));
+    return found.sort((a, b) => a.distance - b.distance)[0]?.element;
   }
 
   fit(boxes) {
@@ -54,8 +74,8 @@ export class Camera {
     return boxes.some((box) => overlaps(seen, box));
   }
 
-  /** Pan just as far as it takes to see the beginning of an element. */
-  reveal(element, margin = 24) {
+  /** Pans only as far as needed to show the top left corner of an element. */
+  reveal(element, margin = MARGIN) {
     const view = this.view.getBoundingClientRect();
     const box = element.getBoundingClientRect();
     const shift = (start, end, from, to) => {
@@ -67,12 +87,22 @@ export class Camera {
     if (dx || dy) this.pan(dx, dy);
   }
 
+  /** In canvas coordinates. */
+  #boxOf(element) {
+    this.#draw();
+    const view = this.view.getBoundingClientRect();
+    const { left, top, width, height } = element.getBoundingClientRect();
+    const { x, y, zoom } = this.#at;
+    return { x: (left - view.left - x) / zoom, y: (top - view.top - y) / zoom, width: width / zoom, height: height / zoom };
+  }
+
   #move(at) {
     this.set(at);
     this.onMoved(at);
   }
 
   #draw() {
+    cancelAnimationFrame(this.#frame);
     this.#frame = null;
     const { x, y, zoom } = this.#at;
     this.stage.style.transform = `translate(${x}px, ${y}px) scale(${zoom})`;

@@ -1,10 +1,10 @@
-// The pointer on the canvas: drag a root by its header, the background to pan, the wheel to pan and zoom.
+// The pointer on the canvas: drag a top-level card by its header, drag the background to pan, wheel to pan and zoom.
 
 const THRESHOLD = 4;
 const LINE = 16;
 
 /**
- * @param {{view: HTMLElement, camera: import("./camera.js").Camera, places: import("./places.js").Places,
+ * @param {{view: HTMLElement, camera: import("./camera.js").Camera, placement: import("./placement.js").Placement,
  *   mayMove: () => boolean, isCanvas: () => boolean, onPlaced: (id: string, place: {x: number, y: number}) => void}} options
  */
 export function followPointer(options) {
@@ -15,7 +15,7 @@ export function followPointer(options) {
     if (event.button !== 0 || gesture || !options.isCanvas() || event.target.closest("button")) return;
     const id = options.mayMove() ? draggedRoot(event.target) : null;
     gesture = { id, pointer: event.pointerId, x: event.clientX, y: event.clientY, moved: false };
-    if (id) gesture.from = options.places.placeOf(id);
+    if (id) gesture.from = options.placement.placeOf(id);
   });
 
   view.addEventListener("pointermove", (event) => {
@@ -25,7 +25,7 @@ export function followPointer(options) {
     if (!gesture.moved && Math.hypot(dx, dy) < THRESHOLD) return;
     if (!gesture.moved) begin(event);
     if (gesture.id) {
-      options.places.hold(gesture.id, moved(gesture.from, dx, dy, options.camera.at.zoom));
+      options.placement.hold(gesture.id, moved(gesture.from, dx, dy, options.camera.at.zoom));
     } else {
       options.camera.pan(dx, dy);
       Object.assign(gesture, { x: event.clientX, y: event.clientY });
@@ -36,7 +36,8 @@ export function followPointer(options) {
     if (event.pointerId !== gesture?.pointer) return;
     const { id, from, moved: hasMoved, x, y } = gesture;
     if (id && hasMoved) {
-      options.onPlaced(id, moved(from, event.clientX - x, event.clientY - y, options.camera.at.zoom));
+      const dropped = moved(from, event.clientX - x, event.clientY - y, options.camera.at.zoom);
+      options.onPlaced(id, options.placement.freePlace(id, dropped));
     }
     if (hasMoved) swallowClick();
     end();
@@ -56,7 +57,7 @@ export function followPointer(options) {
   }
 
   function end() {
-    if (gesture?.id) options.places.release();
+    if (gesture?.id) options.placement.release();
     gesture = null;
     view.classList.remove("dragging", "panning");
     view.querySelector(".lifted")?.classList.remove("lifted");
@@ -66,7 +67,7 @@ export function followPointer(options) {
     return id && target.closest(".card.root");
   }
 
-  /** A drag that began on a link must not follow it. */
+  /** A drag that starts on a link must not follow it. */
   function swallowClick() {
     const stop = (event) => {
       event.preventDefault();

@@ -1,4 +1,4 @@
-// The keyboard: arrows between cards as in any tree, nudging of roots, and single keys for the camera.
+// The keyboard: arrows between cards as in any tree, arrows with Alt or Shift to move a top-level card, page keys.
 
 const ARROWS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
 const STEP = 8;
@@ -31,7 +31,7 @@ export function followCardKeys(options) {
   });
 }
 
-/** The card to go to; null to stay, undefined when the key means nothing here. */
+/** The card to focus; null to stay, undefined when the key has no meaning here. */
 function destination(key, card, { board, onToggle }) {
   const expanded = card.getAttribute("aria-expanded");
   const cards = board.visible();
@@ -59,8 +59,8 @@ function destination(key, card, { board, onToggle }) {
 /** @param {Record<string, () => void>} actions by key */
 export function followPageKeys(actions) {
   document.addEventListener("keydown", (event) => {
-    const isTaken = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey;
-    if (isTaken || document.querySelector("dialog[open]") || event.target.closest(TEXT)) return;
+    const isHandled = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey;
+    if (isHandled || document.querySelector("dialog[open]") || event.target.closest(TEXT)) return;
     if (!Object.hasOwn(actions, event.key)) return;
     event.preventDefault();
     actions[event.key]();

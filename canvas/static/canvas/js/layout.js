@@ -1,36 +1,39 @@
-// Pure geometry and structure: the tree, health of what is below, places of roots, the camera's arithmetic.
+// The tree of workspaces, its states, the places of top-level cards, and camera arithmetic. Pure.
 
-/** Worst first: the order in which trouble is shown. */
-export const STATUSES = ["failed", "offline", "degraded", "provisioning", "paused", "online"];
+/** Worst first. */
+const STATES = ["failed", "offline", "degraded", "enrolment-expired", "provisioning", "paused", "online"];
+const LABELS = { provisioning: "awaiting agent", "enrolment-expired": "enrolment expired" };
 
 export const MIN_ZOOM = 0.05;
 export const MAX_ZOOM = 10;
 const GAP = 24;
 const MOST_COLUMNS = 4;
-// What a parent is higher than a leaf, without its members; in leaves.
+// The extra height of a parent card without its members, in leaf cards.
 const HEAD = 0.4;
 
 /**
  * @typedef {Object} Node
  * @property {object} workspace
  * @property {Node[]} children
- * @property {Node[][]} columns the children as they lie on the canvas
- * @property {number} height about, in leaves
+ * @property {string} state see stateOf()
+ * @property {Node[][]} columns the children as they are arranged on the canvas
+ * @property {number} height approximate, in leaf cards
  * @property {number} depth 0 for a root
- * @property {Map<string, number>} below counts per status of all descendants, worst first
- * @property {number} size how many descendants
- * @property {boolean} isFlapping itself
- * @property {number} flapping how many descendants
+ * @property {Map<string, number>} below number of descendants in each state, worst first
+ * @property {number} size number of descendants
+ * @property {boolean} isFlapping the workspace itself
+ * @property {number} flapping number of flapping descendants
  */
 
 /**
- * Whoever's parent is not shown is a root.
- * @param {Map<string, object>} workspaces @param {number} now @returns {Node[]} the roots
+ * A workspace whose parent is not in `workspaces` is a root.
+ * @param {Map<string, object>} workspaces @param {number} now milliseconds @returns {Node[]} the roots
  */
 export function treeOf(workspaces, now) {
   const nodes = new Map();
   for (const workspace of workspaces.values()) {
-    nodes.set(workspace.id, { workspace, children: [], isFlapping: isFlapping(workspace, now) });
+    const state = stateOf(workspace, now);
+    nodes.set(workspace.id, { workspace, children: [], state, isFlapping: isFlapping(workspace, now) });
   }
   const roots = [];
   for (const node of nodes.values()) {
@@ -43,11 +46,11 @@ export function treeOf(workspaces, now) {
 
 function rollUp(node, depth) {
   const counts = new Map();
-  const add = (status, n) => counts.set(status, (counts.get(status) ?? 0) + n);
+  const add = (state, n) => counts.set(state, (counts.get(state) ?? 0) + n);
   for (const child of node.children) {
     rollUp(child, depth + 1);
-    add(child.workspace.status, 1);
-    for (const [status, n] of child.below) add(status, n);
+    add(child.state, 1);
+    for (const [state, n] of child.below) add(state, n);
   }
   node.columns = columnsOf(node.children);
   node.height = 1 + Math.max(0, ...node.columns.map((column) => heightOf(column) + HEAD));
@@ -57,15 +60,15 @@ function rollUp(node, depth) {
   node.size = [...counts.values()].reduce((sum, n) => sum + n, 0);
 }
 
-export function worstFirst(counts) {
-  const rank = ([status]) => (STATUSES.includes(status) ? STATUSES.indexOf(status) : STATUSES.length);
+function worstFirst(counts) {
+  const rank = ([state]) => (STATES.includes(state) ? STATES.indexOf(state) : STATES.length);
   return new Map([...counts].sort((a, b) => rank(a) - rank(b)));
 }
 
 /**
- * Nodes side by side in about a square, in order: down the first column, then down the next.
- * What is folded counts as if it were not, so that folding moves nothing to another column.
- * @param {Node[]} nodes @returns {Node[][]} columns as even as the order allows
+ * Arranges nodes in about a square: down the first column, then down the next. A collapsed card counts with its full
+ * height, so that collapsing it moves no card to another column.
+ * @param {Node[]} nodes @returns {Node[][]} columns, as even as the order allows
  */
 function columnsOf(nodes) {
   if (nodes.length < 2) return nodes.length ? [nodes] : [];
@@ -96,35 +99,48 @@ function filled(nodes, limit) {
 
 const heightOf = (column) => column.reduce((total, { height }) => total + height, 0);
 
-/** How many of each status there are, worst first. */
-export function tally(workspaces) {
+/** The number of workspaces in each state, worst first. */
+export function countStates(workspaces, now) {
   const counts = new Map();
-  for (const { status } of workspaces.values()) counts.set(status, (counts.get(status) ?? 0) + 1);
+  for (const workspace of workspaces.values()) {
+    const state = stateOf(workspace, now);
+    counts.set(state, (counts.get(state) ?? 0) + 1);
+  }
   return worstFirst(counts);
 }
 
-const calmAt = ({ flapping_until }) => Date.parse(flapping_until ?? "");
+/** The status, or "enrolment-expired" for a workspace whose agent can no longer register. */
+export function stateOf({ status, enrolment_expires_at }, now) {
+  return status === "provisioning" && Date.parse(enrolment_expires_at ?? "") <= now ? "enrolment-expired" : status;
+}
 
-/** It went offline too often, not long ago. */
-export const isFlapping = (workspace, now) => calmAt(workspace) > now;
+/** "awaiting agent" for "provisioning"; most states are their own label. */
+export const stateLabel = (state) => LABELS[state] ?? state;
 
-/** When the next one that is flapping will be so no more; Infinity for none. */
-export function nextCalm(workspaces, now) {
+/** It went offline too often in a short time. */
+export const isFlapping = ({ flapping_until }, now) => Date.parse(flapping_until ?? "") > now;
+
+/** When the clock alone will next change what is shown: flapping or an enrolment ends. Infinity for never. */
+export function nextStateChange(workspaces, now) {
   let next = Infinity;
-  for (const workspace of workspaces.values()) {
-    if (isFlapping(workspace, now)) next = Math.min(next, calmAt(workspace));
+  for (const { flapping_until, status, enrolment_expires_at } of workspaces.values()) {
+    for (const end of [flapping_until, status === "provisioning" && enrolment_expires_at]) {
+      const at = Date.parse(end || "");
+      if (at > now) next = Math.min(next, at);
+    }
   }
   return next;
 }
 
-/** 0, 0 is what the server answers for what nobody has placed. */
+/** The server answers 0, 0 for a card that was never placed. */
 export const isPlaced = ({ x, y }) => x !== 0 || y !== 0;
 
 /**
- * Places for what has none, in rows, around what has one. A place given before is kept while it is free.
+ * Finds places, in rows, for the items that have none, around those that have one. A place in `before` is kept while
+ * it is free.
  * @param {{id: string, width: number, height: number, x?: number, y?: number}[]} items placed ones have x, y
  * @param {Map<string, {x: number, y: number}>} before
- * @returns {Map<string, {x: number, y: number}>} only of those without a place
+ * @returns {Map<string, {x: number, y: number}>} for the items without a place
  */
 export function arrange(items, before = new Map()) {
   const taken = items.filter((item) => item.x !== undefined);
@@ -146,7 +162,7 @@ export function arrange(items, before = new Map()) {
   return places;
 }
 
-/** About as wide as a screen is, for the area there is to fill. */
+/** A width that gives the total area about the shape of a screen. */
 function rowWidth(items) {
   const area = items.reduce((sum, { width, height }) => sum + (width + GAP) * (height + GAP), 0);
   return Math.max(1100, Math.sqrt(area) * 1.5);
@@ -166,6 +182,32 @@ function nextPlace(item, taken, width, cursor) {
   return place;
 }
 
+/**
+ * Where a box can be put without covering another: its own place, or the nearest free one beside the others.
+ * @param {{x: number, y: number, width: number, height: number}} box @returns {{x: number, y: number}}
+ */
+export function nearestFree(box, others) {
+  const tried = new Set();
+  const open = [];
+  const propose = ({ x, y }) => {
+    const key = `${x} ${y}`;
+    if (!tried.has(key)) open.push({ x, y, distance: Math.hypot(x - box.x, y - box.y) });
+    tried.add(key);
+  };
+  propose(box);
+  for (;;) {
+    const nearest = open.reduce((best, place) => (place.distance < best.distance ? place : best));
+    open.splice(open.indexOf(nearest), 1);
+    const { x, y } = nearest;
+    const hit = obstacle({ ...box, x, y }, others);
+    if (!hit) return { x, y };
+    propose({ x: hit.x - GAP - box.width, y });
+    propose({ x: hit.x + hit.width + GAP, y });
+    propose({ x, y: hit.y - GAP - box.height });
+    propose({ x, y: hit.y + hit.height + GAP });
+  }
+}
+
 const obstacle = (box, others) => others.find((other) => overlaps(box, other));
 
 export function overlaps(a, b) {
@@ -174,14 +216,14 @@ export function overlaps(a, b) {
 
 /** @typedef {{x: number, y: number, zoom: number}} Camera screen = world * zoom + (x, y) */
 
-/** The same camera closer or farther, with the screen's point (px, py) standing still. */
+/** The camera after zooming by `factor` around the point (px, py) of the screen. */
 export function zoomedAt(camera, factor, px, py) {
   const zoom = clampZoom(camera.zoom * factor);
   const ratio = zoom / camera.zoom;
   return { x: px - (px - camera.x) * ratio, y: py - (py - camera.y) * ratio, zoom };
 }
 
-/** All boxes in view, never larger than life. */
+/** The camera that shows all boxes, at 100 % at most. */
 export function fitted(boxes, width, height, margin = 32) {
   const left = Math.min(...boxes.map((box) => box.x));
   const top = Math.min(...boxes.map((box) => box.y));

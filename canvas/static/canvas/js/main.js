@@ -1,21 +1,22 @@
-// Wires the page: data into the store, the store onto the page, the person's hands into both.
+// Connects the parts of the page: server → store → page, and the user's actions → store and server.
 
 import { ApiError, call } from "./api.js";
 import { Camera } from "./camera.js";
 import { followPointer } from "./drag.js";
 import { followCardKeys, followPageKeys } from "./keys.js";
-import { isPlaced, nextCalm, treeOf } from "./layout.js";
-import { addressWith, TimeTravel } from "./past.js";
-import { Places } from "./places.js";
+import { isPlaced, nextStateChange, treeOf } from "./layout.js";
+import { Placement } from "./placement.js";
 import { Board } from "./render.js";
 import { Shell } from "./shell.js";
-import { createStore, pictured } from "./store.js";
+import { createStore, currentWorkspaces } from "./store.js";
 import { backoff, Stream } from "./stream.js";
 import { serverNow, setServerTime } from "./time.js";
+import { addressWith, TimeTravel } from "./time_travel.js";
 import { Timeline } from "./timeline.js";
 
 const SAVE_AFTER_MS = 500;
 const ZOOM_STEP = 1.25;
+const READABLE_ZOOM = 0.75;
 const PHASES = { 401: "signed-out", 403: "forbidden" };
 const $ = (id) => document.getElementById(id);
 
@@ -26,11 +27,11 @@ const store = createStore();
 const shell = new Shell();
 const board = new Board($("board"), $("card"), app.dataset);
 const camera = new Camera(view, $("board"), cameraMoved);
-const places = new Places(board, isCanvas, restoreCamera);
-const travel = new TimeTravel({ living: () => pictured(store.state), onChange: renderSoon, onRefused: refused });
-const timeline = new Timeline(travel, find);
+const placement = new Placement(board, isCanvas, restoreCamera);
+const travel = new TimeTravel({ active: () => currentWorkspaces(store.state), onChange: renderSoon, onRefused: refused });
+const timeline = new Timeline(travel, reveal);
 
-// --- Data in ---------------------------------------------------------------------------------------------
+// --- Loading ---------------------------------------------------------------------------------------------
 
 const savedViewport = call("GET", "/canvas/viewport").catch(() => null);
 let failedLoads = 0;
@@ -48,7 +49,7 @@ async function load() {
   try {
     const { data, headers } = await call("GET", "/workspaces");
     setServerTime(headers.get("Date"));
-    // Before the first picture, so that it appears where it belongs instead of jumping there.
+    // Before the first rendering, so that the cards do not jump.
     await savedViewport;
     const seq = Number(headers.get("X-Event-Seq"));
     store.dispatch({ type: "snapshot", seq, workspaces: data, at: Date.now() });
@@ -80,12 +81,12 @@ const stream = new Stream({
   since: () => store.state.seq,
   onEvent(event) {
     store.dispatch({ type: "event", event, at: Date.now() });
-    travel.heard(event);
+    travel.onEvent(event);
   },
   onAlive: () => store.dispatch({ type: "alive", at: Date.now() }),
   onLive() {
     store.dispatch({ type: "connection", status: "live" });
-    // What is not persisted is not replayed: look once at the whole.
+    // Transient events are not replayed after a reconnect, so load everything once.
     load();
   },
   onConnecting() {
@@ -101,12 +102,17 @@ function refused(status) {
   store.dispatch({ type: "failed", phase: PHASES[status], message: null });
 }
 
-// --- State onto the page ---------------------------------------------------------------------------------
+// --- Rendering -------------------------------------------------------------------------------------------
 
 let frame = null;
 let past = null;
-let calmAt = Infinity;
+let nextChangeAt = Infinity;
 store.subscribe(renderSoon);
+
+/** Those of the past while it is shown, otherwise the current ones. */
+function shownWorkspaces() {
+  return travel.shown?.workspaces ?? currentWorkspaces(store.state);
+}
 
 function renderSoon() {
   frame ??= requestAnimationFrame(render);
@@ -116,18 +122,20 @@ function render() {
   frame = null;
   const before = past;
   past = travel.shown;
-  const workspaces = past?.workspaces ?? pictured(store.state);
+  const workspaces = shownWorkspaces();
   shell.render(store.state, workspaces, travel);
   timeline.render();
-  // The past does not change while it is looked at.
+  // A view of the past does not change.
   if (past && past === before) return;
   const now = serverNow();
-  calmAt = nextCalm(workspaces, now);
+  nextChangeAt = nextStateChange(workspaces, now);
   const roots = treeOf(workspaces, now);
-  if (past && !before) places.keep();
+  if (past && !before) placement.keep();
   board.render(roots);
-  places.update(roots);
-  if (before && !past) places.restore();
+  placement.update(roots);
+  if (before && !past) placement.restore();
+  // The canvas has its camera first: see restoreCamera().
+  if (!isCanvas() && app.dataset.state !== "loading") focusAddressed();
 }
 
 setInterval(() => {
@@ -135,7 +143,7 @@ setInterval(() => {
   shell.tick();
   timeline.tick();
   board.tick();
-  if (serverNow() >= calmAt) renderSoon();
+  if (serverNow() >= nextChangeAt) renderSoon();
 }, 1000);
 
 // --- Canvas or list --------------------------------------------------------------------------------------
@@ -150,7 +158,7 @@ function isCanvas() {
 function chooseView() {
   app.dataset.view = narrow.matches || wantsList ? "list" : "canvas";
   $("as-list").setAttribute("aria-pressed", String(wantsList));
-  places.settle();
+  placement.settle();
 }
 
 function toggleList() {
@@ -163,11 +171,11 @@ function writeView() {
   history.replaceState(history.state, "", addressWith("view", wantsList ? "list" : null));
 }
 
-// --- Hands in --------------------------------------------------------------------------------------------
+// --- Changes ---------------------------------------------------------------------------------------------
 
 const pending = new Map();
 
-/** Runs the last of several calls with one key, a moment after it. */
+/** Runs the last of several calls with the same key, SAVE_AFTER_MS after it. */
 function soon(key, run) {
   clearTimeout(pending.get(key)?.timer);
   const timer = setTimeout(() => flush(key), SAVE_AFTER_MS);
@@ -184,53 +192,78 @@ function flush(key) {
 async function save(id, changes) {
   try {
     await call("PATCH", `/workspaces/${id}`, changes);
-    store.dispatch({ type: "settled", id, changes, kept: true });
+    store.dispatch({ type: "saved", id, changes, kept: true });
   } catch (failure) {
-    store.dispatch({ type: "settled", id, changes, kept: false });
+    store.dispatch({ type: "saved", id, changes, kept: false });
     const { name } = store.state.workspaces.get(id) ?? { name: "the workspace" };
     shell.toast(`Could not save the layout of ${name}: ${failure.message}`);
   }
 }
 
 function place(id, at) {
-  // Exactly 0, 0 would count as not placed.
+  // 0, 0 means "not placed".
   const changes = isPlaced(at) ? at : { x: 1, y: 0 };
   store.dispatch({ type: "change", id, changes });
   return changes;
 }
 
-/** The past cannot be changed. */
 const mayMove = () => mayAct && !travel.shown;
 
 function nudge(id, dx, dy) {
-  if (!mayMove() || !isCanvas() || !places.isRoot(id)) return;
-  const { x, y } = pictured(store.state).get(id);
-  const from = isPlaced({ x, y }) ? { x, y } : places.placeOf(id);
+  if (!mayMove() || !isCanvas() || !placement.isRoot(id)) return;
+  const { x, y } = currentWorkspaces(store.state).get(id);
+  const from = isPlaced({ x, y }) ? { x, y } : placement.placeOf(id);
   const changes = place(id, { x: Math.round(from.x + dx), y: Math.round(from.y + dy) });
   soon(id, () => save(id, changes));
 }
 
 function toggle(id) {
   if (!board.element(id).hasAttribute("aria-expanded")) return;
-  if (travel.shown) return travel.fold(id, !travel.shown.workspaces.get(id).collapsed);
-  const changes = { collapsed: !pictured(store.state).get(id).collapsed };
-  store.dispatch({ type: "change", id, changes });
-  if (mayAct) save(id, changes);
+  const changes = { collapsed: !shownWorkspaces().get(id).collapsed };
+  show(id, changes);
+  if (mayMove()) save(id, changes);
 }
 
-followPointer({ view, camera, places, mayMove, isCanvas, onPlaced: (id, at) => save(id, place(id, at)) });
+/** Collapses or expands a card on this page only. */
+function show(id, { collapsed }) {
+  if (travel.shown) travel.collapse(id, collapsed);
+  else store.dispatch({ type: "change", id, changes: { collapsed } });
+}
+
+followPointer({ view, camera, placement, mayMove, isCanvas, onPlaced: (id, at) => save(id, place(id, at)) });
 followCardKeys({ board, isCanvas, onToggle: toggle, onNudge: nudge });
 
-/** Unfold what hides a workspace, and look at it. */
-function find(id) {
-  const { workspaces } = travel.shown;
+// --- Finding a workspace ---------------------------------------------------------------------------------
+
+/** Expands the teams that hide a workspace, on this page only. @returns {HTMLElement|undefined} its card */
+function expandTo(id) {
+  const workspaces = shownWorkspaces();
   for (let up = workspaces.get(workspaces.get(id)?.parent_id); up; up = workspaces.get(up.parent_id)) {
-    if (up.collapsed) travel.fold(up.id, false);
+    if (up.collapsed) show(up.id, { collapsed: false });
   }
   render();
-  const card = board.element(id);
+  placement.settle();
+  return board.element(id);
+}
+
+function reveal(id) {
+  const card = expandTo(id);
   if (isCanvas()) card && camera.reveal(card, 64);
   else card?.scrollIntoView({ block: "center" });
+}
+
+let addressedWorkspace = new URLSearchParams(location.search).get("ws");
+
+/** Shows and focuses the workspace of ?ws=, once. */
+function focusAddressed() {
+  const id = addressedWorkspace?.trim().toLowerCase();
+  addressedWorkspace = null;
+  if (!id) return;
+  const card = expandTo(id);
+  if (!card) return shell.toast(`Workspace ${id} is not shown here. It may have been removed.`);
+  if (isCanvas()) look(camera.centring(card, Math.max(camera.at.zoom, READABLE_ZOOM)));
+  else card.scrollIntoView({ block: "center" });
+  card.focus({ preventScroll: true });
 }
 
 board.stage.addEventListener("click", ({ target }) => {
@@ -246,8 +279,14 @@ board.stage.addEventListener("focusin", ({ target }) => {
 async function restoreCamera() {
   const saved = (await savedViewport)?.data;
   const isUntouched = !saved || (!isPlaced(saved) && saved.zoom === 1);
-  const boxes = places.boxes();
-  camera.set(isUntouched || !camera.sees(saved, boxes) ? camera.fitting(boxes) : saved);
+  const boxes = placement.boxes();
+  look(isUntouched || !camera.sees(saved, boxes) ? camera.fitting(boxes) : saved);
+  focusAddressed();
+}
+
+/** Moves the camera of this page without saving it. */
+function look(at) {
+  camera.set(at);
   showZoom();
 }
 
@@ -265,18 +304,26 @@ function showZoom() {
   $("zoom").textContent = `${Math.round(camera.at.zoom * 100)} %`;
 }
 
+/** 100 %, centred on the selected card or on the one nearest to the middle of the view. */
+function actualSize() {
+  const visible = board.visible();
+  const heads = visible.map((card) => card.querySelector(".card-head"));
+  const card = visible.includes(board.selected) ? board.selected : camera.nearest(heads).closest(".card");
+  camera.centre(card, 1);
+}
+
 const cameraKeys = {
   "+": () => camera.zoom(ZOOM_STEP),
   "=": () => camera.zoom(ZOOM_STEP),
   "-": () => camera.zoom(1 / ZOOM_STEP),
-  0: () => camera.zoomTo(1),
-  f: () => camera.fit(places.boxes()),
+  0: actualSize,
+  f: () => camera.fit(placement.boxes()),
 };
 const onCanvas = (run) => () => isCanvas() && run();
 followPageKeys({
   ...Object.fromEntries(Object.entries(cameraKeys).map(([key, run]) => [key, onCanvas(run)])),
   h: () => timeline.toggle(),
-  Escape: () => timeline.escape(),
+  Escape: () => shell.closeMenu() || timeline.escape(),
   "?": () => $("keys").showModal(),
 });
 
@@ -292,7 +339,7 @@ const buttons = {
 };
 for (const [id, run] of Object.entries(buttons)) $(id).addEventListener("click", run);
 
-// --- The world outside -----------------------------------------------------------------------------------
+// --- The browser -----------------------------------------------------------------------------------------
 
 function retryLoad() {
   failedLoads = 0;

@@ -1,5 +1,6 @@
-// The cards: one element per workspace, kept and brought up to date. Names are text, never markup.
+// The cards: one element per workspace, updated in place. Names are inserted as text, never as markup.
 
+import { stateLabel } from "./layout.js";
 import { absolute, age, serverNow } from "./time.js";
 
 const PARTS = {
@@ -13,10 +14,12 @@ const PARTS = {
   flappingWhy: ".flapping-why",
   task: ".card-task",
   error: ".card-error",
+  refusal: ".card-refusal",
   tier: ".tier",
   runtime: ".runtime",
   tasks: ".tasks",
   beat: ".beat",
+  beatLabel: ".beat-label",
   below: ".below",
   children: ".children",
 };
@@ -31,7 +34,12 @@ export class Board {
     this.template = template;
     this.adminUrl = workspaceAdmin;
     this.flappingRule = flapping;
-    stage.addEventListener("focusin", ({ target }) => this.#makeCurrent(target.closest(".card")));
+    stage.addEventListener("focusin", ({ target }) => this.#select(target.closest(".card")));
+  }
+
+  /** @returns {HTMLElement|null} the card that was focused last */
+  get selected() {
+    return this.stage.querySelector('.card[aria-selected="true"]');
   }
 
   /** @param {import("./layout.js").Node[]} roots */
@@ -48,13 +56,16 @@ export class Board {
     return this.#cards.get(id)?.element;
   }
 
-  /** Cards that are not folded away, in reading order. */
+  /** The cards that are not inside a collapsed one, in reading order. */
   visible() {
     return [...this.stage.querySelectorAll(".card")].filter((card) => card.getClientRects().length);
   }
 
   tick() {
-    for (const { parts, workspace } of this.#cards.values()) showBeat(parts.beat, workspace);
+    for (const { parts, workspace } of this.#cards.values()) {
+      showBeat(parts, workspace);
+      showRefusal(parts.refusal, workspace);
+    }
   }
 
   #fill(container, nodes, seen) {
@@ -87,19 +98,25 @@ export class Board {
     return card;
   }
 
-  /** Removes what is gone. Focus that was in there, or that a move took away, goes where the person was. */
+  /** Removes cards. Focus that was in one moves to its parent; focus that was lost by moving a card comes back. */
   #drop(seen, focused) {
-    let heir = focused?.isConnected ? focused : null;
+    let target = focused?.isConnected ? focused : null;
     for (const [id, { element }] of this.#cards) {
       if (seen.has(id)) continue;
-      if (element.contains(focused)) heir = element.parentElement?.closest(".card") ?? this.stage.querySelector(".card");
+      if (element.contains(focused)) target = element.parentElement?.closest(".card") ?? this.stage.querySelector(".card");
       element.remove();
       this.#cards.delete(id);
     }
-    if (focused !== document.activeElement && this.stage.contains(heir)) heir.focus({ preventScroll: true });
+    if (focused !== document.activeElement && this.stage.contains(target)) target.focus({ preventScroll: true });
   }
 
-  /** One stop for Tab: the current card, then its name. */
+  #select(card) {
+    this.selected?.setAttribute("aria-selected", "false");
+    card.setAttribute("aria-selected", "true");
+    this.#makeCurrent(card);
+  }
+
+  /** Tab reaches one card, the current one, and then its name. */
   #makeCurrent(card) {
     if (card === this.#current) return;
     for (const [element, index] of [
@@ -123,38 +140,38 @@ function addColumn(container) {
 }
 
 function update(card, node, flappingRule) {
-  const { workspace, isFlapping } = node;
-  const below = [...belowOf(node)].map(([status, n]) => `${n} ${status}`).join(", ");
+  const { workspace, state, isFlapping } = node;
+  const below = [...belowOf(node)].map(([state, n]) => `${n} ${stateLabel(state)}`).join(", ");
   const isRoot = node.depth === 0;
-  const shown = { workspace, below, isRoot, isFlapping };
+  const shown = { workspace, state, below, isRoot, isFlapping };
   if (Object.entries(shown).every(([name, value]) => card[name] === value)) return;
   Object.assign(card, shown);
-  showSelf(card, workspace);
+  showSelf(card, workspace, state);
   showFlapping(card.parts, node, flappingRule);
   showBelow(card, node, below);
   card.element.classList.toggle("root", isRoot);
   if (!isRoot) card.element.style.transform = "";
 }
 
-function showSelf({ element, parts }, workspace) {
-  const { status } = workspace;
-  element.dataset.status = status;
+function showSelf({ element, parts }, workspace, state) {
+  element.dataset.status = state;
   if (workspace.change) element.dataset.change = workspace.change;
   else delete element.dataset.change;
   setText(parts.name, workspace.name);
   parts.name.title = workspace.name;
   setText(parts.role, workspace.role ?? "");
   parts.role.title = workspace.role ?? "";
-  parts.status.dataset.status = status;
-  setText(parts.word, status);
+  parts.status.dataset.status = state;
+  setText(parts.word, stateLabel(state));
   showTask(parts, workspace);
   setText(parts.tier, `T${workspace.tier}`);
   parts.tier.title = `Tier ${workspace.tier}`;
   setText(parts.runtime, workspace.runtime);
-  showBeat(parts.beat, workspace);
+  showBeat(parts, workspace);
+  showRefusal(parts.refusal, workspace);
 }
 
-/** What is below, by status, and how many of them are flapping, whatever they are now. */
+/** Counts by state; a flapping workspace is counted under its state as well. */
 const belowOf = ({ below, flapping }) => (flapping ? new Map(below).set("flapping", flapping) : below);
 
 function showFlapping({ flapping, flappingWord, flappingWhy }, { isFlapping, workspace }, rule) {
@@ -166,58 +183,73 @@ function showFlapping({ flapping, flappingWord, flappingWhy }, { isFlapping, wor
 
 function showTask({ task, tasks, error }, workspace) {
   const isCurrent = ["online", "degraded"].includes(workspace.status);
-  const words = workspace.current_task;
-  setText(task, isPast(workspace) ? "" : words ? (isCurrent ? words : `last: ${words}`) : "no task");
-  task.title = words ?? "";
-  task.classList.toggle("dim", !words || !isCurrent);
+  const name = workspace.current_task;
+  setText(task, isPast(workspace) ? "" : name ? (isCurrent ? name : `last: ${name}`) : "no task");
+  task.title = name ?? "";
+  task.classList.toggle("dim", !name || !isCurrent);
   tasks.hidden = !isCurrent || workspace.active_tasks < 1;
   setText(tasks, workspace.active_tasks === 1 ? "1 task" : `${workspace.active_tasks} tasks`);
-  const sample = troubleOf(workspace);
+  const sample = errorOf(workspace);
   error.hidden = !sample;
   setText(error, sample);
   error.title = sample;
 }
 
-function troubleOf({ status, last_sample_error, failure }) {
+function errorOf({ status, last_sample_error, failure }) {
   return { degraded: last_sample_error, failed: failure }[status] ?? "";
 }
 
-/** What only beats say is not on record. */
+/** The event log has no heartbeats, so the past has no live values. */
 const isPast = ({ active_tasks }) => active_tasks === null;
 
-function showBeat(time, workspace) {
+function showBeat({ beat: time, beatLabel }, workspace) {
   const { last_heartbeat_at: at } = workspace;
-  time.hidden = isPast(workspace);
-  setText(time, at ? age(serverNow() - Date.parse(at)) : "no beat yet");
+  time.hidden = beatLabel.hidden = isPast(workspace);
+  setText(time, at ? age(serverNow() - Date.parse(at)) : "none yet");
   if (!at) return time.removeAttribute("title");
   if (time.dateTime === at && time.title) return;
   time.dateTime = at;
   time.title = `Last heartbeat ${absolute(at)}`;
 }
 
-function showBelow({ element, parts }, node, words) {
+/** "Refused 12 times: token revoked, from 10.0.0.1, 2 min ago" */
+function showRefusal(element, { last_refusal: refusal }) {
+  element.hidden = !refusal;
+  if (!refusal) return;
+  const { at, count, reason, address } = refusal;
+  const times = count === 1 ? "once" : `${count} times`;
+  const details = [reason, address && `from ${address}`, age(serverNow() - Date.parse(at))].filter(Boolean);
+  setText(element, `Refused ${times}: ${details.join(", ")}`);
+  element.title = absolute(at);
+}
+
+function showBelow({ element, parts }, node, summary) {
   const { workspace, children, size } = node;
   const isParent = children.length > 0;
-  const isFolded = isParent && workspace.collapsed;
+  const isCollapsed = isParent && workspace.collapsed;
   element.classList.toggle("parent", isParent);
-  element.classList.toggle("folded", isFolded);
-  if (isParent) element.setAttribute("aria-expanded", String(!isFolded));
+  element.classList.toggle("collapsed", isCollapsed);
+  if (isParent) element.setAttribute("aria-expanded", String(!isCollapsed));
   else element.removeAttribute("aria-expanded");
   parts.fold.hidden = !isParent;
   setText(parts.fold, String(size));
-  parts.fold.setAttribute("aria-label", `${isFolded ? "Unfold" : "Fold"} ${workspace.name}: ${size} inside`);
-  parts.children.hidden = !isParent || isFolded;
+  parts.fold.setAttribute("aria-label", `${isCollapsed ? "Expand" : "Collapse"} ${workspace.name}: ${size} in its team`);
+  parts.children.hidden = !isParent || isCollapsed;
   parts.below.hidden = !isParent;
-  parts.below.title = `Below: ${words}`;
-  parts.below.replaceChildren(...[...belowOf(node)].map(([status, n]) => chip(status, n)));
+  parts.below.title = `In its team: ${summary}`;
+  parts.below.replaceChildren(...[...belowOf(node)].map(([state, n]) => chip(state, n)));
 }
 
 /** "● 3 online" */
-export function chip(status, count) {
+export function chip(state, count) {
   const element = document.createElement("span");
+  const word = document.createElement("span");
   element.className = "chip";
-  element.dataset.status = status;
-  element.append(document.createElement("i"), `${count} ${status}`);
+  element.dataset.status = state;
+  element.title = `${count} ${stateLabel(state)}`;
+  word.className = "chip-word";
+  word.textContent = ` ${stateLabel(state)}`;
+  element.append(document.createElement("i"), String(count), word);
   return element;
 }
 

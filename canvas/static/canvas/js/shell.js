@@ -1,27 +1,44 @@
-// Everything around the cards: counts, connection, the states of the page, banner and toasts.
+// Everything around the cards: counts, connection, the states of the page, the banner, toasts and the menu.
 
-import { isFlapping, tally } from "./layout.js";
+import { countStates, isFlapping } from "./layout.js";
 import { chip, setText } from "./render.js";
 import { absolute, age, serverNow } from "./time.js";
 
 const TOAST_MS = 8000;
 const $ = (id) => document.getElementById(id);
 
-/** What shows each state of the page; `reconnecting` is `board` with the banner. */
-const STATES = ["loading", "empty", "empty-then", "error", "signed-out", "forbidden", "board"];
+/** The ids of the elements that show each state of the page; reconnecting is `board` with the banner. */
+const STATES = ["loading", "empty", "empty-past", "error", "signed-out", "forbidden", "board"];
 
 export class Shell {
   #counts = "";
 
-  /** When the next attempt to load comes, for the error state. */
+  /** When the next attempt to load starts, for the error state. */
   retryAt = null;
 
+  constructor() {
+    addEventListener("click", ({ target }) => this.toggleMenu(isMenuOpen() ? false : $("menu").contains(target)));
+  }
+
+  toggleMenu(isOpen) {
+    $("menu").setAttribute("aria-expanded", String(isOpen));
+  }
+
+  /** @returns {boolean} whether the menu was open */
+  closeMenu() {
+    if (!isMenuOpen()) return false;
+    this.toggleMenu(false);
+    $("menu").focus();
+    return true;
+  }
+
   /**
-   * @param {import("./store.js").State} state @param {Map<string, object>} workspaces as pictured
-   * @param {import("./past.js").TimeTravel} travel
+   * @param {import("./store.js").State} state @param {Map<string, object>} workspaces those on the board
+   * @param {import("./time_travel.js").TimeTravel} travel
    */
   render(state, workspaces, travel) {
     this.state = state;
+    this.isPast = travel.shown !== null;
     const shown = stateOf(state, workspaces, travel);
     for (const name of STATES) $(name).hidden = name !== shown;
     document.body.dataset.state = shown;
@@ -31,13 +48,14 @@ export class Shell {
     this.tick();
   }
 
-  /** Once a second: what counts up or down. */
+  /** Updates ages and countdowns; called once a second. */
   tick() {
     const { connection, phase, updatedAt } = this.state;
     const isLost = phase === "ready" && ["reconnecting", "offline"].includes(connection.status);
     document.body.dataset.connection = phase === "ready" ? connection.status : "";
-    setText($("connection-word"), phase === "ready" ? inWords(connection) : PHASES[phase]);
-    $("connection").dataset.status = phase === "ready" ? connection.status : phase;
+    setText($("connection-word"), this.isPast ? "past" : phase === "ready" ? connectionLabel(connection) : PHASES[phase]);
+    $("connection").dataset.status = this.isPast ? "past" : phase === "ready" ? connection.status : phase;
+    $("updated").hidden = this.isPast;
     setText($("updated"), updatedAt ? `updated ${age(Date.now() - updatedAt)}` : "");
     if (updatedAt) $("updated").title = absolute(updatedAt);
     $("banner").hidden = !isLost;
@@ -55,28 +73,30 @@ export class Shell {
   }
 
   #count(workspaces) {
-    const counts = tally(workspaces);
+    const counts = countStates(workspaces, serverNow());
     counts.delete("removed");
     const flapping = [...workspaces.values()].filter((workspace) => isFlapping(workspace, serverNow())).length;
     if (flapping) counts.set("flapping", flapping);
     const key = JSON.stringify([...counts]);
     if (key === this.#counts) return;
     this.#counts = key;
-    $("counts").replaceChildren(...[...counts].map(([status, n]) => chip(status, n)));
+    $("counts").replaceChildren(...[...counts].map(([state, n]) => chip(state, n)));
   }
 }
+
+const isMenuOpen = () => $("menu").getAttribute("aria-expanded") === "true";
 
 const PHASES = { loading: "connecting", error: "offline", "signed-out": "signed out", forbidden: "no access" };
 
 function stateOf({ phase }, workspaces, { shown, isArriving }) {
   if (["signed-out", "forbidden"].includes(phase)) return phase;
-  if (shown) return workspaces.size ? "board" : "empty-then";
+  if (shown) return workspaces.size ? "board" : "empty-past";
   if (isArriving) return "loading";
   if (phase !== "ready") return phase;
   return workspaces.size ? "board" : "empty";
 }
 
-function inWords({ status, retryAt }) {
+function connectionLabel({ status, retryAt }) {
   if (status !== "reconnecting") return status;
   return retryAt ? `reconnecting ${until(retryAt)}…` : "reconnecting…";
 }

@@ -1,19 +1,19 @@
-// The state of the page: one pure reducer. Nothing here knows of the DOM, the network or the clock.
+// The state of the page, in one reducer. Pure: no DOM, no network, no clock.
 
 /**
- * @typedef {Object} Workspace as GET /workspaces answers it
+ * @typedef {Object} Workspace one row of GET /workspaces
  * @typedef {{event: string, workspace_id: string|null, timestamp: string, seq: number|null, payload: any}} Envelope
  *
  * @typedef {Object} State
  * @property {"loading"|"ready"|"error"|"signed-out"|"forbidden"} phase
- * @property {string|null} failure why the picture could not be loaded
+ * @property {string|null} failure why the workspaces could not be loaded
  * @property {{status: "connecting"|"live"|"reconnecting"|"offline", retryAt: number|null}} connection
- * @property {number} seq every event up to here is in `workspaces`
+ * @property {number} seq `workspaces` includes every event up to this one
  * @property {Map<string, Workspace>} workspaces by created_at
- * @property {Set<string>} removed removal is for good, so these never come back
- * @property {Map<string, object>} local {x, y} or {collapsed} that the server has not confirmed
- * @property {Envelope[]|null} heard what arrived while a load is in flight, null while none is
- * @property {number|null} updatedAt when the server was last heard of
+ * @property {Set<string>} removed ids that a load in flight must not bring back
+ * @property {Map<string, object>} local layout changes by id that the server has not confirmed
+ * @property {Envelope[]|null} buffered events that arrive while a load is in flight; null otherwise
+ * @property {number|null} updatedAt when the last message or load arrived
  */
 
 /** @returns {State} */
@@ -26,7 +26,7 @@ export function initialState() {
     workspaces: new Map(),
     removed: new Set(),
     local: new Map(),
-    heard: null,
+    buffered: null,
     updatedAt: null,
   };
 }
@@ -55,63 +55,63 @@ export function createStore() {
   };
 }
 
-/** Workspaces as this person sees them: with what they have just changed. */
-export function pictured({ workspaces, local }) {
-  const seen = new Map(workspaces);
+/** The workspaces with the local changes applied. */
+export function currentWorkspaces({ workspaces, local }) {
+  const current = new Map(workspaces);
   for (const [id, changes] of local) {
-    if (seen.has(id)) seen.set(id, { ...seen.get(id), ...changes });
+    if (current.has(id)) current.set(id, { ...current.get(id), ...changes });
   }
-  return seen;
+  return current;
 }
 
 const ACTIONS = {
-  /** Another attempt to load begins: events are kept until its answer, which may be older than they are. */
-  load: (state) => ({ ...state, heard: [] }),
+  /** A load starts. Events are buffered until its answer arrives, because the answer may be older than they are. */
+  load: (state) => ({ ...state, buffered: [] }),
   snapshot: loaded,
   failed: (state, { phase, message }) => ({
     ...state,
-    heard: null,
+    buffered: null,
     failure: message,
     phase: phase !== "error" || state.phase !== "ready" ? phase : "ready",
   }),
-  event: (state, { event, at }) => ({ ...heard(state, event), updatedAt: at }),
+  event: (state, { event, at }) => ({ ...received(state, event), updatedAt: at }),
   connection: (state, { status, retryAt = null }) => ({ ...state, connection: { status, retryAt } }),
   alive: (state, { at }) => ({ ...state, updatedAt: at }),
-  /** An optimistic change; `settled` ends it. */
+  /** Shows a layout change before the server confirms it; `saved` ends that. */
   change: (state, { id, changes }) => ({
     ...state,
     local: new Map(state.local).set(id, { ...state.local.get(id), ...changes }),
   }),
-  settled,
+  saved,
 };
 
 function loaded(state, { seq, workspaces, at }) {
-  const living = workspaces.filter((workspace) => !state.removed.has(workspace.id));
+  const active = workspaces.filter((workspace) => !state.removed.has(workspace.id));
   const base = {
     ...state,
     phase: "ready",
     failure: null,
     seq,
-    workspaces: new Map(living.map((workspace) => [workspace.id, withFailure(workspace, state)])),
-    heard: null,
+    workspaces: new Map(active.map((workspace) => [workspace.id, withFailure(workspace, state)])),
+    buffered: null,
     updatedAt: at,
   };
-  return (state.heard ?? []).reduce(applied, base);
+  return (state.buffered ?? []).reduce(applied, base);
 }
 
-/** Only the event says why a workspace failed: a load must not forget it. */
+/** Keeps the reason of a failure, which is in the event and not in a load. */
 function withFailure(workspace, { workspaces }) {
   const failure = workspace.status === "failed" && workspaces.get(workspace.id)?.failure;
   return failure ? { ...workspace, failure } : workspace;
 }
 
-function heard(state, event) {
+function received(state, event) {
   const next = applied(state, event);
-  return state.heard ? { ...next, heard: [...state.heard, event] } : next;
+  return state.buffered ? { ...next, buffered: [...state.buffered, event] } : next;
 }
 
-/** What the server did with a change: `kept`, or refused and undone. A newer local change outlives both. */
-function settled(state, { id, changes, kept }) {
+/** The server accepted a change (`kept`) or refused it. A newer local change of the same field stays either way. */
+function saved(state, { id, changes, kept }) {
   const pending = { ...state.local.get(id) };
   const done = {};
   for (const [field, value] of Object.entries(changes)) {
@@ -144,15 +144,15 @@ function applied(state, event) {
   return next;
 }
 
-/** The workspace after the event; nothing when the event is not about one that we show. */
+/** The workspace after the event; null when the event changes none of those shown. */
 function changed({ workspaces, removed }, event) {
   const before = workspaces.get(event.workspace_id);
   const change = Object.hasOwn(CHANGES, event.event) ? CHANGES[event.event] : null;
   if (!change || removed.has(event.workspace_id)) return null;
   if (!before) return isCreation(event) ? created(event) : null;
-  const columns = change(event.payload, before, event.timestamp);
-  if (!columns) return null;
-  return { ...before, ...columns, ...(event.seq === null ? {} : { updated_at: event.timestamp }) };
+  const fields = change(event.payload, before, event.timestamp);
+  if (!fields) return null;
+  return { ...before, ...fields, ...(event.seq === null ? {} : { updated_at: event.timestamp }) };
 }
 
 const isCreation = ({ event, payload }) => event === "WORKSPACE_PROVISIONING" && !("from" in payload);
@@ -170,6 +170,8 @@ function created({ workspace_id, timestamp, payload }) {
     current_task: "",
     last_heartbeat_at: null,
     flapping_until: null,
+    last_refusal: null,
+    enrolment_expires_at: null,
     x: 0,
     y: 0,
     collapsed: false,
@@ -183,8 +185,8 @@ function created({ workspace_id, timestamp, payload }) {
 
 const EDITABLE = ["name", "role", "tier", "runtime", "url", "agent_card", "forwarded_to"];
 
-// Events about agents and teams change no column of a workspace, so they are not here.
-// What each event sets: (payload, workspace before, timestamp) → columns, or null for nothing.
+// (payload, workspace before, timestamp) → the fields that the event sets, or null for none.
+// Events about agents and teams set no field of a workspace.
 const CHANGES = {
   WORKSPACE_PROVISIONING: () => ({ status: "provisioning" }),
   WORKSPACE_ONLINE: (payload) => ({ status: "online", ...only(payload, ["url", "agent_card"]) }),
@@ -207,11 +209,13 @@ const CHANGES = {
   LAYOUT_UPDATED: (payload) => only(payload, ["x", "y", "collapsed"]),
   TASK_UPDATED: (payload, before, timestamp) =>
     isOlder(timestamp, before) ? null : only(payload, ["current_task", "active_tasks"]),
-  HEARTBEAT: (payload, before, timestamp) => (isOlder(timestamp, before) ? null : beaten(payload, before, timestamp)),
+  WORKSPACE_REFUSED: ({ last_refusal }) => ({ last_refusal }),
+  ENROLMENT_UPDATED: ({ enrolment_expires_at }) => ({ enrolment_expires_at }),
+  HEARTBEAT: (payload, before, timestamp) => (isOlder(timestamp, before) ? null : afterHeartbeat(payload, before, timestamp)),
 };
 
-/** A degraded workspace keeps its sample error until it recovers, as on the server. */
-function beaten(payload, before, timestamp) {
+/** As on the server, a degraded workspace keeps its sample error until it recovers. */
+function afterHeartbeat(payload, before, timestamp) {
   const kept = before.status === "degraded" ? before.last_sample_error : "";
   return {
     ...only(payload, ["active_tasks", "last_error_rate", "uptime_seconds"]),

@@ -1,22 +1,24 @@
-// One WebSocket that comes back by itself and resumes where it was.
+// One WebSocket that reconnects by itself and resumes after the last event.
 
-const PING_MS = 20000;
-const PONG_MS = 10000;
+const CONNECT_MS = 10000;
+/** Silence before a ping, and then before the connection counts as lost: a hung server is noticed in 10 seconds. */
+const PING_MS = 4000;
+const PONG_MS = 6000;
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 30000;
 const NO_CREDENTIAL = 4401;
 const NOT_ALLOWED = 4403;
-// The server asks to be called again at once: it restarts, or we were too slow and it kept nothing for us.
-const RESUME = [1012, 4408];
+// Close codes after which to reconnect at once: the server restarts, or this client was too slow for its buffer.
+const RECONNECT_AT_ONCE = [1012, 4408];
 
-/** Doubling, with jitter so that a fleet of browsers does not return in one instant. */
+/** Milliseconds, doubling with each attempt; the jitter keeps many browsers from reconnecting at the same moment. */
 export function backoff(attempt, random = Math.random()) {
   return Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt) * (0.5 + random / 2);
 }
 
-/** How long to wait after a socket was closed; at once when it says so, unless that has just been tried. */
-export function patience(code, attempt, random = Math.random()) {
-  return RESUME.includes(code) && attempt === 0 ? 0 : backoff(attempt, random);
+/** Milliseconds to wait after a socket was closed; 0 when the code asks for it and this is the first attempt. */
+export function retryDelay(code, attempt, random = Math.random()) {
+  return RECONNECT_AT_ONCE.includes(code) && attempt === 0 ? 0 : backoff(attempt, random);
 }
 
 export class Stream {
@@ -24,7 +26,7 @@ export class Stream {
   #attempt = 0;
   #retryTimer = null;
   #pingTimer;
-  #pongTimer;
+  #lostTimer;
 
   /**
    * @param {{since: () => number, onEvent: (event: object) => void, onLive: () => void, onAlive: () => void,
@@ -34,7 +36,7 @@ export class Stream {
     this.options = options;
   }
 
-  /** Connected, or about to be. */
+  /** Connected, connecting, or waiting to reconnect. */
   get isRunning() {
     return this.#socket !== null || this.#retryTimer !== null;
   }
@@ -45,38 +47,40 @@ export class Stream {
     const socket = new WebSocket(`${scheme}://${location.host}/ws?since=${this.options.since()}&beats=1`);
     this.#socket = socket;
     this.options.onConnecting();
-    // A socket that never opens gets the same patience as one that does not answer.
-    this.#pongTimer = setTimeout(() => this.#lost(), PONG_MS);
+    this.#lostTimer = setTimeout(() => this.#lost(), CONNECT_MS);
     socket.addEventListener("message", ({ data }) => this.#received(socket, JSON.parse(data)));
     socket.addEventListener("close", ({ code }) => this.#closed(socket, code));
   }
 
-  /** Now rather than when the timer says. */
+  /** Connects now instead of waiting for the timer. */
   retry() {
     this.#attempt = 0;
     this.connect();
   }
 
   stop() {
-    for (const timer of [this.#retryTimer, this.#pingTimer, this.#pongTimer]) clearTimeout(timer);
+    for (const timer of [this.#retryTimer, this.#pingTimer, this.#lostTimer]) clearTimeout(timer);
     this.#retryTimer = null;
     const socket = this.#socket;
     this.#socket = null;
     socket?.close();
   }
 
-  /** Is anybody there? Asked regularly, and when the page is looked at again. */
+  /**
+   * Asks the server for a sign of life. The time limit starts here and not with the last message: a browser delays
+   * the timers of a hidden page, which must not look like a silent server.
+   */
   ping() {
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
     clearTimeout(this.#pingTimer);
-    clearTimeout(this.#pongTimer);
+    clearTimeout(this.#lostTimer);
     this.#socket.send('{"type":"ping"}');
-    this.#pongTimer = setTimeout(() => this.#lost(), PONG_MS);
+    this.#lostTimer = setTimeout(() => this.#lost(), PONG_MS);
   }
 
   #received(socket, message) {
     if (socket !== this.#socket) return;
-    this.#answered();
+    this.#watchForSilence();
     if (message.event === "STREAM_LIVE") {
       this.#attempt = 0;
       this.options.onLive();
@@ -87,8 +91,8 @@ export class Stream {
     }
   }
 
-  #answered() {
-    clearTimeout(this.#pongTimer);
+  #watchForSilence() {
+    clearTimeout(this.#lostTimer);
     clearTimeout(this.#pingTimer);
     this.#pingTimer = setTimeout(() => this.ping(), PING_MS);
   }
@@ -105,7 +109,7 @@ export class Stream {
 
   #lost(code = null) {
     this.stop();
-    const wait = patience(code, this.#attempt++);
+    const wait = retryDelay(code, this.#attempt++);
     this.#retryTimer = setTimeout(() => this.connect(), wait);
     this.options.onLost(Date.now() + wait);
   }

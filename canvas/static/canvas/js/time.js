@@ -1,11 +1,11 @@
-// Ages and absolute times, on the server's clock.
+// Ages and absolute times, by the server's clock.
 
 let skew = 0;
 
-/** @param {string | null} dateHeader the server's Date: with it, ages are right on a machine whose clock is not */
+/** @param {string | null} dateHeader the server's Date, which corrects ages when this machine's clock is wrong */
 export function setServerTime(dateHeader, here = Date.now()) {
   const there = Date.parse(dateHeader ?? "");
-  // The header has whole seconds and has travelled: smaller differences say nothing.
+  // The header has whole seconds and took time to arrive, so smaller differences mean nothing.
   skew = Number.isNaN(there) || Math.abs(there - here) < 3000 ? 0 : there - here;
 }
 
@@ -32,7 +32,7 @@ export function absolute(iso) {
   return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
 }
 
-/** "12:03:41, 23 Nov", as this place writes it; with the year when it is another one than now. */
+/** "12:03:41, 23 Nov" in the browser's language; with the year unless it is the current one. */
 export function moment(iso, now = new Date()) {
   const date = new Date(iso);
   const year = date.getFullYear() === now.getFullYear() ? undefined : "numeric";

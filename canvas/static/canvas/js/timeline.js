@@ -1,19 +1,19 @@
-// The bar at the foot of the page, and the banner that says when the page shows the past.
+// The timeline at the foot of the page, and the banner while the page shows the past.
 
+import { kindOf } from "./event_summaries.js";
 import { setText } from "./render.js";
 import { age, moment, serverNow } from "./time.js";
-import { kindOf } from "./words.js";
 
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
 const HINT = "Drag the slider, or press ←, to go back in time.";
-/** How high the strokes of each kind are, of 10; what matters more is drawn over the rest. */
-const HEIGHTS = { structure: 6, well: 3, removal: 8, trouble: 10 };
+/** Height of the strokes of each kind, out of 10; later kinds are drawn over earlier ones. */
+const HEIGHTS = { structure: 6, recovery: 3, removal: 8, failure: 10 };
 const $ = (id) => document.getElementById(id);
 
 export class Timeline {
   #drawn = null;
 
-  /** @param {import("./past.js").TimeTravel} travel @param {(id: string) => void} onFind */
+  /** @param {import("./time_travel.js").TimeTravel} travel @param {(id: string) => void} onFind */
   constructor(travel, onFind) {
     this.travel = travel;
     const range = $("scrub");
@@ -45,12 +45,13 @@ export class Timeline {
     }
   }
 
-  /** Back to now; the button that did it is about to vanish, so focus goes to what stays. */
+  /** Returns to the present. The pressed button disappears, so focus moves to the slider. */
   leave() {
     this.travel.leave();
     if (this.travel.isOpen) $("scrub").focus();
   }
 
+  /** Returns to the present, or closes the timeline. */
   escape() {
     if (this.travel.position !== null || this.travel.failure) this.leave();
     else if (this.travel.isOpen) this.toggle();
@@ -63,25 +64,25 @@ export class Timeline {
     $("timeline").hidden = !isOpen;
     $("show-history").setAttribute("aria-expanded", String(isOpen));
     $("past").hidden = shown === null;
-    setText($("past-said"), shown ? "You are looking at the past." : isOpen ? "You are looking at the present." : "");
+    setText($("past-status"), shown ? "You are looking at the past." : isOpen ? "You are looking at the present." : "");
     if (shown) setText($("past-when"), moment(shown.at));
     if (!isOpen) return;
-    this.#scrubber();
+    this.#renderSlider();
     const isNow = position === null;
     $("step-back").disabled = !log.events.length || (position === 0 && !log.hasOlder);
     $("step-on").disabled = $("play").disabled = isNow;
     $("go-live").disabled = isNow && !failure;
     setText($("play-word"), travel.isPlaying ? "Pause" : "Play");
     $("play").dataset.playing = travel.isPlaying;
-    $("trouble").hidden = failure === null;
-    setText($("trouble-word"), failure?.message ?? "");
+    $("timeline-error").hidden = failure === null;
+    setText($("timeline-error-word"), failure?.message ?? "");
     $("read-again").hidden = !failure?.again;
     $("timeline").setAttribute("aria-busy", String(travel.isLoading));
     $("what").disabled = shown?.seq !== log.events[position]?.seq;
     this.tick();
   }
 
-  /** Once a second: how long ago it was. */
+  /** Updates ages; called once a second. */
   tick() {
     const { shown, log, position } = this.travel;
     if (shown) setText($("past-age"), `(${ago(shown.at)})`);
@@ -89,22 +90,22 @@ export class Timeline {
     setText($("moment-age"), event ? ago(event.created_at) : "");
   }
 
-  #scrubber() {
+  #renderSlider() {
     const { log, position, isLoading } = this.travel;
     const { events } = log;
     const range = $("scrub");
     const event = events[position];
     range.max = events.length;
     range.valueAsNumber = position ?? events.length;
-    const words = event ? this.travel.describe(event) : events.length ? HINT : isLoading ? "Reading the history…" : "";
-    range.setAttribute("aria-valuetext", event ? `${moment(event.created_at)}: ${words}` : "Now");
+    const text = event ? this.travel.describe(event) : events.length ? HINT : isLoading ? "Loading events…" : "";
+    range.setAttribute("aria-valuetext", event ? `${moment(event.created_at)}: ${text}` : "Now");
     setText($("moment"), event ? moment(event.created_at) : "Now");
-    setText($("what-word"), words);
+    setText($("what-word"), text);
     setText($("seq"), event ? `event ${event.seq}` : "");
-    if (log !== this.#drawn) this.#strip(log);
+    if (log !== this.#drawn) this.#drawStrip(log);
   }
 
-  #strip(log) {
+  #drawStrip(log) {
     this.#drawn = log;
     const { events, hasOlder } = log;
     $("strip").setAttribute("viewBox", `0 0 ${Math.max(1, events.length)} 10`);

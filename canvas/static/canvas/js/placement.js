@@ -1,8 +1,8 @@
-// Where root cards lie on the canvas: at their own place, or arranged around those that have one.
+// Positions of the top-level cards: their saved place, or one arranged around the saved ones.
 
-import { arrange, isPlaced } from "./layout.js";
+import { arrange, isPlaced, nearestFree } from "./layout.js";
 
-export class Places {
+export class Placement {
   #roots = [];
   #arranged = new Map();
   #observed = new Set();
@@ -10,16 +10,16 @@ export class Places {
   #kept = null;
   #resized;
 
-  /** `onFirst` runs once, when the first cards lie where they belong. */
+  /** `onFirst` runs once, after the first cards are positioned. */
   constructor(board, isCanvas, onFirst) {
     this.board = board;
     this.isCanvas = isCanvas;
     this.onFirst = onFirst;
-    // It reports after layout and before paint: sizes are free to read, and no card is ever seen unplaced.
+    // It fires after layout and before paint: reading sizes costs nothing, and no card is painted without a place.
     this.#resized = new ResizeObserver(() => this.settle());
   }
 
-  /** @param {import("./layout.js").Node[]} roots that the board shows */
+  /** @param {import("./layout.js").Node[]} roots the top-level cards on the board */
   update(roots) {
     this.#roots = roots.map(({ workspace }) => workspace);
     const elements = new Set(this.#roots.map(({ id }) => this.board.element(id)));
@@ -38,7 +38,7 @@ export class Places {
     this.onFirst = null;
   }
 
-  /** Other cards come for a while: remember where the present ones lie. */
+  /** Remembers the current arrangement until restore(), while the past is shown. */
   keep() {
     this.#kept = this.#arranged;
   }
@@ -49,9 +49,9 @@ export class Places {
     this.settle();
   }
 
-  /** The roots' rectangles, in the canvas's own measure. */
+  /** The rectangles of the top-level cards, in canvas coordinates. */
   boxes() {
-    return this.#roots.map(({ id }) => ({ ...this.placeOf(id), ...this.#size(id) }));
+    return this.#roots.map((root) => this.#box(root));
   }
 
   placeOf(id) {
@@ -63,7 +63,13 @@ export class Places {
     return this.#roots.some((root) => root.id === id);
   }
 
-  /** While a card is in somebody's hand, nothing else moves it. */
+  /** Where a card dropped at a place goes: there, or beside the cards that it would cover. */
+  freePlace(id, place) {
+    const others = this.#roots.filter((root) => root.id !== id);
+    return nearestFree({ ...place, ...this.#size(id) }, others.map((root) => this.#box(root)));
+  }
+
+  /** Moves a card with the pointer; until release() nothing else moves it. */
   hold(id, { x, y }) {
     this.#held = { id, x, y };
     draw(this.board.element(id), this.#held);
@@ -77,6 +83,10 @@ export class Places {
 
   #show(id, place) {
     if (this.#held?.id !== id) draw(this.board.element(id), place);
+  }
+
+  #box({ id }) {
+    return { ...this.placeOf(id), ...this.#size(id) };
   }
 
   #size(id) {

@@ -1,22 +1,22 @@
-// Time travel: which moment is looked at, what it takes to show it, and the address that leads there.
+// Time travel: the event that is shown, the data that it needs, and its address (?at=).
 
 import { ApiError, call } from "./api.js";
-import { emptyLog, Latest, Lru, nameBook, pastOf, positionOf, stepped, withNewer, withOlder } from "./history.js";
-import { inWords } from "./words.js";
+import { emptyLog, LatestTask, LruCache, nameHistory, pastView, positionOf, stepped, withNewer, withOlder } from "./event_log.js";
+import { summarize } from "./event_summaries.js";
 
 const PAGE = 500;
 const KEPT_SNAPSHOTS = 24;
-/** So long a scrubber rests before the server is asked. */
+/** The slider must rest this long before the server is asked. */
 const REST_MS = 120;
-const NEWS_MS = 500;
+const CATCH_UP_MS = 500;
 const PLAY_MS = 900;
-const CALM_PLAY_MS = 2500;
-const NOTHING = "Nothing is on record up to that moment.";
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const REDUCED_MOTION_PLAY_MS = 2500;
+const NOTHING = "No events were recorded up to that time.";
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class TimeTravel {
   #log = emptyLog();
-  #book = nameBook([]);
+  #book = nameHistory([]);
   #at = null;
   #shown = null;
   #failure = null;
@@ -25,19 +25,19 @@ export class TimeTravel {
   #isReturning = false;
   #busy = 0;
   #playing = null;
-  #growing = null;
-  #newsTimer = null;
-  #snapshots = new Lru(KEPT_SNAPSHOTS);
-  #looking = new Latest();
-  #paging = new Latest();
+  #extending = null;
+  #catchUpTimer = null;
+  #snapshots = new LruCache(KEPT_SNAPSHOTS);
+  #showing = new LatestTask();
+  #paging = new LatestTask();
 
-  /** @param {{living: () => Map<string, object>, onChange: () => void, onRefused: (status: number) => void}} options */
+  /** @param {{active: () => Map<string, object>, onChange: () => void, onRefused: (status: number) => void}} options */
   constructor(options) {
     this.options = options;
     addEventListener("popstate", () => this.#popped());
   }
 
-  /** @returns {import("./history.js").Past|null} null for now */
+  /** @returns {import("./event_log.js").PastView|null} null for the present */
   get shown() {
     return this.#shown;
   }
@@ -54,7 +54,7 @@ export class TimeTravel {
     return this.#busy > 0;
   }
 
-  /** On the way to where the address leads. */
+  /** Loading the event that the address names. */
   get isArriving() {
     return this.#isArriving;
   }
@@ -63,7 +63,7 @@ export class TimeTravel {
     return this.#log;
   }
 
-  /** Where the scrubber is, which may be ahead of what is shown; null for now. */
+  /** The position of the slider, which may be ahead of what is shown; null for the present. */
   get position() {
     return this.#at === null ? null : Math.max(0, positionOf(this.#log, this.#at));
   }
@@ -74,14 +74,14 @@ export class TimeTravel {
   }
 
   describe(event) {
-    return inWords(event, (id) => this.#nameOf(id, event.seq));
+    return summarize(event, (id) => this.#nameOf(id, event.seq));
   }
 
   start() {
-    const at = addressed();
+    const at = addressedEvent();
     if (at === null) return;
     if (!history.state?.past) {
-      // Back leads to the present first.
+      // The Back button leads to the present.
       this.#writeAddress();
       history.pushState({ past: true }, "", addressWith("at", at));
     }
@@ -99,10 +99,10 @@ export class TimeTravel {
     this.leave();
   }
 
-  /** Back to now. */
+  /** Returns to the present. */
   leave() {
     this.#playing = null;
-    this.#looking.cancel();
+    this.#showing.cancel();
     this.#at = null;
     this.#shown = null;
     this.#failure = null;
@@ -111,7 +111,7 @@ export class TimeTravel {
     this.options.onChange();
   }
 
-  /** @param {number} position in the log; its end is now */
+  /** @param {number} position in the log; its end is the present */
   scrub(position) {
     this.#playing = null;
     this.#go(position);
@@ -122,9 +122,9 @@ export class TimeTravel {
     this.#step(by);
   }
 
-  /** At the left edge there is more to load, but not under a moving finger. */
+  /** Loads older events at the left edge, once the slider is released. */
   settle() {
-    if (this.position === 0 && this.#log.hasOlder) this.#grow("older");
+    if (this.position === 0 && this.#log.hasOlder) this.#extend("older");
   }
 
   play() {
@@ -133,28 +133,28 @@ export class TimeTravel {
     this.options.onChange();
   }
 
-  /** Fold in the past; nobody else sees it, and the present does not remember it. */
-  fold(id, collapsed) {
+  /** Collapses or expands a card of the past, for this view only. */
+  collapse(id, collapsed) {
     const row = this.#shown?.workspaces.get(id);
     if (!row) return;
     this.#shown = { ...this.#shown, workspaces: new Map(this.#shown.workspaces).set(id, { ...row, collapsed }) };
     this.options.onChange();
   }
 
-  /** Something happened: the end of the log is no longer its end. */
-  heard({ seq }) {
+  /** A new event arrived: the loaded log no longer ends with the newest one. */
+  onEvent({ seq }) {
     if (seq === null || !this.#isOpen || this.#log.hasNewer) return;
-    this.#newsTimer ??= setTimeout(() => this.#catchUp(), NEWS_MS);
+    this.#catchUpTimer ??= setTimeout(() => this.#catchUp(), CATCH_UP_MS);
   }
 
   async #catchUp() {
-    this.#newsTimer = null;
+    this.#catchUpTimer = null;
     if (!this.#log.events.length) return this.#newest();
     try {
       do await this.#read("newer");
       while (this.#log.hasNewer);
     } catch (failure) {
-      // What is missed here comes with the next news.
+      // The next event triggers another attempt.
       if (!(failure instanceof ApiError)) throw failure;
     }
     this.options.onChange();
@@ -167,8 +167,8 @@ export class TimeTravel {
     for (;;) {
       const { position, wants } = stepped(this.#log, this.position, by);
       if (!wants) return position === this.position || this.#go(position);
-      // Whoever went elsewhere meanwhile stays there.
-      if (!(await this.#grow(wants)) || this.#at !== at) return;
+      // The user may have moved the slider meanwhile.
+      if (!(await this.#extend(wants)) || this.#at !== at) return;
     }
   }
 
@@ -179,23 +179,23 @@ export class TimeTravel {
     const delay = this.#needed(event).every((seq) => this.#snapshots.get(seq)) ? 0 : REST_MS;
     const read = (signal) => Promise.all(this.#needed(event).map((seq) => this.#snapshot(seq, signal)));
     const again = () => this.#go(positionOf(this.#log, event.seq));
-    const found = await this.#during(() => this.#looking.run(read, delay), again);
+    const found = await this.#report(() => this.#showing.run(read, delay), again);
     if (!found) return;
-    this.#shown = pastOf(found.value[0], event, found.value[1] ?? null, this.options.living());
+    this.#shown = pastView(found.value[0], event, found.value[1] ?? null, this.options.active());
     this.#writeAddress();
     this.options.onChange();
   }
 
   async #playOn(turn) {
     for (;;) {
-      await new Promise((resolve) => setTimeout(resolve, calm.matches ? CALM_PLAY_MS : PLAY_MS));
+      await new Promise((resolve) => setTimeout(resolve, reducedMotion.matches ? REDUCED_MOTION_PLAY_MS : PLAY_MS));
       if (this.#playing !== turn) return;
       await this.#step(1);
       if (this.#playing === turn && (this.#at === null || this.#failure)) this.play();
     }
   }
 
-  /** What a removal removed is only in the snapshot before it. */
+  /** The removed workspace is only in the snapshot before the removal. */
   #needed({ seq, event_type }) {
     return event_type === "WORKSPACE_REMOVED" ? [seq, seq - 1] : [seq];
   }
@@ -207,20 +207,20 @@ export class TimeTravel {
       const { data } = await call("GET", `/canvas/snapshot?at=${encodeURIComponent(at)}`, undefined, signal);
       return { snapshot: data, log: await this.#around(data.seq, signal) };
     };
-    const found = await this.#during(() => this.#looking.run(read), () => this.#visit(at));
+    const found = await this.#report(() => this.#showing.run(read), () => this.#visit(at));
     this.#isArriving = false;
     if (found) await this.#arrive(at, found.value);
     this.options.onChange();
   }
 
   async #arrive(at, { snapshot, log }) {
-    this.#know(log);
+    this.#setLog(log);
     const newest = log.events.at(-1)?.seq;
     if (snapshot.seq && !(Number(at) > newest)) {
       this.#snapshots.set(snapshot.seq, snapshot);
       return this.#go(positionOf(log, snapshot.seq));
     }
-    const message = snapshot.seq ? `There is no event ${at} yet: the newest is ${newest}.` : NOTHING;
+    const message = snapshot.seq ? `There is no event ${at} yet. The newest is ${newest}.` : NOTHING;
     this.#failure = { message, again: null };
   }
 
@@ -236,8 +236,8 @@ export class TimeTravel {
 
   async #newest() {
     const read = async (signal) => withOlder(emptyLog(), await events({}, signal), PAGE);
-    const found = await this.#during(() => this.#paging.run(read), () => this.#newest());
-    if (found) this.#know(found.value);
+    const found = await this.#report(() => this.#paging.run(read), () => this.#newest());
+    if (found) this.#setLog(found.value);
   }
 
   async #around(seq, signal) {
@@ -245,37 +245,37 @@ export class TimeTravel {
     return withNewer(withOlder(emptyLog(), older, PAGE), newer, PAGE);
   }
 
-  /** One page at either end; whoever asks meanwhile waits for the same. @returns {Promise<boolean>} whether it came */
-  #grow(end) {
-    this.#growing ??= this.#growBy(end).finally(() => (this.#growing = null));
-    return this.#growing;
+  /** Loads one page at either end; concurrent calls share it. @returns {Promise<boolean>} whether it arrived */
+  #extend(end) {
+    this.#extending ??= this.#extendBy(end).finally(() => (this.#extending = null));
+    return this.#extending;
   }
 
-  async #growBy(end) {
-    return (await this.#during(() => this.#read(end), () => this.#grow(end))) !== null;
+  async #extendBy(end) {
+    return (await this.#report(() => this.#read(end), () => this.#extend(end))) !== null;
   }
 
   async #read(end) {
     const isOlder = end === "older";
     const edge = this.#log.events.at(isOlder ? 0 : -1).seq;
     const page = await events(isOlder ? { before: edge } : { after: edge });
-    this.#know((isOlder ? withOlder : withNewer)(this.#log, page, PAGE));
+    this.#setLog((isOlder ? withOlder : withNewer)(this.#log, page, PAGE));
   }
 
-  #know(log) {
+  #setLog(log) {
     this.#log = log;
-    this.#book = nameBook(log.events);
+    this.#book = nameHistory(log.events);
     this.options.onChange();
   }
 
   #nameOf(id, seq) {
     const row = this.#shown?.seq === seq ? this.#shown.workspaces.get(id) : null;
-    const name = row?.name ?? this.#book(id, seq) ?? this.options.living().get(id)?.name;
+    const name = row?.name ?? this.#book(id, seq) ?? this.options.active().get(id)?.name;
     return name ?? `workspace ${String(id).slice(0, 8)}`;
   }
 
-  /** What the task gives; null when it failed, which is then on show. */
-  async #during(task, again) {
+  /** The result of the task; null when it failed, and then `failure` says why. */
+  async #report(task, again) {
     this.#busy += 1;
     this.#failure = null;
     this.options.onChange();
@@ -284,7 +284,7 @@ export class TimeTravel {
     } catch (failure) {
       if (!(failure instanceof ApiError)) throw failure;
       if ([401, 403].includes(failure.status)) this.options.onRefused(failure.status);
-      this.#failure = { message: `The history could not be read: ${failure.message}.`, again };
+      this.#failure = { message: `Could not load events: ${failure.message}.`, again };
       return null;
     } finally {
       this.#busy -= 1;
@@ -294,7 +294,7 @@ export class TimeTravel {
 
   // --- The address -----------------------------------------------------------------------------------------
 
-  /** One entry for the past above one for the present, however far one scrubs. */
+  /** The browser history has one entry for the present and at most one for the past. */
   #writeAddress() {
     if (this.#isReturning) return;
     const isPast = history.state?.past === true;
@@ -303,13 +303,13 @@ export class TimeTravel {
     } else if (isPast) {
       this.#isReturning = true;
       history.back();
-    } else if (addressed() !== null) {
+    } else if (addressedEvent() !== null) {
       history.replaceState(null, "", addressWith("at", null));
     }
   }
 
   #popped() {
-    const at = addressed();
+    const at = addressedEvent();
     if (this.#isReturning) {
       this.#isReturning = false;
       this.#writeAddress();
@@ -321,7 +321,7 @@ export class TimeTravel {
   }
 }
 
-/** This page's address with another value in the query, or with none (null). */
+/** The address of this page with one query parameter set, or removed (null). */
 export function addressWith(name, value) {
   const address = new URL(location);
   if (value === null) address.searchParams.delete(name);
@@ -329,7 +329,7 @@ export function addressWith(name, value) {
   return address;
 }
 
-const addressed = () => new URLSearchParams(location.search).get("at");
+const addressedEvent = () => new URLSearchParams(location.search).get("at");
 
 async function events(query, signal) {
   const { data } = await call("GET", `/events?${new URLSearchParams({ ...query, limit: PAGE })}`, undefined, signal);

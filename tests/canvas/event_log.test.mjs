@@ -1,21 +1,21 @@
-// Words, the loaded stretch of the log, pictures of the past, and who answers last.
+// Event summaries, the loaded part of the log, views of the past, and which of several answers counts.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import {
   emptyLog,
-  Latest,
-  Lru,
-  nameBook,
-  pastOf,
+  LatestTask,
+  LruCache,
+  nameHistory,
+  pastView,
   positionOf,
   stepped,
   withNewer,
   withOlder,
-} from "../../canvas/static/canvas/js/history.js";
+} from "../../canvas/static/canvas/js/event_log.js";
 import { moment } from "../../canvas/static/canvas/js/time.js";
-import { changeOf, inWords, kindOf } from "../../canvas/static/canvas/js/words.js";
+import { changeOf, kindOf, summarize } from "../../canvas/static/canvas/js/event_summaries.js";
 
 const NAMES = { a: "Backend", b: "QA", e: "Engineering", r: "Research" };
 const row = (seq, event_type = "WORKSPACE_ONLINE", payload = {}, fields = {}) => ({
@@ -27,18 +27,18 @@ const row = (seq, event_type = "WORKSPACE_ONLINE", payload = {}, fields = {}) =>
   created_at: "2026-01-31T12:00:00Z",
   ...fields,
 });
-const said = (event_type, payload, fields) => inWords(row(1, event_type, payload, fields), (id) => NAMES[id] ?? "?");
+const summary = (event_type, payload, fields) => summarize(row(1, event_type, payload, fields), (id) => NAMES[id] ?? "?");
 const rows = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => row(from + i));
 const logOf = (from, to, flags = {}) => ({ ...emptyLog(), events: rows(from, to), ...flags });
 
-describe("words", () => {
+describe("event summaries", () => {
   const supervisor = { actor: "supervisor" };
   const itself = { actor: "workspace:a" };
   const sentences = [
-    ["WORKSPACE_PROVISIONING", { name: "Backend", parent_id: "e" }, {}, "operator:op created Backend in Engineering"],
+    ["WORKSPACE_PROVISIONING", { name: "Backend", parent_id: "e" }, {}, "op created Backend in Engineering"],
     ["WORKSPACE_PROVISIONING", { name: "Backend", parent_id: null }, itself, "Backend was created"],
-    ["WORKSPACE_PROVISIONING", { name: "Backend", from: "paused" }, {}, "operator:op resumed Backend"],
-    ["WORKSPACE_PROVISIONING", { name: "Backend", from: "failed" }, {}, "operator:op restarted Backend"],
+    ["WORKSPACE_PROVISIONING", { name: "Backend", from: "paused" }, {}, "op resumed Backend"],
+    ["WORKSPACE_PROVISIONING", { name: "Backend", from: "failed" }, {}, "op marked Backend as restarting"],
     ["WORKSPACE_ONLINE", { from: "provisioning" }, itself, "Backend came online"],
     ["WORKSPACE_ONLINE", { from: "offline" }, itself, "Backend came back online"],
     ["WORKSPACE_ONLINE", { from: "degraded" }, itself, "Backend recovered"],
@@ -46,47 +46,54 @@ describe("words", () => {
     ["WORKSPACE_OFFLINE", { reason: "lease expired" }, supervisor, "Backend went offline: lease expired"],
     ["WORKSPACE_OFFLINE", null, supervisor, "Backend went offline"],
     ["WORKSPACE_DEGRADED", { error_rate: 0.9, sample_error: "503" }, itself, "Backend degraded: 90 % errors, 503"],
-    ["WORKSPACE_PROVISION_FAILED", { error: "nobody came" }, supervisor, "Backend failed: nobody came"],
-    ["WORKSPACE_PAUSED", { name: "Backend" }, {}, "operator:op paused Backend"],
-    ["WORKSPACE_UPDATED", { changes: { name: ["Old", "New"] } }, {}, "operator:op renamed Old to New"],
-    ["WORKSPACE_UPDATED", { changes: { tier: [1, 2] } }, {}, "operator:op changed the tier of Backend from 1 to 2"],
-    ["WORKSPACE_UPDATED", { changes: { role: [null, "x"], name: ["Old", "New"] } }, {}, "operator:op changed the role, name of Old"],
+    ["WORKSPACE_PROVISION_FAILED", { error: "no image" }, supervisor, "Backend failed: no image"],
+    ["WORKSPACE_PAUSED", { name: "Backend" }, {}, "op paused Backend"],
+    ["WORKSPACE_UPDATED", { changes: { name: ["Old", "New"] } }, {}, "op renamed Old to New"],
+    ["WORKSPACE_UPDATED", { changes: { tier: [1, 2] } }, {}, "op changed the tier of Backend from 1 to 2"],
+    ["WORKSPACE_UPDATED", { changes: { role: [null, "x"], name: ["Old", "New"] } }, {}, "op changed the role, name of Old"],
     ["WORKSPACE_UPDATED", { changes: { agent_card: [{}, {}] } }, itself, "Backend changed its agent card"],
-    ["WORKSPACE_UPDATED", { changes: { forwarded_to: [null, "b"] } }, {}, "operator:op forwarded Backend to QA"],
-    ["WORKSPACE_MOVED", { old_parent_id: "e", new_parent_id: "r" }, { workspace_id: "b" }, "operator:op moved QA from Engineering to Research"],
-    ["WORKSPACE_MOVED", { old_parent_id: null, new_parent_id: "r" }, {}, "operator:op moved Backend from the top level to Research"],
-    ["WORKSPACE_REMOVED", { name: "Backend", cascade_deleted: 2, forwarded_to: "b" }, {}, "operator:op removed Backend and 2 below, forwarded to QA"],
-    ["WORKSPACE_EXPANDED", { children: [{ name: "X" }, { name: "Y" }] }, {}, "operator:op gave Backend a team: X, Y"],
-    ["WORKSPACE_COLLAPSED", { removed_children: ["X"] }, {}, "operator:op dissolved the team of Backend: X"],
-    ["AGENT_ASSIGNED", { model: "m1" }, {}, "operator:op assigned m1 to Backend"],
-    ["AGENT_REMOVED", { model: "m1", reason: "too slow" }, {}, "operator:op took m1 from Backend: too slow"],
-    ["AGENT_REPLACED", { old_model: "m1", new_model: "m2" }, {}, "operator:op replaced m1 with m2 in Backend"],
-    ["AGENT_MOVED", { model: "m1", from_workspace_id: "a", to_workspace_id: "b" }, {}, "operator:op moved the agent m1 from Backend to QA"],
+    ["WORKSPACE_UPDATED", { changes: { forwarded_to: [null, "b"] } }, {}, "op forwarded Backend to QA"],
+    ["WORKSPACE_MOVED", { old_parent_id: "e", new_parent_id: "r" }, { workspace_id: "b" }, "op moved QA from Engineering to Research"],
+    ["WORKSPACE_MOVED", { old_parent_id: null, new_parent_id: "r" }, {}, "op moved Backend from the top level to Research"],
+    ["WORKSPACE_REMOVED", { name: "Backend", cascade_deleted: 2, forwarded_to: "b" }, {}, "op removed Backend and 2 in its team, forwarded to QA"],
+    ["WORKSPACE_EXPANDED", { children: [{ name: "X" }, { name: "Y" }] }, {}, "op added a team to Backend: X, Y"],
+    ["WORKSPACE_COLLAPSED", { removed_children: ["X"] }, {}, "op removed the team of Backend: X"],
+    ["AGENT_ASSIGNED", { model: "m1" }, {}, "op assigned m1 to Backend"],
+    ["AGENT_REMOVED", { model: "m1", reason: "too slow" }, {}, "op removed m1 from Backend: too slow"],
+    ["AGENT_REPLACED", { old_model: "m1", new_model: "m2" }, {}, "op replaced m1 with m2 in Backend"],
+    ["AGENT_MOVED", { model: "m1", from_workspace_id: "a", to_workspace_id: "b" }, {}, "op moved m1 from Backend to QA"],
     ["AGENT_CARD_UPDATED", {}, itself, "Backend changed its agent card"],
+    ["WORKSPACE_UPDATED", { changes: { forwarded_to: ["b", null] } }, {}, "op stopped forwarding Backend"],
+    ["WORKSPACE_REMOVED", { name: "Backend" }, supervisor, "Backend was removed"],
+    ["WORKSPACE_REMOVED", { name: "Backend", cascade_deleted: 2 }, supervisor, "Backend and 2 in its team were removed"],
+    ["WORKSPACE_PAUSED", {}, { actor: "operator:operator" }, "operator paused Backend"],
+    ["WORKSPACE_PAUSED", {}, { actor: "operator:a:b" }, "a:b paused Backend"],
+    ["WORKSPACE_PAUSED", {}, { actor: "command:import" }, "command import paused Backend"],
+    ["WORKSPACE_PAUSED", {}, { actor: "operator:" }, "operator: paused Backend"],
     ["SOMETHING_NEW", {}, {}, "Backend: SOMETHING_NEW"],
     ["toString", {}, {}, "Backend: toString"],
   ];
   for (const [type, payload, fields, expected] of sentences) {
-    it(expected, () => assert.equal(said(type, payload, fields), expected));
+    it(expected, () => assert.equal(summary(type, payload, fields), expected));
   }
 
-  it("mark the card as added, removed or changed", () => {
+  it("mark a card as added, removed or changed", () => {
     assert.equal(changeOf(row(1, "WORKSPACE_PROVISIONING")), "added");
     assert.equal(changeOf(row(1, "WORKSPACE_PROVISIONING", { from: "paused" })), "changed");
     assert.equal(changeOf(row(1, "WORKSPACE_REMOVED")), "removed");
-    assert.deepEqual(["WORKSPACE_OFFLINE", "WORKSPACE_MOVED"].map((event_type) => kindOf({ event_type })), ["trouble", "structure"]);
+    assert.deepEqual(["WORKSPACE_OFFLINE", "WORKSPACE_MOVED"].map((event_type) => kindOf({ event_type })), ["failure", "structure"]);
   });
 
-  it("name the year only of another one", () => {
+  it("name the year only when it is not the current one", () => {
     assert.doesNotMatch(moment("2026-01-31T12:00:00Z", new Date("2026-05-01")), /2026/);
     assert.match(moment("2025-01-31T12:00:00Z", new Date("2026-05-01")), /2025/);
   });
 });
 
-describe("the loaded stretch", () => {
+describe("the loaded part of the log", () => {
   const seqs = ({ events }) => events.map(({ seq }) => seq);
 
-  it("grows at both ends, in order and without doubles", () => {
+  it("grows at both ends, in order and without duplicates", () => {
     let log = withOlder(emptyLog(), [row(6), row(5), row(4)], 3);
     assert.deepEqual([seqs(log), log.hasOlder], [[4, 5, 6], true]);
     log = withOlder(log, [row(4), row(2)], 3);
@@ -96,7 +103,7 @@ describe("the loaded stretch", () => {
     assert.equal(withNewer(log, [], 3).hasNewer, false);
   });
 
-  it("leaves agent cards on the server", () => {
+  it("leaves out agent cards", () => {
     const [card, changes] = withNewer(
       emptyLog(),
       [
@@ -126,13 +133,13 @@ describe("stepping", () => {
     assert.deepEqual(stepped(log, null, 1), at(null));
   });
 
-  it("leaps, and stops at the first event of all", () => {
+  it("moves by ten, and stops at the first event", () => {
     assert.deepEqual(stepped(logOf(1, 50), 30, -10), at(20));
     assert.deepEqual(stepped(logOf(1, 50), 3, -10), at(0));
     assert.deepEqual(stepped(logOf(1, 50), 45, 10), at(null));
   });
 
-  it("asks for what is not loaded at the edge", () => {
+  it("asks for the next page at the edge", () => {
     assert.deepEqual(stepped(logOf(5, 9, { hasOlder: true }), 0, -1), at(0, "older"));
     assert.deepEqual(stepped(logOf(5, 9, { hasNewer: true }), 4, 1), at(null, "newer"));
   });
@@ -143,53 +150,53 @@ describe("stepping", () => {
 });
 
 describe("names", () => {
-  const nameOf = nameBook([
+  const nameOf = nameHistory([
     row(1, "WORKSPACE_PROVISIONING", { name: "First" }),
     row(5, "WORKSPACE_UPDATED", { changes: { name: ["First", "Second"] } }),
     row(6, "WORKSPACE_UPDATED", { changes: { name: ["Old", "New"] } }, { workspace_id: "b" }),
     row(7, "WORKSPACE_REMOVED", { name: "Gone" }, { workspace_id: "c" }),
   ]);
 
-  it("are those of the moment", () => {
+  it("are those at the time of the event", () => {
     assert.deepEqual([1, 4, 5, 9].map((seq) => nameOf("a", seq)), ["First", "First", "Second", "Second"]);
     assert.deepEqual([2, 6].map((seq) => nameOf("b", seq)), ["Old", "New"]);
     assert.equal(nameOf("c", 2), "Gone");
-    assert.equal(nameOf("nobody", 2), undefined);
+    assert.equal(nameOf("unknown", 2), undefined);
   });
 });
 
-describe("a picture of the past", () => {
+describe("a view of the past", () => {
   const workspace = (id, fields = {}) => ({ id, name: id, status: "online", x: 1, y: 1, collapsed: false, ...fields });
   const snapshot = (...workspaces) => ({ seq: 5, at: "", workspaces });
 
-  it("marks what the event changed, and lays it out as now", () => {
-    const living = new Map([["a", workspace("a", { x: 7, collapsed: true })]]);
-    const past = pastOf(snapshot(workspace("a"), workspace("b")), row(5), null, living);
+  it("marks the changed card and keeps the current layout", () => {
+    const active = new Map([["a", workspace("a", { x: 7, collapsed: true })]]);
+    const past = pastView(snapshot(workspace("a"), workspace("b")), row(5), null, active);
     const { x, collapsed, change } = past.workspaces.get("a");
     assert.deepEqual([x, collapsed, change, past.workspaces.get("b").change], [7, true, "changed", null]);
   });
 
-  it("still shows what the event removed", () => {
+  it("still shows the removed workspace", () => {
     const before = snapshot(workspace("a"), workspace("b"));
-    const past = pastOf(snapshot(workspace("b")), row(5, "WORKSPACE_REMOVED"), before, new Map());
+    const past = pastView(snapshot(workspace("b")), row(5, "WORKSPACE_REMOVED"), before, new Map());
     assert.deepEqual([past.workspaces.get("a").status, past.workspaces.get("a").change], ["removed", "removed"]);
   });
 
-  it("says why something failed", () => {
-    const failed = row(5, "WORKSPACE_PROVISION_FAILED", { error: "nobody came" });
-    assert.equal(pastOf(snapshot(workspace("a")), failed, null, new Map()).workspaces.get("a").failure, "nobody came");
+  it("shows the reason of a failure", () => {
+    const failed = row(5, "WORKSPACE_PROVISION_FAILED", { error: "no image" });
+    assert.equal(pastView(snapshot(workspace("a")), failed, null, new Map()).workspaces.get("a").failure, "no image");
   });
 
-  it("does not write on the snapshot, which is kept", () => {
+  it("does not modify the cached snapshot", () => {
     const kept = snapshot(workspace("a"));
-    pastOf(kept, row(5), null, new Map());
+    pastView(kept, row(5), null, new Map());
     assert.equal("change" in kept.workspaces[0], false);
   });
 });
 
-describe("what is kept", () => {
-  it("loses what was used longest ago", () => {
-    const kept = new Lru(2);
+describe("the cache of snapshots", () => {
+  it("drops the least recently used entry", () => {
+    const kept = new LruCache(2);
     kept.set(1, "a");
     kept.set(2, "b");
     kept.get(1);
@@ -198,17 +205,17 @@ describe("what is kept", () => {
   });
 });
 
-describe("the last answer wins", () => {
-  const promised = () => Promise.withResolvers?.() ?? deferred();
+describe("the last task wins", () => {
+  const deferredPromise = () => Promise.withResolvers?.() ?? deferred();
   function deferred() {
     const made = {};
     made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
     return made;
   }
 
-  it("also when it comes first", async () => {
-    const latest = new Latest();
-    const [slow, quick] = [promised(), promised()];
+  it("even when it finishes first", async () => {
+    const latest = new LatestTask();
+    const [slow, quick] = [deferredPromise(), deferredPromise()];
     let aborted = false;
     const first = latest.run((signal) => {
       signal.addEventListener("abort", () => (aborted = true));
@@ -222,9 +229,9 @@ describe("the last answer wins", () => {
     assert.ok(aborted);
   });
 
-  it("and only its failure counts", async () => {
-    const latest = new Latest();
-    const late = promised();
+  it("and only its failure is reported", async () => {
+    const latest = new LatestTask();
+    const late = deferredPromise();
     const first = latest.run(() => late.promise);
     const second = latest.run(() => Promise.reject(new Error("down")));
     late.reject(new Error("aborted"));
@@ -232,17 +239,17 @@ describe("the last answer wins", () => {
     await assert.rejects(second, /down/);
   });
 
-  it("begins nothing that is overtaken while it waits", async () => {
-    const latest = new Latest();
+  it("does not start a task that was replaced during its delay", async () => {
+    const latest = new LatestTask();
     let begun = 0;
     const task = async () => ++begun;
     const answers = await Promise.all([latest.run(task, 5), latest.run(task, 5), latest.run(task, 5)]);
     assert.deepEqual(answers, [null, null, { value: 1 }]);
   });
 
-  it("and can be called off", async () => {
-    const latest = new Latest();
-    const late = promised();
+  it("and can be cancelled", async () => {
+    const latest = new LatestTask();
+    const late = deferredPromise();
     const asked = latest.run(() => late.promise);
     latest.cancel();
     late.resolve("unwanted");

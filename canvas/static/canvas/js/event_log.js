@@ -1,28 +1,28 @@
-// The part of the log that is loaded, names and pictures of a moment, and who answered last. Pure: no DOM, no network.
+// The loaded part of the event log, names and views at one event, a cache, and replaceable tasks. Pure.
 
-import { changeOf } from "./words.js";
+import { changeOf } from "./event_summaries.js";
 
-/** @typedef {import("./words.js").EventRow} EventRow */
-/** @typedef {{events: EventRow[], hasOlder: boolean, hasNewer: boolean}} Log a gapless stretch, by seq */
+/** @typedef {import("./event_summaries.js").EventRow} EventRow */
+/** @typedef {{events: EventRow[], hasOlder: boolean, hasNewer: boolean}} Log consecutive events, by seq */
 
 /** @returns {Log} */
 export const emptyLog = () => ({ events: [], hasOlder: false, hasNewer: false });
 
-/** @param {Log} log @param {EventRow[]} page newest first, as `before` answers; full means that there may be more */
+/** @param {Log} log @param {EventRow[]} page newest first, as GET /events?before= returns it; a full page means that there may be more */
 export function withOlder(log, page, limit) {
   const first = log.events[0]?.seq ?? Infinity;
   const older = page.filter(({ seq }) => seq < first).map(slim);
   return { ...log, events: [...older.reverse(), ...log.events], hasOlder: page.length >= limit };
 }
 
-/** @param {Log} log @param {EventRow[]} page oldest first, as `after` answers */
+/** @param {Log} log @param {EventRow[]} page oldest first, as GET /events?after= returns it */
 export function withNewer(log, page, limit) {
   const last = log.events.at(-1)?.seq ?? 0;
   const newer = page.filter(({ seq }) => seq > last).map(slim);
   return { ...log, events: [...log.events, ...newer], hasNewer: page.length >= limit };
 }
 
-/** Cards may have 256 KiB; no words need them. @param {EventRow} event */
+/** Without agent cards, which may have 256 KiB and appear in no summary. @param {EventRow} event */
 function slim({ seq, event_type, workspace_id, actor, created_at, payload }) {
   const { agent_card: _new, old_agent_card: _old, ...rest } = payload ?? {};
   const { agent_card, ...changes } = rest.changes ?? {};
@@ -30,7 +30,7 @@ function slim({ seq, event_type, workspace_id, actor, created_at, payload }) {
   return { seq, event_type, workspace_id, actor, created_at, payload: rest };
 }
 
-/** Where the last event at or before `seq` is; -1 when that is before the loaded stretch. */
+/** The index of the last event at or before `seq`; -1 when it is not loaded. */
 export function positionOf({ events }, seq) {
   let low = 0;
   let high = events.length;
@@ -43,9 +43,9 @@ export function positionOf({ events }, seq) {
 }
 
 /**
- * Where a step leads. `position` null is now, which lies after the newest event.
+ * The position after a step. Position null is the present, after the newest event.
  * @param {Log} log @param {number|null} position
- * @returns {{position: number|null, wants: "older"|"newer"|null}} `wants`: load that first, then step again
+ * @returns {{position: number|null, wants: "older"|"newer"|null}} `wants`: the page to load before stepping again
  */
 export function stepped({ events, hasOlder, hasNewer }, position, by) {
   const size = events.length;
@@ -55,8 +55,8 @@ export function stepped({ events, hasOlder, hasNewer }, position, by) {
   return { position: target, wants: null };
 }
 
-/** Who was called what, as far as the events tell. @returns {(id: string, seq: number) => string|undefined} */
-export function nameBook(events) {
+/** Names of workspaces at each event, as far as the loaded events say. @returns {(id: string, seq: number) => string|undefined} */
+export function nameHistory(events) {
   const book = new Map();
   const note = (id, seq, name) => book.set(id, [...(book.get(id) ?? []), { seq, name }]);
   for (const { event_type, workspace_id: id, seq, payload } of events) {
@@ -69,21 +69,21 @@ export function nameBook(events) {
   return (id, seq) => book.get(id)?.findLast((entry) => entry.seq <= seq)?.name;
 }
 
-/** @typedef {{seq: number, at: string, event: EventRow|null, workspaces: Map<string, object>}} Past */
+/** @typedef {{seq: number, at: string, event: EventRow|null, workspaces: Map<string, object>}} PastView */
 
 /**
- * The org just after an event. What the event changed is marked; what it removed is still there, as `removed`.
+ * The organisation just after an event. The changed workspace is marked; a removed one is included as `removed`.
  * @param {{seq: number, at: string, workspaces: object[]}} snapshot
- * @param {EventRow} event @param {{workspaces: object[]}|null} before the snapshot before a removal
- * @param {Map<string, object>} living places and folds are those of now
- * @returns {Past}
+ * @param {EventRow} event @param {{workspaces: object[]}|null} before the snapshot before a removal; else null
+ * @param {Map<string, object>} active workspaces now, for their places and collapsed cards
+ * @returns {PastView}
  */
-export function pastOf(snapshot, event, before, living) {
+export function pastView(snapshot, event, before, active) {
   const workspaces = new Map(snapshot.workspaces.map((row) => [row.id, row]));
   const gone = before?.workspaces.find(({ id }) => id === event.workspace_id);
   if (gone && !workspaces.has(gone.id)) workspaces.set(gone.id, { ...gone, status: "removed" });
   for (const [id, row] of workspaces) {
-    const { x, y, collapsed } = living.get(id) ?? row;
+    const { x, y, collapsed } = active.get(id) ?? row;
     const change = id === event.workspace_id ? changeOf(event) : null;
     const failure = change && event.event_type === "WORKSPACE_PROVISION_FAILED" ? event.payload.error : null;
     workspaces.set(id, { ...row, x, y, collapsed, change, failure });
@@ -91,8 +91,8 @@ export function pastOf(snapshot, event, before, living) {
   return { seq: event.seq, at: event.created_at, event, workspaces };
 }
 
-/** What was used longest ago goes first. */
-export class Lru {
+/** Drops the least recently used entry when it is full. */
+export class LruCache {
   #entries = new Map();
 
   constructor(size) {
@@ -112,13 +112,13 @@ export class Lru {
   }
 }
 
-/** Of several tasks only the last counts: it aborts the one before, whose answer or failure is then nobody's. */
-export class Latest {
+/** Runs one task at a time: a new one aborts the one before, whose result or failure is ignored. */
+export class LatestTask {
   #controller = null;
 
   /**
-   * @param {(signal: AbortSignal) => Promise<any>} task begins after `delay` ms, if still wanted
-   * @returns {Promise<{value: any}|null>} null when overtaken or cancelled; rejects as the task does, if it is the last
+   * @param {(signal: AbortSignal) => Promise<any>} task starts after `delay` milliseconds unless replaced by then
+   * @returns {Promise<{value: any}|null>} null when replaced or cancelled; rejects when the last task does
    */
   async run(task, delay = 0) {
     this.cancel();
