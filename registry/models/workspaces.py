@@ -12,6 +12,8 @@ no_line_breaks = RegexValidator(r"[\r\n]", "must not contain line breaks", code=
 
 
 class Status(models.TextChoices):
+    """The statuses of a workspace; docs/architecture.md has the transitions."""
+
     PROVISIONING = "provisioning"
     ONLINE = "online"
     DEGRADED = "degraded"
@@ -29,6 +31,8 @@ DEFAULT_RUNTIME = "langgraph"
 
 
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
+    """`living()`: all that are not removed."""
+
     def living(self) -> "WorkspaceQuerySet":
         return self.exclude(status=Status.REMOVED)
 
