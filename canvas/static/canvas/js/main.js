@@ -109,7 +109,6 @@ let past = null;
 let nextChangeAt = Infinity;
 store.subscribe(renderSoon);
 
-/** Those of the past while it is shown, otherwise the current ones. */
 function shownWorkspaces() {
   return travel.shown?.workspaces ?? currentWorkspaces(store.state);
 }
