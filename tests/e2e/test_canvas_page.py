@@ -291,6 +291,15 @@ def test_an_address_focuses_a_workspace(page: Page, platform: Platform, name: st
     expect(card(page, grandchild)).to_be_in_viewport()
 
 
+def test_an_address_focuses_its_workspace_after_a_failed_load(page: Page, platform: Platform, name: str):
+    workspace = platform.create(name)["id"]
+    page.route("**/workspaces", lambda route: route.fulfill(status=503, json={"error": "unavailable"}), times=1)
+    page.goto(f"{platform.url}/?ws={workspace}")
+    expect(page.get_by_role("heading", name="could not be loaded")).to_be_visible()
+    expect(card(page, workspace)).to_be_focused()
+    expect(page.locator(".toast")).to_have_count(0)
+
+
 def test_an_address_with_an_unknown_workspace_says_so(page: Page, platform: Platform, name: str):
     platform.agent(name)
     missing = uuid4()
@@ -319,7 +328,6 @@ def test_the_theme_is_shared_with_the_admin_in_every_tab(page: Page, platform: P
     expect(root).to_have_attribute("data-theme", "auto")
     page.get_by_role("button", name="Menu").click()
     page.get_by_role("button", name="Theme: automatic").click()
-    page.get_by_role("button", name="Menu").click()
     expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()
     for tab in (root, other):
         expect(tab).to_have_attribute("data-theme", "dark")

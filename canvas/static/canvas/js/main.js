@@ -133,8 +133,8 @@ function render() {
   board.render(roots);
   placement.update(roots);
   if (before && !past) placement.restore();
-  // The canvas has its camera first: see restoreCamera().
-  if (!isCanvas() && app.dataset.state !== "loading") focusAddressed();
+  // On the canvas this waits for restoreCamera().
+  if (!isCanvas() && /board|empty/.test(app.dataset.state)) focusAddressed();
 }
 
 setInterval(() => {

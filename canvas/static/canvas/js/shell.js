@@ -16,7 +16,9 @@ export class Shell {
   retryAt = null;
 
   constructor() {
-    addEventListener("click", ({ target }) => this.toggleMenu(isMenuOpen() ? false : $("menu").contains(target)));
+    addEventListener("click", ({ target }) => {
+      if (!target.closest(".theme-toggle")) this.toggleMenu(!isMenuOpen() && $("menu").contains(target));
+    });
   }
 
   toggleMenu(isOpen) {
