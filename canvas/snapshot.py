@@ -41,7 +41,7 @@ COLUMNS = {
     "last_sample_error": "coalesce(w.last_sample_error, '')",
     "uptime_seconds": "w.uptime_seconds",
     "current_task": "coalesce(w.current_task, '')",
-    "runtime": "w.runtime",
+    "runtime": "coalesce(w.runtime, '')",
     "last_heartbeat_at": _time("w.last_heartbeat_at"),
     "flapping_until": _time("w.flapping_until"),
     "enrolment_expires_at": _time("w.enrolment_expires_at"),
@@ -148,7 +148,13 @@ def then(when: int | datetime) -> dict[str, Any]:
 
 
 def _past(workspace_id: UUID, row: Row, place: CanvasLayout) -> dict[str, Any]:
-    picture = {**row, "id": workspace_id, "url": row["url"] or "", "forwarded_to": row["forwarded_to_id"]}
+    picture = {
+        **row,
+        "id": workspace_id,
+        "url": row["url"] or "",
+        "forwarded_to": row["forwarded_to_id"],
+        "runtime": row["runtime"] or "",
+    }
     picture |= {"x": place.x, "y": place.y, "collapsed": place.collapsed, **dict.fromkeys(LIVE)}
     return {name: picture[name] for name in COLUMNS}
 

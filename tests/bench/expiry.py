@@ -41,7 +41,7 @@ LEFT = "SELECT count(*) FROM workspaces WHERE status <> 'offline'"
 RECORDED = "SELECT count(*) FROM structure_events WHERE actor = 'supervisor'"
 # The functions shown from the profile, and their files.
 PHASES = (
-    ("expiry.py", "_agents_could_reach_us"),
+    ("expiry.py", "_serving_since"),
     ("expiry.py", "_lock_due"),
     ("flapping.py", "marks"),
     ("events.py", "record"),
