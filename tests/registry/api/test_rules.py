@@ -117,7 +117,7 @@ def test_a_runtime_that_nobody_named_is_empty_on_the_wire_and_null_in_the_table(
     path = f"/workspaces/{created['id']}"
     workspace = Workspace.objects.get(id=created["id"])
     assert (as_operator.get(path).json()["runtime"], workspace.runtime) == ("", None)
-    assert StructureEvent.objects.get().payload["runtime"] == ""
+    assert (StructureEvent.objects.get().payload or {})["runtime"] == ""
     for runtime, stored in (("crewai", "crewai"), ("", None)):
         assert as_operator.patch(path, {"runtime": runtime}).json()["needs_restart"] is True
         workspace.refresh_from_db()
