@@ -41,7 +41,7 @@ COLUMNS = {
     "last_sample_error": "coalesce(w.last_sample_error, '')",
     "uptime_seconds": "w.uptime_seconds",
     "current_task": "coalesce(w.current_task, '')",
-    "runtime": "w.runtime",
+    "runtime": "coalesce(w.runtime, '')",
     "last_heartbeat_at": _time("w.last_heartbeat_at"),
     "flapping_until": _time("w.flapping_until"),
     "enrolment_expires_at": _time("w.enrolment_expires_at"),
@@ -151,6 +151,7 @@ def at(when: int | datetime) -> dict[str, Any]:
 
 def _past(workspace_id: UUID, row: Row, place: CanvasLayout) -> dict[str, Any]:
     fields = {**row, "id": workspace_id, "url": row["url"] or "", "forwarded_to": row["forwarded_to_id"]}
+    fields["runtime"] = row["runtime"] or ""
     fields |= {"x": place.x, "y": place.y, "collapsed": place.collapsed, **dict.fromkeys(LIVE)}
     return {name: fields[name] for name in COLUMNS}
 

@@ -1,16 +1,22 @@
 """Leases in PostgreSQL, which decide, and the Redis keys whose expiry is a hint."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models.functions import Now
+from django.db.models import DurationField, Expression, ExpressionWrapper, F, FloatField, Value
+from django.db.models.functions import Greatest, Now
 from redis.exceptions import ResponseError
 
 from activity import redis
 from registry.models import Workspace
 
+MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 10, 600
+"""What an agent may declare as its heartbeat interval."""
+LEASE_INTERVALS = 2.5
+"""How many declared intervals a lease lasts: two beats may be lost."""
 TOMBSTONE_SECONDS = 120
 # KEYS: pairs of the key to set and the tombstone that forbids it. One call for a whole batch of heartbeats.
 SET_UNLESS_TOMBSTONE = """
@@ -37,9 +43,22 @@ def tombstone_key(workspace_id: UUID) -> str:
     return f"tomb:{workspace_id}"
 
 
-def grant_lease(ids: Iterable[UUID], seconds: float) -> None:
-    """Set the lease: without a heartbeat in the next `seconds`, an online or degraded workspace goes offline."""
-    Workspace.objects.filter(id__in=ids).update(lease_expires_at=Now() + timedelta(seconds=seconds))
+def lease_seconds(heartbeat_interval: int | None) -> float:
+    """Return how long a lease lasts after a heartbeat, in seconds, for the interval that the agent declared."""
+    return max(float(settings.LEASE_SECONDS), LEASE_INTERVALS * (heartbeat_interval or 0))
+
+
+def lease_duration() -> Expression:
+    """Return lease_seconds() of a row of `workspaces` as an interval, for queries."""
+    seconds = Greatest(
+        Value(float(settings.LEASE_SECONDS)), F("heartbeat_interval") * LEASE_INTERVALS, output_field=FloatField()
+    )
+    return ExpressionWrapper(seconds * Value(timedelta(seconds=1)), output_field=DurationField())
+
+
+def grant_leases(ids: Iterable[UUID]) -> None:
+    """Start a lease for each: without a heartbeat before its end, an online or degraded workspace goes offline."""
+    Workspace.objects.filter(id__in=ids).update(lease_expires_at=Now() + lease_duration())
 
 
 def end_leases(ids: Iterable[UUID]) -> None:
@@ -47,9 +66,16 @@ def end_leases(ids: Iterable[UUID]) -> None:
     Workspace.objects.filter(id__in=ids).update(lease_expires_at=None)
 
 
-def mark_alive(ids: Iterable[UUID]) -> None:
-    """Set the liveness keys. SET, not EXPIRE, which does nothing for a key that was lost."""
-    _set_unless_tombstone([(i, liveness_key(i)) for i in ids], "online", settings.LEASE_SECONDS)
+def mark_alive(intervals: Mapping[UUID, int | None]) -> None:
+    """Set the liveness keys of workspaces, each for as long as its lease lasts with the interval that it declared.
+
+    SET, never EXPIRE: an EXPIRE on a lost key does nothing, and the next death would go unseen.
+    """
+    by_seconds = defaultdict(list)
+    for workspace_id, interval in intervals.items():
+        by_seconds[lease_seconds(interval)].append((workspace_id, liveness_key(workspace_id)))
+    for seconds, keys in by_seconds.items():
+        _set_unless_tombstone(keys, "online", seconds)
 
 
 def cache_url(workspace_id: UUID, url: str) -> None:

@@ -94,7 +94,7 @@ def _provision(workspaces: list[Workspace], actor: str) -> None:
                 "name": row.name,
                 "role": row.role,
                 "tier": row.tier,
-                "runtime": row.runtime,
+                "runtime": projection.value_in_events(row, "runtime"),
                 "parent_id": None if row.parent_id is None else str(row.parent_id),
             },
         )

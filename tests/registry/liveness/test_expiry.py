@@ -123,7 +123,13 @@ def test_a_heartbeat_after_the_scan_keeps_the_workspace_online(
     make_workspace: Make, serving: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beating, silent = (lease(make_workspace(status="online"), -1) for _ in range(2))
-    monkeypatch.setattr(expiry, "_agents_could_reach_us", lambda: bool(flush([Beat(workspace_id=beating.id)])))
+    expire = expiry._expire
+
+    def after_a_beat(ids: list[UUID], since: datetime) -> int:
+        flush([Beat(workspace_id=beating.id)])
+        return expire(ids, since)
+
+    monkeypatch.setattr(expiry, "_expire", after_a_beat)
     assert expiry.reconcile() == 1
     assert (status(beating), status(silent)) == ("online", "offline")
 
@@ -169,6 +175,20 @@ def test_after_an_outage_of_the_platform_agents_get_one_new_lease(make_workspace
     LoopTick.objects.update(since=timezone.now() - timedelta(seconds=61))
     assert expiry.reconcile() == 1
     assert status(workspace) == "offline"
+
+
+def test_after_an_outage_each_agent_gets_a_whole_lease_of_its_own(make_workspace: Make) -> None:
+    """One that declared to send heartbeats every 600 seconds has said nothing yet two minutes after we are back."""
+    ordinary, slow = (lease(make_workspace(status="online"), -100) for _ in range(2))
+    Workspace.objects.filter(id=slow.id).update(heartbeat_interval=600)
+    jobs.tick(jobs.WEB)
+    LoopTick.objects.update(since=timezone.now() - timedelta(seconds=120))
+    assert expiry.reconcile() == 1
+    assert (status(ordinary), status(slow)) == ("offline", "online")
+    assert expiry.seconds_to_deadline() == pytest.approx(1500 - 120, abs=5)
+    LoopTick.objects.update(since=timezone.now() - timedelta(seconds=1501))
+    assert expiry.reconcile() == 1
+    assert status(slow) == "offline"
 
 
 def test_a_job_that_ticks_keeps_its_start_time(db: None) -> None:
@@ -231,7 +251,7 @@ def test_only_postgresqls_clock_counts(
     assert jobs.is_fresh(jobs.last(jobs.WEB))
     assert expiry.reconcile() == 1
     assert status(silent) == "offline"
-    presence.grant_lease([silent.id], 60)
+    presence.grant_leases([silent.id])
     Workspace.objects.update(status="online")
     assert expiry.seconds_to_deadline() == pytest.approx(60, abs=1)
     jobs.Failures(jobs.WEB).add(ValueError())
