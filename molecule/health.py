@@ -137,7 +137,7 @@ def _background_loops() -> str:
 
 
 def _worry_about_loop(tick: LoopTick) -> str | None:
-    if jobs.is_troubled(tick):
+    if jobs.is_failing(tick):
         return f"{tick.name}: errors: {tick.errors}, the last: {tick.last_error}"
     return None if jobs.is_fresh(tick) else f"{tick.name}: {_age(tick)}"
 

@@ -79,7 +79,7 @@ class LoopTickAdmin(FactAdmin):
     def health(self, tick: LoopTick) -> SafeString:
         if not jobs.is_fresh(tick):
             return formats.badge(Status.FAILED, "stale")
-        if jobs.is_troubled(tick):
+        if jobs.is_failing(tick):
             return formats.badge(Status.DEGRADED, "failing")
         return formats.badge(Status.ONLINE, "fresh")
 

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django import forms
-from django.contrib.admin.widgets import AdminTextInputWidget
+from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 
@@ -21,11 +21,11 @@ class WorkspaceForm(OperationForm):
         fields = ("name", "role", "tier", "runtime", "parent")
         widgets: ClassVar[dict[str, forms.Widget]] = {
             "name": AdminTextInputWidget(),
-            "role": AdminTextInputWidget(),
+            "role": AdminTextareaWidget(attrs={"rows": 3}),
             "runtime": AdminTextInputWidget(),
         }
         help_texts: ClassVar[dict[str, str]] = {
-            "role": "What it does, in one line.",
+            "role": "What it does. Several lines are allowed; lists show the first.",
             "parent": "Whose team it is on. Empty: at the top.",
         }
 

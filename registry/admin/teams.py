@@ -6,7 +6,7 @@ from uuid import UUID
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
-from django.contrib.admin.widgets import AdminTextInputWidget
+from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
 from django.core.exceptions import PermissionDenied
 from django.core.validators import MaxLengthValidator
 from django.http import HttpResponse, HttpResponseRedirect
@@ -25,10 +25,8 @@ TEMPLATE = "admin/registry/workspace/expand.html"
 
 
 class MemberForm(forms.Form):
-    name = forms.CharField(validators=[MaxLengthValidator(255), no_line_breaks], widget=AdminTextInputWidget)
-    role = forms.CharField(
-        required=False, validators=[MaxLengthValidator(1000), no_line_breaks], widget=AdminTextInputWidget
-    )
+    name = forms.CharField(widget=AdminTextInputWidget)
+    role = forms.CharField(required=False, widget=AdminTextareaWidget(attrs={"rows": 2}))
     tier = forms.IntegerField(min_value=1, max_value=4, initial=DEFAULT_TIER)
     model = forms.CharField(
         required=False, validators=[MaxLengthValidator(100), no_line_breaks], widget=AdminTextInputWidget

@@ -81,7 +81,7 @@ def _collapse(workspace_id: UUID, actor: str, forward_to: UUID | None) -> int:
     with transaction.atomic():
         hierarchy.lock()
         below = len(hierarchy.descendants(workspace_id))
-        teams.collapse(workspace_id, actor=actor)
+        teams.remove_team(workspace_id, actor=actor)
         return below
 
 

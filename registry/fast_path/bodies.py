@@ -58,6 +58,7 @@ def entries(body: Any, own: UUID, *, most: int) -> list[Entry] | None:
 
 
 def uuid(value: Any) -> UUID | None:
+    """The id, or None if the value is not the text of one."""
     return UUID(value) if type(value) is str and UUID_TEXT.fullmatch(value) else None
 
 

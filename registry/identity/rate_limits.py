@@ -85,4 +85,5 @@ REQUESTS = RateLimit("requests", "RATE_LIMIT")
 
 
 def this_window() -> int:
+    """The number of the current window of WINDOW_SECONDS."""
     return int(time.time()) // WINDOW_SECONDS

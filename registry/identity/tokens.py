@@ -113,12 +113,14 @@ def revoke_operator_token(token_id: UUID) -> None:
 
 
 def issue_operator_token(user: User, *, label: str = "") -> str:
+    """Returns the token's text, which is stored nowhere."""
     prefix, text = _mint("mol_op")
     OperatorToken.objects.create(user=user, prefix=prefix, hash=_hash(text), label=label)
     return text
 
 
 def revoke_workspace_tokens(workspace_ids: Sequence[UUID]) -> None:
+    """Revoke all tokens of these workspaces and close the sockets opened with them."""
     live = WorkspaceToken.objects.filter(workspace_id__in=workspace_ids, revoked_at=None)
     revoked = [str(token_id) for token_id in live.values_list("id", flat=True)]
     if revoked:

@@ -34,7 +34,7 @@ def problems(beats: Sequence[Beat], outcomes: Sequence[Outcome]) -> list[dict[st
     both = list(zip(beats, outcomes, strict=True))
     refused = iter(heartbeats.refusals([beat for beat, outcome in both if outcome is Outcome.REFUSED]))
     said = {Outcome.ACCEPTED: None, Outcome.OVER_LIMIT: TOO_MANY}
-    return [next(refused).said if outcome is Outcome.REFUSED else said[outcome] for _, outcome in both]
+    return [next(refused).as_body if outcome is Outcome.REFUSED else said[outcome] for _, outcome in both]
 
 
 def results(bodies: Sequence[Any], problems: Sequence[dict[str, str] | None]) -> dict[str, list[dict[str, Any]]]:

@@ -16,6 +16,8 @@ MOST_OWNERS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
+    """A secret value, and the text shown in its place."""
+
     value: str = field(repr=False)
     shown: str
 

@@ -56,7 +56,7 @@ def form_of(workspace: Workspace, **changes: Any) -> dict[str, Any]:
         "name": workspace.name,
         "role": workspace.role or "",
         "tier": workspace.tier,
-        "runtime": workspace.runtime,
+        "runtime": workspace.runtime or "",
         "parent": str(workspace.parent_id or ""),
     }
     return fields | {f"initial-{name}": value for name, value in fields.items()} | changes

@@ -127,7 +127,7 @@ def test_it_is_not_forwarded_in_a_circle_nor_to_the_removed(
 def test_the_living_are_not_forwarded(root: Client, make_workspace: Make) -> None:
     one, heir = make_workspace("One"), make_workspace("Heir")
     answer = root.post(url_of("forward", one), {"forward_to": str(heir.id)})
-    assert answer.context["asked"].form.non_field_errors() == ["only a removed workspace is forwarded"]
+    assert answer.context["asked"].form.non_field_errors() == ["only a removed workspace can be forwarded"]
 
 
 def test_a_removed_workspace_has_no_other_verb(root: Client, gone: Workspace) -> None:
@@ -163,7 +163,7 @@ def test_a_row_that_breaks_a_rule_adds_nobody(root: Client, make_workspace: Make
 
 def test_nobody_is_no_team(root: Client, make_workspace: Make) -> None:
     answer = root.post(url_of("expand", make_workspace("Lead")), members({}, {}))
-    assert "Members: say who is on the team" in answer.content.decode()
+    assert "Members: name at least one member" in answer.content.decode()
 
 
 def test_a_formset_without_its_numbers_is_an_error_not_a_crash(root: Client, make_workspace: Make) -> None:
