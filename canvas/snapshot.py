@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 from zlib import crc32
 
+import orjson
 from django.db import connection
 from django.utils import timezone
 
@@ -15,6 +16,7 @@ from canvas.layout import viewport
 from canvas.models import CanvasLayout
 from registry.exceptions import Invalid, NotFound
 from registry.models import Workspace
+from registry.organisation.agent_cards import read_card
 from registry.structure import history, rows
 from registry.structure.projection import Row
 
@@ -126,6 +128,13 @@ def workspace(workspace_id: UUID) -> dict[str, Any]:
         rows.find(workspace_id)
         raise NotFound
     return found[0]
+
+
+def agent_card_problems(workspace: dict[str, Any]) -> list[str]:
+    """What cannot be used in the card of a workspace as workspace() returns it; empty without a card."""
+    card = workspace["agent_card"]
+    # The card is a fragment of JSON text, which orjson gives back only by printing it.
+    return [] if card is None else list(read_card(orjson.loads(orjson.dumps(card))).problems)
 
 
 def without_operator_fields(workspace: dict[str, Any]) -> dict[str, Any]:

@@ -380,3 +380,16 @@ class WorkspacePicture(serializers.ModelSerializer[Workspace]):
             "current_task", "runtime", "last_heartbeat_at", "flapping_until", "enrolment_expires_at", "created_at",
             "updated_at", "x", "y", "collapsed",
         ]  # fmt: skip
+
+
+class OneWorkspacePicture(WorkspacePicture):
+    """A workspace that was asked for by its id."""
+
+    agent_card_problems = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="What cannot be used in its Agent Card, one sentence each. For operators and the workspace itself.",
+    )
+
+    class Meta(WorkspacePicture.Meta):
+        fields = [*WorkspacePicture.Meta.fields, "agent_card_problems"]
