@@ -49,7 +49,7 @@ class Ready(Endpoint):
 
     @documented("Everything it needs is there", answers={200: dict, 503: dict})
     def get(self, request: Request) -> Response:
-        checks = {name: _outcome(check) for name, check in CHECKS.items()}
+        checks = _checks()
         well = all(check["ok"] for check in checks.values())
         answer: dict[str, object] = {"status": "ok" if well else "unavailable"}
         if self.principal.level < Level.VIEW:
@@ -57,6 +57,15 @@ class Ready(Endpoint):
         else:
             answer |= {"checks": checks, "loops": _loops() if checks["postgres"]["ok"] else []}
         return Response(answer, status=200 if well else 503)
+
+
+def _checks() -> dict[str, dict[str, object]]:
+    """While PostgreSQL does not answer, one attempt to connect is enough: nothing else waits for it."""
+    results: dict[str, dict[str, object]] = {}
+    for name, check in CHECKS.items():
+        is_down = name in NEED_POSTGRES and not results["postgres"]["ok"]
+        results[name] = {"ok": False, "detail": "PostgreSQL does not answer"} if is_down else _outcome(check)
+    return results
 
 
 def _outcome(check: Callable[[], str]) -> dict[str, object]:
@@ -185,3 +194,4 @@ CHECKS: dict[str, Callable[[], str]] = {
     "change-stream": _change_stream,
     "replication-slots": _replication_slots,
 }
+NEED_POSTGRES = ("migrations", "supervisor", "loops", "change-stream", "replication-slots")
