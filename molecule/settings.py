@@ -106,9 +106,11 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "molecule.error_pages.NotFoundPages",
 ]
 
 ROOT_URLCONF = "molecule.urls"
+CSRF_FAILURE_VIEW = "molecule.error_pages.csrf_failure"
 ASGI_APPLICATION = "molecule.asgi.application"
 APPEND_SLASH = False
 LOGIN_URL = "admin:login"
