@@ -1,7 +1,7 @@
 """What orchestrators and Prometheus request from a web process directly: by its address and over plain HTTP.
 
-settings.PROBE_PATHS names the paths. They are exempt from the redirect to HTTPS and from the host check, and are answered
-in bounded time whatever PostgreSQL does.
+settings.PROBE_PATHS names the paths. They are exempt from the redirect to HTTPS and from the host check, and are
+answered in bounded time whatever PostgreSQL does.
 """
 
 import asyncio
