@@ -1,7 +1,7 @@
 """`make run`: everything on one machine, in the foreground: engines, migrations, an operator, web and supervisor.
 
-Whatever it starts stops with it, however it ends. When one process ends, so does everything, with status 1. All state is
-in one folder, MOLECULE_STATE or .molecule/.
+Whatever it starts stops with it, however it ends. When one process ends, so do all, with status 1. All state is in one
+folder, MOLECULE_STATE or .molecule/.
 """
 
 import errno
@@ -265,7 +265,7 @@ def _banner(host: str, port: int, *, created: bool) -> str:
     lines += ["", f"  state     {_shown(STATE)} (password in operator, API token in operator-token)"]
     if host not in LOOPBACK:
         lines.append(
-            f"  note      other machines can reach HOST={host}: set ALLOWED_HOSTS to the names they use, and DEBUG=false"
+            f"  note      others can reach HOST={host}: set ALLOWED_HOSTS to the names they use, and DEBUG=false"
         )
     return "\n".join([*lines, "  try       make demo", "  stop      Ctrl-C", ""])
 
