@@ -12,7 +12,7 @@ from activity.events import NewEvent, record
 from activity.models import EventType
 from activity.principals import Kind
 from registry.exceptions import BadCredential, Invalid
-from registry.identity import enrolment, tokens
+from registry.identity import enrolment, refusals, tokens
 from registry.liveness import presence
 from registry.models import DEFAULT_RUNTIME, DEFAULT_TIER, Status, Workspace
 from registry.organisation import agents
@@ -86,6 +86,7 @@ def register(id: UUID, *, url: str, agent_card: dict[str, Any], held: bool, enro
             raise BadCredential("this workspace has a token: send it")
         projection.apply(record(_registration(workspace, url, agent_card), actor=actor))
         enrolment.complete(workspace)
+        refusals.clear(workspace)
         presence.grant_lease([id], settings.LEASE_SECONDS)
         _announce_alive(id, url)
         return None if held else tokens.issue_workspace_token(id, label="registration").text

@@ -17,8 +17,9 @@ class Pulse:
     In a thread of its own: however many wait for the one that sockets share, the web still serves.
     """
 
-    def __init__(self, application: ASGI3Application) -> None:
-        self.application = application
+    def __init__(self, application: ASGI3Application, also: Callable[[], None] = lambda: None) -> None:
+        """`also` is called after each heartbeat; what it raises is reported like a failed heartbeat."""
+        self.application, self.also = application, also
         self.thread = ThreadPoolExecutor(1, "web pulse")
         self.task: asyncio.Task[None] | None = None
 
@@ -42,7 +43,7 @@ class Pulse:
 
     async def _beat(self) -> None:
         failures = jobs.Failures(jobs.WEB)
-        tick, fail = self._in_thread(_tick), self._in_thread(failures.add)
+        tick, fail = self._in_thread(self._tick), self._in_thread(failures.add)
         while True:
             try:
                 await tick(failures)
@@ -54,7 +55,7 @@ class Pulse:
         """The connection goes back to its pool after each call."""
         return database_sync_to_async(call, thread_sensitive=False, executor=self.thread)
 
-
-def _tick(failures: jobs.Failures) -> None:
-    failures.write()
-    jobs.tick(jobs.WEB)
+    def _tick(self, failures: jobs.Failures) -> None:
+        failures.write()
+        jobs.tick(jobs.WEB)
+        self.also()
