@@ -47,6 +47,8 @@ COLUMNS = {
     "last_heartbeat_at": _time("w.last_heartbeat_at"),
     "flapping_until": _time("w.flapping_until"),
     "enrolment_expires_at": _time("w.enrolment_expires_at"),
+    "last_refusal": f"""CASE WHEN w.refused_at IS NOT NULL THEN json_build_object('at', {_time("w.refused_at")},
+      'count', w.refused_count, 'reason', w.refused_reason, 'address', w.refused_address) END""",
     "created_at": _time("w.created_at"),
     "updated_at": _time("w.updated_at"),
     "x": "coalesce(l.x, 0)",
@@ -63,8 +65,9 @@ LIVE = (
     "last_heartbeat_at",
     "flapping_until",
     "enrolment_expires_at",
+    "last_refusal",
 )
-OPERATOR_FIELDS = {"enrolment_expires_at"}
+OPERATOR_FIELDS = {"enrolment_expires_at", "last_refusal"}
 UNPLACED = CanvasLayout(x=0.0, y=0.0, collapsed=False)
 
 # Each row has the last seq, so that both are read by one statement and at one instant.

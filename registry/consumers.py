@@ -1,8 +1,10 @@
 """/ws: who may listen, and to what; agents beat over it as well."""
 
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user
@@ -15,9 +17,9 @@ from activity.outbox import MALFORMED, NO_CREDENTIAL, NOT_ALLOWED
 from activity.principals import ANONYMOUS, Kind, Principal
 from activity.stream import EventStream, Refused, problem
 from registry.api.serializers import HeartbeatBody
-from registry.exceptions import Invalid, NotAllowed, RegistryError
+from registry.exceptions import BadCredential, Invalid, NotAllowed, RegistryError
 from registry.fast_path import bodies
-from registry.identity import authentication, tokens
+from registry.identity import authentication, refusals, tokens
 from registry.liveness.heartbeats import Beat
 from registry.organisation.audience import Teams
 
@@ -38,7 +40,7 @@ class OrganisationStream(EventStream):
     """
 
     may_listen: Callable[[Principal], bool] = staticmethod(lambda principal: False)
-    accept_beat: Callable[[Beat], Awaitable[dict[str, str] | None]]
+    accept_beat: Callable[[Beat, str], Awaitable[dict[str, str] | None]]
 
     def identify(self) -> Principal:
         principal = self._principal()
@@ -62,8 +64,9 @@ class OrganisationStream(EventStream):
         except ValidationError as error:
             return problem(**error_body(error))
         if beat.workspace_id != own:
+            refusals.note(beat.workspace_id, beat.token, self._client_address)
             return problem("workspace_id is not the token's workspace", "not_allowed")
-        wrong = await self.accept_beat(beat)
+        wrong = await self.accept_beat(beat, self._client_address)
         return problem(**wrong) if wrong else {"type": "heartbeat.ok"}
 
     def _read(self, body: dict[str, Any]) -> Beat:
@@ -83,7 +86,7 @@ class OrganisationStream(EventStream):
             claimed = authentication.workspace_header(self._header("x-workspace-id"))
             text = authentication.bearer_token(self._header("authorization"))
             if text is not None:
-                return authentication.narrow(tokens.principal_for_token(text)[1], claimed)
+                return self._token_holder(text, claimed)
             self._check_origin()
             if session := self.scope["cookies"].get(settings.SESSION_COOKIE_NAME):
                 user = get_user(_Request(session))
@@ -96,6 +99,19 @@ class OrganisationStream(EventStream):
             raise Refused(NOT_ALLOWED) from None
         except (RegistryError, AuthenticationFailed):
             raise Refused(NO_CREDENTIAL) from None
+
+    def _token_holder(self, text: str, claimed: UUID | None) -> Principal:
+        """Raises BadCredential, NotAllowed; both are noted on the workspace that the header or the token names."""
+        try:
+            return authentication.narrow(tokens.principal_for_token(text)[1], claimed)
+        except (BadCredential, NotAllowed):
+            if token := tokens.presented_token(text, tokens.WORKSPACE_TYPES):
+                refusals.note(claimed, token, self._client_address)
+            raise
+
+    @cached_property
+    def _client_address(self) -> str:
+        return authentication.client_address(self.scope, dict(reversed(self.scope["headers"])))
 
     def _check_origin(self) -> None:
         """A browser sends cookies wherever a page asks it to; it says honestly which page that was."""

@@ -18,6 +18,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError
+from psycopg_pool import PoolTimeout
+
+# What the database raises while it is unavailable.
+UNAVAILABLE_ERRORS = (OperationalError, InterfaceError, PoolTimeout)
+
 
 class RegistryError(Exception):
     """`message` is for people, `code` for programs; `field` names the offending input where there is one."""

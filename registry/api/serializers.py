@@ -12,6 +12,7 @@ from rest_framework.fields import empty
 
 from activity.endpoints import FiniteFloatField
 from activity.serializers import query_time
+from registry.identity.refusals import Reason
 from registry.liveness.presence import MAX_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS
 from registry.models import (
     DEFAULT_TIER,
@@ -365,20 +366,30 @@ class EnrolmentIssued(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField()
 
 
+class LastRefusal(serializers.Serializer[Any]):
+    """The last refused credential since the last good heartbeat, and how many there were."""
+
+    at = serializers.DateTimeField()
+    count = serializers.IntegerField()
+    reason = serializers.ChoiceField([reason.value for reason in Reason])
+    address = serializers.CharField(help_text="The client's address.")
+
+
 class WorkspacePicture(serializers.ModelSerializer[Workspace]):
     """A workspace as clients see it (documentation; canvas.snapshot builds it)."""
 
     x = serializers.FloatField()
     y = serializers.FloatField()
     collapsed = serializers.BooleanField()
+    last_refusal = LastRefusal(allow_null=True, required=False, help_text="For operators only.")
 
     class Meta:
         model = Workspace
         fields = [
             "id", "name", "role", "tier", "status", "agent_card", "url", "parent_id", "forwarded_to",
             "source_bundle_id", "active_tasks", "last_error_rate", "last_sample_error", "uptime_seconds",
-            "current_task", "runtime", "last_heartbeat_at", "flapping_until", "enrolment_expires_at", "created_at",
-            "updated_at", "x", "y", "collapsed",
+            "current_task", "runtime", "last_heartbeat_at", "flapping_until", "enrolment_expires_at", "last_refusal",
+            "created_at", "updated_at", "x", "y", "collapsed",
         ]  # fmt: skip
 
 

@@ -16,13 +16,12 @@ import orjson
 from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
-from psycopg_pool import PoolTimeout
 
 from activity import strict_json
 from activity.group_commit import GroupCommit, Overloaded
 from activity.serializers import MAX_ENTRIES
 from registry.api.serializers import MAX_BEATS
+from registry.exceptions import UNAVAILABLE_ERRORS
 from registry.fast_path import bodies
 from registry.identity import authentication, rate_limits, tokens
 from registry.identity.authentication import LONGEST_TOKEN
@@ -44,7 +43,6 @@ LOGGED = b'{"status":"logged"}'
 LOGGED_MANY = b'{"status":"logged","count":%d}'
 BUSY = "too much at once, try again"
 DOWN = "database unavailable, try again"
-UNAVAILABLE_ERRORS = (OperationalError, InterfaceError, PoolTimeout)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -91,7 +89,7 @@ class FastPath:
         message = await receive()
         claimed = headers.get(b"x-workspace-id")
         request = Request(
-            address=_address(scope, headers),
+            address=authentication.client_address(scope, headers),
             token=_proof(headers.get(b"authorization")),
             claimed=None if claimed is None else bodies.uuid(claimed.decode("latin-1")),
             rest=rest,
@@ -104,12 +102,12 @@ class FastPath:
         else:
             await _send(send, *reply)
 
-    async def accept_beat(self, beat: Beat) -> dict[str, str] | None:
+    async def accept_beat(self, beat: Beat, address: str) -> dict[str, str] | None:
         """For `/ws`: None when the beat is in, or what is wrong with it, as errors are said."""
         if rate_limits.BEATS.is_over(beat.token):
             return batches.TOO_MANY
         try:
-            return (await self._problems([beat]))[0]
+            return (await self._problems([beat], address))[0]
         except Overloaded:
             return {"error": BUSY, "code": "overloaded"}
         except UNAVAILABLE_ERRORS:
@@ -118,11 +116,11 @@ class FastPath:
             log.exception("a batch failed")
             return {"error": "internal error", "code": "internal"}
 
-    async def _problems(self, beats: Sequence[Beat]) -> list[dict[str, str] | None]:
+    async def _problems(self, beats: Sequence[Beat], address: str) -> list[dict[str, str] | None]:
         outcomes = await self.beats.submit(beats)
         if all(outcome is Outcome.ACCEPTED for outcome in outcomes):
             return [None] * len(beats)
-        problems: list[dict[str, str] | None] = await database_sync_to_async(batches.problems)(beats, outcomes)
+        problems: list[dict[str, str] | None] = await database_sync_to_async(batches.problems)(beats, outcomes, address)
         return problems
 
     def _route(self, method: str, path: str) -> tuple[Callable[[Request], Awaitable[Reply | None]] | None, str]:
@@ -169,7 +167,7 @@ class FastPath:
         beats = [beat for item in items if (beat := bodies.signed_beat(item)) is not None]
         if len(beats) < len(items):
             return None
-        problems = await self._problems(beats)
+        problems = await self._problems(beats, request.address)
         if any(problems):
             await sync_to_async(rate_limits.REQUESTS.charge, thread_sensitive=False)(
                 [(request.address, request.address)]
@@ -219,14 +217,6 @@ def _is_plain(scope: Scope, headers: dict[bytes, bytes]) -> bool:
         and (not settings.SECURE_SSL_REDIRECT or _is_encrypted(scope, headers))
         and (is_json or scope["method"] == "GET")
     )
-
-
-def _address(scope: Scope, headers: dict[bytes, bytes]) -> str:
-    """As CredentialThrottle.get_ident() finds it."""
-    forwarded = headers.get(b"x-forwarded-for") if settings.SECURE_PROXY else None
-    if forwarded is not None:
-        return forwarded.decode("latin-1").rpartition(",")[2].strip()
-    return scope["client"][0] if scope["client"] else ""
 
 
 def _is_encrypted(scope: Scope, headers: dict[bytes, bytes]) -> bool:

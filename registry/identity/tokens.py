@@ -1,6 +1,7 @@
 """Tokens: issue, verify, revoke. Their text leaves this module once, and is kept nowhere."""
 
 import hashlib
+import re
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,10 @@ from registry.structure import rows
 
 # <typed prefix>_<8 clear characters for lookup>_<43 secret characters: 256 bits>
 TYPES = {"mol_ws": TokenKind.AGENT, "mol_en": TokenKind.ENROLMENT, "mol_op": None}
+WORKSPACE_TYPES = ("mol_ws", "mol_en")
 LOOKUP_BYTES = 6
 SECRET_BYTES = 32
+WELL_FORMED = re.compile(r"((mol_[a-z]{2})_[0-9a-f]{12})_[A-Za-z0-9-]{43}")
 LAST_USED_RESOLUTION = timedelta(minutes=10)
 # For statements that take workspaces with their agents' proofs, as `g(id, prefix, hash)`: the token, if it is good.
 MATCHING_TOKEN = f"""(
@@ -158,10 +161,10 @@ def principal_for_token(text: str) -> tuple[User | None, Principal]:
     return None, _workspace(presented, TYPES[typed])
 
 
-def presented_token(text: str) -> PresentedToken | None:
-    """For statements that check an agent's token themselves; None for what is no such token."""
-    typed, _, rest = _prefix_of(text).rpartition("_")
-    return PresentedToken(_prefix_of(text), _hash(text)) if rest and TYPES.get(typed) == TokenKind.AGENT else None
+def presented_token(text: str, types: Collection[str] = ("mol_ws",)) -> PresentedToken | None:
+    """For statements that check the token themselves; None for text that is no token of these types."""
+    match = WELL_FORMED.fullmatch(text)
+    return PresentedToken(match[1], _hash(text)) if match and match[2] in types else None
 
 
 def callers(presented_tokens: Collection[PresentedToken]) -> dict[PresentedToken, Caller]:

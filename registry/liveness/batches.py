@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from registry.identity import rate_limits
+from registry.identity import rate_limits, refusals
 from registry.liveness import heartbeats
 from registry.liveness.heartbeats import Beat
 
@@ -12,7 +12,7 @@ TOO_MANY = {"error": "too many heartbeats", "code": "throttled"}
 
 
 class Outcome(Enum):
-    """REFUSED by the registry; heartbeats.refusals() knows why."""
+    """REFUSED by the registry; heartbeats.errors() says why."""
 
     ACCEPTED = 1
     OVER_LIMIT = 2
@@ -29,12 +29,15 @@ def commit(beats: Sequence[Beat]) -> list[Outcome]:
     return [next(outcomes) if fits else Outcome.OVER_LIMIT for fits in admitted]
 
 
-def problems(beats: Sequence[Beat], outcomes: Sequence[Outcome]) -> list[dict[str, str] | None]:
-    """What is wrong with each, as errors are said; None for those that are in."""
-    both = list(zip(beats, outcomes, strict=True))
-    refused = iter(heartbeats.refusals([beat for beat, outcome in both if outcome is Outcome.REFUSED]))
+def problems(beats: Sequence[Beat], outcomes: Sequence[Outcome], client_address: str) -> list[dict[str, str] | None]:
+    """What is wrong with each beat, as API errors say it; None for accepted ones. Notes the refused tokens."""
+    refused = [beat for beat, outcome in zip(beats, outcomes, strict=True) if outcome is Outcome.REFUSED]
+    for beat in refused:
+        if beat.token:
+            refusals.note(beat.workspace_id, beat.token, client_address)
+    errors = iter(heartbeats.errors(refused))
     said = {Outcome.ACCEPTED: None, Outcome.OVER_LIMIT: TOO_MANY}
-    return [next(refused).as_body if outcome is Outcome.REFUSED else said[outcome] for _, outcome in both]
+    return [next(errors).as_body if outcome is Outcome.REFUSED else said[outcome] for outcome in outcomes]
 
 
 def results(bodies: Sequence[Any], problems: Sequence[dict[str, str] | None]) -> dict[str, list[dict[str, Any]]]:

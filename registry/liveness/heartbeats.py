@@ -12,7 +12,7 @@ from activity import bus, statements
 from activity.events import NewEvent, record
 from activity.models import EventType
 from registry.exceptions import BadCredential, NotAllowed, NotFound, RegistryError, Removed
-from registry.identity import tokens
+from registry.identity import refusals, tokens
 from registry.identity.tokens import PresentedToken
 from registry.liveness import presence
 from registry.models import Status, Workspace
@@ -53,6 +53,7 @@ class AcceptedBeat(NamedTuple):
     token_id: UUID | None
     is_token_stale: bool
     heartbeat_interval: int | None
+    was_refused: bool
 
 
 def transitions(status: str, error_rate: float) -> list[tuple[EventType, Status]]:
@@ -77,7 +78,7 @@ def flush(beats: Sequence[Beat]) -> dict[UUID, RegistryError | None]:
     accepted = commit(beats)
     outcomes: dict[UUID, RegistryError | None] = {beats[n].workspace_id: None for n in accepted}
     refused = [beat for beat in beats if beat.workspace_id not in outcomes]
-    return outcomes | {beat.workspace_id: why for beat, why in zip(refused, refusals(refused), strict=True)}
+    return outcomes | {beat.workspace_id: why for beat, why in zip(refused, errors(refused), strict=True)}
 
 
 def commit(beats: Sequence[Beat]) -> dict[int, UUID | None]:
@@ -96,10 +97,12 @@ def commit(beats: Sequence[Beat]) -> dict[int, UUID | None]:
         if last:
             bus.after_commit(presence.mark_alive, {i: row.heartbeat_interval for i, row in last.items()})
             bus.after_commit(_broadcast, [(beats[row.n], row.current_task) for row in last.values()])
+        if cleared := [workspace_id for workspace_id, row in last.items() if row.was_refused]:
+            bus.after_commit(refusals.publish_cleared, cleared)
     return {row.n: row.token_id for row in accepted}
 
 
-def refusals(beats: Sequence[Beat]) -> list[RegistryError]:
+def errors(beats: Sequence[Beat]) -> list[RegistryError]:
     """Why each of these was not taken: BadCredential, NotAllowed, NotFound, Removed."""
     owners = tokens.owners({beat.token for beat in beats if beat.token})
     known = {beat.workspace_id for beat in beats if beat.token is None or owners.get(beat.token) == beat.workspace_id}
@@ -187,7 +190,7 @@ WITH given AS (
   FROM given g LEFT JOIN LATERAL {tokens.MATCHING_TOKEN} t ON true
   WHERE g.prefix IS NULL OR t.id IS NOT NULL
 ), held AS (
-  SELECT g.*, w.status, w.current_task AS task_before, w.heartbeat_interval
+  SELECT g.*, w.status, w.current_task AS task_before, w.heartbeat_interval, w.refused_at
   FROM good g JOIN workspaces w ON w.id = g.id
   WHERE w.status <> 'removed'
   ORDER BY w.id FOR NO KEY UPDATE OF w
@@ -203,8 +206,14 @@ WITH given AS (
     END,
     active_tasks = b.active_tasks,
     uptime_seconds = b.uptime_seconds,
-    current_task = nullif(b.current_task, '')
+    current_task = nullif(b.current_task, ''),
+    refused_at = NULL,
+    refused_count = 0,
+    refused_reason = NULL,
+    refused_address = NULL
   FROM held b WHERE w.id = b.id AND b.is_last
 )
-SELECT n - 1, status, coalesce(task_before, ''), token_id, coalesce(is_stale, false), heartbeat_interval FROM held
+SELECT n - 1, status, coalesce(task_before, ''), token_id, coalesce(is_stale, false), heartbeat_interval,
+  refused_at IS NOT NULL
+FROM held
 """  # noqa: S608  # of constants

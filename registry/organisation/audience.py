@@ -14,7 +14,7 @@ from activity.models import EventType, StructureEvent
 from activity.outbox import Frame
 from activity.principals import Kind
 from activity.stream import Refused
-from registry.identity import enrolment, tokens
+from registry.identity import enrolment, refusals, tokens
 from registry.models import Workspace
 
 # Named by the workspace that leads it; None is the team of the roots.
@@ -23,7 +23,7 @@ Team = str | None
 # They name workspaces below, which are no relatives of those above and beside.
 OWN_TEAM = {EventType.WORKSPACE_EXPANDED, EventType.WORKSPACE_COLLAPSED}
 # Agents do not get these: how people arrange the canvas, and until when another agent may enrol.
-FOR_CANVASES = {"LAYOUT_UPDATED", "VIEWPORT_UPDATED", enrolment.UPDATED}
+FOR_CANVASES = {"LAYOUT_UPDATED", "VIEWPORT_UPDATED", enrolment.UPDATED, refusals.EVENT}
 
 
 class Teams:

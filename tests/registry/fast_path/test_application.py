@@ -17,8 +17,8 @@ from django.test import RequestFactory
 from activity.models import ActivityLog
 from molecule.asgi import fast_path
 from molecule.limits import BoundedBody
-from registry.fast_path.application import _address
 from registry.identity import tokens
+from registry.identity.authentication import client_address
 from registry.identity.throttling import CredentialThrottle
 from registry.identity.tokens import PresentedToken
 from registry.liveness import heartbeats
@@ -135,7 +135,7 @@ PLAIN = {"beat", "beats", "beats, some refused", "activity", "activity list", "d
 async def test_both_ways_say_the_same(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     fast, ordinary = await _answers(team), {}
     with monkeypatch.context() as patched:
-        patched.setattr(type(fast_path), "_lane", lambda self, method, path: (None, ""))
+        patched.setattr(type(fast_path), "_route", lambda self, method, path: (None, ""))
         ordinary = await _answers(team)
     assert {name: told[:2] for name, told in fast.items()} == {name: told[:2] for name, told in ordinary.items()}
     assert {name for name, told in fast.items() if told[2]} == PLAIN
@@ -238,7 +238,7 @@ async def test_the_good_ones_of_a_batch_are_taken_once(
         taken.extend(beats[n].workspace_id for n in places)
         return places
 
-    monkeypatch.setattr(heartbeats, "take", take_and_tell)
+    monkeypatch.setattr(heartbeats, "commit", take_and_tell)
     async with agent(None) as client:
         beats = [team.beat(token=team.token), *wrong(team)]
         await client.post("/registry/heartbeats", json={"beats": beats})
@@ -265,7 +265,7 @@ def test_an_address_is_that_of_the_throttle(
     sent = {b"x-forwarded-for": forwarded.encode()} if forwarded else {}
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     request: Any = RequestFactory().get("/", REMOTE_ADDR="10.0.0.1", headers=headers)
-    assert _address({"client": ("10.0.0.1", 1)}, sent) == CredentialThrottle().get_ident(request) == address
+    assert client_address({"client": ("10.0.0.1", 1)}, sent) == CredentialThrottle().get_ident(request) == address
 
 
 async def test_a_full_queue_is_told_as_such_and_what_waited_is_in(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ async def test_a_full_queue_is_told_as_such_and_what_waited_is_in(team: Team, mo
         begun.set()
         return take(beats)
 
-    monkeypatch.setattr(heartbeats, "take", take_and_say)
+    monkeypatch.setattr(heartbeats, "commit", take_and_say)
     holding = asyncio.create_task(asyncio.to_thread(_hold, team.mine, held, release))
     await asyncio.to_thread(held.wait, PATIENCE_SECONDS)
     async with agent(team.token) as client:
@@ -354,7 +354,7 @@ async def test_a_database_that_goes_away_before_the_reason_is_said_to_be(team: T
     locked, release = threading.Event(), threading.Event()
     holding = asyncio.create_task(asyncio.to_thread(_hold_the_log, locked, release))
     await asyncio.to_thread(locked.wait, PATIENCE_SECONDS)
-    asking = asyncio.create_task(fast_path.accept_beat(Beat(workspace_id=team.gone.id, token=presented)))
+    asking = asyncio.create_task(fast_path.accept_beat(Beat(workspace_id=team.gone.id, token=presented), "10.0.0.1"))
     try:
         while not (pids := await asyncio.to_thread(_waiting_for_the_log)):
             assert not asking.done()

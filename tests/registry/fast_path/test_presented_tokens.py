@@ -109,7 +109,7 @@ def test_a_token_that_beats_has_been_used(scene: tuple[Workspace, dict[str, Pres
 
 def test_why_a_beat_was_not_taken(scene: tuple[Workspace, dict[str, PresentedToken]], make_workspace: Make) -> None:
     mine, presented_tokens = scene
-    refusals = heartbeats.refusals(
+    refusals = heartbeats.errors(
         [Beat(workspace_id=mine.id, token=presented) for presented in presented_tokens.values()]
     )
     told = dict(zip(presented_tokens, map(type, refusals), strict=True))
@@ -119,14 +119,14 @@ def test_why_a_beat_was_not_taken(scene: tuple[Workspace, dict[str, PresentedTok
     gone = make_workspace("gone")
     presented = proof_of(tokens.issue_workspace_token(gone.id).text)
     Workspace.objects.filter(id=gone.id).update(status="removed")
-    assert isinstance(heartbeats.refusals([Beat(workspace_id=gone.id, token=presented)])[0], Removed)
-    assert isinstance(heartbeats.refusals([Beat(workspace_id=uuid4())])[0], NotFound)
+    assert isinstance(heartbeats.errors([Beat(workspace_id=gone.id, token=presented)])[0], Removed)
+    assert isinstance(heartbeats.errors([Beat(workspace_id=uuid4())])[0], NotFound)
 
 
 def test_nobody_is_told_that_it_is_removed_but_who_is(scene: tuple[Workspace, dict[str, PresentedToken]]) -> None:
     """It would stop for good; something else came in between, such as clocks that differ."""
     mine, presented_tokens = scene
-    told = heartbeats.refusals([Beat(workspace_id=mine.id, token=presented_tokens["good"]), Beat(workspace_id=mine.id)])
+    told = heartbeats.errors([Beat(workspace_id=mine.id, token=presented_tokens["good"]), Beat(workspace_id=mine.id)])
     assert [type(why) for why in told] == [BadCredential, NotFound]
 
 
@@ -151,7 +151,7 @@ def test_many_bad_beats_cost_a_few_statements(
     beats.append(Beat(workspace_id=mine.id, token=presented_tokens["another's"]))
     beats.append(Beat(workspace_id=uuid4()))
     with CaptureQueriesContext(connection) as queries:
-        told = heartbeats.refusals(beats[:250] + beats[251:])
+        told = heartbeats.errors(beats[:250] + beats[251:])
     assert len(queries) <= 5, [query["sql"][:100] for query in queries]
     assert [type(why) for why in told] == [BadCredential] * 499 + [Removed] * 3 + [NotAllowed, NotFound]
     last = [why.last_event for why in told if isinstance(why, Removed)]
