@@ -13,7 +13,7 @@ from registry.identity.tokens import principal_for_user
 from registry.models import Workspace
 
 
-class FactAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for type checkers only
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for type checkers only
     """To be read. Not even a superuser adds, changes or deletes."""
 
     actions = None
@@ -31,17 +31,17 @@ class FactAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for type
 
 
 class OperationForm(forms.ModelForm):  # type: ignore[type-arg]
-    """`refusal`: what the operation said when it was tried with these values."""
+    """`operation_error`: what the operation said when it was tried with these values."""
 
-    refusal: ClassVar[RegistryError | None] = None
+    operation_error: ClassVar[RegistryError | None] = None
 
     def clean(self) -> dict[str, Any]:
-        if self.refusal is not None:
-            add_refusal(self, self.refusal)
+        if self.operation_error is not None:
+            add_operation_error(self, self.operation_error)
         return self.cleaned_data
 
 
-class OperatedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class OperationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """save_model() calls an operation. One that refuses leaves the form as it was, with the reason."""
 
     form: type[OperationForm] = OperationForm
@@ -53,15 +53,19 @@ class OperatedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> HttpResponse:
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except RegistryError as refusal:
+        except RegistryError as operation_error:
             # The transaction is rolled back. Once more, with a form that knows why and so is not valid.
-            request.refusal = refusal
+            request.operation_error = operation_error
             return super().changeform_view(request, object_id, form_url, extra_context)
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change, **kwargs)
-        refusal = getattr(request, "refusal", None)
-        return form if refusal is None else type(form)(form.__name__, (form,), {"refusal": refusal})
+        operation_error = getattr(request, "operation_error", None)
+        return (
+            form
+            if operation_error is None
+            else type(form)(form.__name__, (form,), {"operation_error": operation_error})
+        )
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         """Workspaces to choose from are the living ones; they are made and edited on pages of their own."""
@@ -74,11 +78,11 @@ class OperatedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return field
 
 
-def add_refusal(form: forms.BaseForm, refusal: RegistryError) -> None:
-    """At the field the refusal names ("parent_id: …" belongs to `parent`), else above all."""
-    named = refusal.field or ""
+def add_operation_error(form: forms.BaseForm, operation_error: RegistryError) -> None:
+    """At the field the operation_error names ("parent_id: …" belongs to `parent`), else above all."""
+    named = operation_error.field or ""
     field = next((name for name in (named, named.removesuffix("_id")) if name in form.fields), None)
-    form.add_error(field, refusal.message.removeprefix(f"{named}: ") if field else refusal.message)
+    form.add_error(field, operation_error.message.removeprefix(f"{named}: ") if field else operation_error.message)
 
 
 def actor_of(request: Any) -> str:

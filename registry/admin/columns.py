@@ -24,7 +24,7 @@ def status(workspace: Workspace) -> SafeString:
 @admin.display(description="flapping")
 def flapping(workspace: Workspace) -> SafeString:
     if not _is_flapping(workspace):
-        return formats.NOTHING
+        return formats.EMPTY
     return format_html("{}; until {}", rule(), formats.absolute(workspace.flapping_until))
 
 
@@ -42,7 +42,7 @@ def name(workspace: Workspace) -> SafeString | str:
 @admin.display(description="parent", ordering="parent__name")
 def parent(workspace: Workspace) -> SafeString:
     if workspace.parent is None:
-        return formats.NOTHING
+        return formats.EMPTY
     return formats.workspace_link(workspace.parent.id, workspace.parent.name)
 
 
@@ -75,7 +75,7 @@ def sample_error(workspace: Workspace) -> SafeString | str:
 
 
 @admin.display(description="current task")
-def whole_task(workspace: Workspace) -> SafeString | str:
+def full_task(workspace: Workspace) -> SafeString | str:
     return formats.text(workspace.current_task)
 
 
@@ -98,7 +98,7 @@ def url(workspace: Workspace) -> SafeString | str:
 @admin.display(description="forwarded to")
 def forwarded_to(workspace: Workspace) -> SafeString:
     target = workspace.forwarded_to
-    return formats.NOTHING if target is None else formats.workspace_link(target.id, target.name)
+    return formats.EMPTY if target is None else formats.workspace_link(target.id, target.name)
 
 
 @admin.display(description="created")

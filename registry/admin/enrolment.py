@@ -29,8 +29,8 @@ def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID)
         return HttpResponseNotAllowed(["POST"])
     try:
         return show(model_admin, request, workspace_id, created=False)
-    except RegistryError as refusal:
-        messages.error(request, refusal.message)
+    except RegistryError as error:
+        messages.error(request, error.message)
         return HttpResponseRedirect(reverse(LIST_URL))
 
 

@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
-NOTHING = mark_safe('<span class="nothing">-</span>')
+EMPTY = mark_safe('<span class="empty">-</span>')
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
@@ -31,14 +31,14 @@ def span(seconds: float) -> str:
 
 def absolute(moment: datetime | None) -> SafeString:
     if moment is None:
-        return NOTHING
+        return EMPTY
     return format_html('<time datetime="{}">{}</time>', moment.isoformat(), _to_the_second(moment))
 
 
 def relative(moment: datetime | None, *, absent: str = "never") -> SafeString:
     """ "12 s ago", kept fresh by admin.js; the absolute time on hover."""
     if moment is None:
-        return format_html('<span class="nothing">{}</span>', absent)
+        return format_html('<span class="empty">{}</span>', absent)
     return format_html(
         '<time datetime="{}" title="{}" data-relative>{} ago</time>',
         moment.isoformat(),
@@ -50,7 +50,7 @@ def relative(moment: datetime | None, *, absent: str = "never") -> SafeString:
 def workspace_link(workspace_id: UUID | None, name: str | None) -> SafeString:
     """Without a name (nobody we know) the id stands for itself."""
     if workspace_id is None:
-        return NOTHING
+        return EMPTY
     if name is None:
         return format_html("<code>{}</code>", workspace_id)
     return link(reverse("admin:registry_workspace_change", args=[workspace_id]), name)
@@ -62,19 +62,19 @@ def link(url: str, text: object) -> SafeString:
 
 def pretty(value: Any) -> SafeString:
     if value is None:
-        return NOTHING
+        return EMPTY
     text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
     return format_html('<pre class="json" tabindex="0">{}</pre>', text)
 
 
 def text(value: object) -> SafeString | str:
-    return NOTHING if value in (None, "") else str(value)
+    return EMPTY if value in (None, "") else str(value)
 
 
 def short(value: str | None, length: int = 60) -> SafeString:
     """One line; all of it on hover."""
     if not value:
-        return NOTHING
+        return EMPTY
     return format_html('<span title="{}">{}</span>', value, Truncator(value).chars(length))
 
 

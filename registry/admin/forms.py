@@ -7,7 +7,7 @@ from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
-from rest_framework.exceptions import ValidationError as WireError
+from rest_framework.exceptions import ValidationError as WireValidationError
 
 from registry.admin.bases import OperationForm, none_if_empty
 from registry.admin.widgets import SecretTextarea, select_workspace
@@ -70,12 +70,12 @@ class NewWorkspaceForm(WorkspaceForm):
         try:
             if url is not None:
                 agent_url(url)
-        except WireError as error:
+        except WireValidationError as error:
             raise ValidationError([str(part) for part in error.args[0]] if error.args else str(error)) from None
         return url
 
     @property
-    def wanted(self) -> dict[str, Any]:
+    def creation_values(self) -> dict[str, Any]:
         """As NewWorkspace takes them."""
         data = self.cleaned_data
         return {
@@ -97,9 +97,9 @@ class ConfirmationForm(forms.Form):
         help_text="Optional. Whoever asks for the removed workspace is sent there.",
     )
 
-    def __init__(self, *args: Any, forwards: bool, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, can_forward: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if forwards:
+        if can_forward:
             select_workspace(self.fields["forward_to"])
         else:
             del self.fields["forward_to"]

@@ -24,7 +24,7 @@ class KeysetChangeList(ChangeList):
         """The position is no filter, and does not outlive a change of them: links leave it out."""
         self.before = self.params.pop(BEFORE, None)
         self.filter_params.pop(BEFORE, None)
-        queryset: QuerySet[Any] = super().get_queryset(request, exclude_parameters).defer(*self.model_admin.heavy)
+        queryset: QuerySet[Any] = super().get_queryset(request, exclude_parameters).defer(*self.model_admin.deferred)
         return queryset.filter(self._older_than(self.before)) if self.before else queryset
 
     def get_results(self, request: Any) -> None:

@@ -46,7 +46,7 @@ def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID)
     refusal = None
     if formset.is_valid():
         try:
-            return _carry_out(model_admin, request, workspace, _members(formset))
+            return _execute(model_admin, request, workspace, _members(formset))
         except RegistryError as error:
             refusal = error
     context = {
@@ -61,13 +61,13 @@ def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID)
     return TemplateResponse(request, TEMPLATE, context)
 
 
-def _carry_out(
+def _execute(
     model_admin: "ModelAdmin[Workspace]", request: Any, workspace: Workspace, members: list[Member]
 ) -> HttpResponse:
     added = teams.expand(workspace.id, members, actor=actor_of(request))
-    said = f"Added {len(added)} member{'' if len(added) == 1 else 's'}: {', '.join(child.name for child in added)}."
-    model_admin.log_change(request, workspace, said)
-    messages.success(request, f"{said} Each needs an enrolment token, issued on its page.")
+    message = f"Added {len(added)} member{'' if len(added) == 1 else 's'}: {', '.join(child.name for child in added)}."
+    model_admin.log_change(request, workspace, message)
+    messages.success(request, f"{message} Each needs an enrolment token, issued on its page.")
     return HttpResponseRedirect(reverse("admin:registry_workspace_change", args=[workspace.id]))
 
 

@@ -16,11 +16,11 @@ from django.utils.safestring import SafeString
 
 from activity import events
 from activity.models import StructureEvent
-from registry.admin import formats, words
-from registry.admin.words import Story
+from registry.admin import event_summaries, formats
+from registry.admin.event_summaries import EventSummary
 from registry.models import Workspace
 
-INLINE, PAGE = 20, 50
+RECENT_SIZE, PAGE_SIZE = 20, 50
 TEMPLATE = "admin/registry/workspace/timeline.html"
 MAX_SEQ = 2**63 - 1
 
@@ -28,8 +28,8 @@ MAX_SEQ = 2**63 - 1
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     event: StructureEvent
-    who: str
-    story: Story
+    actor: str
+    summary: EventSummary
 
     @property
     def when(self) -> SafeString:
@@ -42,16 +42,20 @@ class Entry:
 
 def entries(rows: Sequence[StructureEvent]) -> list[Entry]:
     """One query, for the names of all workspaces they mention."""
-    ids = {one for row in rows for one in words.mentioned(row)}
+    ids = {one for row in rows for one in event_summaries.mentioned_workspaces(row)}
     names = dict(Workspace.objects.filter(id__in=ids).values_list("id", "name")) if ids else {}
     return [
-        Entry(event=row, who=words.who(row.actor, row.workspace_id, names), story=words.story(row, names))
+        Entry(
+            event=row,
+            actor=event_summaries.actor_label(row.actor, row.workspace_id, names),
+            summary=event_summaries.summarize(row, names),
+        )
         for row in rows
     ]
 
 
 def recent(workspace_id: UUID) -> list[Entry]:
-    return entries(list(events.read(workspace_id=workspace_id, limit=INLINE)))
+    return entries(list(events.read(workspace_id=workspace_id, limit=RECENT_SIZE)))
 
 
 def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID) -> HttpResponse:
@@ -59,16 +63,16 @@ def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID)
     if not model_admin.has_view_permission(request, workspace):
         raise PermissionDenied
     before = _position(request.GET.get("before"))
-    rows = list(events.read(workspace_id=workspace_id, before=before, limit=PAGE + 1))
+    rows = list(events.read(workspace_id=workspace_id, before=before, limit=PAGE_SIZE + 1))
     context = {
         **model_admin.admin_site.each_context(request),
         "title": f"Timeline of {workspace}",
         "opts": model_admin.opts,
         "media": model_admin.media,
         "original": workspace,
-        "entries": entries(rows[:PAGE]),
+        "entries": entries(rows[:PAGE_SIZE]),
         "before": before,
-        "older": rows[PAGE - 1].seq if len(rows) > PAGE else None,
+        "older": rows[PAGE_SIZE - 1].seq if len(rows) > PAGE_SIZE else None,
     }
     return TemplateResponse(request, TEMPLATE, context)
 

@@ -11,12 +11,12 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from registry.admin import formats
-from registry.admin.bases import FactAdmin
+from registry.admin.bases import ReadOnlyAdmin
 from registry.identity import tokens
 from registry.models import OperatorToken, Status, Token, WorkspaceToken
 
 
-class TokenAdmin(FactAdmin):
+class TokenAdmin(ReadOnlyAdmin):
     """Tokens are never edited: they are issued, shown once, and revoked."""
 
     search_fields = ["prefix", "label"]
@@ -30,11 +30,11 @@ class TokenAdmin(FactAdmin):
     def revoke(self, request: Any, queryset: QuerySet[Any]) -> None:
         live = [token for token in queryset if token.revoked_at is None]
         for token in live:
-            self.end(token)
+            self.revoke_one(token)
             self.log_change(request, token, "Revoked.")
         self.message_user(request, f"{len(live)} revoked; what they opened is closed.", messages.SUCCESS)
 
-    def end(self, token: Any) -> None:
+    def revoke_one(self, token: Any) -> None:
         raise NotImplementedError
 
     def get_fields(self, request: Any, obj: Any = None) -> Any:
@@ -68,7 +68,7 @@ class TokenAdmin(FactAdmin):
 
 @admin.register(WorkspaceToken)
 class WorkspaceTokenAdmin(TokenAdmin):
-    list_display = ["prefix", "of", "kind", "state", "created", "last_used", "revoked"]
+    list_display = ["prefix", "workspace_link", "kind", "state", "created", "last_used", "revoked"]
     list_filter = ["kind"]
     list_select_related = ["workspace"]
 
@@ -76,10 +76,10 @@ class WorkspaceTokenAdmin(TokenAdmin):
         return super().get_queryset(request).defer("workspace__agent_card")
 
     @admin.display(description="workspace", ordering="workspace__name")
-    def of(self, token: WorkspaceToken) -> SafeString:
+    def workspace_link(self, token: WorkspaceToken) -> SafeString:
         return formats.workspace_link(token.workspace_id, token.workspace.name)
 
-    def end(self, token: WorkspaceToken) -> None:
+    def revoke_one(self, token: WorkspaceToken) -> None:
         tokens.revoke_token(token.workspace_id, token.id)
 
 
@@ -118,5 +118,5 @@ class OperatorTokenAdmin(TokenAdmin):
         context = {**self.admin_site.each_context(request), "title": "Your new token", "opts": self.opts, "token": text}
         return TemplateResponse(request, "admin/registry/token/issued.html", context)
 
-    def end(self, token: OperatorToken) -> None:
+    def revoke_one(self, token: OperatorToken) -> None:
         tokens.revoke_operator_token(token.id)

@@ -1,4 +1,4 @@
-"""Before → after, as the admin writes it. Pure: names of workspaces are given."""
+"""Before → after, as the admin writes it. Pure: names of workspaces are raw."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -56,31 +56,31 @@ def differences(name: str, before: Any, after: Any, names: Names) -> Iterator[Di
         yield Difference(field=name.replace("_", " "), before=value(before), after=value(after))
 
 
-def value(given: Any) -> Value:
-    return Value(text="none", absent=True) if given in (None, "") else Value(text=text(given))
+def value(raw: Any) -> Value:
+    return Value(text="none", absent=True) if raw in (None, "") else Value(text=text(raw))
 
 
-def workspace(given: Any, names: Names) -> Value:
+def workspace(raw: Any, names: Names) -> Value:
     """One that we do not know is written as it is, and not linked."""
-    known = as_uuid(given)
+    known = as_uuid(raw)
     if known is None or known not in names:
-        return value(given)
+        return value(raw)
     return Value(text=names[known], workspace_id=known)
 
 
-def place(given: Any, names: Names) -> Value:
-    return Value(text="the top", absent=True) if given is None else workspace(given, names)
+def parent(raw: Any, names: Names) -> Value:
+    return Value(text="the top", absent=True) if raw is None else workspace(raw, names)
 
 
-def text(given: Any) -> str:
-    if given is None:
+def text(raw: Any) -> str:
+    if raw is None:
         return ""
-    whole = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    whole = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)
     return whole if len(whole) <= MAX_TEXT else f"{whole[: MAX_TEXT - 1]}…"
 
 
-def as_uuid(given: Any) -> UUID | None:
+def as_uuid(raw: Any) -> UUID | None:
     try:
-        return UUID(given)
+        return UUID(raw)
     except (TypeError, ValueError, AttributeError):
         return None

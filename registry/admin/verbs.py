@@ -35,17 +35,17 @@ class Verb:
     """
 
     name: str
-    done: str
+    past_tense: str
     does: str
     consequence: str
-    nothing: str
+    nothing_to_do: str
     operation: Callable[[UUID, str, UUID | None], int]
-    applies: plans.Test = _any
-    touches: plans.Test = _any
-    root: bool = True
-    team: bool = True
-    forwards: bool = False
-    destroys: bool = False
+    applies: plans.Predicate = _any
+    affects: plans.Predicate = _any
+    includes_root: bool = True
+    includes_team: bool = True
+    can_forward: bool = False
+    destructive: bool = False
 
     @property
     def title(self) -> str:
@@ -60,7 +60,13 @@ class Verb:
         return reverse(f"admin:{self.url_name}")
 
     def plan(self, chosen: Sequence[UUID]) -> Plan:
-        return plans.plan_for(chosen, applies=self.applies, touches=self.touches, root=self.root, team=self.team)
+        return plans.plan_for(
+            chosen,
+            applies=self.applies,
+            affects=self.affects,
+            includes_root=self.includes_root,
+            includes_team=self.includes_team,
+        )
 
 
 def _pause(workspace_id: UUID, actor: str, forward_to: UUID | None) -> int:
@@ -91,53 +97,53 @@ def _remove(workspace_id: UUID, actor: str, forward_to: UUID | None) -> int:
 
 PAUSE = Verb(
     name="pause",
-    done="Paused",
+    past_tense="Paused",
     does="pauses",
     consequence="They get no work until they are resumed; a heartbeat does not wake them.",
-    nothing="There is nothing to pause: it is paused or removed.",
+    nothing_to_do="There is nothing to pause: it is paused or removed.",
     operation=_pause,
     applies=_not_paused,
-    touches=_not_paused,
+    affects=_not_paused,
 )
 RESUME = Verb(
     name="resume",
-    done="Resumed",
+    past_tense="Resumed",
     does="resumes",
     consequence="They start anew: provisioning, until their agents are heard of.",
-    nothing="There is nothing to resume: it is not paused.",
+    nothing_to_do="There is nothing to resume: it is not paused.",
     operation=_resume,
     applies=_paused,
-    touches=_paused,
+    affects=_paused,
 )
 RESTART = Verb(
     name="restart",
-    done="Restarted",
+    past_tense="Restarted",
     does="restarts",
     consequence="They start anew: provisioning, until their agents are heard of. Their teams are left as they are.",
-    nothing="There is nothing to restart: it is paused or removed.",
+    nothing_to_do="There is nothing to restart: it is paused or removed.",
     operation=_restart,
     applies=_not_paused,
-    touches=_not_paused,
-    team=False,
+    affects=_not_paused,
+    includes_team=False,
 )
 COLLAPSE = Verb(
     name="collapse",
-    done="Removed",
+    past_tense="Removed",
     does="removes",
     consequence="The team goes for good: tokens stop working, and nobody comes back. History stays.",
-    nothing="There is nothing to collapse: nobody is below.",
+    nothing_to_do="There is nothing to collapse: nobody is below.",
     operation=_collapse,
-    root=False,
-    destroys=True,
+    includes_root=False,
+    destructive=True,
 )
 REMOVE = Verb(
     name="remove",
-    done="Removed",
+    past_tense="Removed",
     does="removes",
     consequence="They go for good: their tokens stop working, and they never come back. Their history stays.",
-    nothing="There is nothing to remove: it is removed already.",
+    nothing_to_do="There is nothing to remove: it is removed already.",
     operation=_remove,
-    forwards=True,
-    destroys=True,
+    can_forward=True,
+    destructive=True,
 )
 VERBS = (PAUSE, RESUME, RESTART, COLLAPSE, REMOVE)

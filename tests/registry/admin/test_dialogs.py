@@ -13,13 +13,13 @@ from registry.admin.dialogs import DIALOGS
 from registry.identity import tokens
 from registry.models import Agent, Workspace, WorkspaceToken
 from registry.organisation import agents, removal
-from tests.registry.admin.pages import Make, change_url, last_event, said, statements, url_of
+from tests.registry.admin.pages import Make, change_url, executed_sql, last_event, shown_messages, url_of
 
 NAMES = [*(dialog.name for dialog in DIALOGS), "expand", "enrol"]
 
 
-def offered(client: Client, workspace: Workspace) -> list[str]:
-    return [asked.dialog.name for asked in client.get(change_url(workspace)).context["dialogs"]]
+def available(client: Client, workspace: Workspace) -> list[str]:
+    return [bound.dialog.name for bound in client.get(change_url(workspace)).context["dialogs"]]
 
 
 def members(*rows: dict[str, Any]) -> dict[str, Any]:
@@ -34,12 +34,12 @@ def members(*rows: dict[str, Any]) -> dict[str, Any]:
 
 def test_an_agent_is_assigned_replaced_and_removed(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
-    assert offered(root, one) == ["assign"]
-    assert said(root.post(url_of("assign", one), {"model": "a"}, follow=True)) == ["Assigned a to One."]
-    assert offered(root, one) == ["replace", "transfer", "dismiss"]
-    assert said(root.post(url_of("replace", one), {"model": "b"}, follow=True)) == ["Replaced a by b."]
+    assert available(root, one) == ["assign"]
+    assert shown_messages(root.post(url_of("assign", one), {"model": "a"}, follow=True)) == ["Assigned a to One."]
+    assert available(root, one) == ["replace", "transfer", "dismiss"]
+    assert shown_messages(root.post(url_of("replace", one), {"model": "b"}, follow=True)) == ["Replaced a by b."]
     gone = root.post(url_of("dismiss", one), {"reason": "too slow"}, follow=True)
-    assert said(gone) == ["Removed b from One."]
+    assert shown_messages(gone) == ["Removed b from One."]
     assert last_event(one.id).payload == {"agent_id": str(Agent.objects.get(model="b").id), "model": "b",
                                           "reason": "too slow"}  # fmt: skip
     assert last_event(one.id).actor == "operator:ada"
@@ -51,7 +51,7 @@ def test_an_agent_is_assigned_replaced_and_removed(root: Client, make_workspace:
 def test_an_agent_moves_to_another_workspace(root: Client, make_workspace: Make) -> None:
     one, other = make_workspace("One", model="m"), make_workspace("Other")
     answer = root.post(url_of("transfer", one), {"target": str(other.id)}, follow=True)
-    assert said(answer) == ["Moved m to Other."]
+    assert shown_messages(answer) == ["Moved m to Other."]
     assert agents.active(one.id) is None
     assert Agent.objects.get().workspace_id == other.id
 
@@ -68,7 +68,7 @@ def test_what_the_operation_refuses_is_said_in_the_form(root: Client, make_works
     events = StructureEvent.objects.count()
     for name, workspace, form, why in refused:
         answer = root.post(url_of(name, workspace), form)
-        assert answer.context["asked"].form.non_field_errors() == [why]
+        assert answer.context["bound"].form.non_field_errors() == [why]
     assert StructureEvent.objects.count() == events
     assert not LogEntry.objects.exists()
 
@@ -76,7 +76,7 @@ def test_what_the_operation_refuses_is_said_in_the_form(root: Client, make_works
 @pytest.mark.parametrize("model", ["", "x" * 101, "a\nb\rc", "a\x00b"])
 def test_a_model_that_is_none_is_a_form_error(root: Client, make_workspace: Make, model: str) -> None:
     answer = root.post(url_of("assign", make_workspace("One")), {"model": model})
-    assert list(answer.context["asked"].form.errors) == ["model"]
+    assert list(answer.context["bound"].form.errors) == ["model"]
     assert not Agent.objects.exists()
 
 
@@ -85,7 +85,7 @@ def test_a_target_that_is_none_is_a_form_error(root: Client, make_workspace: Mak
     removal.remove(gone.id, actor="test", confirm=True)
     for target in ("", "x", str(uuid4()), str(gone.id)):
         answer = root.post(url_of("transfer", one), {"target": target})
-        assert list(answer.context["asked"].form.errors) == ["target"]
+        assert list(answer.context["bound"].form.errors) == ["target"]
 
 
 # --- Forwarding the removed --------------------------------------------------------------------------
@@ -100,8 +100,8 @@ def gone(make_workspace: Make) -> Workspace:
 
 def test_a_removed_workspace_is_forwarded_and_no_longer(root: Client, gone: Workspace, make_workspace: Make) -> None:
     heir = make_workspace("Heir")
-    assert offered(root, gone) == ["forward"]
-    assert said(root.post(url_of("forward", gone), {"forward_to": str(heir.id)}, follow=True)) == [
+    assert available(root, gone) == ["forward"]
+    assert shown_messages(root.post(url_of("forward", gone), {"forward_to": str(heir.id)}, follow=True)) == [
         "Gone is forwarded to Heir."
     ]
     gone.refresh_from_db()
@@ -119,7 +119,7 @@ def test_it_is_not_forwarded_in_a_circle_nor_to_the_removed(
     removal.remove(also.id, actor="test", confirm=True)
     for target in (str(gone.id), str(also.id), str(uuid4()), "x"):
         answer = root.post(url_of("forward", gone), {"forward_to": target})
-        assert list(answer.context["asked"].form.errors) == ["forward_to"]
+        assert list(answer.context["bound"].form.errors) == ["forward_to"]
     gone.refresh_from_db()
     assert gone.forwarded_to_id is None
 
@@ -127,7 +127,7 @@ def test_it_is_not_forwarded_in_a_circle_nor_to_the_removed(
 def test_the_living_are_not_forwarded(root: Client, make_workspace: Make) -> None:
     one, heir = make_workspace("One"), make_workspace("Heir")
     answer = root.post(url_of("forward", one), {"forward_to": str(heir.id)})
-    assert answer.context["asked"].form.non_field_errors() == ["only a removed workspace is forwarded"]
+    assert answer.context["bound"].form.non_field_errors() == ["only a removed workspace is forwarded"]
 
 
 def test_a_removed_workspace_has_no_other_verb(root: Client, gone: Workspace) -> None:
@@ -146,7 +146,7 @@ def test_members_are_added_in_one_go(root: Client, make_workspace: Make) -> None
     lead = make_workspace("Lead")
     form = members({"name": "A", "role": "Cook", "tier": "3", "model": "m"}, {}, {"name": "B"})
     answer = root.post(url_of("expand", lead), form, follow=True)
-    assert said(answer)[0].startswith("Added 2 members: A, B.")
+    assert shown_messages(answer)[0].startswith("Added 2 members: A, B.")
     found = Workspace.objects.filter(parent_id=lead.id).order_by("name").values_list("name", "role", "tier")
     assert list(found) == [("A", "Cook", 3), ("B", None, 1)]
     assert Agent.objects.get().model == "m"
@@ -217,7 +217,7 @@ def test_viewers_may_not(viewer: Client, make_workspace: Make, name: str) -> Non
     for workspace in (one, other):
         assert viewer.post(url_of(name, workspace), form | members({"name": "x"})).status_code == 403
     assert viewer.get(url_of(name, one)).status_code == 403
-    assert offered(viewer, one) == []
+    assert available(viewer, one) == []
     assert StructureEvent.objects.count() == events
     assert not WorkspaceToken.objects.exists()
 
@@ -230,7 +230,7 @@ def test_one_who_is_not_there_is_not_found(root: Client, db: None, name: str) ->
 
 def test_the_page_of_one_costs_the_same_with_any_history(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One", model="m")
-    few = len(statements(root, change_url(one)))
+    few = len(executed_sql(root, change_url(one)))
     for number in range(30):
         agents.replace(one.id, f"m{number}", actor="test")
-    assert len(statements(root, change_url(one))) == few
+    assert len(executed_sql(root, change_url(one))) == few

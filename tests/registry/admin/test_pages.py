@@ -13,12 +13,12 @@ from registry.models import GlobalSecret, LoopTick, Status, Workspace, Workspace
 from registry.supervision import jobs
 from registry.supervision.retention import Progress
 from tests.registry.admin.pages import (
-    FACTS,
     LISTS,
+    READ_ONLY,
     WORKSPACES,
     Make,
-    asking_url,
     change_url,
+    confirmation_url,
     form_of,
     url_of,
 )
@@ -32,7 +32,7 @@ def test_every_list_renders(root: Client, furnished: Workspace, name: str) -> No
     assert root.get(reverse(f"admin:{name}_changelist"), {"q": "x"}).status_code == 200
 
 
-@pytest.mark.parametrize("model", [*FACTS, Workspace, WorkspaceSecret, GlobalSecret])
+@pytest.mark.parametrize("model", [*READ_ONLY, Workspace, WorkspaceSecret, GlobalSecret])
 def test_every_detail_renders(root: Client, viewer: Client, furnished: Workspace, model: Any) -> None:
     url = change_url(model.objects.first())
     assert root.get(url).status_code == 200
@@ -48,7 +48,7 @@ def test_index_leads_with_the_registry(root: Client) -> None:
 def test_nothing_inline_that_a_strict_csp_would_refuse(root: Client, furnished: Workspace) -> None:
     pages = [reverse(f"admin:{name}_changelist") for name in LISTS] + [
         change_url(furnished),
-        asking_url("remove", furnished),
+        confirmation_url("remove", furnished),
     ]
     for url in pages:
         html = root.get(url).content.decode()
@@ -63,7 +63,7 @@ def test_viewer_sees_no_verbs_and_may_do_nothing(viewer: Client, furnished: Work
     form = form_of(furnished, name="Mine")
     assert viewer.post(change_url(furnished), form).status_code == 403
     assert viewer.post(reverse("admin:registry_workspace_add"), form).status_code == 403
-    assert viewer.get(asking_url("remove", furnished)).status_code == 403
+    assert viewer.get(confirmation_url("remove", furnished)).status_code == 403
     assert viewer.post(url_of("remove"), {"chosen": str(furnished.id)}).status_code == 403
     secret = WorkspaceSecret.objects.get()
     assert viewer.post(change_url(secret), {"value": "x"}).status_code == 403
@@ -72,7 +72,7 @@ def test_viewer_sees_no_verbs_and_may_do_nothing(viewer: Client, furnished: Work
     assert (furnished.name, furnished.status) == ("Furnished", Status.PROVISIONING)
 
 
-@pytest.mark.parametrize("model", FACTS)
+@pytest.mark.parametrize("model", READ_ONLY)
 def test_nobody_edits_or_deletes_a_fact(root: Client, furnished: Workspace, model: Any) -> None:
     row = model.objects.first()
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}"

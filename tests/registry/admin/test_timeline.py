@@ -11,7 +11,7 @@ from activity.models import StructureEvent
 from registry.admin import timeline
 from registry.models import Workspace
 from registry.organisation import removal, workspaces
-from tests.registry.admin.pages import Make, change_url, statements, url_of
+from tests.registry.admin.pages import Make, change_url, executed_sql, url_of
 
 
 def test_it_tells_who_when_and_before_and_after(root: Client, make_workspace: Make) -> None:
@@ -19,8 +19,8 @@ def test_it_tells_who_when_and_before_and_after(root: Client, make_workspace: Ma
     workspaces.update(one.id, {"tier": 4, "parent_id": lead.id}, actor="operator:ada")
     page = root.get(url_of("timeline", one))
     moved, updated, created = page.context["entries"]
-    assert [entry.story.what for entry in (moved, updated, created)] == ["Moved", "Changed tier", "Created"]
-    assert {entry.who for entry in (moved, updated)} == {"ada"}
+    assert [entry.summary.title for entry in (moved, updated, created)] == ["Moved", "Changed tier", "Created"]
+    assert {entry.actor for entry in (moved, updated)} == {"ada"}
     html = page.content.decode()
     assert f'<a class="after" href="{change_url(lead)}">Lead</a>' in html
     assert f'datetime="{moved.event.created_at.isoformat()}"' in html
@@ -31,12 +31,12 @@ def test_it_tells_who_when_and_before_and_after(root: Client, make_workspace: Ma
 def test_what_an_agent_did_itself_is_said_so(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
     workspaces.register(one.id, url="http://a:1", agent_card={"name": "One"}, held=True, enrolment_id=None)
-    assert root.get(url_of("timeline", one)).context["entries"][0].who == "the agent itself"
+    assert root.get(url_of("timeline", one)).context["entries"][0].actor == "the agent itself"
 
 
 def test_pages_follow_each_other_without_gap_or_overlap(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
-    for number in range(timeline.PAGE * 2):
+    for number in range(timeline.PAGE_SIZE * 2):
         workspaces.update(one.id, {"name": f"Name {number}"}, actor="operator:ada")
         if number % 10 == 0:
             make_workspace("Somebody else")
@@ -48,15 +48,15 @@ def test_pages_follow_each_other_without_gap_or_overlap(root: Client, make_works
         pages += [{"before": page.context["older"]}] if page.context["older"] else []
     own = StructureEvent.objects.filter(workspace_id=one.id).order_by("-seq")
     assert seen == list(own.values_list("seq", flat=True))
-    assert len(seen) == timeline.PAGE * 2 + 1
+    assert len(seen) == timeline.PAGE_SIZE * 2 + 1
 
 
 def test_the_last_twenty_are_on_the_workspace_page(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
-    for number in range(timeline.INLINE + 5):
+    for number in range(timeline.RECENT_SIZE + 5):
         workspaces.update(one.id, {"name": f"Name {number}"}, actor="operator:ada")
     page = root.get(change_url(one))
-    assert len(page.context["entries"]) == timeline.INLINE
+    assert len(page.context["entries"]) == timeline.RECENT_SIZE
     assert url_of("timeline", one) in page.content.decode()
 
 
@@ -68,9 +68,9 @@ def test_parents_are_named_by_one_query(root: Client, make_workspace: Make) -> N
             workspaces.update(one.id, {"parent_id": make_workspace("Lead").id}, actor="operator:ada")
 
     wander(2)
-    few = len(statements(root, url_of("timeline", one)))
+    few = len(executed_sql(root, url_of("timeline", one)))
     wander(30)
-    assert len(statements(root, url_of("timeline", one))) == few
+    assert len(executed_sql(root, url_of("timeline", one))) == few
 
 
 @pytest.mark.parametrize("before", ["x", "-1", "9" * 30, "\u0661", "1.5", str(2**63)])
@@ -81,7 +81,7 @@ def test_a_position_that_is_none_is_not_found(root: Client, make_workspace: Make
 def test_removed_workspaces_keep_their_timeline(root: Client, make_workspace: Make) -> None:
     gone, heir = make_workspace("Gone"), make_workspace("Heir")
     removal.remove(gone.id, actor="operator:ada", confirm=True, forward_to=heir.id)
-    story = root.get(url_of("timeline", gone)).context["entries"][0].story
+    story = root.get(url_of("timeline", gone)).context["entries"][0].summary
     assert [(one.field, one.after.text) for one in story.differences][1] == ("forwarded to", "Heir")
 
 

@@ -15,12 +15,12 @@ from registry.organisation import pausing, removal
 from tests.registry.admin.pages import (
     WORKSPACES,
     Make,
-    asking_url,
     change_url,
-    confirmation,
+    confirmation_form,
+    confirmation_url,
+    executed_sql,
     last_event,
-    said,
-    statements,
+    shown_messages,
     url_of,
 )  # fmt: skip
 
@@ -42,10 +42,10 @@ def team(make_workspace: Make) -> list[Workspace]:
 
 def test_pausing_a_team_asks_then_pauses_all_and_says_how_many(root: Client, team: list[Workspace]) -> None:
     asked = root.post(url_of("pause"), {"chosen": str(team[0].id)})
-    assert [w.name for w in asked.context["plan"].teams[0].touches] == ["Top", "Middle", "Bottom"]
+    assert [w.name for w in asked.context["plan"].teams[0].affected] == ["Top", "Middle", "Bottom"]
     assert status(*team) == ["online", "online", "offline"]
     done = root.post(url_of("pause"), dict(asked.context["form"].initial), follow=True)
-    assert said(done) == ["Paused 3 workspaces."]
+    assert shown_messages(done) == ["Paused 3 workspaces."]
     assert done.redirect_chain[-1][0] == change_url(team[0])
     assert status(*team) == ["paused"] * 3
     assert last_event(team[2].id).actor == "operator:ada"
@@ -66,26 +66,26 @@ def test_what_destroys_always_asks(root: Client, team: list[Workspace]) -> None:
 
 def test_only_what_would_change_is_listed(root: Client, team: list[Workspace]) -> None:
     pausing.pause(team[1].id, actor="test")
-    paused = root.get(asking_url("pause", team[0])).context["plan"]
-    assert [w.name for w in paused.teams[0].touches] == ["Top"]
+    paused = root.get(confirmation_url("pause", team[0])).context["plan"]
+    assert [w.name for w in paused.teams[0].affected] == ["Top"]
     root.post(url_of("pause"), {"chosen": str(team[0].id)})
-    resumed = root.post(url_of("resume"), confirmation(root, "resume", team[0]), follow=True)
-    assert said(resumed) == ["Resumed 3 workspaces."]
+    resumed = root.post(url_of("resume"), confirmation_form(root, "resume", team[0]), follow=True)
+    assert shown_messages(resumed) == ["Resumed 3 workspaces."]
     assert status(*team) == ["provisioning"] * 3
 
 
 def test_restart_leaves_the_team_alone(root: Client, team: list[Workspace], settings: Any) -> None:
     settings.MOLECULE_OPEN = True
     answer = root.post(url_of("restart"), {"chosen": str(team[0].id)}, follow=True)
-    assert said(answer) == ["Restarted 1 workspace."]
+    assert shown_messages(answer) == ["Restarted 1 workspace."]
     assert status(*team) == ["provisioning", "online", "offline"]
 
 
 def test_collapse_lists_what_goes_and_keeps_the_workspace(root: Client, team: list[Workspace]) -> None:
-    asked = root.get(asking_url("collapse", team[0]))
-    assert [w.name for w in asked.context["plan"].teams[0].touches] == ["Middle", "Bottom"]
+    asked = root.get(confirmation_url("collapse", team[0]))
+    assert [w.name for w in asked.context["plan"].teams[0].affected] == ["Middle", "Bottom"]
     done = root.post(url_of("collapse"), dict(asked.context["form"].initial), follow=True)
-    assert said(done) == ["Removed 2 workspaces."]
+    assert shown_messages(done) == ["Removed 2 workspaces."]
     assert done.redirect_chain[-1][0] == change_url(team[0])
     assert status(*team) == ["online", "removed", "removed"]
 
@@ -103,20 +103,20 @@ def test_bulk_actions_ask_first_and_count_overlaps_once(
     assert asked.context["plan"].size == 3
     assert status(*team) == before
     done = root.post(url_of(name), dict(asked.context["form"].initial), follow=True)
-    assert said(done)[0].endswith(" 3 workspaces.")
+    assert shown_messages(done)[0].endswith(" 3 workspaces.")
     assert len(set(status(*team))) == 1
 
 
 def test_one_below_a_paused_parent_can_still_be_paused(root: Client, team: list[Workspace]) -> None:
     """The parent is no use to whoever is asked to pause; who is below it must not hide behind it."""
     Workspace.objects.filter(id=team[0].id).update(status=Status.PAUSED)
-    plan = root.get(asking_url("pause", team[0], team[1])).context["plan"]
+    plan = root.get(confirmation_url("pause", team[0], team[1])).context["plan"]
     assert [t.root.name for t in plan.teams] == ["Middle"]
 
 
 def test_a_refusal_is_shown_and_changes_nothing(root: Client, team: list[Workspace]) -> None:
     pausing.pause(team[0].id, actor="test")
-    answer = root.post(url_of("resume"), confirmation(root, "resume", team[1]))
+    answer = root.post(url_of("resume"), confirmation_form(root, "resume", team[1]))
     assert "Parent Top is paused: resume it first" in answer.content.decode()
     assert status(*team) == ["paused"] * 3
     assert not LogEntry.objects.exists()
@@ -124,7 +124,7 @@ def test_a_refusal_is_shown_and_changes_nothing(root: Client, team: list[Workspa
 
 def test_what_was_not_seen_is_not_touched(root: Client, team: list[Workspace], make_workspace: Make) -> None:
     for verb in ("pause", "collapse"):
-        form = confirmation(root, verb, team[0])
+        form = confirmation_form(root, verb, team[0])
         newcomer = make_workspace("Newcomer", parent_id=team[0].id)
         assert "has changed since" in root.post(url_of(verb), form).content.decode()
         assert status(team[0], newcomer) == ["online", "provisioning"]
@@ -134,16 +134,19 @@ def test_what_was_not_seen_is_not_touched(root: Client, team: list[Workspace], m
 def test_there_may_be_nothing_to_do(root: Client, make_workspace: Make, name: str) -> None:
     gone = make_workspace("Gone")
     removal.remove(gone.id, actor="test", confirm=True)
-    for answer in (root.get(asking_url(name, gone), follow=True), root.post(url_of(name), {"chosen": str(gone.id)})):
+    for answer in (
+        root.get(confirmation_url(name, gone), follow=True),
+        root.post(url_of(name), {"chosen": str(gone.id)}),
+    ):
         assert answer.status_code in (200, 302)
     (verb,) = (one for one in VERBS if one.name == name)
-    assert said(root.get(asking_url(name, gone), follow=True))[-1] == verb.nothing
+    assert shown_messages(root.get(confirmation_url(name, gone), follow=True))[-1] == verb.nothing_to_do
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_get_does_nothing(root: Client, team: list[Workspace], name: str) -> None:
     before, events = status(*team), StructureEvent.objects.count()
-    form = confirmation(root, "remove", team[0])
+    form = confirmation_form(root, "remove", team[0])
     assert root.get(url_of(name), form | {"id": str(team[0].id)}).status_code in (200, 302)
     assert (status(*team), StructureEvent.objects.count()) == (before, events)
 
@@ -152,8 +155,8 @@ def test_get_does_nothing(root: Client, team: list[Workspace], name: str) -> Non
 def test_viewers_may_not(root: Client, viewer: Client, team: list[Workspace], name: str) -> None:
     if name == "resume":
         pausing.pause(team[0].id, actor="test")
-    before, form = status(*team), confirmation(root, name, team[0])
-    assert viewer.get(asking_url(name, team[0])).status_code == 403
+    before, form = status(*team), confirmation_form(root, name, team[0])
+    assert viewer.get(confirmation_url(name, team[0])).status_code == 403
     assert viewer.post(url_of(name), form).status_code == 403
     viewer.post(reverse(WORKSPACES), {"action": name, "_selected_action": [str(team[0].id)]})
     assert status(*team) == before
@@ -189,9 +192,9 @@ def test_the_cost_of_asking_does_not_grow(root: Client, make_workspace: Make) ->
         return [*tops, *(make_workspace("C", parent_id=top.id) for top in tops)]
 
     few = grow(2)
-    small = len(statements(root, asking_url("pause", *few)))
+    small = len(executed_sql(root, confirmation_url("pause", *few)))
     many = grow(20)
-    assert len(statements(root, asking_url("pause", *many))) == small
+    assert len(executed_sql(root, confirmation_url("pause", *many))) == small
 
 
 def test_nonsense_is_not_found(root: Client, db: None) -> None:

@@ -21,8 +21,8 @@ from tests.registry.admin.pages import (
     LISTS,
     WORKSPACES,
     Make,
-    asking_url,
     change_url,
+    confirmation_url,
     form_of,
     last_event,
 )
@@ -75,7 +75,7 @@ def test_names_of_agents_are_escaped(root: Client, make_workspace: Make) -> None
     log.write(made.id, [Entry(activity_type="agent_log", summary=evil, request_body=[evil], method=evil)])
     rows = [made, ActivityLog.objects.get(), last_event(made.id)]
     urls = [reverse(f"admin:{name}_changelist") for name in LISTS] + [change_url(row) for row in rows]
-    for url in [*urls, asking_url("remove", made)]:
+    for url in [*urls, confirmation_url("remove", made)]:
         assert evil not in root.get(url).content.decode(), url
 
 

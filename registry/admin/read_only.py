@@ -8,25 +8,25 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from registry.admin import formats
-from registry.admin.bases import FactAdmin
+from registry.admin.bases import ReadOnlyAdmin
 from registry.models import Agent, AgentStatus, LoopTick, SecretAccess, Status
 from registry.supervision import jobs
 from registry.supervision.retention import Progress
 
 
 @admin.register(Agent)
-class AgentAdmin(FactAdmin):
-    list_display = ["model", "of", "state", "created", "removed", "removal_reason"]
+class AgentAdmin(ReadOnlyAdmin):
+    list_display = ["model", "workspace_link", "state", "created", "removed", "removal_reason"]
     list_filter = ["status"]
     list_select_related = ["workspace"]
     search_fields = ["model", "workspace__name"]
-    fields = ["model", "of", "state", "created", "removed", "removal_reason", "id"]
+    fields = ["model", "workspace_link", "state", "created", "removed", "removal_reason", "id"]
 
     def get_queryset(self, request: Any) -> QuerySet[Any]:
         return super().get_queryset(request).defer("workspace__agent_card")
 
     @admin.display(description="workspace", ordering="workspace__name")
-    def of(self, agent: Agent) -> SafeString:
+    def workspace_link(self, agent: Agent) -> SafeString:
         return formats.workspace_link(agent.workspace_id, agent.workspace.name)
 
     @admin.display(description="status", ordering="status")
@@ -44,12 +44,12 @@ class AgentAdmin(FactAdmin):
 
 
 @admin.register(SecretAccess)
-class SecretAccessAdmin(FactAdmin):
-    list_display = ["when", "actor", "action", "which", "of"]
+class SecretAccessAdmin(ReadOnlyAdmin):
+    list_display = ["when", "actor", "action", "key_names", "workspace_link"]
     list_filter = ["action"]
     list_select_related = ["workspace"]
     search_fields = ["actor", "workspace__name"]
-    fields = ["when", "actor", "action", "which", "of"]
+    fields = ["when", "actor", "action", "key_names", "workspace_link"]
 
     def get_queryset(self, request: Any) -> QuerySet[Any]:
         return super().get_queryset(request).defer("workspace__agent_card")
@@ -59,18 +59,18 @@ class SecretAccessAdmin(FactAdmin):
         return formats.relative(access.at)
 
     @admin.display(description="keys")
-    def which(self, access: SecretAccess) -> str:
+    def key_names(self, access: SecretAccess) -> str:
         return ", ".join(access.keys)
 
     @admin.display(description="workspace", ordering="workspace__name")
-    def of(self, access: SecretAccess) -> SafeString | str:
+    def workspace_link(self, access: SecretAccess) -> SafeString | str:
         if access.workspace is None:
             return "all workspaces"
         return formats.workspace_link(access.workspace.id, access.workspace.name)
 
 
 @admin.register(LoopTick)
-class LoopTickAdmin(FactAdmin):
+class LoopTickAdmin(ReadOnlyAdmin):
     list_display = ["name", "health", "state", "last_tick", "failures"]
     fields = ["name", "health", "state", "running_since", "last_tick", "failures", "last_error", "details"]
     ordering = ["name"]
@@ -86,12 +86,12 @@ class LoopTickAdmin(FactAdmin):
     @admin.display(description="doing")
     def state(self, tick: LoopTick) -> SafeString | str:
         """A process leads or stands by; retention says where it is."""
-        return retention_in_words(tick) if tick.name == jobs.RETENTION else formats.text(tick.detail.get("state"))
+        return retention_state(tick) if tick.name == jobs.RETENTION else formats.text(tick.detail.get("state"))
 
     @admin.display(description="errors", ordering="errors")
     def failures(self, tick: LoopTick) -> SafeString:
         if not tick.errors:
-            return formats.NOTHING
+            return formats.EMPTY
         last = formats.relative(tick.failed_at), formats.short(tick.last_error)
         return format_html("{}, the last {}: {}", f"{tick.errors:,}", *last)
 
@@ -108,7 +108,7 @@ class LoopTickAdmin(FactAdmin):
         return formats.pretty(tick.detail)
 
 
-def retention_in_words(tick: LoopTick) -> SafeString | str:
+def retention_state(tick: LoopTick) -> SafeString | str:
     progress = Progress.of(tick.detail)
     if progress.started_at is None:
         return formats.text(tick.detail.get("state"))

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from activity.models import EventType, StructureEvent
-from registry.admin import words
+from registry.admin import event_summaries
 from registry.admin.values import MAX_TEXT, Difference
 
 ME, LEAD, HEIR = (UUID(int=n) for n in (1, 2, 3))
@@ -18,10 +18,10 @@ def event(kind: str, payload: Any = None, *, actor: str = "operator:op") -> Stru
     return StructureEvent(seq=1, event_type=kind, workspace_id=ME, payload=payload, actor=actor)
 
 
-def told(kind: str, payload: Any) -> tuple[str, list[str], str]:
+def summary_of(kind: str, payload: Any) -> tuple[str, list[str], str]:
     """What, each difference as text, detail."""
-    story = words.story(event(kind, payload), NAMES)
-    return story.what, [shown(one) for one in story.differences], story.detail
+    summary = event_summaries.summarize(event(kind, payload), NAMES)
+    return summary.title, [shown(one) for one in summary.differences], summary.detail
 
 
 def shown(one: Difference) -> str:
@@ -30,7 +30,7 @@ def shown(one: Difference) -> str:
 
 
 @pytest.mark.parametrize(
-    ("actor", "said"),
+    ("actor", "label"),
     [
         ("operator:op", "op"),
         ("operator:a:b", "a:b"),
@@ -44,12 +44,12 @@ def shown(one: Difference) -> str:
         ("", ""),
     ],
 )
-def test_actors_are_said_kindly(actor: str, said: str) -> None:
-    assert words.who(actor, ME, NAMES) == said
+def test_actors_are_said_kindly(actor: str, label: str) -> None:
+    assert event_summaries.actor_label(actor, ME, NAMES) == label
 
 
 @pytest.mark.parametrize(
-    ("kind", "payload", "story"),
+    ("kind", "payload", "expected"),
     [
         (
             "WORKSPACE_PROVISIONING",
@@ -145,12 +145,12 @@ def test_actors_are_said_kindly(actor: str, said: str) -> None:
         ),
     ],
 )
-def test_what_happened_and_before_and_after(kind: str, payload: Any, story: Any) -> None:
-    assert told(kind, payload) == story
+def test_what_happened_and_before_and_after(kind: str, payload: Any, expected: Any) -> None:
+    assert summary_of(kind, payload) == expected
 
 
 def test_every_type_has_its_words() -> None:
-    assert set(words.STORIES) == set(EventType.values)
+    assert set(event_summaries.SUMMARIES) == set(EventType.values)
 
 
 @pytest.mark.parametrize("kind", [*TYPES, "SOMETHING_NEW"])
@@ -165,20 +165,20 @@ def test_every_type_has_its_words() -> None:
 )  # fmt: skip
 def test_whatever_plain_sql_wrote_is_told_without_failing(kind: str, payload: Any) -> None:
     odd = event(kind, payload, actor="workspace:nonsense")
-    assert words.mentioned(odd) == set()
-    assert words.story(odd, {}).what
+    assert event_summaries.mentioned_workspaces(odd) == set()
+    assert event_summaries.summarize(odd, {}).title
 
 
 def test_the_names_it_needs_are_mentioned() -> None:
     moved = event("WORKSPACE_MOVED", {"old_parent_id": str(LEAD), "new_parent_id": None}, actor=f"workspace:{HEIR}")
     forwarded = event("WORKSPACE_UPDATED", {"changes": {"forwarded_to": [None, str(HEIR)]}})
-    assert words.mentioned(moved) == {LEAD, HEIR}
-    assert words.mentioned(forwarded) == {HEIR}
+    assert event_summaries.mentioned_workspaces(moved) == {LEAD, HEIR}
+    assert event_summaries.mentioned_workspaces(forwarded) == {HEIR}
 
 
 def test_workspaces_we_know_are_linked_and_others_are_not() -> None:
     known, unknown = (
-        words.story(event("WORKSPACE_MOVED", {"old_parent_id": None, "new_parent_id": str(one)}), NAMES)
+        event_summaries.summarize(event("WORKSPACE_MOVED", {"old_parent_id": None, "new_parent_id": str(one)}), NAMES)
         for one in (LEAD, UUID(int=9))
     )
     assert known.differences[0].after.workspace_id == LEAD
@@ -186,5 +186,5 @@ def test_workspaces_we_know_are_linked_and_others_are_not() -> None:
 
 
 def test_long_values_are_cut() -> None:
-    _what, (line,), _detail = told("WORKSPACE_UPDATED", {"changes": {"role": ["x" * 1000, "y"]}})
+    _what, (line,), _detail = summary_of("WORKSPACE_UPDATED", {"changes": {"role": ["x" * 1000, "y"]}})
     assert line == f"role: {'x' * (MAX_TEXT - 1)}… → y"
