@@ -48,7 +48,7 @@ def parent(workspace: Workspace) -> SafeString:
 
 @admin.display(description="current task")
 def task(workspace: Workspace) -> SafeString:
-    """What a workspace last did when it was heard of; of a silent one nobody knows whether it still does."""
+    """Marked "last:" unless heartbeats arrive, because a silent agent may have stopped the task."""
     if not workspace.current_task or workspace.status in ALIVE:
         return formats.short(workspace.current_task)
     return format_html('<span class="past">last: {}</span>', formats.short(workspace.current_task))
@@ -91,7 +91,7 @@ def card(workspace: Workspace) -> SafeString:
 
 @admin.display(description="URL")
 def url(workspace: Workspace) -> SafeString | str:
-    """Not a link: agents say what it is."""
+    """Not a link, because agents choose it."""
     return formats.text(workspace.url)
 
 
@@ -112,4 +112,5 @@ def updated(workspace: Workspace) -> SafeString:
 
 
 def canvas_url(workspace: Workspace) -> str:
+    """Returns the canvas, focused on the workspace."""
     return f"{reverse('canvas')}?{urlencode({'ws': workspace.id})}"

@@ -1,4 +1,4 @@
-"""The page between a verb and what it does: everything it would touch, then the button."""
+"""The confirmation page of a verb: lists every workspace it would affect, then offers the button."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -25,7 +25,7 @@ Admin: TypeAlias = "ModelAdmin[Workspace]"
 
 
 def action(verb: Verb) -> Callable[[Admin, Any, QuerySet[Workspace]], HttpResponse]:
-    """For the list of workspaces; always asks."""
+    """Returns the verb as an action of the workspace list; it always asks for confirmation."""
 
     @admin.action(description=f"{verb.title}…", permissions=["change"])
     def act(model_admin: Admin, request: Any, queryset: QuerySet[Workspace]) -> HttpResponse:
@@ -36,7 +36,10 @@ def action(verb: Verb) -> Callable[[Admin, Any, QuerySet[Workspace]], HttpRespon
 
 
 def page(verb: Verb, model_admin: Admin, request: Any) -> HttpResponse:
-    """GET asks, POST does what was seen. What touches nobody else needs no asking, unless it destructive."""
+    """GET asks, POST acts on what the page listed.
+
+    A POST without a listing acts at once where it affects only the chosen workspace and can be undone.
+    """
     if not model_admin.has_change_permission(request):
         raise PermissionDenied
     if request.method != "POST":
@@ -44,13 +47,13 @@ def page(verb: Verb, model_admin: Admin, request: Any) -> HttpResponse:
     plan = verb.plan(_ids(request.POST.get("chosen", "").split(",")))
     seen = request.POST.get("seen")
     if not plan.size or (seen is None and (verb.destructive or not plan.affects_only_chosen)):
-        return confirm(verb, model_admin, request, _root_ids(plan))
+        return confirm(verb, model_admin, request, plan.chosen)
     form = ConfirmationForm(request.POST, can_forward=_can_forward(verb, plan))
     if form.is_valid() and seen not in (None, plan.fingerprint):
-        form.add_error(None, "What is below has changed since: this is what would be affected now.")
+        form.add_error(None, "The teams have changed since this page was shown. Check the new list and confirm again.")
     if form.is_valid() and _execute(verb, model_admin, request, plan, form):
         return HttpResponseRedirect(_success_url(verb, plan))
-    return confirm(verb, model_admin, request, _root_ids(plan), invalid_form=form)
+    return confirm(verb, model_admin, request, plan.chosen, invalid_form=form)
 
 
 def confirm(
@@ -60,15 +63,16 @@ def confirm(
     workspace_ids: Sequence[UUID],
     invalid_form: ConfirmationForm | None = None,
 ) -> HttpResponse:
+    """Returns the confirmation page, or a redirect with a message when the verb applies to none of them."""
     plan = verb.plan(workspace_ids)
     if not plan.size:
         return _nothing_to_do(verb, request, invalid_form)
-    initial = {"chosen": ",".join(str(one) for one in _root_ids(plan)), "seen": plan.fingerprint}
+    initial = {"chosen": ",".join(str(one) for one in plan.chosen), "seen": plan.fingerprint}
     form = ConfirmationForm(initial=initial, can_forward=_can_forward(verb, plan))
     one = plan.teams[0].root if len(plan.teams) == 1 else None
     context = {
         **model_admin.admin_site.each_context(request),
-        "title": f"{verb.title} {one or 'workspaces'}",
+        "title": f"{verb.title}: {one or _count_label(len(plan.teams))}",
         "opts": model_admin.opts,
         "media": model_admin.media + form.media,
         "verb": verb,
@@ -81,7 +85,7 @@ def confirm(
 
 
 def _execute(verb: Verb, model_admin: Admin, request: Any, plan: Plan, form: ConfirmationForm) -> bool:
-    """Each team in a transaction of its own: locks are taken in one order only within an operation."""
+    """Runs one transaction for each team, because locks are taken in one order only within an operation."""
     forward_to = form.cleaned_data.get("forward_to")
     affected, actor = 0, actor_of(request)
     for team in plan.teams:
@@ -98,7 +102,7 @@ def _execute(verb: Verb, model_admin: Admin, request: Any, plan: Plan, form: Con
 
 
 def _nothing_to_do(verb: Verb, request: Any, invalid_form: ConfirmationForm | None) -> HttpResponse:
-    """Of what was invalid_form nothing is left to ask about; it is said all the same."""
+    """Shows the errors of a form whose workspaces are gone by now, otherwise why there is nothing to do."""
     errors = [str(one) for texts in invalid_form.errors.values() for one in texts] if invalid_form else []
     for text in errors or [verb.nothing_to_do]:
         messages.warning(request, text)
@@ -106,17 +110,13 @@ def _nothing_to_do(verb: Verb, request: Any, invalid_form: ConfirmationForm | No
 
 
 def _success_url(verb: Verb, plan: Plan) -> str:
-    """Where it can be seen: the workspace's page, as long as it lives."""
-    gone = verb.destructive and verb.includes_root
-    return reverse(LIST_URL) if gone or len(plan.teams) > 1 else _change_url(plan.teams[0].root)
+    """Returns the page of a single workspace that still exists, otherwise the list."""
+    removed = verb.destructive and verb.includes_root
+    return reverse(LIST_URL) if removed or len(plan.teams) > 1 else _change_url(plan.teams[0].root)
 
 
 def _can_forward(verb: Verb, plan: Plan) -> bool:
     return verb.can_forward and len(plan.teams) == 1
-
-
-def _root_ids(plan: Plan) -> list[UUID]:
-    return [team.root.id for team in plan.teams]
 
 
 def _change_url(workspace: Workspace) -> str:

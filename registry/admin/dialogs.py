@@ -1,6 +1,6 @@
-"""Verbs on one workspace that ask for a value: its agent, and where a removed one lives on.
+"""Verbs on one workspace that take a value: its agent, and where requests for a removed workspace are forwarded.
 
-Each is a small form on the workspace's page, and a page of its own when it was refused.
+Each is a small form on the workspace's page; the same form on a page of its own shows errors.
 """
 
 from collections.abc import Callable
@@ -39,12 +39,12 @@ class ReasonForm(forms.Form):
         required=False,
         validators=[MaxLengthValidator(1000)],
         widget=AdminTextInputWidget,
-        help_text="Optional; kept in its history.",
+        help_text="Optional. Kept in the history.",
     )
 
 
 class TargetForm(forms.Form):
-    target = forms.ModelChoiceField(Workspace.objects.living(), label="To", help_text="One without an agent.")
+    target = forms.ModelChoiceField(Workspace.objects.living(), label="To", help_text="A workspace without an agent.")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -55,7 +55,7 @@ class ForwardForm(forms.Form):
     forward_to = forms.ModelChoiceField(
         Workspace.objects.living(),
         required=False,
-        help_text="Whoever asks for this workspace is sent there. Empty: nowhere.",
+        help_text="Requests for this workspace are sent there. Leave empty to stop forwarding.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -65,7 +65,7 @@ class ForwardForm(forms.Form):
 
 @dataclass(frozen=True, kw_only=True)
 class Dialog:
-    """`operation(workspace, cleaned values, actor)` returns what to say was done, or raises RegistryError."""
+    """`operation(workspace, cleaned data, actor)` returns a message of what was done, or raises RegistryError."""
 
     name: str
     title: str
@@ -78,6 +78,7 @@ class Dialog:
         return f"registry_workspace_{self.name}"
 
     def bound(self, workspace: Workspace, data: Any = None) -> "BoundDialog":
+        """Returns the dialog with its form, filled with `data` when it was posted."""
         initial = {"forward_to": workspace.forwarded_to_id}
         form = self.form(data, auto_id=f"id_{self.name}_%s", initial=initial)
         return BoundDialog(dialog=self, form=form, url=reverse(f"admin:{self.url_name}", args=[workspace.id]))
@@ -85,7 +86,7 @@ class Dialog:
 
 @dataclass(frozen=True, kw_only=True)
 class BoundDialog:
-    """A dialog about one workspace, as templates show it."""
+    """A dialog for one workspace, as templates show it."""
 
     dialog: Dialog
     form: forms.Form
@@ -99,7 +100,7 @@ def _assign(workspace: Workspace, data: dict[str, Any], actor: str) -> str:
 
 def _replace(workspace: Workspace, data: dict[str, Any], actor: str) -> str:
     done = agents.replace(workspace.id, data["model"], actor=actor)
-    return f"Replaced {done.old_model} by {done.model}."
+    return f"Replaced {done.old_model} with {done.model}."
 
 
 def _move(workspace: Workspace, data: dict[str, Any], actor: str) -> str:
@@ -127,7 +128,7 @@ DIALOGS = (ASSIGN, REPLACE, TRANSFER, DISMISS, FORWARD)
 
 
 def available(workspace: Workspace, history: list[Agent]) -> list[BoundDialog]:
-    """What can be message to it as it is."""
+    """Returns the dialogs that apply to the workspace in its present state."""
     if workspace.status == Status.REMOVED:
         return [FORWARD.bound(workspace)]
     has_agent = any(agent.status == AgentStatus.ACTIVE for agent in history)
@@ -135,7 +136,7 @@ def available(workspace: Workspace, history: list[Agent]) -> list[BoundDialog]:
 
 
 def page(dialog: Dialog, model_admin: Admin, request: Any, workspace_id: UUID) -> HttpResponse:
-    """GET asks, POST does. An operation that refuses leaves the form, with the reason."""
+    """GET shows the form, POST runs the operation and redirects. An error is shown in the form, with what was typed."""
     workspace = get_object_or_404(Workspace.objects.defer("agent_card"), id=workspace_id)
     if not model_admin.has_change_permission(request, None if dialog is FORWARD else workspace):
         raise PermissionDenied

@@ -1,6 +1,6 @@
-"""Events in words: what happened, by whom, and before → after. Pure: names of workspaces are given.
+"""Summaries of events: what changed, who changed it, old and new values. Without queries: names are passed in.
 
-The log may hold what plain SQL wrote: a payload that says less than ours leaves the words shorter, never fails.
+Rows may have been written by plain SQL: an unexpected payload makes a shorter summary, never an error.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ class EventSummary:
 
 
 def actor_label(actor: str, workspace_id: UUID | None, names: Names) -> str:
-    """As people say it; what follows none of our forms stays as it is."""
+    """Returns "ada" for "operator:ada", "the agent of Scout" for a workspace; other forms are returned unchanged."""
     kind, _, name = actor.partition(":")
     if kind == Kind.OPERATOR and name:
         return name
@@ -38,7 +38,7 @@ def actor_label(actor: str, workspace_id: UUID | None, names: Names) -> str:
 
 
 def mentioned_workspaces(event: StructureEvent) -> set[UUID]:
-    """The workspaces whose names its story needs."""
+    """Returns the ids of the workspaces whose names the summary needs."""
     payload = _payload(event)
     mentioned = [payload.get(key) for key in ("parent_id", "old_parent_id", "new_parent_id", "forwarded_to")]
     mentioned += [payload.get(key) for key in ("from_workspace_id", "to_workspace_id")]
@@ -49,13 +49,14 @@ def mentioned_workspaces(event: StructureEvent) -> set[UUID]:
 
 
 def summarize(event: StructureEvent, names: Names) -> EventSummary:
+    """Returns the summary; for an unknown type, the type in words."""
     summarizer = SUMMARIES.get(event.event_type)
     if summarizer is None:
         return EventSummary(title=event.event_type.replace("_", " ").capitalize())
     return summarizer(event, _payload(event), names)
 
 
-# --- One function for each type ----------------------------------------------------------------------
+# --- One function for each event type ----------------------------------------------------------------
 
 
 def _provisioning(event: StructureEvent, payload: dict[str, Any], names: Names) -> EventSummary:
@@ -70,7 +71,7 @@ def _provisioning(event: StructureEvent, payload: dict[str, Any], names: Names) 
 
 
 def _online(event: StructureEvent, payload: dict[str, Any], names: Names) -> EventSummary:
-    """A registration says the new URL and card, not the old."""
+    """A registration records the new URL and card, not the old ones."""
     again = payload.get("from") == Status.ONLINE
     url = [Difference(field="url", after=values.value(payload["url"]))] if payload.get("url") else []
     title = "Registered again" if again else "Registered" if "agent_card" in payload else "Online"
@@ -81,7 +82,7 @@ def _offline(event: StructureEvent, payload: dict[str, Any], names: Names) -> Ev
     return EventSummary(
         title="Went offline",
         differences=values.to_status(payload, Status.OFFLINE),
-        detail=values.text(payload.get("reason")) + (", and flapping" if payload.get("flapping_until") else ""),
+        detail=values.text(payload.get("reason")) + (", flapping" if payload.get("flapping_until") else ""),
     )
 
 
@@ -125,19 +126,19 @@ def _removed(event: StructureEvent, payload: dict[str, Any], names: Names) -> Ev
     if values.as_uuid(payload.get("forwarded_to")):
         shown += (Difference(field="forwarded to", after=values.workspace(payload["forwarded_to"], names)),)
     along = payload.get("cascade_deleted")
-    return EventSummary(title="Removed", differences=shown, detail=f"and {along} below it" if along else "")
+    return EventSummary(title="Removed", differences=shown, detail=f"with its team of {along}" if along else "")
 
 
 def _expanded(event: StructureEvent, payload: dict[str, Any], names: Names) -> EventSummary:
     children = [values.text(child.get("name")) for child in _list(payload.get("children")) if isinstance(child, dict)]
-    return EventSummary(title="Got team members", detail=_joined(children))
+    return EventSummary(title="Team members added", detail=_joined(children))
 
 
 def _collapsed(event: StructureEvent, payload: dict[str, Any], names: Names) -> EventSummary:
     gone = [values.text(name) for name in _list(payload.get("removed_children"))]
     deeper = len(_list(payload.get("removed_sub_workspace_ids"))) - len(gone)
     return EventSummary(
-        title="Gave up its team", detail=_joined(gone) + (f", and {deeper} below them" if deeper > 0 else "")
+        title="Team removed", detail=_joined(gone) + (f", and {deeper} in their teams" if deeper > 0 else "")
     )
 
 
@@ -157,18 +158,18 @@ def _agent_replaced(event: StructureEvent, payload: dict[str, Any], names: Names
 
 
 def _agent_moved(event: StructureEvent, payload: dict[str, Any], names: Names) -> EventSummary:
-    """Told in the timelines of both: one lost the agent, the other got it."""
+    """Appears in both timelines: the event has the id of the workspace that lost or got the agent."""
     leaves = payload.get("from_workspace_id") == str(event.workspace_id)
     model = payload.get("model")
     agent = values.agent(model, None) if leaves else values.agent(None, model)
     came, went = (values.workspace(payload.get(key), names) for key in ("from_workspace_id", "to_workspace_id"))
     where = Difference(field="workspace", before=came, after=went)
-    return EventSummary(title="Agent left" if leaves else "Agent arrived", differences=(agent, where))
+    return EventSummary(title="Agent moved away" if leaves else "Agent moved here", differences=(agent, where))
 
 
 def _card_updated(event: StructureEvent, payload: dict[str, Any], names: Names) -> EventSummary:
     shown = values.differences("agent_card", payload.get("old_agent_card"), payload.get("agent_card"), names)
-    return EventSummary(title="Changed its agent card", differences=tuple(shown))
+    return EventSummary(title="Agent card changed", differences=tuple(shown))
 
 
 SUMMARIES: Mapping[str, Callable[[StructureEvent, dict[str, Any], Names], EventSummary]] = {

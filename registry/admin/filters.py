@@ -1,4 +1,4 @@
-"""The filters beside the list of workspaces. None of them counts."""
+"""The filters beside the list of workspaces. None of them runs a count."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,17 +11,17 @@ from registry.models import Status
 
 
 class StateFilter(admin.SimpleListFilter):
-    """Without a choice only the living are listed, unless the removed are asked for by status."""
+    """Lists active workspaces by default; with a filter by status, those of that status, also removed ones."""
 
-    title = "existence"
-    parameter_name = "existence"
+    title = "state"
+    parameter_name = "state"
 
     def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
         self.filters_by_status = "status__exact" in request.GET
-        return [("living", "Living"), ("removed", "Removed"), ("all", "All")]
+        return [("active", "Active"), ("removed", "Removed"), ("all", "All")]
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        selected = self.value() or "living"
+        selected = self.value() or "active"
         for value, title in self.lookup_choices:
             query = changelist.get_query_string({self.parameter_name: value})
             yield {"selected": selected == value, "query_string": query, "display": title}
@@ -46,11 +46,11 @@ class FlappingFilter(admin.SimpleListFilter):
 
 
 class PositionFilter(admin.SimpleListFilter):
-    title = "place"
-    parameter_name = "place"
+    title = "position"
+    parameter_name = "position"
 
     def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
-        return [("root", "At the top"), ("below", "Below a parent")]
+        return [("top", "Top level"), ("team", "In a team")]
 
     def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset if self.value() is None else queryset.filter(parent__isnull=self.value() == "root")
+        return queryset if self.value() is None else queryset.filter(parent__isnull=self.value() == "top")

@@ -1,4 +1,4 @@
-"""How the admin writes a status, a time, a workspace, JSON. No style attributes: a strict CSP refuses them."""
+"""HTML of statuses, times, workspaces and JSON. Without style attributes, which the content security policy refuses."""
 
 import json
 from datetime import datetime
@@ -13,20 +13,24 @@ from django.utils.text import Truncator
 
 EMPTY = mark_safe('<span class="empty">-</span>')
 MINUTE, HOUR, DAY = 60, 3600, 86400
+UNITS = ((DAY, "d", "day"), (HOUR, "h", "hour"), (MINUTE, "min", "minute"), (1, "s", "second"))
 
 
 def badge(tone: str, word: str) -> SafeString:
-    """`tone` is a workspace status; its colour is the canvas's."""
+    """`tone` is a workspace status, whose colour the badge takes."""
     return format_html('<span class="badge badge-{}">{}</span>', tone, word)
 
 
 def span(seconds: float) -> str:
-    """A duration in its largest whole unit. static/registry/admin.js says the same."""
-    whole = max(0, int(seconds))
-    for size, unit in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
-        if whole >= size:
-            return f"{whole // size} {unit}"
-    return f"{whole} s"
+    """Returns a duration in its largest whole unit, "2 h". static/registry/admin.js writes the same."""
+    count, short_unit, _long_unit = _largest_unit(seconds)
+    return f"{count} {short_unit}"
+
+
+def long_span(seconds: float) -> str:
+    """Returns a duration in its largest whole unit, "2 hours"."""
+    count, _short_unit, long_unit = _largest_unit(seconds)
+    return f"{count} {long_unit}" if count == 1 else f"{count} {long_unit}s"
 
 
 def absolute(moment: datetime | None) -> SafeString:
@@ -36,7 +40,7 @@ def absolute(moment: datetime | None) -> SafeString:
 
 
 def relative(moment: datetime | None, *, absent: str = "never") -> SafeString:
-    """ "12 s ago", kept fresh by admin.js; the absolute time on hover."""
+    """ "12 s ago", updated by admin.js; the absolute time is the title."""
     if moment is None:
         return format_html('<span class="empty">{}</span>', absent)
     return format_html(
@@ -47,8 +51,16 @@ def relative(moment: datetime | None, *, absent: str = "never") -> SafeString:
     )
 
 
+def until(moment: datetime | None) -> SafeString:
+    """ "in 3 hours", or the time itself once it has passed; empty without one."""
+    if moment is None or moment <= timezone.now():
+        return absolute(moment)
+    left = long_span((moment - timezone.now()).total_seconds())
+    return format_html('<time datetime="{}" title="{}">in {}</time>', moment.isoformat(), _to_the_second(moment), left)
+
+
 def workspace_link(workspace_id: UUID | None, name: str | None) -> SafeString:
-    """Without a name (nobody we know) the id stands for itself."""
+    """Without a name, as for a workspace that is not in the database, returns the id unlinked."""
     if workspace_id is None:
         return EMPTY
     if name is None:
@@ -72,10 +84,16 @@ def text(value: object) -> SafeString | str:
 
 
 def short(value: str | None, length: int = 60) -> SafeString:
-    """One line; all of it on hover."""
+    """Cuts the text to `length` characters; the whole text is the title."""
     if not value:
         return EMPTY
     return format_html('<span title="{}">{}</span>', value, Truncator(value).chars(length))
+
+
+def _largest_unit(seconds: float) -> tuple[int, str, str]:
+    whole = max(0, int(seconds))
+    size, short_unit, long_unit = next((unit for unit in UNITS if whole >= unit[0]), UNITS[-1])
+    return whole // size, short_unit, long_unit
 
 
 def _to_the_second(moment: datetime) -> str:

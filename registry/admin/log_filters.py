@@ -1,4 +1,4 @@
-"""The filters beside the logs, text in: by workspace, actor and time. None counts or scans a log for its choices."""
+"""The filters beside the logs, with inputs: workspace, actor and time. None scans a log to find its choices."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Input:
 
 
 class InputFilter(admin.ListFilter):
-    """`parameters` are its own in the query string; `presets` are links beside the inputs."""
+    """`parameters`: the names it reads from the query string. `presets`: links beside the inputs."""
 
     template = "admin/activity/input_filter.html"
     parameters: tuple[str, ...]
@@ -50,17 +50,19 @@ class InputFilter(admin.ListFilter):
         return True
 
     def value_of(self, name: str) -> str:
+        """Returns the parameter, empty when it was not given."""
         return self.values.get(name, "")
 
     def inputs(self) -> Sequence[Input]:
+        """Returns the inputs of the form."""
         raise NotImplementedError
 
     def presets(self) -> Sequence[tuple[dict[str, str], str]]:
-        """(parameters, title)"""
+        """Returns pairs of parameters and link title."""
         return []
 
     def preserved(self) -> list[tuple[str, str]]:
-        """What the form must not lose: the other filters, but not the page."""
+        """Returns the parameters of the other filters, which the form repeats; not the page position."""
         return [(name, str(text)) for name, text in self.request.GET.items() if name not in (*self.parameters, BEFORE)]
 
     def choices(self, changelist: Any) -> Iterator[Any]:
@@ -71,14 +73,14 @@ class InputFilter(admin.ListFilter):
 
 
 class WorkspaceFilter(InputFilter):
-    """`?workspace_id=…`, as links set it, or `?workspace=…`, as people type it."""
+    """`?workspace_id=…` comes from links, `?workspace=…` from the input."""
 
     title = "workspace"
     parameters = ("workspace_id", "workspace")
 
     def inputs(self) -> Sequence[Input]:
         text = self.value_of("workspace")
-        return [Input(name="workspace", label="Part of its name, or its id", value=text)]
+        return [Input(name="workspace", label="Part of the name, or the id", value=text)]
 
     def presets(self) -> Sequence[tuple[dict[str, str], str]]:
         workspace_id = self.value_of("workspace_id")
@@ -96,17 +98,17 @@ class WorkspaceFilter(InputFilter):
 
 
 class ActorFilter(InputFilter):
-    """Exact, so that its index answers: what is text may leave out "operator:" and "command:"."""
+    """Matches exactly, which the index supports; "operator:" and "command:" may be left out."""
 
     title = "actor"
     parameters = ("actor",)
 
     def inputs(self) -> Sequence[Input]:
-        hint = "op, or a workspace's id"
-        return [Input(name="actor", label="Who did it", value=self.value_of("actor"), hint=hint)]
+        hint = "User name, or a workspace id"
+        return [Input(name="actor", label="Actor", value=self.value_of("actor"), hint=hint)]
 
     def presets(self) -> Sequence[tuple[dict[str, str], str]]:
-        return [({"actor": actor_of(self.request)}, "Me"), ({"actor": expiry.ACTOR}, "The supervisor")]
+        return [({"actor": actor_of(self.request)}, "Me"), ({"actor": expiry.ACTOR}, "Supervisor")]
 
     def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
         text = self.value_of("actor")
@@ -114,7 +116,7 @@ class ActorFilter(InputFilter):
 
 
 class TimeFilter(InputFilter):
-    """A span back from now, or from (inclusive) until (exclusive)."""
+    """A span that ends now, or a range: `from` inclusive, `until` exclusive."""
 
     title = "time"
     parameters = ("since", "from", "until")
@@ -140,7 +142,7 @@ class TimeFilter(InputFilter):
 
 
 def _ids_matching(text: str) -> list[UUID]:
-    """Living or removed; the first hundred of many, so that the log is asked for ids it has an index of."""
+    """Returns at most MAX_MATCHES workspaces, active or removed, because the log has an index by id only."""
     try:
         return [UUID(text)]
     except ValueError:

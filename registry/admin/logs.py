@@ -1,4 +1,4 @@
-"""The two logs: activity and structure events. To be read, at any length, without counting."""
+"""The two logs, activity and structure events: read-only lists of any length that never run a count."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,7 @@ STATUS_TONES = {
 
 
 class LogAdmin(ReadOnlyAdmin):
-    """`position` orders the list (see KeysetChangeList); `deferred` columns are left to the detail page."""
+    """`position` orders the list (see KeysetChangeList); `deferred` columns are read by the detail page only."""
 
     position: tuple[str, ...]
     deferred: tuple[str, ...]
@@ -52,7 +52,7 @@ class LogAdmin(ReadOnlyAdmin):
     def workspace(self, row: Any) -> SafeString:
         return formats.workspace_link(row.workspace_id, row.workspace_name)
 
-    @admin.display(description="at")
+    @admin.display(description="time")
     def at(self, row: Any) -> SafeString:
         return formats.absolute(row.created_at)
 
@@ -64,7 +64,7 @@ class ActivityLogAdmin(LogAdmin):
     list_display = ["when", "workspace", "activity_type", "outcome", "method", "short_summary", "duration"]
     list_filter = [WorkspaceFilter, TimeFilter, "activity_type", "status"]
     search_fields = ["summary"]
-    search_help_text = "A workspace's id, or words in the summaries of the last day."
+    search_help_text = "A workspace id, or words in the summaries of the last day."
     fields = [
         "at", "workspace", "activity_type", "outcome", "method", "summary", "duration", "error_detail",
         "source", "target", "request_json", "response_json", "id",
@@ -113,13 +113,13 @@ class StructureEventAdmin(LogAdmin):
     list_display = ["seq", "when", "event_type", "workspace", "actor_name", "details_excerpt"]
     list_filter = [WorkspaceFilter, ActorFilter, TimeFilter, "event_type"]
     search_fields = ["event_type"]
-    search_help_text = "A workspace's id, or part of an event type."
+    search_help_text = "A workspace id, or part of an event type."
     fields = [
         "seq",
         "at",
         "event_type",
         "workspace",
-        "actor",
+        "actor_name",
         "summary",
         "org",
         "details",
@@ -147,17 +147,15 @@ class StructureEventAdmin(LogAdmin):
     def summary(self, row: StructureEvent) -> SafeString:
         return render_to_string("admin/activity/event_summary.html", {"entry": timeline.entries([row])[0]})
 
-    @admin.display(description="the org")
+    @admin.display(description="canvas")
     def org(self, row: StructureEvent) -> SafeString:
-        return formats.link(timeline.org_url(row), "At this moment")
+        return formats.link(timeline.org_url(row), "Org at this moment")
 
     @admin.display(description="details")
     def details_excerpt(self, row: Any) -> SafeString:
-        return (
-            format_html('<code class="excerpt">{}</code>', row.payload_excerpt)
-            if row.payload_excerpt
-            else formats.EMPTY
-        )
+        if not row.payload_excerpt:
+            return formats.EMPTY
+        return format_html('<code class="excerpt">{}</code>', row.payload_excerpt)
 
     @admin.display(description="details")
     def details(self, row: StructureEvent) -> SafeString:

@@ -1,4 +1,4 @@
-"""Read-only lists: agents, who touched which secret, background loops."""
+"""Read-only lists: model assignments, the secret access log, background jobs."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from registry.admin import formats
+from registry.admin import event_summaries, formats
 from registry.admin.bases import ReadOnlyAdmin
 from registry.models import Agent, AgentStatus, LoopTick, SecretAccess, Status
 from registry.supervision import jobs
@@ -16,6 +16,7 @@ from registry.supervision.retention import Progress
 
 @admin.register(Agent)
 class AgentAdmin(ReadOnlyAdmin):
+    labels = ("model assignment", "model assignments")
     list_display = ["model", "workspace_link", "state", "created", "removed", "removal_reason"]
     list_filter = ["status"]
     list_select_related = ["workspace"]
@@ -45,11 +46,12 @@ class AgentAdmin(ReadOnlyAdmin):
 
 @admin.register(SecretAccess)
 class SecretAccessAdmin(ReadOnlyAdmin):
-    list_display = ["when", "actor", "action", "key_names", "workspace_link"]
+    labels = ("secret access", "secret access log")
+    list_display = ["when", "actor_name", "action", "key_names", "workspace_link"]
     list_filter = ["action"]
     list_select_related = ["workspace"]
     search_fields = ["actor", "workspace__name"]
-    fields = ["when", "actor", "action", "key_names", "workspace_link"]
+    fields = ["when", "actor_name", "action", "key_names", "workspace_link"]
 
     def get_queryset(self, request: Any) -> QuerySet[Any]:
         return super().get_queryset(request).defer("workspace__agent_card")
@@ -57,6 +59,10 @@ class SecretAccessAdmin(ReadOnlyAdmin):
     @admin.display(description="when", ordering="id")
     def when(self, access: SecretAccess) -> SafeString:
         return formats.relative(access.at)
+
+    @admin.display(description="actor", ordering="actor")
+    def actor_name(self, access: SecretAccess) -> str:
+        return event_summaries.actor_label(access.actor, access.workspace_id, {})
 
     @admin.display(description="keys")
     def key_names(self, access: SecretAccess) -> str:
@@ -81,11 +87,11 @@ class LoopTickAdmin(ReadOnlyAdmin):
             return formats.badge(Status.FAILED, "stale")
         if jobs.is_troubled(tick):
             return formats.badge(Status.DEGRADED, "failing")
-        return formats.badge(Status.ONLINE, "fresh")
+        return formats.badge(Status.ONLINE, "healthy")
 
-    @admin.display(description="doing")
+    @admin.display(description="state")
     def state(self, tick: LoopTick) -> SafeString | str:
-        """A process leads or stands by; retention says where it is."""
+        """Whether a process leads or stands by; for retention, its progress."""
         return retention_state(tick) if tick.name == jobs.RETENTION else formats.text(tick.detail.get("state"))
 
     @admin.display(description="errors", ordering="errors")
@@ -93,7 +99,7 @@ class LoopTickAdmin(ReadOnlyAdmin):
         if not tick.errors:
             return formats.EMPTY
         last = formats.relative(tick.failed_at), formats.short(tick.last_error)
-        return format_html("{}, the last {}: {}", f"{tick.errors:,}", *last)
+        return format_html("{}, last {}: {}", f"{tick.errors:,}", *last)
 
     @admin.display(description="running since", ordering="since")
     def running_since(self, tick: LoopTick) -> SafeString:
@@ -109,6 +115,7 @@ class LoopTickAdmin(ReadOnlyAdmin):
 
 
 def retention_state(tick: LoopTick) -> SafeString | str:
+    """Returns the progress of the running or the last pruning; the plain state before the first."""
     progress = Progress.of(tick.detail)
     if progress.started_at is None:
         return formats.text(tick.detail.get("state"))
@@ -116,5 +123,5 @@ def retention_state(tick: LoopTick) -> SafeString | str:
     if progress.finished_at is None:
         return f"pruning: {removed} so far"
     return format_html(
-        "{}, {} in all; last run {}", removed, f"{progress.total:,}", formats.relative(progress.finished_at)
+        "{}, {} in total; last run {}", removed, f"{progress.total:,}", formats.relative(progress.finished_at)
     )

@@ -1,4 +1,4 @@
-"""Secrets: stored, replaced, deleted, never shown, neither plain nor sealed."""
+"""Secrets: stored, replaced and deleted. Neither their values nor the encrypted bytes are ever shown."""
 
 from typing import Any
 
@@ -22,9 +22,11 @@ class SecretAdmin(OperationAdmin):
     ordering = ["key", "id"]
 
     def store_value(self, secret: Any, value: str, actor: str) -> None:
+        """Encrypt and store the value; sets the primary key of `secret`."""
         raise NotImplementedError
 
     def delete_value(self, secret: Any, actor: str) -> None:
+        """Delete the secret."""
         raise NotImplementedError
 
     @method_decorator(sensitive_post_parameters("value"))

@@ -1,4 +1,4 @@
-"""A workspace's timeline: its events in words, newest first, paged by `seq`."""
+"""A workspace's timeline: summaries of its events, newest first, paged by `seq`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Entry:
 
 
 def entries(rows: Sequence[StructureEvent]) -> list[Entry]:
-    """One query, for the names of all workspaces they mention."""
+    """Runs one query, for the names of all workspaces that the events mention."""
     ids = {one for row in rows for one in event_summaries.mentioned_workspaces(row)}
     names = dict(Workspace.objects.filter(id__in=ids).values_list("id", "name")) if ids else {}
     return [
@@ -55,10 +55,12 @@ def entries(rows: Sequence[StructureEvent]) -> list[Entry]:
 
 
 def recent(workspace_id: UUID) -> list[Entry]:
+    """Returns the last RECENT_SIZE events."""
     return entries(list(events.read(workspace_id=workspace_id, limit=RECENT_SIZE)))
 
 
 def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID) -> HttpResponse:
+    """The page of all events of a workspace, PAGE_SIZE at a time. Raises Http404, PermissionDenied."""
     workspace = get_object_or_404(Workspace.objects.defer("agent_card"), id=workspace_id)
     if not model_admin.has_view_permission(request, workspace):
         raise PermissionDenied
@@ -78,8 +80,9 @@ def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID)
 
 
 def org_url(event: StructureEvent) -> str:
-    """The canvas as the event left the organisation."""
-    return f"{reverse('canvas')}?{urlencode({'at': event.seq})}"
+    """The canvas just after the event, focused on the event's workspace."""
+    focus = {"ws": event.workspace_id} if event.workspace_id else {}
+    return f"{reverse('canvas')}?{urlencode({'at': event.seq, **focus})}"
 
 
 def _position(text: str | None) -> int | None:

@@ -1,4 +1,4 @@
-"""The verbs on top of a workspace's page: those that can be result to it as it is."""
+"""The buttons on top of a workspace's page: the verbs that apply to it in its present state."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from registry.models import Status, Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class Button:
-    """`is_post`: acts at once unless it would touch others; else a link to a page that needs_confirmation."""
+    """`is_post`: posts, and acts at once unless it affects a team; otherwise it links to a page."""
 
     title: str
     url: str
@@ -20,6 +20,7 @@ class Button:
 
 
 def buttons(workspace: Workspace) -> list[Button]:
+    """Returns the buttons in order; none for a removed workspace."""
     if workspace.status == Status.REMOVED:
         return []
     has_team = Workspace.objects.living().filter(parent_id=workspace.id).exists()
@@ -29,7 +30,7 @@ def buttons(workspace: Workspace) -> list[Button]:
     result.append(Button(title="Add members…", url=_url("expand", workspace), is_post=False))
     result.append(Button(title="New enrolment token", url=_url("enrol", workspace), is_post=True))
     if has_team:
-        result.append(_link_button("Collapse team…", verbs.COLLAPSE, workspace))
+        result.append(_link_button("Remove team…", verbs.COLLAPSE, workspace))
     return [*result, _link_button("Remove…", verbs.REMOVE, workspace)]
 
 

@@ -1,14 +1,16 @@
-"""Workspaces: create, edit, retire. Every verb is an operation of the registry."""
+"""Workspaces: list, create and edit. Everything that changes one is an operation of the registry."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
 from django.forms import Media
-from django.http import HttpResponse
-from django.urls import URLPattern, path
+from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
 
 from registry.admin import columns, confirmation, dialogs, enrolment, teams, timeline, toolbar, verbs
 from registry.admin.bases import OperationAdmin, actor_of
@@ -40,7 +42,7 @@ DETAIL_FIELDS = (
     columns.created,
     columns.updated,
 )
-BULK_VERBS = (verbs.PAUSE, verbs.RESUME, verbs.RESTART, verbs.REMOVE)
+BULK_VERBS = (verbs.PAUSE, verbs.RESUME, verbs.REMOVE)
 
 
 @admin.register(Workspace)
@@ -69,20 +71,20 @@ class WorkspaceAdmin(OperationAdmin):
     ordering = ["name", "created_at", "id"]
     actions = [confirmation.action(verb) for verb in BULK_VERBS]
 
-    # --- Who may -------------------------------------------------------------------------------------
+    # --- Permissions ---------------------------------------------------------------------------------
 
     def has_add_permission(self, request: Any) -> bool:
-        """To act is one permission, as it is in the API."""
+        """Creating and changing are one permission, as in the API."""
         return super().has_change_permission(request)
 
     def has_change_permission(self, request: Any, obj: Workspace | None = None) -> bool:
         return super().has_change_permission(request) and (obj is None or obj.status != Status.REMOVED)
 
     def has_delete_permission(self, request: Any, obj: Workspace | None = None) -> bool:
-        """Retire, never delete."""
+        """Workspaces are removed by an operation; their rows are never deleted."""
         return False
 
-    # --- What is shown -------------------------------------------------------------------------------
+    # --- Pages ---------------------------------------------------------------------------------------
 
     def get_queryset(self, request: Any) -> QuerySet[Workspace]:
         return super().get_queryset(request).defer("agent_card", "parent__agent_card")
@@ -94,11 +96,11 @@ class WorkspaceAdmin(OperationAdmin):
 
     def get_fieldsets(self, request: Any, obj: Workspace | None = None) -> Any:
         if obj is None:
-            return [(None, {"fields": EDITABLE_FIELDS}), ("Its agent", {"fields": CREATION_FIELDS})]
+            return [(None, {"fields": EDITABLE_FIELDS}), ("Agent", {"fields": CREATION_FIELDS})]
         return [
             (None, {"fields": EDITABLE_FIELDS}),
-            ("Live", {"fields": LIVE_FIELDS}),
-            ("More", {"fields": DETAIL_FIELDS}),
+            ("Current state", {"fields": LIVE_FIELDS}),
+            ("Details", {"fields": DETAIL_FIELDS}),
         ]
 
     def get_readonly_fields(self, request: Any, obj: Workspace | None = None) -> Any:
@@ -118,11 +120,12 @@ class WorkspaceAdmin(OperationAdmin):
         form_url: str = "",
         obj: Workspace | None = None,
     ) -> Any:
+        context["hide_history"] = True  # the timeline is linked
         if obj is not None:
             context |= _context_of(obj, context["media"], may_act=super().has_change_permission(request))
         return super().render_change_form(request, context, add, change, form_url, obj)
 
-    # --- What is done --------------------------------------------------------------------------------
+    # --- Operations ----------------------------------------------------------------------------------
 
     def save_model(self, request: Any, obj: Workspace, form: Any, change: bool) -> None:
         if change:
@@ -131,8 +134,16 @@ class WorkspaceAdmin(OperationAdmin):
         workspaces.create(NewWorkspace(**form.creation_values), actor=actor_of(request), workspace_id=obj.id)
 
     def response_add(self, request: Any, obj: Workspace, post_url_continue: str | None = None) -> HttpResponse:
-        """Not a redirect: the token is in this answer alone, in no cookie and no session."""
-        return enrolment.show(self, request, obj.id, created=True)
+        """Redirects, so that a reload creates nothing, to the page that shows the enrolment token once."""
+        messages.success(request, f"Created {obj}.")
+        return enrolment.issue(request, obj.id)
+
+    def history_view(self, request: Any, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Redirects to the timeline, which has the changes made outside the admin as well."""
+        try:
+            return HttpResponseRedirect(reverse("admin:registry_workspace_timeline", args=[UUID(unquote(object_id))]))
+        except ValueError:
+            raise Http404 from None
 
     def get_urls(self) -> list[URLPattern]:
         def at(route: str, name: str, view: Callable[..., HttpResponse]) -> URLPattern:

@@ -228,6 +228,6 @@ def test_an_event_tells_its_story_and_leads_to_its_moment(root: Client, make_wor
     workspaces.update(one.id, {"parent_id": lead.id}, actor="operator:ada")
     moved = last_event(one.id)
     page = root.get(change_url(moved)).content.decode()
-    assert "the top" in page
+    assert "top level" in page
     assert f'href="{change_url(lead)}">Lead</a>' in page
-    assert f'href="/?at={moved.seq}"' in page
+    assert f'href="/?at={moved.seq}&amp;ws={one.id}"' in page
