@@ -1,4 +1,4 @@
-"""A team for a workspace: a page with a row for each new member."""
+"""The page that adds members to a workspace's team, with a row for each."""
 
 from typing import Any
 from uuid import UUID
@@ -37,6 +37,7 @@ MemberFormSet = forms.formset_factory(MemberForm, extra=ROWS, max_num=100, absol
 
 
 def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID) -> HttpResponse:
+    """GET shows the rows, POST adds the members and redirects. Errors leave the rows as typed."""
     workspace = get_object_or_404(Workspace.objects.defer("agent_card"), id=workspace_id)
     if not model_admin.has_change_permission(request, workspace):
         raise PermissionDenied
@@ -44,7 +45,7 @@ def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID)
     refusal = None
     if formset.is_valid():
         try:
-            return _carry_out(model_admin, request, workspace, _members(formset))
+            return _execute(model_admin, request, workspace, _members(formset))
         except RegistryError as error:
             refusal = error
     context = {
@@ -59,18 +60,18 @@ def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID)
     return TemplateResponse(request, TEMPLATE, context)
 
 
-def _carry_out(
+def _execute(
     model_admin: "ModelAdmin[Workspace]", request: Any, workspace: Workspace, members: list[Member]
 ) -> HttpResponse:
     added = teams.expand(workspace.id, members, actor=actor_of(request))
-    said = f"Added {len(added)} member{'' if len(added) == 1 else 's'}: {', '.join(child.name for child in added)}."
-    model_admin.log_change(request, workspace, said)
-    messages.success(request, f"{said} Each needs an enrolment token, issued on its page.")
+    message = f"Added {len(added)} member{'' if len(added) == 1 else 's'}: {', '.join(child.name for child in added)}."
+    model_admin.log_change(request, workspace, message)
+    messages.success(request, f"{message} Issue an enrolment token for each on its page.")
     return HttpResponseRedirect(reverse("admin:registry_workspace_change", args=[workspace.id]))
 
 
 def _members(formset: Any) -> list[Member]:
-    """Of the rows that were filled in."""
+    """Returns a member for each row that was filled in."""
     rows = [form.cleaned_data for form in formset if form.has_changed()]
     return [
         Member(name=row["name"], role=none_if_empty(row["role"]), tier=row["tier"], model=none_if_empty(row["model"]))
