@@ -94,7 +94,7 @@ def postgresql_version(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """For `migrate` and `check --database default`; other commands check no database."""
-    versions = [connections[name].pg_version // 10_000 for name in databases or ()]
+    versions = [postgresql_major(connections[name]) for name in databases or ()]
     return [
         Error(
             f"PostgreSQL {version} is too old.",
@@ -104,3 +104,8 @@ def postgresql_version(
         for version in versions
         if version < POSTGRESQL_MINIMUM
     ]
+
+
+def postgresql_major(connection: Any) -> int:
+    """The server's major version."""
+    return int(connection.pg_version) // 10_000

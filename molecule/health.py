@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from activity import redis
 from activity.endpoints import Endpoint, documented
 from activity.principals import Level
-from molecule.checks import POSTGRESQL_MINIMUM
+from molecule.checks import POSTGRESQL_MINIMUM, postgresql_major
 from registry.liveness import presence
 from registry.models import LoopTick
 from registry.supervision import jobs
@@ -87,8 +87,9 @@ def _rows(query: str, *parameters: str) -> list[Any]:
 
 
 def _postgres() -> str:
-    if connection.pg_version < POSTGRESQL_MINIMUM * 10_000:
-        raise CheckFailed(f"PostgreSQL {connection.pg_version // 10_000}: Molecule needs {POSTGRESQL_MINIMUM} or newer")
+    major = postgresql_major(connection)
+    if major < POSTGRESQL_MINIMUM:
+        raise CheckFailed(f"PostgreSQL {major}: Molecule needs {POSTGRESQL_MINIMUM} or newer")
     [(version,)] = _rows("SHOW server_version")
     return f"PostgreSQL {version}"
 
