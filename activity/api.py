@@ -1,4 +1,4 @@
-"""REST: the event log, and the activity of all workspaces."""
+"""REST views of the event log and of activity."""
 
 from typing import Any
 from uuid import UUID

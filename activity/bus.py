@@ -1,6 +1,6 @@
-"""The way out to sockets: what committed is published once, encoded once.
+"""The event bus: publishes committed events to the hubs of all processes and to `events:broadcast`.
 
-The only module that touches the channel layer. Redis being away loses no fact: clients resume from the log.
+The only module that uses the channel layer. An outage of Redis loses no event: clients resume from the log.
 """
 
 import asyncio
@@ -27,29 +27,29 @@ log = logging.getLogger(__name__)
 BROADCAST_CHANNEL = "events:broadcast"
 EVENTS_GROUP = "events"
 BEATS_GROUP = "beats"
-# Where the channel layer of channels_redis publishes for those groups. Its own group_send() would go from the thread
-# that has committed to the event loop and back, over a client without a timeout.
+# The Redis channels of these groups in channels_redis. We publish there directly: its group_send() would go from the
+# committing thread to the event loop and back, over a client without a timeout.
 EVENTS_CHANNEL = f"asgi__group__{EVENTS_GROUP}"
 BEATS_CHANNEL = f"asgi__group__{BEATS_GROUP}"
-# KEYS: the channels of texts and of hubs. ARGV: the hubs' message, then one text each.
+# KEYS: the channels of the broadcast and of the hubs. ARGV: the message for the hubs, then one text per event.
 PUBLISH_ALL = """
 for n = 2, #ARGV do redis.call('PUBLISH', KEYS[1], ARGV[n]) end
 redis.call('PUBLISH', KEYS[2], ARGV[1])
 """
-# Redis drops a subscriber for whom more than 32 MiB wait (client-output-buffer-limit): no message comes near that.
+# Redis disconnects a subscriber whose output buffer exceeds 32 MiB (client-output-buffer-limit): stay far below.
 MAX_MESSAGE_BYTES = 1024 * 1024
-LOST = Counter("molecule_bus_lost", "Posts to Redis that failed after their commit.", ["post"])
-# What Redis or PostgreSQL being away looks like.
+LOST = Counter("molecule_bus_lost", "Posts to Redis that failed after the commit.", ["post"])
+# Raised while Redis or PostgreSQL is unavailable.
 UNAVAILABLE_ERRORS = (RedisError, OSError, DatabaseError, PoolTimeout)
 
 
 Part = TypeVar("Part")
 RawFrame = tuple[int | None, str, str | None, str]
-"""Position, event, workspace, and the whole envelope as text."""
+"""Position, event, workspace id, and the envelope as JSON."""
 
 
 class Envelope(TypedDict):
-    """One message as every client sees it; `seq` is null for what is not persisted."""
+    """One message as clients receive it; `seq` is null for transient messages, which are not in the log."""
 
     event: str
     workspace_id: str | None
@@ -59,6 +59,7 @@ class Envelope(TypedDict):
 
 
 def rfc3339(moment: datetime) -> str:
+    """UTC with microseconds, such as 2026-01-31T12:00:00.000000Z."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
@@ -67,7 +68,7 @@ def encode(value: object) -> str:
     try:
         return orjson.dumps(value, option=orjson.OPT_UTC_Z).decode()
     except orjson.JSONEncodeError:
-        # Integers beyond 64 bits, of what agents say of themselves.
+        # Integers beyond 64 bits, in agent cards.
         return json.dumps(value, cls=DjangoJSONEncoder, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -79,6 +80,7 @@ def envelope(
     seq: int | None = None,
     at: datetime | None = None,
 ) -> Envelope:
+    """The message of an event; `at` defaults to now."""
     return {
         "event": event,
         "workspace_id": None if workspace_id is None else str(workspace_id),
@@ -89,8 +91,8 @@ def envelope(
 
 
 def after_commit(post: Callable[..., None], *arguments: Any) -> None:
-    """Call `post` once the transaction has committed. Redis being away undoes nothing; it is logged and counted:
-    leases are in PostgreSQL, and streams read from the log what they missed."""
+    """Call `post` once the transaction has committed. An outage of Redis is logged and counted, not raised: leases
+    are in PostgreSQL, and streams read from the log what they missed."""
 
     def attempt() -> None:
         try:
@@ -111,18 +113,18 @@ def latest_seq() -> int:
 
 
 def publish(envelopes: Sequence[Envelope], *, after: int | None = None) -> None:
-    """Send envelopes to the hub of every process and to `events:broadcast`, as one message to the hubs if it is small.
+    """Send envelopes to the hub of every process and to `events:broadcast`. Raises RedisError or OSError.
 
-    `after` is the position of the last persisted event before these: a hub that has not seen it knows that
-    something was lost on the way and reads it from the log. What is not persisted comes after all that has
-    committed by now, so that nobody hears it by a hierarchy that is no more.
+    `after` is the position of the last persisted event before these: a hub that has not seen it reads the missing
+    events from the log. It defaults to the newest committed event, for transient messages: hubs then decide who
+    receives them by a hierarchy that is at least as new as the message.
     """
     frames = [(e["seq"], e["event"], e["workspace_id"], encode(e)) for e in envelopes]
     _publish_frames(frames, latest_seq() if after is None else after)
 
 
 def _publish_frames(frames: list[RawFrame], after: int) -> int:
-    """In portions, each after the one before. Returns the position that they lead to."""
+    """Split what is too large for one message. Returns the position after these frames."""
     message = _serialize({"type": "events", "after": after, "frames": frames})
     if _is_too_large(message, frames):
         for half in _halves(frames):
@@ -134,8 +136,10 @@ def _publish_frames(frames: list[RawFrame], after: int) -> int:
 
 
 def publish_beats(beats: Iterable[Envelope]) -> None:
-    """Heartbeats, for sockets that asked for them (`/ws?beats=1`): plain values, which a hub encodes. Made only if
-    some process has such a socket: thousands come each second. Never on `events:broadcast`."""
+    """Send heartbeats to sockets that asked for them (`/ws?beats=1`), never to `events:broadcast`.
+
+    The iterable is consumed only if some process has such a socket, as thousands come each second; the hub encodes.
+    """
     [(_channel, listening)] = redis.client().pubsub_numsub(BEATS_CHANNEL)
     if listening:
         _publish_beats(list(beats))
@@ -151,13 +155,13 @@ def _publish_beats(beats: list[Envelope]) -> None:
 
 
 def close_streams(credentials: Sequence[str]) -> None:
-    """Close every socket that was opened with one of these credentials."""
+    """Close every socket that was opened with one of these credentials (token ids)."""
     if credentials:
         redis.client().publish(EVENTS_CHANNEL, _serialize({"type": "revoked", "credentials": list(credentials)}))
 
 
 def _serialize(message: dict[str, Any]) -> bytes:
-    """As the channel layer of a hub reads it."""
+    """The bytes that the channel layer of a hub reads."""
     packed: bytes = get_channel_layer().serialize(message)
     return packed
 
@@ -172,10 +176,10 @@ def _halves(parts: list[Part]) -> tuple[list[Part], list[Part]]:
 
 
 class Subscription:
-    """The one place of an event loop on the channel layer, whose connection it has for itself.
+    """The subscription of an event loop to the channel layer, on a connection of its own.
 
-    `connection` grows each time that connection is made anew, by us or by redis-py when it broke: what was published
-    meanwhile is lost. It hears again when call() of the same number comes back.
+    `connection` counts the connections, made by renew() or by redis-py after one broke: what was published in between
+    is lost. A ping that comes back with the current number proves that this connection receives.
     """
 
     def __init__(self) -> None:
@@ -188,24 +192,26 @@ class Subscription:
 
     @property
     def is_alive(self) -> bool:
-        """Something came since the last call()."""
+        """Whether a message arrived since the last ping()."""
         return bool(self.channel) and self.received_at >= self.pinged_at
 
     async def renew(self) -> None:
-        """Subscribe on a new connection, whatever became of the old one."""
+        """Close the connection, if there is one, and subscribe on a new one. Raises RedisError or OSError."""
         async with self.lock:
             self.channel = ""
             await self.layer.flush()
+            _raise_if_cancelled()
             channel = await self.layer.new_channel()
             self._connected()
             for shard in self.layer._shards:
                 shard._pubsub.connection.register_connect_callback(self._connected)
             for group in self.groups:
                 await self.layer.group_add(group, channel)
+                _raise_if_cancelled()
             self.channel = channel
 
     async def sync(self, wanted: set[str]) -> None:
-        """Hear these groups besides EVENTS_GROUP, and no others; without a subscription the next one will."""
+        """Be in EVENTS_GROUP and the wanted groups only. Without a connection, the next renew() joins them."""
         async with self.lock:
             for group in wanted - self.groups:
                 if self.channel:
@@ -217,19 +223,27 @@ class Subscription:
                 self.groups.remove(group)
 
     async def receive(self) -> dict[str, Any]:
+        """Wait for the next message."""
         message: dict[str, Any] = await self.layer.receive(self.channel)
         self.received_at = time.monotonic()
         return message
 
     async def ping(self) -> None:
-        """Say something that every subscription hears, this one as well unless it is dead."""
+        """Send an echo message to all subscriptions; this one receives it unless it is dead."""
         self.pinged_at = time.monotonic()
         echo = {"type": "echo", "channel": self.channel, "connection": self.connection}
         await self.layer.group_send(EVENTS_GROUP, echo)
 
     def echoed_connection(self, message: dict[str, Any]) -> int | None:
-        """The connection that an echo of ours came over; None for those of others."""
+        """The connection number in an echo of our own ping; None for echoes of others."""
         return message["connection"] if message.get("channel") == self.channel else None
 
     def _connected(self, *_: object) -> None:
         self.connection += 1
+
+
+def _raise_if_cancelled() -> None:
+    """channels_redis and redis-py swallow a cancellation that comes while they clean up or connect."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -1,4 +1,4 @@
-"""Endpoint: what every REST view shares. It reads the request, calls one operation, answers."""
+"""Endpoint: the base of all REST views, which read the request, call one operation and respond."""
 
 import math
 import re
@@ -21,7 +21,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Endpoint(APIView):
-    """Path ids arrive as UUIDs; `principal` is who asks."""
+    """Views get ids in the path as UUIDs; `principal` is the authenticated caller."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         for name, what in PATH_IDS.items():
@@ -30,7 +30,7 @@ class Endpoint(APIView):
         super().initial(request, *args, **kwargs)
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """A view that kept its answer would hold it, megabytes perhaps, until the garbage collector comes by."""
+        """Drop the view's reference to its response, which would keep megabytes until the garbage collector runs."""
         response = super().dispatch(request, *args, **kwargs)
         del self.response
         return response
@@ -59,13 +59,14 @@ class Endpoint(APIView):
 
 
 def path_uuid(value: str, what: str) -> UUID:
+    """The UUID in a path; `what` names it in the error. Raises ParseError."""
     if not UUID_TEXT.fullmatch(value):
         raise ParseError(f"invalid {what} id")
     return UUID(value)
 
 
 class FiniteFloatField(serializers.FloatField):
-    """A number that PostgreSQL, JSON and arithmetic agree on."""
+    """A number that is neither infinite nor NaN, which JSON does not have, nor a boolean."""
 
     default_error_messages = {"finite": "must be a finite number"}
 
@@ -77,13 +78,13 @@ class FiniteFloatField(serializers.FloatField):
 
 
 def error_body(error: ValidationError) -> dict[str, str]:
-    """The first thing that is wrong: `error` in words, `code`, and the `field` where there is one."""
+    """The response body for the first error: `error` (text), `code`, and `field` if it concerns one."""
     field, message, code = _first(error.get_full_details())
     return {"error": f"{field}: {message}" if field else message, "code": code} | ({"field": field} if field else {})
 
 
 def _first(details: Any, field: str = "") -> tuple[str, str, str]:
-    """The first complaint of DRF's nested details, and the path of the field it is about."""
+    """Field path, message and code of the first error in DRF's nested details."""
     if isinstance(details, list):
         index, item = next((i, d) for i, d in enumerate(details) if d)
         at_leaf = isinstance(item, dict) and set(item) == {"message", "code"}
@@ -97,9 +98,9 @@ def _first(details: Any, field: str = "") -> tuple[str, str, str]:
 
 
 class Problem(serializers.Serializer[Any]):
-    """What every error looks like."""
+    """The body of every error response."""
 
-    error = serializers.CharField(help_text="What is wrong, in words.")
+    error = serializers.CharField(help_text="What is wrong.")
     field = serializers.CharField(required=False)
     code = serializers.CharField(required=False)
 
@@ -113,9 +114,9 @@ def documented(
     query: type[serializers.Serializer[Any]] | None = None,
     name: str | None = None,
 ) -> Callable[[Method], Method]:
-    """OpenAPI for one method, with a `name` where its path gives a poor one.
+    """Decorator: the OpenAPI description of a method. `name` replaces the operation id derived from the path.
 
-    400, 401, 403, 415, 429 and 503 come along, as they can always happen.
+    The errors 400, 401, 403, 415, 429 and 503 are always included.
     """
     responses = dict.fromkeys((400, 401, 403, 415, 429, 503, *errors), Problem) | answers
     parameters: list[Any] = [query] if query else []

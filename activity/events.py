@@ -1,4 +1,4 @@
-"""record(): the one way a structural fact enters the log, and from there every socket."""
+"""The structural event log: record() is the only way to append to it and to publish its events; read() lists it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ latest_seq = bus.latest_seq
 
 @dataclass(frozen=True, kw_only=True)
 class NewEvent:
-    """What happened to whom. `payload` holds old and new values: all that apply() needs."""
+    """An event to record. `payload` holds old and new values: all that projection.apply() needs."""
 
     event_type: EventType
     workspace_id: UUID
@@ -39,9 +39,9 @@ class NewEvent:
 def record(new: Sequence[NewEvent], *, actor: str | None) -> list[StructureEvent]:
     """Append events in order and publish them when the transaction commits.
 
-    `actor` is who did it (Principal.actor, "supervisor", "command:…"); None: each workspace itself.
-    Returns the rows with their `seq`. Raises TransactionManagementError outside a transaction: an event
-    without its projection, or the reverse, must be impossible.
+    `actor` is Principal.actor, "supervisor" or "command:…"; None stands for each workspace itself. Returns the rows
+    with their `seq`. Raises TransactionManagementError outside a transaction, which guarantees that an event and its
+    projection commit together.
     """
     if not connection.in_atomic_block:
         raise TransactionManagementError("record() needs a transaction around it and its apply()")
@@ -62,7 +62,7 @@ def read(
     event_type: str | None = None,
     limit: int = 100,
 ) -> models.QuerySet[StructureEvent]:
-    """Newest first; with `after` ascending from there. Positions are exclusive."""
+    """Events, newest first; with `after`, ascending from there. `after` and `before` are exclusive positions."""
     wanted = {"workspace_id": workspace_id, "seq__gt": after, "seq__lt": before, "event_type": event_type}
     filters = {name: value for name, value in wanted.items() if value is not None}
     order = "-seq" if after is None else "seq"
@@ -70,22 +70,23 @@ def read(
 
 
 def position_now() -> models.Subquery:
-    """latest_seq() inside another statement, so of the same moment; NULL for an empty log."""
+    """latest_seq() as a subquery, so of the same snapshot as the statement around it; NULL for an empty log."""
     return models.Subquery(StructureEvent.objects.order_by("-seq").values("seq")[:1])
 
 
 def envelope_of(event: StructureEvent) -> bus.Envelope:
+    """The message that is published for an event."""
     return bus.envelope(event.event_type, event.workspace_id, event.payload or {}, seq=event.seq, at=event.created_at)
 
 
 def lock_log() -> int:
-    """Take the lock, always the last one, then read the last position: everything before it has committed."""
+    """Take the log's lock, after all other locks, and return the last position: everything up to it has committed."""
     cache_versions.LOG.lock()
     return latest_seq()
 
 
 def _insert(new: Sequence[NewEvent], actors: list[str]) -> list[StructureEvent]:
-    """One statement for all, with the values as one JSON text: a tenth of what bulk_create() takes."""
+    """One statement with all values as one JSON text: a tenth of the time of bulk_create()."""
     values = [
         {
             "event_type": event.event_type,

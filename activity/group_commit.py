@@ -1,6 +1,6 @@
-"""Group commit: many callers wait, one thread writes for all of them at once, and then each has its answer.
+"""Group commit: the items of many concurrent requests are written by one thread, in one transaction per batch.
 
-While one batch is being written the next one gathers, so the busier it gets the less each item costs.
+While a batch is written the next one gathers, so the cost per item falls as the load grows.
 """
 
 import asyncio
@@ -19,26 +19,27 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-ACCEPTED = Counter("molecule_group_commit_items", "Items that a batch took", ["gate"])
-REFUSED = Counter("molecule_group_commit_refused", "Items refused: too many waited, or for too long", ["gate"])
+ACCEPTED = Counter("molecule_group_commit_items", "Items accepted in a batch", ["gate"])
+REFUSED = Counter(
+    "molecule_group_commit_refused", "Items refused because the queue was full or they waited too long", ["gate"]
+)
 BATCHES = Histogram(
     "molecule_group_commit_batch_size", "Items in one batch", ["gate"], buckets=(1, 4, 16, 64, 256, 1024)
 )
 
-WAITING = Gauge("molecule_group_commit_waiting", "Items that wait for the next batch", ["gate"])
+WAITING = Gauge("molecule_group_commit_waiting", "Items waiting for the next batch", ["gate"])
 
-
-# While a batch is written it is looked so many times within `patience` who has none left.
+# How often expired submissions are refused during max_wait_seconds while a batch is written.
 CHECKS_PER_WAIT = 20
 
 
 class Overloaded(Exception):
-    """Too many wait already, or the database has not answered for too long. Nothing is known to have happened."""
+    """The queue is full, or the database took too long. An item that was already being written may still commit."""
 
 
 @dataclass
 class Submission(Generic[Item, Answer]):
-    """What one caller brought, where its answers go, and until when by the loop's clock."""
+    """The items of one caller, the future for its answers, and its deadline by the loop's clock."""
 
     items: Sequence[Item]
     size: int
@@ -47,11 +48,11 @@ class Submission(Generic[Item, Answer]):
 
 
 class GroupCommit(Generic[Item, Answer]):
-    """`flush` gets the items of one batch, in the order they came, and returns an answer for each.
+    """`flush` gets the items of one batch, in order of arrival, and returns an answer for each.
 
-    It runs in one thread of its own, never twice at a time. At most `capacity` items wait; a batch takes
-    parcels until it has `batch` items, where an item may `weigh` more than one. Nobody waits longer than
-    `patience` seconds and one of LOOKS parts of that.
+    It runs in one dedicated thread, so never twice at a time. At most `capacity` items wait. A batch takes whole
+    submissions up to `batch` items; `size_of` may count an item as more than one. A caller waits at most
+    `max_wait_seconds`, plus the time between two checks (1/CHECKS_PER_WAIT of it).
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class GroupCommit(Generic[Item, Answer]):
         WAITING.labels(name).set_function(lambda: self.size)
 
     async def submit(self, items: Sequence[Item]) -> Sequence[Answer]:
-        """The answers, once they are committed. Raises Overloaded, or what `flush` raised for the whole batch."""
+        """The answers, once committed. Raises Overloaded, or the exception of `flush` for the whole batch."""
         size = sum(map(self.size_of, items))
         if self.size + size > self.capacity:
             self.refused.inc(size)
@@ -92,7 +93,7 @@ class GroupCommit(Generic[Item, Answer]):
 
     async def _write(self) -> None:
         while self.waiting:
-            # One turn of the loop, so that requests which came together go together.
+            # One turn of the loop, so that requests that arrive together are in one batch.
             await asyncio.sleep(0)
             self.size -= self._refuse_expired(self.waiting)
             if submissions := self._next_batch():
@@ -127,7 +128,7 @@ class GroupCommit(Generic[Item, Answer]):
             start = end
 
     def _flush(self, items: list[Item]) -> Sequence[Answer]:
-        """The thread keeps its connection from batch to batch; after a failure it takes a fresh one."""
+        """The thread keeps its database connection between batches; after a failure it opens a new one."""
         try:
             return self.flush(items)
         except Exception:
@@ -135,7 +136,7 @@ class GroupCommit(Generic[Item, Answer]):
             raise
 
     def _refuse_expired(self, submissions: deque[Submission[Item, Answer]]) -> int:
-        """Whose deadline has come; they stand in its order. Returns how much they weighed."""
+        """Refuse submissions whose deadline has passed; they are in order of deadline. Returns their total size."""
         now, size = asyncio.get_running_loop().time(), 0
         while submissions and submissions[0].deadline <= now:
             expired = submissions.popleft()
@@ -148,7 +149,7 @@ class GroupCommit(Generic[Item, Answer]):
 
 
 def _resolve(submission: Submission[Item, Answer], outcome: Sequence[Answer] | BaseException) -> None:
-    """The caller may have gone away meanwhile, or been told to try again."""
+    """Answer a submission, unless its caller was cancelled or already refused."""
     if submission.answers.done():
         return
     if isinstance(outcome, BaseException):

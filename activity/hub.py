@@ -1,7 +1,7 @@
-"""Hub: what the bus brings to an event loop, once, given to all its sockets in the order of the log.
+"""Hub: one subscription to the bus per event loop, delivered to all its sockets in the order of the log.
 
-`position` is how far the sockets have been given the log. Whatever starts later than that waits for what is missing,
-which comes a moment later or is read from the log.
+`position` is the last event that was queued for the sockets. Messages that follow a later event are buffered until the
+missing ones arrive or are read from the log.
 """
 
 import asyncio
@@ -30,29 +30,31 @@ from activity.single_flight import SingleFlight
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
-# What comes within so short a time leaves in one write.
+# Frames that arrive within this time are written together.
 COALESCE_SECONDS = 0.01
-# Two commits at once may be published in the other order: only after this long does a gap cost a look at the log.
+# Concurrent commits may be published in reverse order: a gap causes a poll of the log only after this time.
 REORDER_SECONDS = 0.02
 POLL_SECONDS = 2.0
 RECHECK_SECONDS = 5.0
 SUBSCRIBE_SECONDS = 2.0
 PAGE = 500
 MAX_BUFFERED = 10_000
-# What sockets ask the database for themselves. Looks at the log have another thread and never wait behind it.
+# For database queries of single sockets. Polls of the log use another thread and never wait for these.
 THREADS = ThreadPoolExecutor(4, "streams")
 
-CONNECTED = Gauge("molecule_stream_sockets", "Sockets that are being sent events.")
-SENT = Counter("molecule_stream_frames", "Messages given to sockets.")
-CAUGHT_UP = Counter("molecule_stream_caught_up", "Events that the bus did not bring and that were read from the log.")
-RESUBSCRIBED = Counter("molecule_stream_resubscribed", "Subscriptions that had gone silent and were made anew.")
+CONNECTED = Gauge("molecule_stream_sockets", "Open event stream sockets.")
+SENT = Counter("molecule_stream_frames", "Messages delivered to sockets.")
+CAUGHT_UP = Counter("molecule_stream_caught_up", "Events that the bus lost and that were read from the log.")
+RESUBSCRIBED = Counter("molecule_stream_resubscribed", "Silent subscriptions that were renewed.")
 POSSIBLY_LOST = Counter(
-    "molecule_stream_missed", "Times that messages of no log may have been lost; all sockets were told."
+    "molecule_stream_missed", "Times that transient messages may have been lost and all sockets got STREAM_LIVE."
 )
 
 
 @dataclass
 class Hub:
+    """The sockets of one event loop, their groups, and the tasks that keep them up to date. See decision 0009."""
+
     audience: Audience
     subscription: bus.Subscription = field(default_factory=bus.Subscription)
     position: int = 0
@@ -66,31 +68,33 @@ class Hub:
         self.pending: list[Frame] = []
         self.flush_timer: asyncio.TimerHandle | None = None
         self.flushed_at = 0.0
-        # A heap: by the position that each waits for, then as they came.
+        # A heap, ordered by the position that the frames follow, then by arrival.
         self.buffered: list[tuple[int, int, list[Frame]]] = []
         self.arrivals = count()
         self.revoked: set[str] = set()
         self.notified = asyncio.Event()
-        self.poll_log = SingleFlight(self._read_log)  # give out everything that has committed by now
-        self.sync_subscription = SingleFlight(self._sync_subscription)  # hear beats, if somebody wants them
+        # Queues every event that has committed by now. Raises DatabaseError.
+        self.poll_log = SingleFlight(self._read_log)
+        # Joins the channel layer's group of heartbeats while a socket wants them.
+        self.sync_subscription = SingleFlight(self._sync_subscription)
         self.connection = 0
         self.may_have_lost = False
 
     # --- Sockets ---------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Subscribed and at a position. Raises one of bus.AWAY when the database is away."""
+        """Subscribe and load the audience, once. Raises one of bus.UNAVAILABLE_ERRORS without a database."""
         if self.starting is None or (self.starting.done() and not self.tasks):
             self.starting = asyncio.create_task(self._start(), name="start of the hub")
         await asyncio.shield(self.starting)
 
     def add(self, listener: Listener) -> None:
-        """It is known: when its credential ends, so does its socket. It hears nothing yet."""
+        """Register a socket, so that it is closed when its credential ends. It receives nothing yet."""
         self.listeners.add(listener)
         CONNECTED.set(len(self.listeners))
 
     def subscribe(self, listener: Listener) -> bool:
-        """From now on it hears what comes after `position`; False when it may hear nothing."""
+        """Deliver what follows `position` from now on. Returns False if the listener may not receive anything."""
         self.flush()
         groups: tuple[Hashable, ...] | None = listener.groups
         if listener.member is not None:
@@ -100,16 +104,17 @@ class Hub:
         return groups is not None
 
     def remove(self, listener: Listener) -> None:
+        """Unsubscribe and forget a socket that was closed."""
         self.listeners.discard(listener)
         self._leave_groups(listener)
         if listener.member is not None:
             _discard(self.members, listener.member, listener)
         CONNECTED.set(len(self.listeners))
 
-    # --- What the bus brings ---------------------------------------------------------------------------
+    # --- Messages of the bus ---------------------------------------------------------------------------
 
     def dispatch(self, message: dict[str, Any]) -> None:
-        """A message from the channel layer."""
+        """Handle a message of the channel layer."""
         match message["type"]:
             case "events":
                 self._receive_frames(message["after"], [_frame(*values) for values in message["frames"]])
@@ -122,7 +127,7 @@ class Hub:
                 self._check_connection(self.subscription.echoed_connection(message))
 
     def _receive_frames(self, after: int, frames: list[Frame]) -> None:
-        """Frames that come after a position: now, or when we have got there."""
+        """Queue frames that follow the position `after`, or buffer them until that position is reached."""
         if after <= self.position:
             self._enqueue(frames)
             self._release_buffered()
@@ -137,18 +142,18 @@ class Hub:
             self.notified.set()
 
     def _release_buffered(self) -> None:
-        """What was held for a position that has come; whatever the log had meanwhile is passed over."""
+        """Queue buffered frames whose position was reached; events that were read from the log are skipped."""
         while self.buffered and self.buffered[0][0] <= self.position:
             self._enqueue(heapq.heappop(self.buffered)[2])
 
     def _check_connection(self, connection: int | None) -> None:
-        """Between two connections something may have been published."""
+        """On a new connection, what was published since the old one broke is lost."""
         if connection not in (None, self.connection):
             self.connection = connection
             self._note_possible_loss()
 
     def _note_possible_loss(self) -> None:
-        """The log gives back what it has. Of the rest nobody knows: everybody is told to read once more."""
+        """Persisted events are read from the log. Transient messages are lost: STREAM_LIVE tells clients to reload."""
         if not self.may_have_lost:
             self.may_have_lost = True
             POSSIBLY_LOST.inc()
@@ -170,10 +175,10 @@ class Hub:
             chunk = Chunk([Frame(bus.encode(beat)) for beat in beats])
             _deliver(listeners, chunk)
 
-    # --- Giving it out ---------------------------------------------------------------------------------
+    # --- Delivery --------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Everything up to `position` into the outboxes; nothing here waits for a client."""
+        """Put everything up to `position` into the outboxes. Never waits for a client."""
         if self.flush_timer is not None:
             self.flush_timer.cancel()
             self.flush_timer = None
@@ -207,15 +212,15 @@ class Hub:
 
     def _announce_possible_loss(self) -> None:
         self.may_have_lost = False
-        seated = self.groups.get(CANVASES, set()).union(*self.members.values())
-        _deliver(seated, stream_live(self.position))
+        subscribed = self.groups.get(CANVASES, set()).union(*self.members.values())
+        _deliver(subscribed, stream_live(self.position))
 
     def _subscribers(self, groups: Iterable[Hashable]) -> set[Listener]:
-        """Each once, however many of the groups it is in."""
+        """The listeners in at least one of the groups."""
         return set().union(*(self.groups.get(group, ()) for group in groups))
 
     def _resubscribe_member(self, member: str) -> list[Listener]:
-        """The member's sockets hear other groups from here on; returns those that hear nothing any more."""
+        """Update the groups of a member's sockets. Returns those that may no longer receive anything."""
         groups = self.audience.groups_of(member)
         listeners = list(self.members.get(member, ()))
         for listener in listeners:
@@ -237,9 +242,9 @@ class Hub:
     async def _read_log(self) -> None:
         while True:
             page = await database_sync_to_async(read_page)(StructureEvent.objects.filter(seq__gt=self.position))
-            missed = [frame for frame in page if (frame.seq or 0) > self.position]
-            CAUGHT_UP.inc(len(missed))
-            self._enqueue(missed)
+            missing = [frame for frame in page if (frame.seq or 0) > self.position]
+            CAUGHT_UP.inc(len(missing))
+            self._enqueue(missing)
             self._release_buffered()
             if len(page) < PAGE:
                 return
@@ -247,7 +252,7 @@ class Hub:
     # --- Tasks -----------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        """Subscribed first, loaded second: what falls between is heard and passed over."""
+        """Subscribe first, load second: events in between arrive twice, and the second copy is skipped."""
         try:
             async with asyncio.timeout(SUBSCRIBE_SECONDS):
                 await self.subscription.renew()
@@ -256,12 +261,12 @@ class Hub:
         self.connection = self.subscription.connection
         self.position = await database_sync_to_async(self.audience.load)()
         self.tasks = [
-            self._task(act)
-            for act in (self._listen, self._poll_regularly, self._maintain_subscription, self._recheck_credentials)
+            self._task(loop)
+            for loop in (self._listen, self._poll_regularly, self._maintain_subscription, self._recheck_credentials)
         ]
 
-    def _task(self, act: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-        task = asyncio.create_task(act(), name=f"hub: {act.__name__}")
+    def _task(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        task = asyncio.create_task(loop(), name=f"hub: {loop.__name__}")
         task.add_done_callback(self._on_task_done)
         return task
 
@@ -270,7 +275,7 @@ class Hub:
             self._restart(error)
 
     def _restart(self, error: BaseException) -> None:
-        """Something is wrong with us: nobody is left with a gap. Everybody comes back, to a hub that begins anew."""
+        """After an internal error, close all sockets rather than leave a gap: clients reconnect to a fresh hub."""
         log.error("hub restarts, all sockets are closed", exc_info=error)
         for task in self.tasks:
             task.cancel()
@@ -286,7 +291,7 @@ class Hub:
             log.warning("bus connection lost: %s", error)
 
     async def _poll_regularly(self) -> None:
-        """Looks at the log when something is missing, and every POLL_SECONDS while there are sockets."""
+        """Poll the log when notified, and every POLL_SECONDS while there are sockets."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
@@ -295,7 +300,7 @@ class Hub:
             await self._tolerate_outage(self._poll_and_close_revoked)
 
     async def _poll_and_close_revoked(self) -> None:
-        """Whoever is shown out hears first what happened before."""
+        """Sockets with a revoked credential get the events before the revocation, then they are closed."""
         revoked, self.revoked = self.revoked, set()
         try:
             if self.listeners or self.buffered:
@@ -309,7 +314,7 @@ class Hub:
                 listener.outbox.close(NOT_ALLOWED)
 
     async def _maintain_subscription(self) -> None:
-        """The subscription: to what somebody wants, and alive. Redis may hang, so nothing else waits for this."""
+        """Keep the subscription alive and in the right groups. A task of its own, as Redis may hang."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             await self.sync_subscription()
@@ -325,7 +330,7 @@ class Hub:
         await self._tolerate_outage(sync)
 
     async def _renew_if_dead(self) -> None:
-        """A subscription that has not even heard our last call is made anew."""
+        """Renew a subscription that did not receive our last ping, then ping again."""
         if self.listeners:
             async with asyncio.timeout(SUBSCRIBE_SECONDS):
                 if self.tasks[0].done() or not self.subscription.is_alive:
@@ -339,7 +344,7 @@ class Hub:
         self.tasks[0] = self._task(self._listen)
 
     async def _recheck_credentials(self) -> None:
-        """Revocations close sockets at once; this sees what nobody announces: a logout, an account switched off."""
+        """Revoked tokens close sockets at once; logouts and disabled accounts are not published and are found here."""
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
             await self._tolerate_outage(self._close_unauthorized)
@@ -349,9 +354,9 @@ class Hub:
             for listener in await run_in_thread(self.audience.unauthorized, listeners):
                 listener.outbox.close(NOT_ALLOWED)
 
-    async def _tolerate_outage(self, act: Callable[[], Any]) -> None:
+    async def _tolerate_outage(self, step: Callable[[], Any]) -> None:
         try:
-            await act()
+            await step()
         except bus.UNAVAILABLE_ERRORS as error:
             log.warning("Redis or PostgreSQL is unavailable, streams wait: %s", error)
 
@@ -360,24 +365,24 @@ _hubs: "WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = WeakKeyDictionary()
 
 
 def current_hub(audience: Callable[[], Audience]) -> Hub:
-    """The hub of the running event loop."""
+    """The hub of the running event loop; the first call creates it, with audience()."""
     loop = asyncio.get_running_loop()
     return _hubs.get(loop) or _hubs.setdefault(loop, Hub(audience()))
 
 
-async def run_in_thread(ask: Callable[..., Answer], *arguments: Any) -> Answer:
-    """What a socket asks the database."""
-    answer: Answer = await database_sync_to_async(ask, thread_sensitive=False, executor=THREADS)(*arguments)
+async def run_in_thread(query: Callable[..., Answer], *arguments: Any) -> Answer:
+    """Run a database query of one socket; returns its result."""
+    answer: Answer = await database_sync_to_async(query, thread_sensitive=False, executor=THREADS)(*arguments)
     return answer
 
 
 def stream_live(position: int) -> Chunk:
-    """Tells a client to read once more what it shows."""
+    """STREAM_LIVE: the client is at `position` and should reload the state that it shows."""
     return Chunk([Frame(bus.encode({"event": "STREAM_LIVE", "seq": position}))])
 
 
 def read_page(events: QuerySet[StructureEvent]) -> list[Frame]:
-    """The first PAGE of them, in order."""
+    """The first PAGE events, in order of `seq`."""
     return [
         _frame(row.seq, row.event_type, str(row.workspace_id), bus.encode(envelope_of(row)))
         for row in events.order_by("seq")[:PAGE]

@@ -1,4 +1,4 @@
-"""Who listens, and who says what they hear."""
+"""Listener: a socket of the hub. Audience: the rules for which listeners receive an event."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -10,16 +10,17 @@ from activity.models import StructureEvent
 from activity.outbox import Frame, Outbox
 from activity.principals import Principal
 
-# Who hears everything, and who asked for heartbeats as well. An audience has groups of its own besides.
+# Groups of listeners: operators receive everything; some ask for heartbeats too. An audience adds its own groups.
 CANVASES = "canvases"
 BEATS = "beats"
 
 
 @dataclass(eq=False)
 class Listener:
-    """One socket: where it is sent to, who asked for it, and the groups it hears.
+    """One socket: its outbox, its principal and the groups that it receives.
 
-    `member`: the workspace whose agent it is, whose groups the audience says. `identify` asks again who they are.
+    `member` is the id of an agent's workspace; the audience decides its groups. `identify` authenticates the socket
+    again and raises Refused if its credential no longer counts.
     """
 
     outbox: Outbox
@@ -30,26 +31,27 @@ class Listener:
 
     @property
     def credential(self) -> str | None:
+        """The id of its token; None for sessions."""
         return None if self.principal.token_id is None else str(self.principal.token_id)
 
 
 class Audience(Protocol):
-    """Who hears what besides the canvases: follows the log, event by event, in the hub's order."""
+    """Decides which agents receive an event. It applies the log event by event, in the hub's order."""
 
     def load(self) -> int:
-        """Read the present from the tables; returns the position it is true for."""
+        """Read the current state from the tables. Returns the position of the last event that it includes."""
 
     def fold(self, frame: Frame) -> bool:
-        """Take in what a persisted event changes; True when it changes what its workspace hears."""
+        """Apply an event. Returns True if it changes which groups its workspace receives."""
 
     def groups_for(self, frame: Frame) -> tuple[Hashable, ...]:
-        """Which groups hear it, as things are now."""
+        """The groups that receive the frame, by the current state."""
 
     def groups_of(self, member: str) -> tuple[Hashable, ...] | None:
-        """Which groups a member hears, as things are now; None: nothing any more."""
+        """The groups that a member receives, by the current state; None if it may not receive anything."""
 
     def backlog(self, events: QuerySet[StructureEvent], member: str) -> QuerySet[StructureEvent]:
-        """Those that a member may hear, or a few more."""
+        """Narrow a query to events that a member may receive; a few others may remain."""
 
     def unauthorized(self, listeners: Sequence[Listener]) -> list[Listener]:
-        """Whose credential is good no more."""
+        """The listeners whose credential is no longer valid."""

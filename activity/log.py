@@ -1,4 +1,4 @@
-"""The operational log: write(), recent(), prune(). Facts that come in thousands and are kept for days."""
+"""The activity log: write(), recent() and prune(). High volume, kept for days."""
 
 import json
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from activity import bus, statements
 from activity.models import ActivityLog, ActivityStatus
 
 PRUNE_BATCH = 500
-# After each batch, so many times as long as it took: others keep the machine, and above all its disk.
+# Pause after each batch, as a multiple of its duration: pruning uses at most a tenth of the disk's time.
 PRUNE_REST = 9.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One activity as reported; see ActivityLog for the columns."""
+    """One reported activity; the fields are columns of ActivityLog."""
 
     activity_type: str
     source_id: UUID | None = None
@@ -36,12 +36,12 @@ class Entry:
 
 
 def write(workspace_id: UUID, entries: Sequence[Entry]) -> None:
-    """Insert the entries in order and broadcast ACTIVITY_LOGGED for each once they are committed."""
+    """Insert the entries in order; after the commit, publish ACTIVITY_LOGGED for each."""
     write_all([(workspace_id, entry) for entry in entries])
 
 
 def write_all(reported: Sequence[tuple[UUID, Entry]]) -> None:
-    """The same for entries of several workspaces, as one statement."""
+    """write() for entries of several workspaces, in one statement."""
     with transaction.atomic():
         parameters: dict[str, Any] = {"workspaces": [workspace_id for workspace_id, _ in reported]}
         for name in ENTRY_COLUMNS:
@@ -62,7 +62,7 @@ def recent(
     before: datetime | None = None,
     limit: int = 100,
 ) -> QuerySet[ActivityLog]:
-    """Newest first. `source` is "canvas" (no source workspace) or "agent"; `since` and `before` are exclusive."""
+    """Entries, newest first. `source`: "canvas" (no source workspace) or "agent". `since`, `before`: exclusive."""
     wanted = {
         "workspace_id": workspace_id,
         "activity_type": activity_type,
@@ -77,7 +77,7 @@ def recent(
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """`upto`: the time of the newest row that went; None when none did. `more`: there may be others to go."""
+    """The result of prune(). `upto`: time of the newest deleted row, None if none was. `more`: old rows may remain."""
 
     rows: int
     upto: datetime | None
@@ -85,16 +85,16 @@ class Pruned:
 
 
 def retention_cutoff(days: float) -> datetime:
-    """Rows from before are to go. Raises OverflowError for a time before all calendars."""
+    """The time before which rows are deleted. Raises OverflowError if it is before year 1."""
     return timezone.now() - timedelta(days=days)
 
 
 def prune(cutoff: datetime, batch: int, after: datetime | None = None) -> Pruned:
     """Delete the oldest rows from before `cutoff`, at most `batch`.
 
-    With `after`, what the last batch reached, the dead entries that it left in the index are not walked again:
-    while a long transaction keeps them, that walk would grow with every batch. Rows that somebody else is
-    deleting are skipped. Nobody waits for the disk: what a crash undoes is older than `cutoff` still.
+    Pass the last result's `upto` as `after`, so that the index entries of deleted rows are not scanned again: while a
+    long transaction keeps them, that scan grows with every batch. Rows that another process is deleting are skipped.
+    The commit does not wait for the disk: rows that a crash restores are deleted by the next run.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -103,10 +103,10 @@ def prune(cutoff: datetime, batch: int, after: datetime | None = None) -> Pruned
               SELECT ctid FROM activity_logs
               WHERE created_at < %s AND created_at >= coalesce(%s, timestamptz '-infinity')
               ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED
-            ), gone AS (
+            ), deleted AS (
               DELETE FROM activity_logs WHERE ctid = ANY(ARRAY(SELECT ctid FROM oldest)) RETURNING created_at
             )
-            SELECT count(*), max(created_at), set_config('synchronous_commit', 'off', true) FROM gone
+            SELECT count(*), max(created_at), set_config('synchronous_commit', 'off', true) FROM deleted
             """,
             [cutoff, after, batch],
         )
@@ -115,7 +115,7 @@ def prune(cutoff: datetime, batch: int, after: datetime | None = None) -> Pruned
 
 
 def count_prunable(cutoff: datetime) -> int:
-    """How many rows are older. Reads them all in the index: seconds for millions."""
+    """How many rows prune() would delete. Scans the index: seconds for millions of rows."""
     return ActivityLog.objects.filter(created_at__lt=cutoff).count()
 
 
@@ -130,7 +130,7 @@ def _envelope(workspace_id: UUID, entry: Entry, at: datetime) -> bus.Envelope:
 
 ENTRY_COLUMNS = tuple(field.name for field in fields(Entry))
 BODIES = ("request_body", "response_body")
-# clock_timestamp(), so that the rows of one batch keep their order.
+# clock_timestamp() instead of now(), so that the rows of one batch keep their order.
 INSERT = """
 INSERT INTO activity_logs (workspace_id, activity_type, source_id, target_id, method, summary, request_body,
   response_body, duration_ms, status, error_detail, created_at)

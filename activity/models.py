@@ -1,4 +1,4 @@
-"""What happened. Two logs: structure (append-only, for ever) and activity (kept for days)."""
+"""Two logs: structure_events (append-only, kept for ever) and activity_logs (kept for days)."""
 
 import uuid
 
@@ -7,28 +7,28 @@ from django.db import models
 
 
 class Now(models.Func):
-    """PostgreSQL's now(): the time the transaction began."""
+    """PostgreSQL's now(): the start of the transaction."""
 
     template = "now()"
     output_field = models.DateTimeField()
 
 
 class ClockTime(models.Func):
-    """clock_timestamp(): the time of the call, so rows of one statement keep their order."""
+    """PostgreSQL's clock_timestamp(): the time of the call, so rows of one statement keep their order."""
 
     template = "clock_timestamp()"
     output_field = models.DateTimeField()
 
 
 class NextSeq(models.Func):
-    """Stands for the identity column's own default, which only the database can draw."""
+    """The default of the identity column, for Django's migration state."""
 
     template = "nextval('structure_events_seq_seq'::regclass)"
     output_field = models.BigIntegerField()
 
 
 class EventType(models.TextChoices):
-    """The closed set of structural events: what replay needs to rebuild the organisation."""
+    """All structural events; replaying them rebuilds the organisation. A CHECK constraint refuses others."""
 
     WORKSPACE_PROVISIONING = "WORKSPACE_PROVISIONING"
     WORKSPACE_PROVISION_FAILED = "WORKSPACE_PROVISION_FAILED"
@@ -87,7 +87,7 @@ class ActivityStatus(models.TextChoices):
 
 
 class ActivityLog(models.Model):
-    """One operational fact about a workspace, kept for days. Its indexes are in the migration."""
+    """An activity of a workspace. The indexes are in the migration's SQL."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
     workspace_id = models.UUIDField()

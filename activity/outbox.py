@@ -1,4 +1,4 @@
-"""What one socket is still to be sent: bounded, and ended with a code that says "resume" when it overflows."""
+"""Outbox: the send queue of one socket. It is bounded; on overflow the socket is closed with TOO_SLOW."""
 
 import asyncio
 import json
@@ -18,18 +18,18 @@ TOO_MANY = 4429
 BROKEN = 1011
 TRY_AGAIN = 1013
 
-# What may wait while the client reads nothing, beyond what its connection has buffered.
+# The most that may wait for a client that does not read, in addition to its connection's own buffer.
 MAX_FRAMES = 4096
 MAX_BYTES = 2 * 1024 * 1024
 CLOSE_SECONDS = 10.0
-# An ASGI extension: the value is a Wire.
+# The name of the ASGI extension whose value is a Wire.
 WIRE = "molecule.wire"
 
 SLOW = Counter("molecule_stream_slow_closed", "Sockets closed because their client read too slowly.")
 
 
 class Frame:
-    """One message as every socket sends it: encoded once, framed once."""
+    """One message, encoded and framed once for all sockets."""
 
     __slots__ = ("data", "event", "seq", "text", "workspace_id")
 
@@ -44,12 +44,13 @@ class Frame:
 
     @property
     def payload(self) -> dict[str, Any]:
+        """The payload of the envelope, parsed anew at each access."""
         payload: dict[str, Any] = json.loads(self.text)["payload"]
         return payload
 
 
 def framed(payload: bytes) -> bytes:
-    """A whole text message as a server sends it (RFC 6455, 5.2): not masked, so the same for everybody."""
+    """A text message as one WebSocket frame (RFC 6455, 5.2). Servers do not mask, so all clients get the same bytes."""
     size = len(payload)
     if size < 126:
         return bytes((0x81, size)) + payload
@@ -59,7 +60,7 @@ def framed(payload: bytes) -> bytes:
 
 
 class Chunk:
-    """Frames that leave together. Shared by all sockets that are sent the same."""
+    """Frames that are written together, shared by all sockets that receive them."""
 
     __slots__ = ("data", "frames")
 
@@ -69,7 +70,7 @@ class Chunk:
 
 
 class Wire(Protocol):
-    """The way to one client. Nothing here waits: while `paused` it takes no more, then it calls `resumed`."""
+    """The connection to one client. Nothing here blocks. While `paused`, do not write; then it calls `resumed`."""
 
     paused: bool
     resumed: Callable[[], None]
@@ -77,13 +78,13 @@ class Wire(Protocol):
     def write(self, chunk: Chunk) -> None: ...
 
     def end(self, code: int) -> None:
-        """Say the code, and see to it that the connection goes."""
+        """Send the close code and make sure that the connection ends."""
 
 
 class Outbox:
-    """What `put()` gets goes out at once, waits while the wire is paused, and ends the socket if it is too much.
+    """Writes chunks at once, queues them while the wire is paused, and closes the socket if too many wait.
 
-    With `is_open=False` everything waits for open(), an end too: nothing may be said before the handshake.
+    With `is_open=False` everything waits for open(), a close code too: nothing may be sent before the handshake.
     """
 
     def __init__(self, wire: Wire, *, is_open: bool = True) -> None:
@@ -100,6 +101,7 @@ class Outbox:
         return self.code is not None
 
     def open(self) -> None:
+        """Start sending, after the handshake."""
         self.is_open = True
         if self.code is None:
             self._resume()
@@ -107,6 +109,7 @@ class Outbox:
             self.wire.end(self.code)
 
     def put(self, chunk: Chunk) -> None:
+        """Send or queue a chunk; dropped once the outbox is closed."""
         if self.closed:
             return
         if self.is_open and not self.wire.paused:
@@ -120,18 +123,18 @@ class Outbox:
             self.close(TOO_SLOW)
 
     def send_text(self, text: str) -> None:
-        """To this client alone."""
+        """Send a message to this client only."""
         self.put(Chunk([Frame(text)]))
 
     async def drain(self) -> None:
-        """Until nothing waits here."""
+        """Wait until the queue is empty or closed."""
         while self.wire.paused and not self.closed:
             waiter = asyncio.get_running_loop().create_future()
             self.drain_waiters.append(waiter)
             await waiter
 
     def close(self, code: int) -> None:
-        """Nothing more is sent but the code; what waited is dropped."""
+        """Drop the queue and close the socket with a code."""
         if not self.closed:
             self.code = code
             self.waiting.clear()
@@ -157,7 +160,7 @@ class Outbox:
 
 
 class AsgiWire:
-    """By the ASGI specification alone, for servers without our extension: a message at a time, at their pace."""
+    """A Wire by plain ASGI, for servers without our extension: one message at a time."""
 
     def __init__(self, send: Any) -> None:
         self.send = send
@@ -167,18 +170,18 @@ class AsgiWire:
 
     def write(self, chunk: Chunk) -> None:
         self.paused = True
-        self.task = asyncio.create_task(self._write(chunk), name="what a socket is sent")
+        self.task = asyncio.create_task(self._write(chunk), name="socket write")
 
     def end(self, code: int) -> None:
         if self.task is not None:
             self.task.cancel()
-        self.task = asyncio.create_task(self._end(code), name="the end of a socket")
+        self.task = asyncio.create_task(self._end(code), name="socket close")
 
     async def _write(self, chunk: Chunk) -> None:
         try:
             for frame in chunk.frames:
                 await self.send({"type": "websocket.send", "text": frame.text})
-        except OSError:  # the client has gone: the socket's own loop hears of it
+        except OSError:  # the client has gone: EventStream.serve() receives the disconnect
             return
         self.paused = False
         self.resumed()

@@ -1,4 +1,4 @@
-"""Who is asking. Every credential becomes one Principal; its actor string is what the log keeps."""
+"""Principal: the authenticated caller. Every credential becomes one; the log stores its `actor` string."""
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -11,13 +11,13 @@ class Kind(StrEnum):
     WORKSPACE = "workspace"
     ENROLMENT = "enrolment"
     OPEN = "open"
-    """Nobody in particular, while open mode takes everybody for an operator."""
+    """An anonymous caller in open mode, who has the permissions of an operator."""
     SCRAPER = "scraper"
-    """Whoever holds METRICS_TOKEN: it reads metrics, and nothing else."""
+    """A caller with METRICS_TOKEN, who may only read metrics."""
 
 
 class Level(IntEnum):
-    """What an operator may do; each level includes the ones below."""
+    """Permissions of an operator; each level includes the lower ones."""
 
     NONE = 0
     VIEW = 1
@@ -29,8 +29,8 @@ class Level(IntEnum):
 class Principal:
     """`workspace_id` and `token_id` are set for workspaces and enrolments, `name` for operators.
 
-    `retired` marks a token that was good until its workspace was removed: it opens nothing, but its
-    agent may still be told 410.
+    `retired`: the token was valid until its workspace was removed. It has no permissions, but its agent gets 410
+    instead of 401.
     """
 
     kind: Kind
@@ -42,6 +42,7 @@ class Principal:
 
     @property
     def actor(self) -> str:
+        """Kind and subject as the log stores them, such as "operator:ada" or "workspace:<id>"."""
         subject = self.name or self.workspace_id
         return f"{self.kind}:{subject}" if subject else str(self.kind)
 

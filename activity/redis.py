@@ -1,4 +1,4 @@
-"""The process's Redis client. Redis is ephemeral: nothing here is the only copy of anything."""
+"""The Redis client of the process. Redis holds no data that could not be lost."""
 
 import time
 from collections.abc import Callable
@@ -11,38 +11,39 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 TIMEOUT_SECONDS = 0.5
-REST_SECONDS = 2.0
+OPEN_SECONDS = 2.0
 
 
 class Breaker(Retry):
-    """Every command and every connect goes through here, once. After one that timed out all fail at once for
-    REST_SECONDS: a Redis that hangs costs whoever asks one timeout, not one for each question.
+    """A circuit breaker around every command and connection attempt; it never retries.
+
+    After a timeout all calls fail at once for OPEN_SECONDS, so a Redis that hangs costs a request one timeout in all.
     """
 
     def __init__(self) -> None:
         super().__init__(NoBackoff(), retries=0)
-        self.rests_until = 0.0
+        self.open_until = 0.0
 
     def __deepcopy__(self, memo: object) -> "Breaker":
-        """Connections copy what they are given; this is one for all."""
+        """redis-py copies it for each connection, but all must share one state."""
         return self
 
     def call_with_retry(self, do: Callable[[], Any], *arguments: Any, **options: Any) -> Any:
-        if time.monotonic() < self.rests_until:
+        if time.monotonic() < self.open_until:
             raise redis.ConnectionError("Redis did not answer in time a moment ago")
         began = time.monotonic()
         try:
             return super().call_with_retry(do, *arguments, **options)
         except redis.TimeoutError:
-            # A subscription also takes what is there without waiting, and half a message is no sign of anything.
+            # Subscriptions also read without waiting: half a message then times out at once, and Redis is well.
             if time.monotonic() - began > TIMEOUT_SECONDS / 2:
-                self.rests_until = time.monotonic() + REST_SECONDS
+                self.open_until = time.monotonic() + OPEN_SECONDS
             raise
 
 
 @cache
 def client() -> redis.Redis:
-    """Connections are pooled and re-made after a Redis restart."""
+    """The shared client. It pools connections and reconnects after a Redis restart. Commands raise RedisError."""
     return redis.Redis.from_url(
         settings.REDIS_URL,
         decode_responses=True,

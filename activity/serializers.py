@@ -1,7 +1,10 @@
-"""Wire shapes of events and activity."""
+"""Serializers of events and activity."""
 
+import re
+from datetime import UTC, datetime
 from typing import Any
 
+from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
 
 from activity.log import BODIES
@@ -12,7 +15,28 @@ MAX_SEQ = 2**63 - 1
 LONGEST_METHOD = 255
 LONGEST_TEXT = 64 * 1024
 MAX_ENTRIES = 500
-"""Of one report."""
+"""In one report."""
+# A space that follows a time of day, not the one between date and time.
+SPACE_BEFORE_OFFSET = re.compile(r"(:\d\d(?:[.,]\d+)?|[Tt ]\d+) (\d\d(?::?\d\d)?)?$")
+
+
+def query_time(text: str) -> datetime | None:
+    """The ISO 8601 time of a query parameter, in UTC if it has no offset; None if the text is not a time.
+
+    The "+" of an offset that a client did not encode arrives as a space.
+    """
+    try:
+        moment = parse_datetime(SPACE_BEFORE_OFFSET.sub(r"\1+\2", text))
+    except ValueError:
+        return None
+    return moment and (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+class TimeField(serializers.DateTimeField):
+    """A time in a query string; see query_time()."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        return super().to_internal_value(query_time(str(value)) or "")
 
 
 class ActivityTypeField(serializers.ChoiceField):
@@ -30,7 +54,7 @@ class ActivityEntry(serializers.Serializer[Any]):
     request_body = serializers.JSONField(required=False, allow_null=True)
     response_body = serializers.JSONField(required=False, allow_null=True)
     metadata = serializers.JSONField(
-        required=False, allow_null=True, help_text="Stored as request_body when there is none."
+        required=False, allow_null=True, help_text="Stored as request_body if that is absent."
     )
     duration_ms = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=MAX_INT)
     status = serializers.ChoiceField(ActivityStatus.choices, default=ActivityStatus.OK)
@@ -38,18 +62,18 @@ class ActivityEntry(serializers.Serializer[Any]):
 
 
 class ActivityQuery(serializers.Serializer[Any]):
-    """Filters of an activity list; the newest `limit` rows of what is left."""
+    """Filters of an activity list; of the matching rows the newest `limit` are returned."""
 
     type = serializers.ChoiceField(ActivityType.choices, required=False, source="activity_type")
     status = serializers.ChoiceField(ActivityStatus.choices, required=False)
     source = serializers.ChoiceField(["canvas", "agent"], required=False)  # type: ignore[assignment]
-    since = serializers.DateTimeField(required=False)
-    before = serializers.DateTimeField(required=False)
+    since = TimeField(required=False)
+    before = TimeField(required=False)
     limit = serializers.IntegerField(default=100, min_value=1, max_value=500)
 
 
 class ActivityRow(serializers.ModelSerializer[ActivityLog]):
-    """Every column; the bodies only where there is one."""
+    """Every column; request_body and response_body only if they are set."""
 
     class Meta:
         model = ActivityLog
@@ -78,7 +102,7 @@ class ActivityRow(serializers.ModelSerializer[ActivityLog]):
 
 
 class EventQuery(serializers.Serializer[Any]):
-    """Newest first; with `after`, the events after that position in their order."""
+    """Newest first; with `after`, the events after that position, oldest first."""
 
     after = serializers.IntegerField(required=False, min_value=0, max_value=MAX_SEQ)
     before = serializers.IntegerField(required=False, min_value=0, max_value=MAX_SEQ)

@@ -1,4 +1,4 @@
-"""EventStream: one socket. Replay since a position, then live; no gap, no repeat."""
+"""EventStream: one socket. It replays events since a position, then follows live, without gaps or repeats."""
 
 import asyncio
 import logging
@@ -38,7 +38,7 @@ MAX_SEQ = 2**63 - 1
 
 
 class Refused(Exception):
-    """The socket is not served; `code` is the close code that says why."""
+    """The socket is refused; `code` is its close code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -46,7 +46,7 @@ class Refused(Exception):
 
 
 class EventStream:
-    """An ASGI application for one socket. Who may listen, and to what, is said by whoever derives from it."""
+    """An ASGI application for one socket. Subclasses decide who may listen, and to what."""
 
     listener: Listener
     outbox: Outbox
@@ -57,25 +57,28 @@ class EventStream:
     received = 0
 
     def identify(self) -> Principal:
-        """Who is asking; asked again every RECHECK_SECONDS. Raises Refused."""
+        """Authenticate the socket; repeated every RECHECK_SECONDS. Raises Refused."""
         raise NotImplementedError
 
     def audience(self) -> Audience:
-        """Who hears what, for the hub of an event loop."""
+        """A new audience, for the hub of an event loop."""
         raise NotImplementedError
 
     async def answer(self, message: dict[str, Any]) -> dict[str, Any]:
-        """What to say to a message that is not a ping."""
+        """The reply to a message that is not a ping."""
         return problem('unknown message: send {"type":"ping"}', "invalid")
 
     @classmethod
     def as_asgi(cls) -> Any:
+        """An ASGI application that serves each socket with an instance of this class."""
+
         async def application(scope: Any, receive: Any, send: Any) -> None:
             await cls().serve(scope, receive, send)
 
         return application
 
     async def serve(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve the socket until it disconnects."""
         self.scope = scope
         self.hub = current_hub(self.audience)
         self.registered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -93,18 +96,18 @@ class EventStream:
                 self.hub.remove(self.listener)
 
     async def _open(self, send: Any) -> None:
-        """Who sees the handshake answered hears whatever happens from then on. A refusal is answered too: only
-        after that is there a code to close with."""
+        """Accept the handshake only once subscribed, so that a connected client misses nothing. Refused sockets are
+        accepted as well: only an accepted socket can be closed with a code."""
         await self._close_on_failure(self._register)
-        with suppress(OSError):  # the client has gone: serve() hears of it
+        with suppress(OSError):  # the client has gone: serve() receives the disconnect
             await send({"type": "websocket.accept"})
         self.outbox.open()
         if self.since is not None and not self.outbox.closed:
             await self._close_on_failure(self._replay_and_subscribe)
 
-    async def _close_on_failure(self, act: Callable[[], Awaitable[None]]) -> None:
+    async def _close_on_failure(self, step: Callable[[], Awaitable[None]]) -> None:
         try:
-            await act()
+            await step()
         except Refused as refusal:
             self.outbox.close(refusal.code)
         except bus.UNAVAILABLE_ERRORS:
@@ -114,7 +117,7 @@ class EventStream:
             self.outbox.close(BROKEN)
 
     async def _register(self) -> None:
-        """Known, and at a position. Without `since` it hears from here on."""
+        """Authenticate, join the hub and bring it up to date. Without `since` the socket is live from here on."""
         self.since = self._since()
         self.principal = await run_in_thread(self.identify)
         self.listener = self._listener()
@@ -130,7 +133,7 @@ class EventStream:
             raise Refused(MALFORMED)
 
     async def _replay_and_subscribe(self) -> None:
-        """The log up to where the hub is, and from there what the hub gives out."""
+        """Send the log up to the hub's position, then subscribe."""
         position = self.since or 0
         while position < self.hub.position:
             position = await self._replay(position, self.hub.position)
@@ -148,10 +151,10 @@ class EventStream:
         return Listener(self.outbox, self.principal, self.identify, groups=groups)
 
     async def _replay(self, position: int, upto: int) -> int:
-        """A page of the log, as fast as the client reads; returns the position reached."""
+        """Send a page of the log, as fast as the client reads it. Returns the position that was reached."""
         events = StructureEvent.objects.filter(seq__gt=position, seq__lte=upto)
         page = await run_in_thread(self._page, events)
-        self.hub.flush()  # the audience has followed the log up to here
+        self.hub.flush()  # so that the audience has applied the log up to here
         for chunk in _chunks(frame for frame in page if self._may_receive(frame)):
             self.outbox.put(chunk)
             await self.outbox.drain()
@@ -163,7 +166,7 @@ class EventStream:
         return read_page(events if member is None else self.hub.audience.backlog(events, member))
 
     def _may_receive(self, frame: Frame) -> bool:
-        """By the rights of now, not of then."""
+        """Today's permissions count, not those at the time of the event."""
         member = self.listener.member
         if member is None:
             return True
@@ -211,7 +214,7 @@ class EventStream:
 
 
 def _chunks(frames: Iterable[Frame]) -> Iterator[Chunk]:
-    """So much at once that a slow client is noticed after each."""
+    """Chunks of about CHUNK_BYTES: the replay waits for a slow client after each."""
     chunk: list[Frame] = []
     size = 0
     for frame in frames:
@@ -225,4 +228,5 @@ def _chunks(frames: Iterable[Frame]) -> Iterator[Chunk]:
 
 
 def problem(error: str, code: str, **more: str) -> dict[str, Any]:
+    """An error message as sockets send it."""
     return {"type": "error", "error": error, "code": code, **more}

@@ -1,4 +1,4 @@
-"""Strict JSON: what every body must be, whichever way it comes in, and compact on its way out."""
+"""Strict JSON: one parser for the bodies of all entry points, and compact output of jsonb."""
 
 import json
 from typing import Any
@@ -6,19 +6,20 @@ from typing import Any
 import orjson
 
 MAX_DEPTH = 64
-# orjson makes floats of integers beyond 64 bits. A regular expression would take four times as long as orjson itself.
+# orjson parses integers beyond 64 bits as floats, so texts with long runs of digits go through json. This translation
+# finds them; a regular expression would take four times as long as orjson itself.
 DIGITS_AS_ZEROS = bytes(ord("0") if chr(code) in "0123456789" else ord(" ") for code in range(256))
 LONG_NUMBER = b"0" * 16
 
 
 class Malformed(ValueError):
-    """Not JSON as we take it; the message says why."""
+    """The body is not strict JSON; the message says why."""
 
 
 def parse(body: bytes) -> Any:
-    """An absent body is `{}`. What PostgreSQL could not store (\\u0000, lone surrogates, NaN) is refused.
+    """The value of a JSON body; an empty body is `{}`.
 
-    Raises Malformed.
+    Raises Malformed, also for what PostgreSQL cannot store: \\u0000, lone surrogates, NaN and infinity.
     """
     try:
         value = DECODER.decode(body.decode("utf-8") or "{}")
@@ -31,7 +32,7 @@ def parse(body: bytes) -> Any:
 
 
 def compact(text: str) -> orjson.Fragment:
-    """What PostgreSQL prints of a jsonb, without the spaces after `:` and `,`: for a renderer to pass on."""
+    """PostgreSQL's text of a jsonb without the spaces after `:` and `,`, for JSONRenderer to insert as it is."""
     printed = text.encode()
     if LONG_NUMBER in printed.translate(DIGITS_AS_ZEROS):
         return orjson.Fragment(json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""How requests and answers look on the wire: strict JSON in, compact JSON out."""
+"""DRF's parser, renderer and content negotiation: strict JSON in, compact JSON out."""
 
 from collections.abc import Mapping
 from typing import IO, Any
@@ -16,7 +16,7 @@ from activity import strict_json
 
 
 class JSONParser(BaseParser):
-    """Takes what `activity.strict_json` takes."""
+    """Parses bodies with activity.strict_json."""
 
     media_type = "application/json"
 
@@ -30,23 +30,23 @@ class JSONParser(BaseParser):
 
 
 class JSONRenderer(Renderer):
-    """DRF's own, faster: what orjson does not know is put in DRF's words, what it cannot say DRF says."""
+    """Same output as DRF's renderer, but with orjson. DRF encodes types and values that orjson cannot."""
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
         if renderer_context:
-            # The response refers to this context: without the way back it is freed as soon as it has left.
+            # Breaks a reference cycle, so that the response is freed as soon as it was sent.
             renderer_context.pop("response", None)
         if data is None:
             return b""
         try:
             return orjson.dumps(data, default=_drf_default, option=orjson.OPT_UTC_Z)
         except orjson.JSONEncodeError:
-            # Integers beyond 64 bits (of an agent card), keys that are no strings.
+            # Integers beyond 64 bits (in agent cards), keys that are not strings.
             return super().render(data, accepted_media_type, renderer_context)
 
 
 class AlwaysJSON(BaseContentNegotiation):
-    """There is one representation; what a client says it accepts does not change it."""
+    """Always responds with JSON, whatever the Accept header says."""
 
     def select_parser(self, request: Request, parsers: Any) -> BaseParser | None:
         content_type = (request.content_type or "").partition(";")[0].strip().lower()

@@ -1,4 +1,4 @@
-"""REST for canvases: workspaces as pictured (structure and place together), and the viewport."""
+"""REST for canvases: workspaces with their place on the canvas, snapshots, and the viewport."""
 
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,14 @@ from activity.endpoints import Endpoint, documented
 from activity.principals import Level
 from canvas import layout, snapshot
 from canvas.serializers import Created, PageQuery, RemovedAnswer, SnapshotAnswer, SnapshotQuery, Updated, ViewportBody
-from registry.api.serializers import Outcome, RemovalQuery, WorkspaceBody, WorkspaceChanges, WorkspacePicture
+from registry.api.serializers import (
+    OneWorkspacePicture,
+    Outcome,
+    RemovalQuery,
+    WorkspaceBody,
+    WorkspaceChanges,
+    WorkspacePicture,
+)
 from registry.identity import enrolment
 from registry.models import Status
 from registry.organisation import removal, workspaces
@@ -22,7 +29,7 @@ LAYOUT_FIELDS = ("x", "y", "collapsed")
 
 
 class Workspaces(Endpoint):
-    @documented("All living workspaces", query=PageQuery, answers={200: WorkspacePicture(many=True)})
+    @documented("All active workspaces", query=PageQuery, answers={200: WorkspacePicture(many=True)})
     def get(self, request: Any) -> HttpResponseBase:
         page = self.query(PageQuery)
         version = snapshot.version()
@@ -61,10 +68,13 @@ class Workspaces(Endpoint):
 
 
 class OneWorkspace(Endpoint):
-    @documented("One workspace", answers={200: WorkspacePicture, 301: dict}, errors=(404, 410))
+    @documented("One workspace", answers={200: OneWorkspacePicture, 301: dict}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
         shown = snapshot.workspace(workspace_id)
-        return Response(shown if self.principal.level >= Level.VIEW else snapshot.without_operator_fields(shown))
+        is_operator = self.principal.level >= Level.VIEW
+        if is_operator or self.principal.workspace_id == workspace_id:
+            shown["agent_card_problems"] = snapshot.agent_card_problems(shown)
+        return Response(shown if is_operator else snapshot.without_operator_fields(shown))
 
     @documented("Change a workspace", request=WorkspaceChanges, answers={200: Updated}, errors=(404, 410))
     def patch(self, request: Any, workspace_id: UUID) -> Response:
@@ -80,33 +90,33 @@ class OneWorkspace(Endpoint):
         return Response({"status": "updated"} | ({"needs_restart": True} if needs_restart else {}))
 
     @documented(
-        "Remove a workspace and what is below it",
+        "Remove a workspace and its team",
         query=RemovalQuery,
         answers={200: RemovedAnswer},
         errors=(404, 409, 410),
     )
     def delete(self, request: Any, workspace_id: UUID) -> Response:
-        gone = removal.remove(workspace_id, actor=self.principal.actor, **self.query(RemovalQuery))
-        return Response({"status": "removed", "cascade_deleted": len(gone) - 1})
+        removed = removal.remove(workspace_id, actor=self.principal.actor, **self.query(RemovalQuery))
+        return Response({"status": "removed", "cascade_deleted": len(removed) - 1})
 
 
 class Snapshot(Endpoint):
-    @documented("One consistent picture, now or then", query=SnapshotQuery, answers={200: SnapshotAnswer})
+    @documented("A consistent snapshot, now or at an earlier time", query=SnapshotQuery, answers={200: SnapshotAnswer})
     def get(self, request: Any) -> HttpResponseBase:
         when = self.query(SnapshotQuery).get("at")
         if when is not None:
-            return caching.respond(request, snapshot.then(when))
+            return caching.respond(request, snapshot.at(when))
         version = snapshot.version()
-        kept = caching.not_modified(request, version.everything)
-        return kept or caching.respond(request, snapshot.now(version.seq), version.everything)
+        unchanged = caching.not_modified(request, version.everything)
+        return unchanged or caching.respond(request, snapshot.now(version.seq), version.everything)
 
 
 class Viewport(Endpoint):
-    @documented("Where the camera is", answers={200: ViewportBody})
+    @documented("The saved viewport", answers={200: ViewportBody})
     def get(self, request: Any) -> Response:
         return Response(layout.viewport())
 
-    @documented("Keep where the camera is", request=ViewportBody, answers={200: Outcome})
+    @documented("Save the viewport", request=ViewportBody, answers={200: Outcome})
     def put(self, request: Any) -> Response:
         layout.save_viewport(**self.body(ViewportBody))
         return Response({"status": "saved"})

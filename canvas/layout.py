@@ -1,4 +1,4 @@
-"""Where things lie on the canvas: presentational, broadcast, never recorded as structure."""
+"""Places of cards and the viewport: broadcast to canvases, never recorded as structure events."""
 
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from canvas.models import CanvasViewport
 from registry.exceptions import NotFound
 from registry.structure import rows
 
-# The row's lock keeps a removal from racing us: its layout is gone for good.
+# The row lock excludes a concurrent removal, after which the layout must not be written again.
 PLACE = """
     INSERT INTO canvas_layouts (workspace_id, x, y, collapsed)
     SELECT id, coalesce(%(x)s, 0), coalesce(%(y)s, 0), coalesce(%(collapsed)s, false) FROM workspaces
@@ -25,25 +25,26 @@ PLACE = """
 
 
 def place(workspace_id: UUID, *, x: float | None = None, y: float | None = None, collapsed: bool | None = None) -> None:
-    """Keep what is given, in one statement, and tell every canvas. Raises NotFound, Removed."""
+    """Save the given values in one statement and broadcast them. Raises NotFound, Removed."""
     with connection.cursor() as cursor:
         cursor.execute(PLACE, {"workspace_id": workspace_id, "x": x, "y": y, "collapsed": collapsed})
-        kept = cursor.fetchone()
-    if kept is None:
+        saved = cursor.fetchone()
+    if saved is None:
         with transaction.atomic():
             rows.lock_living(workspace_id)
         raise NotFound
-    payload = dict(zip(("x", "y", "collapsed"), kept, strict=True))
+    payload = dict(zip(("x", "y", "collapsed"), saved, strict=True))
     bus.after_commit(_broadcast, "LAYOUT_UPDATED", workspace_id, payload)
 
 
 def viewport() -> dict[str, float]:
+    """The saved viewport, or the origin at zoom 1."""
     row: Any = CanvasViewport.objects.values("x", "y", "zoom").first()
     return row or {"x": 0.0, "y": 0.0, "zoom": 1.0}
 
 
 def save_viewport(*, x: float, y: float, zoom: float) -> None:
-    """One upsert of the single row: of two at once, the later stays."""
+    """Save the one viewport and broadcast it. Of two concurrent calls, the later one wins."""
     with transaction.atomic():
         values = {"x": x, "y": y, "zoom": zoom, "saved_at": timezone.now()}
         if not CanvasViewport.objects.update(**values):

@@ -1,4 +1,4 @@
-"""What the operator sees: where each card lies, and where the camera is."""
+"""The layout of the canvas: the place of each card, and the viewport."""
 
 import uuid
 
@@ -10,7 +10,7 @@ from registry.models import Workspace
 
 
 class CanvasLayout(models.Model):
-    """One row per placed workspace; the database drops it when the workspace is removed."""
+    """One row per placed or collapsed workspace; the database deletes it when the workspace is removed."""
 
     workspace = models.OneToOneField(Workspace, models.DO_NOTHING, primary_key=True, related_name="layout")
     x = models.FloatField(default=0, db_default=0)
@@ -25,7 +25,7 @@ class CanvasLayout(models.Model):
 
 
 class CanvasViewport(models.Model):
-    """The single row of pan and zoom."""
+    """The single row with pan and zoom."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
     x = models.FloatField(default=0, db_default=0)

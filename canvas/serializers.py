@@ -1,4 +1,4 @@
-"""Wire shapes of the canvas."""
+"""Request and response fields of the canvas API."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ class SnapshotAnswer(serializers.Serializer[Any]):
 
 
 class PageQuery(serializers.Serializer[Any]):
-    """Everything; with `limit` one page, and `Link: rel="next"` when there is more."""
+    """All workspaces; with `limit` one page, and `Link: rel="next"` if there are more."""
 
     after = serializers.UUIDField(required=False)
     limit = serializers.IntegerField(required=False, min_value=1, max_value=1000)
@@ -35,7 +35,9 @@ class PageQuery(serializers.Serializer[Any]):
 class Created(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     status = serializers.CharField()
-    enrolment_token = serializers.CharField(required=False, help_text="Lets one agent become this workspace, once.")
+    enrolment_token = serializers.CharField(
+        required=False, help_text="Lets one agent register as this workspace, once."
+    )
     external = serializers.BooleanField(required=False)
 
 

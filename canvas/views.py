@@ -16,9 +16,9 @@ from registry.liveness import flapping
 @login_required
 @ensure_csrf_cookie
 def page(request: HttpRequest) -> HttpResponse:
-    """For operators; who may only look gets the same page without handles."""
+    """The canvas. A user without permission to act gets it read-only."""
     principal = principal_for_user(request.user)
     if principal.level < Level.VIEW:
         raise PermissionDenied
-    known = {"may_act": principal.level >= Level.ACT, "flapping": flapping.rule()}
-    return render(request, "canvas/page.html", known)
+    context = {"may_act": principal.level >= Level.ACT, "flapping": flapping.rule()}
+    return render(request, "canvas/page.html", context)

@@ -1,6 +1,7 @@
-"""`make demo`: twelve agents, three levels deep, each a process of examples/agent.py, so that there is life to watch.
+"""`make demo`: twelve agents on three levels that work, fail and recover, each a process of examples/agent.py.
 
-It uses the platform of this checkout, or starts one. The organisation is kept in .molecule/demo/ and used again.
+It uses the platform that runs in this checkout, or starts one. The organisation is stored in .molecule/demo/, and
+used again at the next start.
 """
 
 import json
@@ -61,22 +62,22 @@ ORG = (
 
 
 class Member:
-    """One agent of the organisation: a real process that we tell, line by line, what to say about itself."""
+    """One agent of the organisation: a process that reports what it reads, line by line."""
 
-    def __init__(self, role: Role, seat: dict[str, str], platform: str) -> None:
+    def __init__(self, role: Role, workspace: dict[str, str], platform: str) -> None:
         self.role = role
-        self.workspace_id = seat["id"]
-        self.environment = os.environ | {"MOLECULE_URL": platform, "ENROLMENT_TOKEN": seat["enrolment_token"]}
+        self.workspace_id = workspace["id"]
+        self.environment = os.environ | {"MOLECULE_URL": platform, "ENROLMENT_TOKEN": workspace["enrolment_token"]}
         self.log = FOLDER / f"{role.key}.log"
         self.process: subprocess.Popen[str] | None = None
-        self.silent = False
+        self.is_stopped = False
 
     def start(self) -> None:
         role = self.role
         command = [PYTHON, str(AGENT), "--id", self.workspace_id, "--name", role.name, "--description", role.role]
         command += ["--token-file", str(FOLDER / f"{role.key}.token"), "--interval", str(BEAT_SECONDS), "--stdin"]
         if setpriv := shutil.which("setpriv"):
-            # KILL, not TERM: it also ends an agent that is silent, which here means stopped.
+            # KILL, not TERM: it also ends an agent that is stopped (SIGSTOP).
             command = [setpriv, "--pdeathsig", "KILL", "--", *command]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(  # noqa: S603
@@ -87,7 +88,7 @@ class Member:
                 text=True,
                 start_new_session=True,
             )
-        self.silent = False
+        self.is_stopped = False
 
     def stop(self) -> None:
         if self.process is not None:
@@ -95,69 +96,69 @@ class Member:
             self.process.wait()
             self.process = None
 
-    def tell(self, **news: Any) -> None:
-        if self.process is None or self.process.stdin is None or self.silent:
+    def send(self, **update: Any) -> None:
+        if self.process is None or self.process.stdin is None or self.is_stopped:
             return
         try:
-            self.process.stdin.write(f"{json.dumps(news)}\n")
+            self.process.stdin.write(f"{json.dumps(update)}\n")
             self.process.stdin.flush()
-        except BrokenPipeError:  # it has just ended; the next look at it tells why
+        except BrokenPipeError:  # it has just ended; last_output() says why
             return
 
     def work(self) -> None:
         task = random.choice(self.role.tasks)  # noqa: S311  # no secret
-        self.tell(current_task=task, active_tasks=1, activity=f"Started: {task}")
+        self.send(current_task=task, active_tasks=1, activity=f"Started: {task}")
 
     def rest(self) -> None:
-        self.tell(current_task="", active_tasks=0, activity="Done, waiting for work")
+        self.send(current_task="", active_tasks=0, activity="Done, waiting for work")
 
-    def fall_silent(self) -> None:
+    def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
-        self.silent = True
+        self.is_stopped = True
 
-    def wake_up(self) -> None:
+    def unfreeze(self) -> None:
         self._signal(signal.SIGCONT)
-        self.silent = False
+        self.is_stopped = False
 
-    def last_words(self) -> str | None:
-        """Why it ended, if it did so without us."""
+    def last_output(self) -> str | None:
+        """Its last line, if it ended by itself."""
         if self.process is None or self.process.poll() is None:
             return None
         self.process = None
-        return (self.log.read_text().splitlines() or ["it said nothing"])[-1]
+        return (self.log.read_text().splitlines() or ["no output"])[-1]
 
     def _signal(self, number: signal.Signals) -> None:
         if self.process is not None:
             self.process.send_signal(number)
 
 
-class Play:
-    """What happens, and what the platform makes of it."""
+class Scenario:
+    """Makes the agents work, fail and recover, and prints how their statuses change."""
 
     def __init__(self, api: httpx.Client, members: dict[str, Member]) -> None:
         self.api = api
         self.members = members
         self.statuses: dict[str, str] = {}
 
-    def go_on(self) -> None:
-        """Round after round, until Ctrl-C."""
+    def run(self) -> None:
+        """Repeat the steps until Ctrl-C."""
         while True:
-            scenes = list(SCENES)
+            steps = list(STEPS)
             started = time.monotonic()
             while (now := time.monotonic() - started) < ROUND_SECONDS:
-                while scenes and scenes[0][0] <= now:
-                    _, key, act = scenes.pop(0)
+                while steps and steps[0][0] <= now:
+                    _, key, act = steps.pop(0)
                     say(act(self.members[key]))
-                self._everyday()
+                self._work()
                 time.sleep(TICK_SECONDS)
 
-    def _everyday(self) -> None:
-        """Somebody takes up or ends a task; we look whether all are there."""
-        somebody = random.choice(list(self.members.values()))  # noqa: S311
-        random.choice([somebody.work, somebody.work, somebody.rest])()  # noqa: S311
+    def _work(self) -> None:
+        """A random agent starts or ends a task. Reports agents that ended and statuses that changed."""
+        anyone = random.choice(list(self.members.values()))  # noqa: S311
+        random.choice([anyone.work, anyone.work, anyone.rest])()  # noqa: S311
         for member in self.members.values():
-            if words := member.last_words():
-                say(f"{member.role.name} has ended: {words}")
+            if line := member.last_output():
+                say(f"{member.role.name} has ended: {line}")
         self._watch()
 
     def _watch(self) -> None:
@@ -175,45 +176,43 @@ class Play:
 
 
 def _degrade(member: Member) -> str:
-    member.tell(
+    member.send(
         error_rate=0.7, sample_error="TimeoutError: staging did not answer within 30 s", activity="Tests time out"
     )
-    return f"{member.role.name} has trouble: 70 % of the calls fail, so it reports an error rate of 0.7"
+    return f"{member.role.name}: 70 % of its calls fail, so it reports an error rate of 0.7"
 
 
 def _recover(member: Member) -> str:
-    member.tell(error_rate=0.0, sample_error="", activity="Tests pass again")
-    return f"{member.role.name} is well again: error rate 0"
+    member.send(error_rate=0.0, sample_error="", activity="Tests pass again")
+    return f"{member.role.name} has recovered: error rate 0"
 
 
-def _fall_silent(member: Member) -> str:
-    member.fall_silent()
-    return (
-        f"{member.role.name} goes silent (its process is stopped): the platform notices when its lease of a minute ends"
-    )
+def _freeze(member: Member) -> str:
+    member.freeze()
+    return f"{member.role.name} stops sending heartbeats (SIGSTOP): offline when its lease of a minute ends"
 
 
-def _wake_up(member: Member) -> str:
-    member.wake_up()
-    return f"{member.role.name} wakes up and beats again"
+def _unfreeze(member: Member) -> str:
+    member.unfreeze()
+    return f"{member.role.name} sends heartbeats again"
 
 
 def _crash(member: Member) -> str:
     member.stop()
-    return f"{member.role.name} crashes (its process is killed): that, too, shows a minute later"
+    return f"{member.role.name} crashes (SIGKILL): offline a minute later"
 
 
 def _restart(member: Member) -> str:
     member.start()
-    return f"{member.role.name} is started again, with the token it kept"
+    return f"{member.role.name} is started again, with its stored token"
 
 
-SCENES = (
+STEPS = (
     (10.0, "quality", _degrade),
-    (20.0, "growth", _fall_silent),
+    (20.0, "growth", _freeze),
     (60.0, "librarian", _crash),
     (100.0, "quality", _recover),
-    (105.0, "growth", _wake_up),
+    (105.0, "growth", _unfreeze),
     (140.0, "librarian", _restart),
 )
 
@@ -229,19 +228,19 @@ def main() -> int:
         FOLDER.mkdir(mode=0o700, exist_ok=True)
         headers = {"Authorization": f"Bearer {_operator_token()}"}
         api = stack.enter_context(httpx.Client(base_url=platform, headers=headers, timeout=10))
-        seats = _seats(api)
-        members = {role.key: Member(role, seats[role.key], platform) for role in ORG}
+        created = _workspaces(api)
+        members = {role.key: Member(role, created[role.key], platform) for role in ORG}
         for member in members.values():
             stack.callback(member.stop)
             member.start()
         say(f"{len(members)} agents are starting. Watch them at {platform}/ - Ctrl-C stops them")
-        Play(api, members).go_on()
+        Scenario(api, members).run()
     return 0
 
 
 @contextmanager
 def _platform() -> Iterator[str]:
-    """The address of this checkout's platform; one that we started stops with us."""
+    """The address of the platform of this checkout. Starts one if none runs, and stops it at the end."""
     if running_at():
         yield _answering(None)
         return
@@ -257,7 +256,7 @@ def _answering(runner: "subprocess.Popen[bytes] | None") -> str:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if runner is not None and runner.poll() is not None:
-            sys.exit(1)  # it has said why
+            sys.exit(1)  # it has printed why
         try:
             if (address := running_at()) and httpx.get(f"{address}/health", timeout=2).is_success:
                 return address
@@ -273,19 +272,19 @@ def _operator_token() -> str:
     return token or sys.exit(f"demo: no operator token in {path}, and OPERATOR_TOKEN is not set")
 
 
-def _seats(api: httpx.Client) -> dict[str, dict[str, str]]:
-    """The workspace of each role, made where it is missing: its id, and the token that lets its agent in once."""
+def _workspaces(api: httpx.Client) -> dict[str, dict[str, str]]:
+    """The id and enrolment token of the workspace of each role; creates those that are missing."""
     path = FOLDER / "organisation.json"
-    seats: dict[str, dict[str, str]] = json.loads(path.read_text()) if path.exists() else {}
+    created: dict[str, dict[str, str]] = json.loads(path.read_text()) if path.exists() else {}
     living = {row["id"] for row in _checked(api.get("/workspaces"))}
     for role in ORG:
-        if seats.get(role.key, {}).get("id") not in living:
+        if created.get(role.key, {}).get("id") not in living:
             (FOLDER / f"{role.key}.token").unlink(missing_ok=True)
-            parent = seats[role.parent]["id"] if role.parent else None
-            seats[role.key] = _create(api, role, parent)
+            parent = created[role.parent]["id"] if role.parent else None
+            created[role.key] = _create(api, role, parent)
             path.touch(mode=0o600)
-            path.write_text(json.dumps(seats, indent=2))
-    return seats
+            path.write_text(json.dumps(created, indent=2))
+    return created
 
 
 def _create(api: httpx.Client, role: Role, parent_id: str | None) -> dict[str, str]:

@@ -20,7 +20,7 @@ from molecule.threads import ThreadedDjango  # noqa: E402
 from registry.consumers import OrganisationStream  # noqa: E402
 from registry.fast_path.application import FastPath  # noqa: E402
 from registry.identity import refusals  # noqa: E402
-from registry.supervision.web_liveness import Pulse  # noqa: E402
+from registry.supervision.web_liveness import WebLiveness  # noqa: E402
 
 refuse_unsafe_configuration()
 
@@ -32,7 +32,7 @@ class Stream(OrganisationStream):
     accept_beat = staticmethod(fast_path.accept_beat)
 
 
-application = Pulse(
+application = WebLiveness(
     ProtocolTypeRouter(
         {
             "http": BoundedBody(fast_path),

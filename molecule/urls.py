@@ -35,7 +35,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("workspaces/<str:workspace_id>/resume", teams.Resume.as_view(), name="resume"),
     path("workspaces/<str:workspace_id>/restart", teams.Restart.as_view(), name="restart"),
     path("workspaces/<str:workspace_id>/expand", teams.Expand.as_view(), name="expand"),
-    path("workspaces/<str:workspace_id>/collapse", teams.Collapse.as_view(), name="collapse"),
+    path("workspaces/<str:workspace_id>/collapse", teams.RemoveTeam.as_view(), name="collapse"),
     path("workspaces/<str:workspace_id>/agent", teams.ActiveAgent.as_view(), name="agent"),
     path("workspaces/<str:workspace_id>/agent/move", teams.MoveAgent.as_view(), name="agent-move"),
     path("workspaces/<str:workspace_id>/agents", teams.Agents.as_view(), name="agents"),
@@ -66,6 +66,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/workspaces/<str:workspace_id>/test-token", life.TestToken.as_view(), name="test-token"),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
-    # The rest is answered in JSON too, also with DEBUG on.
+    # A route of its own, so that API clients get JSON with DEBUG on too.
     re_path("", NotFound.as_view(), name="not-found"),
 ]
+
+handler400 = "molecule.error_pages.bad_request"
+handler403 = "molecule.error_pages.forbidden"
+handler404 = "molecule.error_pages.not_found"
+handler500 = "molecule.error_pages.server_error"

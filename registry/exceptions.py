@@ -36,8 +36,8 @@ class RegistryError(Exception):
         self.field = field
 
     @property
-    def said(self) -> dict[str, str]:
-        """For answers that hold several outcomes."""
+    def as_body(self) -> dict[str, str]:
+        """The error as an entry of an answer that holds several results."""
         return {"error": self.message, "code": self.code}
 
 

@@ -1,5 +1,5 @@
 """The tables are the specification's own DDL, in 0001_initial.sql: names, defaults and cascades live in the
-database, so that plain SQL works too. Django is only told what is there."""
+database, so that plain SQL works too. The operations below only record them in Django's state."""
 
 from pathlib import Path
 

@@ -6,7 +6,7 @@ CREATE TABLE canvas_layouts (
   PRIMARY KEY (workspace_id)
 );
 
--- A removed workspace keeps its row, so ON DELETE alone would keep its place on the canvas too.
+-- A removed workspace keeps its row, so ON DELETE CASCADE alone would not delete its layout.
 CREATE FUNCTION canvas_layouts_drop_removed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   DELETE FROM canvas_layouts WHERE workspace_id = NEW.id;
@@ -22,5 +22,5 @@ CREATE TABLE canvas_viewport (
   zoom FLOAT NOT NULL DEFAULT 1,
   saved_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
--- At most one row: an upsert lands on it.
+-- At most one row, the target of an upsert.
 CREATE UNIQUE INDEX canvas_viewport_single_row ON canvas_viewport ((true));

@@ -1,4 +1,4 @@
-"""A team for a workspace: a page with a row for each new member."""
+"""The page that adds members to a workspace's team, with a row for each."""
 
 from typing import Any
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
-from django.contrib.admin.widgets import AdminTextInputWidget
+from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
 from django.core.exceptions import PermissionDenied
 from django.core.validators import MaxLengthValidator
 from django.http import HttpResponse, HttpResponseRedirect
@@ -25,10 +25,8 @@ TEMPLATE = "admin/registry/workspace/expand.html"
 
 
 class MemberForm(forms.Form):
-    name = forms.CharField(validators=[MaxLengthValidator(255), no_line_breaks], widget=AdminTextInputWidget)
-    role = forms.CharField(
-        required=False, validators=[MaxLengthValidator(1000), no_line_breaks], widget=AdminTextInputWidget
-    )
+    name = forms.CharField(widget=AdminTextInputWidget)
+    role = forms.CharField(required=False, widget=AdminTextareaWidget(attrs={"rows": 2}))
     tier = forms.IntegerField(min_value=1, max_value=4, initial=DEFAULT_TIER)
     model = forms.CharField(
         required=False, validators=[MaxLengthValidator(100), no_line_breaks], widget=AdminTextInputWidget
@@ -39,6 +37,7 @@ MemberFormSet = forms.formset_factory(MemberForm, extra=ROWS, max_num=100, absol
 
 
 def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID) -> HttpResponse:
+    """GET shows the rows, POST adds the members and redirects. Errors leave the rows as typed."""
     workspace = get_object_or_404(Workspace.objects.defer("agent_card"), id=workspace_id)
     if not model_admin.has_change_permission(request, workspace):
         raise PermissionDenied
@@ -46,7 +45,7 @@ def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID)
     refusal = None
     if formset.is_valid():
         try:
-            return _carry_out(model_admin, request, workspace, _members(formset))
+            return _execute(model_admin, request, workspace, _members(formset))
         except RegistryError as error:
             refusal = error
     context = {
@@ -61,18 +60,18 @@ def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID)
     return TemplateResponse(request, TEMPLATE, context)
 
 
-def _carry_out(
+def _execute(
     model_admin: "ModelAdmin[Workspace]", request: Any, workspace: Workspace, members: list[Member]
 ) -> HttpResponse:
     added = teams.expand(workspace.id, members, actor=actor_of(request))
-    said = f"Added {len(added)} member{'' if len(added) == 1 else 's'}: {', '.join(child.name for child in added)}."
-    model_admin.log_change(request, workspace, said)
-    messages.success(request, f"{said} Each needs an enrolment token, issued on its page.")
+    message = f"Added {len(added)} member{'' if len(added) == 1 else 's'}: {', '.join(child.name for child in added)}."
+    model_admin.log_change(request, workspace, message)
+    messages.success(request, f"{message} Issue an enrolment token for each on its page.")
     return HttpResponseRedirect(reverse("admin:registry_workspace_change", args=[workspace.id]))
 
 
 def _members(formset: Any) -> list[Member]:
-    """Of the rows that were filled in."""
+    """Returns a member for each row that was filled in."""
     rows = [form.cleaned_data for form in formset if form.has_changed()]
     return [
         Member(name=row["name"], role=none_if_empty(row["role"]), tier=row["tier"], model=none_if_empty(row["model"]))

@@ -158,4 +158,4 @@ def _signed(body: Any) -> Beat | dict[str, str]:
         return error_body(ValidationError(serializer.errors))
     fields = serializer.validated_data
     presented = tokens.presented_token(fields.pop("token"))
-    return Beat(**fields, token=presented) if presented else BadCredential("invalid token").said
+    return Beat(**fields, token=presented) if presented else BadCredential("invalid token").as_body

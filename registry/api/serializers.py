@@ -1,20 +1,20 @@
 """Wire shapes of workspaces and of what agents send. The rules on columns are the models' own."""
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
+from django.core.exceptions import ValidationError as DjangoValidationError
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
 from activity.endpoints import FiniteFloatField
+from activity.serializers import query_time
 from registry.identity.refusals import Reason
+from registry.liveness.presence import MAX_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS
 from registry.models import (
-    DEFAULT_RUNTIME,
     DEFAULT_TIER,
     Agent,
     Workspace,
@@ -24,6 +24,8 @@ from registry.models import (
 )
 from registry.secrets.store import MAX_VALUE_BYTES
 from registry.structure.access import Rule
+from registry.structure.text import MAX_NAME, MAX_ROLE, clean_name, clean_role, shortened_name
+from registry.structure.urls import MAX_URL, validate_agent_url
 
 MAX_CARD_BYTES = 256 * 1024
 MAX_BEATS = 500
@@ -33,26 +35,15 @@ MAX_INT = 2**31 - 1
 MAX_SEQ_DIGITS = 19
 
 
-def agent_url(value: str) -> None:
-    """http(s) with a host, or a placeholder of another scheme that says there is no inbound."""
-    try:
-        parts = urlsplit(value)
-        valid = bool(parts.scheme and parts.netloc and (parts.port is None or parts.port))
-    except ValueError:
-        valid = False
-    if not valid or any(character.isspace() for character in value):
-        raise serializers.ValidationError("must be an http(s) URL, or a placeholder such as remote://no-inbound")
-    if parts.scheme in ("http", "https") and not parts.hostname:
-        raise serializers.ValidationError("must name a host")
-
-
 class AgentUrlField(serializers.CharField):
+    """Where an agent listens; see registry/structure/urls.py."""
+
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=2048, validators=[agent_url], **kwargs)
+        super().__init__(max_length=MAX_URL, validators=[validate_agent_url], **kwargs)
 
 
 class AgentCardField(serializers.JSONField):
-    """An A2A Agent Card, stored whole: a JSON object with a name."""
+    """An A2A Agent Card, stored whole: a JSON object with a name that the rule for names accepts."""
 
     default_error_messages = {
         "object": "must be a JSON object",
@@ -66,6 +57,10 @@ class AgentCardField(serializers.JSONField):
         name = data.get("name")
         if not isinstance(name, str) or not name.strip():
             self.fail("name")
+        try:
+            shortened_name(name)
+        except DjangoValidationError as error:
+            raise serializers.ValidationError(f"its name {error.messages[0]}") from None
         if len(json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()) > MAX_CARD_BYTES:
             self.fail("size")
         return data
@@ -85,13 +80,10 @@ class RoleField(serializers.CharField):
     """A role, or null: never "" in what is stored and answered."""
 
     def __init__(self, **kwargs: Any) -> None:
-        options: dict[str, Any] = {
-            "allow_null": True,
-            "allow_blank": True,
-            "max_length": 1000,
-            "validators": [no_line_breaks],
-        }
-        super().__init__(**options, **kwargs)
+        super().__init__(allow_null=True, allow_blank=True, max_length=MAX_ROLE, **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        return clean_role(super().to_internal_value(data))
 
     def run_validation(self, data: Any = empty) -> Any:
         return super().run_validation(data) or None
@@ -103,19 +95,42 @@ class Coordinate(FiniteFloatField):
 
 
 class NameField(serializers.CharField):
+    """One line of 1-255 characters, in NFC; see registry.structure.text."""
+
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=255, validators=[no_line_breaks], **kwargs)
+        super().__init__(max_length=MAX_NAME, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        return clean_name(super().to_internal_value(data))
 
 
 class RuntimeField(serializers.CharField):
+    """What runs the agent; "" when nobody said so."""
+
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=100, validators=[no_line_breaks], **kwargs)
+        options: dict[str, Any] = {"max_length": 100, "validators": [no_line_breaks]}
+        super().__init__(allow_blank=True, allow_null=True, **options, **kwargs)
+
+    def run_validation(self, data: Any = empty) -> Any:
+        return super().run_validation(data) or ""
+
+
+class IntervalField(serializers.IntegerField):
+    """How often an agent will send heartbeats, in seconds; None and "" mean that it does not say."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        bounds: dict[str, Any] = {"min_value": MIN_INTERVAL_SECONDS, "max_value": MAX_INTERVAL_SECONDS}
+        super().__init__(default=None, allow_null=True, **bounds, **kwargs)
+
+    def run_validation(self, data: Any = empty) -> Any:
+        return super().run_validation(None if data == "" else data)
 
 
 class RegisterBody(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     url = AgentUrlField()
     agent_card = AgentCardField()
+    heartbeat_interval = IntervalField(help_text="In seconds. A lease then lasts 2.5 times as long.")
 
 
 class Registration(serializers.Serializer[Any]):
@@ -187,7 +202,7 @@ class WorkspaceBody(serializers.Serializer[Any]):
     name = NameField()
     role = RoleField(default=None)
     tier = TierField(default=DEFAULT_TIER)
-    runtime = RuntimeField(default=DEFAULT_RUNTIME)
+    runtime = RuntimeField(default="")
     parent_id = serializers.UUIDField(default=None, allow_null=True)
     model = serializers.CharField(default=None, allow_null=True, max_length=100, validators=[no_line_breaks])
     template = serializers.CharField(default=None, allow_null=True, max_length=255, validators=[no_line_breaks])
@@ -265,20 +280,10 @@ class MomentField(serializers.Field[int | datetime, Any, Any, Any]):
         text = str(data)
         if text.isascii() and text.isdigit() and len(text) < MAX_SEQ_DIGITS:
             return int(text)
-        # In a query string the "+" of an offset arrives as a space.
-        moment = _aware(text.replace(" ", "+"))
+        moment = query_time(text)
         if moment is None:
             self.fail("invalid")
         return moment
-
-
-def _aware(text: str) -> datetime | None:
-    """UTC where the text names no offset."""
-    try:
-        moment = parse_datetime(text)
-    except ValueError:
-        return None
-    return moment and (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 class ExplainQuery(serializers.Serializer[Any]):
@@ -386,3 +391,16 @@ class WorkspacePicture(serializers.ModelSerializer[Workspace]):
             "current_task", "runtime", "last_heartbeat_at", "flapping_until", "enrolment_expires_at", "last_refusal",
             "created_at", "updated_at", "x", "y", "collapsed",
         ]  # fmt: skip
+
+
+class OneWorkspacePicture(WorkspacePicture):
+    """A workspace that was asked for by its id."""
+
+    agent_card_problems = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="What cannot be used in its Agent Card, one sentence each. For operators and the workspace itself.",
+    )
+
+    class Meta(WorkspacePicture.Meta):
+        fields = [*WorkspacePicture.Meta.fields, "agent_card_problems"]

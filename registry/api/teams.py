@@ -1,4 +1,4 @@
-"""REST for operators: pause, resume, restart; teams; which model works where."""
+"""REST for operators: enrolment; pause, resume, restart; teams; model assignments."""
 
 from typing import Any
 from uuid import UUID
@@ -46,14 +46,14 @@ class Resume(Endpoint):
 
 
 class Restart(Endpoint):
-    @documented("Start a workspace anew", answers={200: Outcome}, errors=(*GONE, 409))
+    @documented("Restart a workspace's agent", answers={200: Outcome}, errors=(*GONE, 409))
     def post(self, request: Any, workspace_id: UUID) -> Response:
         pausing.restart(workspace_id, actor=self.principal.actor)
         return Response({"status": "provisioning"})
 
 
 class Expand(Endpoint):
-    @documented("Give a workspace a team", request=ExpandBody, answers={200: Outcome}, errors=GONE)
+    @documented("Add members to a workspace's team", request=ExpandBody, answers={200: Outcome}, errors=GONE)
     def post(self, request: Any, workspace_id: UUID) -> Response:
         members = [Member(**member) for member in self.body(ExpandBody)["members"]]
         children = teams.expand(workspace_id, members, actor=self.principal.actor)
@@ -61,10 +61,10 @@ class Expand(Endpoint):
         return Response({"status": "expanded", "children": named})
 
 
-class Collapse(Endpoint):
-    @documented("Retire a workspace's team", answers={200: Outcome}, errors=GONE)
+class RemoveTeam(Endpoint):
+    @documented("Remove a workspace's team", answers={200: Outcome}, errors=GONE)
     def post(self, request: Any, workspace_id: UUID) -> Response:
-        return Response({"status": "collapsed", "removed": teams.collapse(workspace_id, actor=self.principal.actor)})
+        return Response({"status": "collapsed", "removed": teams.remove_team(workspace_id, actor=self.principal.actor)})
 
 
 class ActiveAgent(Endpoint):
@@ -73,19 +73,24 @@ class ActiveAgent(Endpoint):
         agent = agents.assign(workspace_id, self.body(ModelBody)["model"], actor=self.principal.actor)
         return Response({"agent_id": agent.id, "model": agent.model}, status=201)
 
-    @documented("Replace the model", request=ModelBody, answers={200: ModelBody}, errors=GONE)
+    @documented("Replace the assigned model", request=ModelBody, answers={200: ModelBody}, errors=GONE)
     def patch(self, request: Any, workspace_id: UUID) -> Response:
         done = agents.replace(workspace_id, self.body(ModelBody)["model"], actor=self.principal.actor)
         return Response({"agent_id": done.agent_id, "model": done.model, "old_model": done.old_model})
 
-    @documented("Remove the model", request=DismissalBody, answers={200: Outcome}, errors=GONE)
+    @documented("Unassign the model", request=DismissalBody, answers={200: Outcome}, errors=GONE)
     def delete(self, request: Any, workspace_id: UUID) -> Response:
         agent = agents.remove(workspace_id, reason=self.body(DismissalBody)["reason"], actor=self.principal.actor)
         return Response({"status": "removed", "agent_id": agent.id})
 
 
 class MoveAgent(Endpoint):
-    @documented("Move the agent elsewhere", request=AgentMoveBody, answers={200: ModelBody}, errors=(*GONE, 409))
+    @documented(
+        "Move the model assignment to another workspace",
+        request=AgentMoveBody,
+        answers={200: ModelBody},
+        errors=(*GONE, 409),
+    )
     def post(self, request: Any, workspace_id: UUID) -> Response:
         target = self.body(AgentMoveBody)["target_workspace_id"]
         agent = agents.move(workspace_id, target, actor=self.principal.actor)
@@ -94,7 +99,7 @@ class MoveAgent(Endpoint):
 
 
 class Agents(Endpoint):
-    @documented("Every agent this workspace had", answers={200: AgentRow(many=True)}, errors=(404,))
+    @documented("All model assignments of a workspace, newest first", answers={200: AgentRow(many=True)}, errors=(404,))
     def get(self, request: Any, workspace_id: UUID) -> Response:
         rows.known(workspace_id)
         history = Agent.objects.filter(workspace_id=workspace_id).order_by("-created_at", "-id")

@@ -37,7 +37,7 @@ def errors(beats: Sequence[Beat], results: Sequence[Result], client_address: str
             refusals.note(beat.workspace_id, beat.token, client_address)
     reasons = iter(heartbeats.errors(refused))
     known = {Result.ACCEPTED: None, Result.OVER_LIMIT: TOO_MANY}
-    return [next(reasons).said if result is Result.REFUSED else known[result] for result in results]
+    return [next(reasons).as_body if result is Result.REFUSED else known[result] for result in results]
 
 
 def response_body(bodies: Sequence[Any], errors: Sequence[dict[str, str] | None]) -> dict[str, list[dict[str, Any]]]:

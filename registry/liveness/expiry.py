@@ -1,24 +1,23 @@
-"""reconcile(): a lease that is past means offline. Hints say when to look; only the lease in PostgreSQL decides."""
+"""Lease expiry: a workspace whose lease in PostgreSQL has ended goes offline, whatever Redis says."""
 
 from datetime import datetime
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import Min, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Min, QuerySet, Value
+from django.db.models.functions import Greatest, Now
 
 from activity.bus import rfc3339
 from activity.events import NewEvent, record
 from activity.models import EventType
-from registry.liveness import flapping
+from registry.liveness import flapping, presence
 from registry.models import ALIVE, Workspace
 from registry.structure import projection
 from registry.supervision import jobs
 
 BATCH = 1000
-# In one look, which is then a matter of seconds; the rest is for the next.
-MOST = 20 * BATCH
+# Limits one call to seconds; the next call continues.
+MAX_PER_CALL = 20 * BATCH
 ACTOR = "supervisor"
 
 
@@ -28,62 +27,60 @@ def reconcile() -> int:
     Each batch is a short transaction. Rows that another transaction has locked are left to the next call: most likely
     a heartbeat is renewing their lease.
     """
+    since = _serving_since()
+    if since is None:
+        return 0
     # One scan finds all ended leases. They have no index, because every heartbeat would have to update it.
-    found = list(_due().order_by("lease_expires_at").values_list("id", flat=True)[:MOST])
-    gone = 0
+    found = list(_expired(since).order_by("lease_expires_at").values_list("id", flat=True)[:MAX_PER_CALL])
+    count = 0
     for start in range(0, len(found), BATCH):
-        if not _agents_could_reach_us():
+        # The web processes may have stopped meanwhile.
+        if (since := _serving_since()) is None:
             break
-        gone += _expire(found[start : start + BATCH])
-    return gone
+        count += _expire(found[start : start + BATCH], since)
+    return count
 
 
 def seconds_to_deadline() -> float | None:
-    """Until the next lease can run out, less than 0 when it could already; None while none can."""
-    grace = _grace_seconds()
-    if grace is None:
+    """Seconds until the next workspace can go offline, negative if one can now; None while none can."""
+    since = _serving_since()
+    if since is None:
         return None
-    left = _watched().aggregate(left=Min("lease_expires_at") - Now())["left"]
-    return None if left is None else max(grace, left.total_seconds())
+    left = _alive().aggregate(left=Min(_deadline(since)) - Now())["left"]
+    return None if left is None else float(left.total_seconds())
 
 
-def _agents_could_reach_us() -> bool:
-    """Silence means death only if beats had a way in.
-
-    While the platform itself is down, or has just come back, "cannot tell" is not "dead".
-    """
-    grace = _grace_seconds()
-    return grace is not None and grace <= 0
-
-
-def _grace_seconds() -> float | None:
-    """Until a web process will have served for one whole lease, less than 0 when it has; None while none serves."""
+def _serving_since() -> datetime | None:
+    """Since when a web process has been accepting heartbeats; None while none does."""
     web = jobs.last(jobs.WEB)
-    if web is None or not jobs.is_fresh(web):
-        return None
-    return float(settings.LEASE_SECONDS) - (web.now - web.since).total_seconds()
+    return web.since if web is not None and jobs.is_fresh(web) else None
 
 
-def _watched() -> QuerySet[Workspace]:
-    return Workspace.objects.filter(status__in=ALIVE)
+def _deadline(since: datetime) -> Greatest:
+    """The end of the lease, but at least one whole lease after `since`: agents could not reach us before."""
+    return Greatest("lease_expires_at", Value(since) + presence.lease_duration())
 
 
-def _due() -> QuerySet[Workspace]:
-    return _watched().filter(lease_expires_at__lte=Now())
+def _alive() -> QuerySet[Workspace]:
+    return Workspace.objects.filter(status__in=ALIVE, lease_expires_at__isnull=False)
 
 
-def _expire(ids: list[UUID]) -> int:
+def _expired(since: datetime) -> QuerySet[Workspace]:
+    return _alive().annotate(deadline=_deadline(since)).filter(lease_expires_at__lte=Now(), deadline__lte=Now())
+
+
+def _expire(ids: list[UUID], since: datetime) -> int:
     with transaction.atomic():
-        rows = _lock_due(ids)
-        marks = flapping.marks([row.id for row in rows])
-        flapping.mark(marks)
-        projection.apply(record([_event(row, marks.get(row.id)) for row in rows], actor=ACTOR))
+        rows = _lock_expired(ids, since)
+        flapping_until = flapping.detect([row.id for row in rows])
+        flapping.save(flapping_until)
+        projection.apply(record([_event(row, flapping_until.get(row.id)) for row in rows], actor=ACTOR))
     return len(rows)
 
 
-def _lock_due(ids: list[UUID]) -> list[Workspace]:
-    """Those of them that are due still, without their cards, which are long and not needed."""
-    rows = _due().filter(id__in=ids).only("id", "status", "last_heartbeat_at").order_by("lease_expires_at")
+def _lock_expired(ids: list[UUID], since: datetime) -> list[Workspace]:
+    """Lock those whose lease is still past. Without their agent cards, which are large and not needed."""
+    rows = _expired(since).filter(id__in=ids).only("id", "status", "last_heartbeat_at").order_by("lease_expires_at")
     return list(rows.select_for_update(skip_locked=True, no_key=True))
 
 

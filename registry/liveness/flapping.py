@@ -1,4 +1,4 @@
-"""Flapping: who goes offline again and again is marked so, for as long as that is true."""
+"""Flapping: a workspace that goes offline too often is marked until that is no longer so."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -8,15 +8,15 @@ from django.conf import settings
 from django.db import connection
 from django.template.defaultfilters import pluralize
 
-# The last but so many of the times that each of them went offline within the window; nothing for who has fewer.
-# The window begins at a position, so that no long history is read. IS TRUE hides the type from the planner, which in a
-# log that it has no statistics of would else read everybody's events of that type, once for each workspace.
-MARKS = """
-SELECT gone.id, nth.created_at + make_interval(secs => %(window)s)
-FROM unnest(%(ids)s::uuid[]) AS gone(id)
+# For each workspace the time of its Nth-last WORKSPACE_OFFLINE within the window, if it has that many. The window
+# starts at a position in the log, so older history is not read. IS TRUE keeps the planner from using the event type:
+# without statistics it would read all workspaces' events of that type, once per workspace.
+DETECT = """
+SELECT going.id, nth.created_at + make_interval(secs => %(window)s)
+FROM unnest(%(ids)s::uuid[]) AS going(id)
 CROSS JOIN LATERAL (
   SELECT created_at FROM structure_events
-  WHERE workspace_id = gone.id AND (event_type = 'WORKSPACE_OFFLINE') IS TRUE AND seq >= (
+  WHERE workspace_id = going.id AND (event_type = 'WORKSPACE_OFFLINE') IS TRUE AND seq >= (
     SELECT seq FROM structure_events
     WHERE created_at > now() - make_interval(secs => %(window)s) ORDER BY created_at LIMIT 1)
   ORDER BY seq DESC OFFSET %(times)s - 1 LIMIT 1
@@ -25,27 +25,27 @@ CROSS JOIN LATERAL (
 
 
 def rule() -> str:
-    """Why somebody is marked, in words."""
+    """Describe when a workspace counts as flapping, for operators."""
     times, minutes = settings.FLAPPING_TIMES, settings.FLAPPING_MINUTES
     return f"offline more than {times} time{pluralize(times)} in {minutes:g} minute{pluralize(minutes)}"
 
 
-def marks(going: Sequence[UUID]) -> dict[UUID, datetime]:
-    """Those of the workspaces now going offline that have done so too often, and until when that will be so.
+def detect(going: Sequence[UUID]) -> dict[UUID, datetime]:
+    """Return those of the workspaces going offline now that flap, each with the time until which it does.
 
-    That is when the earliest of the last FLAPPING_TIMES + 1 times is FLAPPING_MINUTES ago. The rows are to be
-    locked before: who else takes them offline has committed then, or waits.
+    That is FLAPPING_MINUTES after the earliest of its last FLAPPING_TIMES + 1 times offline. The rows must be locked,
+    so that no other transaction sets them offline meanwhile.
     """
     if not going or settings.FLAPPING_TIMES < 1:
         return {}
     given = {"ids": list(going), "times": settings.FLAPPING_TIMES, "window": settings.FLAPPING_MINUTES * 60}
     with connection.cursor() as cursor:
-        cursor.execute(MARKS, given)
+        cursor.execute(DETECT, given)
         return dict(cursor.fetchall())
 
 
-def mark(until: Mapping[UUID, datetime]) -> None:
-    """Write the marks: a live column, which no event is needed for and replay knows nothing of."""
+def save(until: Mapping[UUID, datetime]) -> None:
+    """Store until when each workspace flaps: a live column, which replay does not restore."""
     if not until:
         return
     with connection.cursor() as cursor:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 
 from activity import bus, statements
@@ -53,6 +52,7 @@ class AcceptedBeat(NamedTuple):
     current_task: str
     token_id: UUID | None
     is_token_stale: bool
+    heartbeat_interval: int | None
     was_refused: bool
 
 
@@ -93,7 +93,7 @@ def commit(beats: Sequence[Beat]) -> dict[int, UUID | None]:
         events = [event for row in last.values() for event in _events(row.status, beats[row.n])]
         projection.apply(record(events, actor=None))
         if last:
-            bus.after_commit(presence.mark_alive, list(last))
+            bus.after_commit(presence.mark_alive, {i: row.heartbeat_interval for i, row in last.items()})
             bus.after_commit(_broadcast, [(beats[row.n], row.current_task) for row in last.values()])
         if cleared := [workspace_id for workspace_id, row in last.items() if row.was_refused]:
             bus.after_commit(refusals.publish_cleared, cleared)
@@ -135,7 +135,8 @@ def _write(beats: Sequence[Beat]) -> list[AcceptedBeat]:
             "active_tasks": [beat.active_tasks for beat in beats],
             "uptimes": [beat.uptime_seconds for beat in beats],
             "tasks": [beat.current_task for beat in beats],
-            "lease": float(settings.LEASE_SECONDS),
+            "lease": presence.lease_seconds(None),
+            "intervals": presence.LEASE_INTERVALS,
             "recovered": RECOVERED_BELOW,
         },
     )
@@ -190,14 +191,15 @@ WITH given AS (
   FROM given g LEFT JOIN LATERAL {tokens.MATCHING_TOKEN} t ON true
   WHERE g.prefix IS NULL OR t.id IS NOT NULL
 ), held AS (
-  SELECT g.*, w.status, w.current_task AS task_before, w.refused_at
+  SELECT g.*, w.status, w.current_task AS task_before, w.heartbeat_interval, w.refused_at
   FROM good g JOIN workspaces w ON w.id = g.id
   WHERE w.status <> 'removed'
   ORDER BY w.id FOR NO KEY UPDATE OF w
 ), written AS (
   UPDATE workspaces w SET
     last_heartbeat_at = clock_timestamp(),
-    lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)b),
+    lease_expires_at = clock_timestamp() + make_interval(
+      secs => greatest(%(lease)b, %(intervals)b * w.heartbeat_interval)),
     last_error_rate = b.error_rate,
     last_sample_error = CASE
       WHEN b.sample_error <> '' THEN b.sample_error
@@ -212,6 +214,7 @@ WITH given AS (
     refused_address = NULL
   FROM held b WHERE w.id = b.id AND b.is_last
 )
-SELECT n - 1, status, coalesce(task_before, ''), token_id, coalesce(is_stale, false), refused_at IS NOT NULL
+SELECT n - 1, status, coalesce(task_before, ''), token_id, coalesce(is_stale, false), heartbeat_interval,
+  refused_at IS NOT NULL
 FROM held
 """  # noqa: S608  # of constants

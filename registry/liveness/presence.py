@@ -1,18 +1,24 @@
-"""Signs of life: the lease in PostgreSQL, which is the truth, and the Redis keys that hint at it."""
+"""Leases in PostgreSQL, which decide, and the Redis keys whose expiry is a hint."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models.functions import Now
+from django.db.models import DurationField, Expression, ExpressionWrapper, F, FloatField, Value
+from django.db.models.functions import Greatest, Now
 from redis.exceptions import ResponseError
 
 from activity import redis
 from registry.models import Workspace
 
+MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 10, 600
+"""What an agent may declare as its heartbeat interval."""
+LEASE_INTERVALS = 2.5
+"""How many declared intervals a lease lasts: two beats may be lost."""
 TOMBSTONE_SECONDS = 120
-# KEYS: pairs of the key to set and the tomb that forbids it. One call for a whole batch of beats.
+# KEYS: pairs of the key to set and the tombstone that forbids it. One call for a whole batch of heartbeats.
 SET_UNLESS_TOMBSTONE = """
 for i = 1, #KEYS, 2 do
   if redis.call('EXISTS', KEYS[i + 1]) == 0 then
@@ -23,38 +29,62 @@ end
 
 
 def liveness_key(workspace_id: UUID) -> str:
+    """Exists while heartbeats arrive; expires with the lease."""
     return f"ws:{workspace_id}"
 
 
 def url_key(workspace_id: UUID) -> str:
+    """Caches the agent's URL for URL_CACHE_SECONDS."""
     return f"ws:{workspace_id}:url"
 
 
 def tombstone_key(workspace_id: UUID) -> str:
-    """Set by a removal for TOMB_SECONDS: longer than a sign of life can be under way after its commit."""
+    """Set by a removal for TOMBSTONE_SECONDS: longer than a heartbeat takes from its commit to Redis."""
     return f"tomb:{workspace_id}"
 
 
-def grant_lease(ids: Iterable[UUID], seconds: float) -> None:
-    """Without a heartbeat within so many seconds, an online or degraded workspace goes offline."""
-    Workspace.objects.filter(id__in=ids).update(lease_expires_at=Now() + timedelta(seconds=seconds))
+def lease_seconds(heartbeat_interval: int | None) -> float:
+    """Return how long a lease lasts after a heartbeat, in seconds, for the interval that the agent declared."""
+    return max(float(settings.LEASE_SECONDS), LEASE_INTERVALS * (heartbeat_interval or 0))
+
+
+def lease_duration() -> Expression:
+    """Return lease_seconds() of a row of `workspaces` as an interval, for queries."""
+    seconds = Greatest(
+        Value(float(settings.LEASE_SECONDS)), F("heartbeat_interval") * LEASE_INTERVALS, output_field=FloatField()
+    )
+    return ExpressionWrapper(seconds * Value(timedelta(seconds=1)), output_field=DurationField())
+
+
+def grant_leases(ids: Iterable[UUID]) -> None:
+    """Start a lease for each: without a heartbeat before its end, an online or degraded workspace goes offline."""
+    Workspace.objects.filter(id__in=ids).update(lease_expires_at=Now() + lease_duration())
 
 
 def end_leases(ids: Iterable[UUID]) -> None:
-    """For workspaces that wait for an agent: nothing expires while they do."""
+    """Clear the lease of workspaces that wait for their agent: nothing expires meanwhile."""
     Workspace.objects.filter(id__in=ids).update(lease_expires_at=None)
 
 
-def mark_alive(ids: Iterable[UUID]) -> None:
-    """SET, never EXPIRE: an EXPIRE on a lost key does nothing, and the next death would go unseen."""
-    _set_unless_tombstone([(i, liveness_key(i)) for i in ids], "online", settings.LEASE_SECONDS)
+def mark_alive(intervals: Mapping[UUID, int | None]) -> None:
+    """Set the liveness keys of workspaces, each for as long as its lease lasts with the interval that it declared.
+
+    SET, never EXPIRE: an EXPIRE on a lost key does nothing, and the next death would go unseen.
+    """
+    by_seconds = defaultdict(list)
+    for workspace_id, interval in intervals.items():
+        by_seconds[lease_seconds(interval)].append((workspace_id, liveness_key(workspace_id)))
+    for seconds, keys in by_seconds.items():
+        _set_unless_tombstone(keys, "online", seconds)
 
 
 def cache_url(workspace_id: UUID, url: str) -> None:
+    """Cache the agent's URL for URL_CACHE_SECONDS, unless the workspace was removed."""
     _set_unless_tombstone([(workspace_id, url_key(workspace_id))], url, settings.URL_CACHE_SECONDS)
 
 
 def cached_url(workspace_id: UUID) -> str | None:
+    """Return the cached URL; None if there is none."""
     url = redis.client().get(url_key(workspace_id))
     return None if url is None else str(url)
 
@@ -65,7 +95,7 @@ def _set_unless_tombstone(keys: list[tuple[UUID, str]], value: str, seconds: flo
 
 
 def set_tombstones(ids: Sequence[UUID]) -> None:
-    """Drop the keys of removed workspaces, and keep a sign of life that is still on its way from setting them."""
+    """Delete the keys of removed workspaces, and keep heartbeats still under way from setting them again."""
     with redis.client().pipeline() as pipe:
         for workspace_id in ids:
             pipe.set(tombstone_key(workspace_id), "removed", ex=TOMBSTONE_SECONDS)
@@ -74,23 +104,23 @@ def set_tombstones(ids: Sequence[UUID]) -> None:
 
 
 def announce_expiries() -> bool:
-    """Ask Redis to announce expired keys, keeping what else is announced; False where it does not let us."""
+    """Turn on expiry notifications in Redis, keeping other flags. Return False if Redis does not allow it."""
     try:
         if not expiries_are_announced():
-            redis.client().config_set("notify-keyspace-events", "KEA" + _announced())
+            redis.client().config_set("notify-keyspace-events", "KEA" + _notification_flags())
     except ResponseError:
         return False
     return expiries_are_announced()
 
 
 def expiries_are_announced() -> bool:
-    """Flags: "E" for one channel per kind of event, "A" for every kind, "x" for expiries."""
+    """Whether Redis notifies us of expired keys. Flags: "E" keyevent channels, "A" all events, "x" expiry."""
     try:
-        flags = _announced()
+        flags = _notification_flags()
     except ResponseError:
         return False
     return "E" in flags and ("A" in flags or "x" in flags)
 
 
-def _announced() -> str:
+def _notification_flags() -> str:
     return str(redis.client().config_get("notify-keyspace-events").get("notify-keyspace-events", ""))

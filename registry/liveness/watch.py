@@ -1,4 +1,4 @@
-"""The watch over leases: hears expiries from Redis, and looks at every deadline."""
+"""The lease watch: waits for expiry notifications from Redis or the next deadline, then expires leases."""
 
 import logging
 import time
@@ -15,36 +15,36 @@ log = logging.getLogger(__name__)
 
 EXPIRED = "__keyevent@*__:expired"
 RETRY_SECONDS = 1.0
-SHORTEST_WAIT = 0.02
-# After a step that took nobody: who is due still is held by somebody else.
-HELD_WAIT = 0.2
+MIN_WAIT_SECONDS = 0.02
+# Shortest wait after a step that changed nothing: rows still past their lease are locked by another transaction.
+LOCKED_WAIT_SECONDS = 0.2
 
 
-class Supervisor:
-    """One step: wait for a hint or the next deadline, then expire what is due.
+class LeaseWatch:
+    """Each step waits for a notification or the next deadline, then sets workspaces with ended leases offline.
 
-    A hint only makes us look at once. The deadlines are looked at in every step, so nothing that Redis
-    failed to say is missed: not at the start, not after a lost subscription, not without Redis at all.
+    A notification only ends the wait early. Every step checks all leases in PostgreSQL, so nothing is missed at the
+    start, after a lost subscription, or without Redis.
     """
 
     def __init__(self) -> None:
         self.hints: PubSub | None = None
-        self.shortest = SHORTEST_WAIT
+        self.min_wait = MIN_WAIT_SECONDS
 
     def step(self) -> bool:
-        """Returns True when a workspace went offline or failed."""
+        """Return whether a workspace went offline. Raises DatabaseError, PoolTimeout."""
         self._subscribe()
         self._wait(self._seconds())
-        gone = expiry.reconcile()
-        self.shortest = SHORTEST_WAIT if gone else HELD_WAIT
+        count = expiry.reconcile()
+        self.min_wait = MIN_WAIT_SECONDS if count else LOCKED_WAIT_SECONDS
         jobs.tick(jobs.SUPERVISOR, hints=self.hints is not None)
-        return gone > 0
+        return count > 0
 
     def _seconds(self) -> float:
-        """Until the next lease can run out, and never longer than a tick may take, or a fresh lease may last."""
+        """Seconds until the next lease can end: at most TICK_SECONDS, and at most a quarter of a new lease."""
         longest: float = min(jobs.TICK_SECONDS, settings.LEASE_SECONDS / 4)
         deadline = expiry.seconds_to_deadline()
-        return longest if deadline is None else max(self.shortest, min(longest, deadline + SHORTEST_WAIT))
+        return longest if deadline is None else max(self.min_wait, min(longest, deadline + MIN_WAIT_SECONDS))
 
     def _subscribe(self) -> None:
         if self.hints is not None:
@@ -52,15 +52,15 @@ class Supervisor:
         hints = redis.client().pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         try:
             if not presence.announce_expiries():
-                log.warning("Redis does not announce expiries: leases in PostgreSQL alone decide")
+                log.warning("Redis sends no expiry notifications: only the leases in PostgreSQL are checked")
             hints.psubscribe(EXPIRED)
         except RedisError as error:
-            log.warning("Redis does not answer, trying again: %s", type(error).__name__)
+            log.warning("Redis is unavailable, retrying: %s", type(error).__name__)
             return
         self.hints = hints
 
     def _wait(self, seconds: float) -> None:
-        """Sleep for so long, or until a workspace's key expires and a moment more, for those that expire with it."""
+        """Wait so long, or until MIN_WAIT_SECONDS after a workspace's key expires, so that one step handles all."""
         if self.hints is None:
             time.sleep(min(seconds, RETRY_SECONDS))
             return
@@ -69,13 +69,13 @@ class Supervisor:
             while (left := end - time.monotonic()) > 0:
                 message = self.hints.get_message(timeout=left)
                 if message is not None and _is_of_workspace(message["data"]):
-                    end = min(end, time.monotonic() + SHORTEST_WAIT)
+                    end = min(end, time.monotonic() + MIN_WAIT_SECONDS)
         except RedisError as error:
-            log.warning("lost the subscription to expiries, subscribing again: %s", type(error).__name__)
+            log.warning("lost the subscription to expiry notifications, subscribing again: %s", type(error).__name__)
             self.hints.close()
             self.hints = None
 
 
 def _is_of_workspace(key: str) -> bool:
-    """The key of its life (see presence), and none of the many others that expire."""
+    """Whether it is a liveness key (see presence); many other keys expire as well."""
     return key.startswith("ws:") and key.count(":") == 1

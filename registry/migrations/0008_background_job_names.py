@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('registry', '0006_refusals_and_enrolment'),
+        ('registry', '0007_roles_and_runtime'),
     ]
 
     operations = [

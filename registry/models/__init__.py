@@ -13,7 +13,6 @@ from registry.models.secrets import (
 from registry.models.tokens import OperatorToken, Token, TokenKind, WorkspaceToken
 from registry.models.workspaces import (
     ALIVE,
-    DEFAULT_RUNTIME,
     DEFAULT_TIER,
     Status,
     Workspace,
@@ -23,7 +22,6 @@ from registry.models.workspaces import (
 
 __all__ = [
     "ALIVE",
-    "DEFAULT_RUNTIME",
     "DEFAULT_TIER",
     "Agent",
     "AgentStatus",

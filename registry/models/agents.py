@@ -11,6 +11,8 @@ from registry.models.workspaces import Workspace, no_line_breaks
 
 
 class AgentStatus(models.TextChoices):
+    """Whether a model is still assigned."""
+
     ACTIVE = "active"
     REMOVED = "removed"
 

@@ -7,6 +7,8 @@ from django.db.models import functions
 
 
 class LoopTicks(models.Manager["LoopTick"]):
+    """Rows come with `now`, the time of the database."""
+
     def get_queryset(self) -> models.QuerySet["LoopTick"]:
         return super().get_queryset().annotate(now=functions.Now())  # type: ignore[no-redef]
 

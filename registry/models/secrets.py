@@ -35,6 +35,8 @@ class SealedSecret(models.Model):
 
 
 class WorkspaceSecret(SealedSecret):
+    """A secret of one workspace; it takes precedence over a global one with the same key."""
+
     workspace = models.ForeignKey(Workspace, models.DO_NOTHING, related_name="secrets", db_index=False)
 
     class Meta:
@@ -61,6 +63,8 @@ class GlobalSecret(SealedSecret):
 
 
 class SecretAction(models.TextChoices):
+    """What was done with a secret."""
+
     SET = "set"
     DELETED = "deleted"
     READ = "read"

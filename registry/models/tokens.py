@@ -34,6 +34,8 @@ class Token(models.Model):
 
 
 class TokenKind(models.TextChoices):
+    """An agent's token, or a token that lets an agent enrol once."""
+
     AGENT = "agent"
     ENROLMENT = "enrolment"
 

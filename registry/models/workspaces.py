@@ -12,6 +12,8 @@ no_line_breaks = RegexValidator(r"[\r\n]", "must not contain line breaks", code=
 
 
 class Status(models.TextChoices):
+    """The statuses of a workspace; docs/architecture.md has the transitions."""
+
     PROVISIONING = "provisioning"
     ONLINE = "online"
     DEGRADED = "degraded"
@@ -25,10 +27,11 @@ ALIVE = (Status.ONLINE, Status.DEGRADED)
 """The statuses that a lease keeps up."""
 
 DEFAULT_TIER = 1
-DEFAULT_RUNTIME = "langgraph"
 
 
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
+    """`living()`: all that are not removed."""
+
     def living(self) -> "WorkspaceQuerySet":
         return self.exclude(status=Status.REMOVED)
 
@@ -37,8 +40,9 @@ class Workspace(models.Model):
     """A role in the org chart, run by one agent. `parent_id` is hierarchy and communication topology in one."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
+    # registry.structure.text has the whole rule for names and roles.
     name = models.TextField(validators=[MaxLengthValidator(255), no_line_breaks])
-    role = models.TextField(null=True, blank=True, validators=[MaxLengthValidator(1000), no_line_breaks])
+    role = models.TextField(null=True, blank=True, validators=[MaxLengthValidator(10_000)])
     tier = models.IntegerField(
         default=DEFAULT_TIER,
         db_default=DEFAULT_TIER,
@@ -70,10 +74,10 @@ class Workspace(models.Model):
     uptime_seconds = models.IntegerField(default=0, db_default=0, editable=False)
     current_task = models.TextField(null=True, editable=False)
     runtime = models.TextField(
-        default=DEFAULT_RUNTIME,
-        db_default=DEFAULT_RUNTIME,
+        null=True,
+        blank=True,
         validators=[MaxLengthValidator(100), no_line_breaks],
-        help_text="What runs the agent.",
+        help_text="What runs the agent. Empty: not known.",
     )
     lease_expires_at = models.DateTimeField(null=True, editable=False)
     flapping_until = models.DateTimeField(null=True, editable=False)

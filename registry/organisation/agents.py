@@ -17,6 +17,8 @@ TAKEN = "workspace already has an active agent, use PATCH to replace"
 
 @dataclass(frozen=True, kw_only=True)
 class Replaced:
+    """The outcome of replace()."""
+
     agent_id: UUID
     model: str
     old_model: str
@@ -102,6 +104,7 @@ def move(workspace_id: UUID, target_id: UUID, *, actor: str) -> Agent:
 
 
 def active(workspace_id: UUID) -> Agent | None:
+    """The model assigned to the workspace, None if there is none."""
     return Agent.objects.filter(workspace_id=workspace_id, status=AgentStatus.ACTIVE).first()
 
 

@@ -1,4 +1,4 @@
-"""Pause, resume, restart: what an operator says to a running team. Paused is sticky; resumed starts anew."""
+"""Pause, resume and restart. A paused workspace stays paused until an operator resumes it."""
 
 from uuid import UUID
 
@@ -19,21 +19,24 @@ NOT_RUN_HERE = (
 
 
 def pause(workspace_id: UUID, *, actor: str) -> int:
-    """The whole team below goes along; returns how many were paused. Raises NotFound (also when it is), Removed."""
+    """Pause the workspace and everything below it; return how many were paused.
+
+    Raises NotFound (also if it is already paused), Removed.
+    """
     with transaction.atomic():
         team = _lock_team(workspace_id)
         if team[0].status == Status.PAUSED:
             raise NotFound("workspace is already paused")
-        going = [row for row in team if row.status != Status.PAUSED]
-        events = [_event(EventType.WORKSPACE_PAUSED, row, {"name": row.name, "from": row.status}) for row in going]
+        active = [row for row in team if row.status != Status.PAUSED]
+        events = [_event(EventType.WORKSPACE_PAUSED, row, {"name": row.name, "from": row.status}) for row in active]
         projection.apply(record(events, actor=actor))
-        return len(going)
+        return len(active)
 
 
 def resume(workspace_id: UUID, *, actor: str) -> int:
-    """The whole team below comes along; returns how many were paused.
+    """Resume the workspace and everything below it; return how many were resumed. They wait for their agents.
 
-    Raises NotFound (also when it is not paused), Removed, Conflict (a parent is paused).
+    Raises NotFound (also if it is not paused), Removed, Conflict (its parent is paused).
     """
     with transaction.atomic():
         team = _lock_team(workspace_id)
@@ -54,7 +57,7 @@ def restart(workspace_id: UUID, *, actor: str) -> None:
     with transaction.atomic():
         workspace = rows.lock_living(workspace_id)
         if workspace.status == Status.PAUSED:
-            raise Conflict("workspace is paused: resume it")
+            raise Conflict("workspace is paused: resume it instead")
         _check_parent(workspace)
         if not (can_restart(workspace) or settings.MOLECULE_OPEN):
             raise Conflict(NOT_RUN_HERE)
@@ -67,7 +70,7 @@ def can_restart(workspace: Workspace) -> bool:
 
 
 def _lock_team(workspace_id: UUID) -> list[Workspace]:
-    """The workspace, then everything below it."""
+    """Lock and return the workspace, then everything below it. Raises NotFound, Removed."""
     hierarchy.lock()
     ids = [workspace_id, *reversed(hierarchy.descendants(workspace_id))]
     locked = rows.lock(ids)
@@ -91,7 +94,7 @@ def _provision(workspaces: list[Workspace], actor: str) -> None:
                 "name": row.name,
                 "role": row.role,
                 "tier": row.tier,
-                "runtime": row.runtime,
+                "runtime": projection.value_in_events(row, "runtime"),
                 "parent_id": None if row.parent_id is None else str(row.parent_id),
             },
         )

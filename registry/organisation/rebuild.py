@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection, transaction
 
 from activity.events import lock_log
@@ -115,7 +114,7 @@ def _repair(differences: list[Difference]) -> None:
 def _grant_leases() -> None:
     """No heartbeat could be stored while all rows were locked, and rows created by the repair have no lease yet."""
     alive = Workspace.objects.filter(status__in=ALIVE).values_list("id", flat=True)
-    presence.grant_lease(alive, settings.LEASE_SECONDS)
+    presence.grant_leases(alive)
 
 
 def _guards(cursor: Any, verb: str) -> None:

@@ -1,4 +1,4 @@
-"""The end of workspaces: remove and forward. Retiring takes the whole subtree, in one transaction."""
+"""Remove and forward workspaces. A removal takes everything below along, in one transaction."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -16,9 +16,9 @@ from registry.structure import hierarchy, projection, rows
 
 
 def remove(workspace_id: UUID, *, actor: str, confirm: bool, forward_to: UUID | None = None) -> list[UUID]:
-    """Retire a workspace and everything below it, for good. Returns the ids, descendants first.
+    """Remove a workspace and everything below it, permanently. Return the ids, descendants first.
 
-    Raises NotFound, Removed, HasChildren (when it has some and `confirm` is false), Invalid (forward_to).
+    Raises NotFound, Removed, HasChildren (it has children and `confirm` is false), Invalid (forward_to).
     """
     with transaction.atomic():
         hierarchy.lock()
@@ -36,9 +36,9 @@ def remove(workspace_id: UUID, *, actor: str, confirm: bool, forward_to: UUID | 
 
 
 def retire(going: Sequence[Workspace], *, actor: str, forwards: dict[UUID, UUID | None] | None = None) -> None:
-    """Remove locked rows, in the given order: tokens revoked, agents dismissed, one event each.
+    """Remove locked rows in the given order, with one event each; revoke their tokens, unassign their agents.
 
-    Their layout goes by a trigger of canvas, their Redis keys after the commit.
+    A trigger of canvas deletes their layout; their Redis keys are deleted after the commit.
     """
     ids = [row.id for row in going]
     tokens.revoke_workspace_tokens(ids)
@@ -65,13 +65,13 @@ def retire(going: Sequence[Workspace], *, actor: str, forwards: dict[UUID, UUID 
 
 
 def forward(workspace_id: UUID, forward_to: UUID | None, *, actor: str) -> None:
-    """Say, or no longer say, where a removed workspace lives on. Raises NotFound, Conflict, Invalid."""
+    """Set or, with None, clear the successor of a removed workspace. Raises NotFound, Conflict, Invalid."""
     with transaction.atomic():
         hierarchy.lock()
         locked = rows.lock([workspace_id])
         workspace = locked.get(workspace_id) or rows.living(workspace_id, locked)
         if workspace.status != Status.REMOVED:
-            raise Conflict("only a removed workspace is forwarded")
+            raise Conflict("only a removed workspace can be forwarded")
         if forward_to is not None:
             _check_forward(forward_to, [workspace_id])
         changes = {"forwarded_to": [_text(workspace.forwarded_to_id), _text(forward_to)]}
@@ -83,12 +83,12 @@ def forward(workspace_id: UUID, forward_to: UUID | None, *, actor: str) -> None:
 
 
 def _check_forward(forward_to: UUID, going: Sequence[UUID]) -> None:
-    """A living target cannot lead back, so no chain can loop."""
+    """The target must not be removed, so it has no forward itself and chains cannot loop."""
     target = Workspace.objects.filter(id=forward_to).first()
     if target is None or target.status == Status.REMOVED:
         raise Invalid("forward_to: no such workspace", field="forward_to")
     if forward_to in going:
-        raise Invalid("forward_to: is being removed as well", field="forward_to")
+        raise Invalid("forward_to: this workspace is being removed as well", field="forward_to")
 
 
 def _text(value: UUID | None) -> str | None:

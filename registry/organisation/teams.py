@@ -1,4 +1,4 @@
-"""Teams: a workspace gets members, or gives them all up; in one transaction, summed up in one event."""
+"""Teams: add members to a workspace, or remove its whole team; one transaction with one summary event."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +18,8 @@ from registry.structure import hierarchy, projection, rows
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
+    """A workspace to create below another; `model` assigns an agent to it."""
+
     name: str
     role: str | None = None
     tier: int = DEFAULT_TIER
@@ -25,9 +27,9 @@ class Member:
 
 
 def expand(workspace_id: UUID, members: Sequence[Member], *, actor: str) -> list[Workspace]:
-    """Create the members as children. Raises NotFound, Removed, Invalid (no members)."""
+    """Create the members as children and return them. Raises NotFound, Removed, Invalid (no members)."""
     if not members:
-        raise Invalid("members: say who is on the team", field="members")
+        raise Invalid("members: name at least one member", field="members")
     with transaction.atomic():
         hierarchy.lock()
         rows.lock_living(workspace_id)
@@ -38,12 +40,15 @@ def expand(workspace_id: UUID, members: Sequence[Member], *, actor: str) -> list
             "children": [{"id": str(child.id), "name": child.name, "role": child.role} for child in children],
             "sub_workspace_ids": [str(child.id) for child in children],
         }
-        _sum_up(EventType.WORKSPACE_EXPANDED, workspace_id, payload, actor)
+        _summarize(EventType.WORKSPACE_EXPANDED, workspace_id, payload, actor)
         return children
 
 
-def collapse(workspace_id: UUID, *, actor: str) -> list[str]:
-    """Retire everything below; returns the names of the children. Raises NotFound, Removed."""
+def remove_team(workspace_id: UUID, *, actor: str) -> list[str]:
+    """Remove everything below the workspace, permanently. Return the names of its children; empty if it has no team.
+
+    Raises NotFound, Removed.
+    """
     with transaction.atomic():
         hierarchy.lock()
         below = hierarchy.descendants(workspace_id)
@@ -54,10 +59,10 @@ def collapse(workspace_id: UUID, *, actor: str) -> list[str]:
         if going:
             removal.retire(going, actor=actor)
             payload = {"removed_children": names, "removed_sub_workspace_ids": [str(row.id) for row in going]}
-            _sum_up(EventType.WORKSPACE_COLLAPSED, workspace_id, payload, actor)
+            _summarize(EventType.WORKSPACE_COLLAPSED, workspace_id, payload, actor)
         return names
 
 
-def _sum_up(event_type: EventType, workspace_id: UUID, payload: dict[str, Any], actor: str) -> None:
+def _summarize(event_type: EventType, workspace_id: UUID, payload: dict[str, Any], actor: str) -> None:
     event = NewEvent(event_type=event_type, workspace_id=workspace_id, payload=payload)
     projection.apply(record([event], actor=actor))

@@ -1,10 +1,11 @@
 """The state machine: create, register, update, move, remove. Each locks, decides, records, applies."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from activity import bus
@@ -14,19 +15,25 @@ from activity.principals import Kind
 from registry.exceptions import BadCredential, Invalid
 from registry.identity import enrolment, refusals, tokens
 from registry.liveness import presence
-from registry.models import DEFAULT_RUNTIME, DEFAULT_TIER, Status, Workspace
+from registry.models import DEFAULT_TIER, Status, Workspace
 from registry.organisation import agents
 from registry.structure import hierarchy, projection, rows
+from registry.structure.text import clean_name, clean_role, shortened_name
+
+RULES: dict[str, Callable[[Any], Any]] = {"name": clean_name, "role": clean_role, "runtime": lambda text: text or ""}
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewWorkspace:
-    """What create() needs. `place` is the canvas position, kept in the event for whoever draws it."""
+    """What create() needs. `place` is the canvas position, kept in the event for whoever draws it.
+
+    Raises Invalid for a name or role that breaks the rules of registry.structure.text.
+    """
 
     name: str
     role: str | None = None
     tier: int = DEFAULT_TIER
-    runtime: str = DEFAULT_RUNTIME
+    runtime: str = ""
     parent_id: UUID | None = None
     model: str | None = None
     template: str | None = None
@@ -34,6 +41,10 @@ class NewWorkspace:
     url: str | None = None
     source_bundle_id: str | None = None
     place: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", _checked("name", self.name))
+        object.__setattr__(self, "role", _checked("role", self.role))
 
 
 def create(new: NewWorkspace, *, actor: str, workspace_id: UUID | None = None) -> Workspace:
@@ -62,23 +73,31 @@ def create(new: NewWorkspace, *, actor: str, workspace_id: UUID | None = None) -
             events.append(agents.assignment(workspace_id, new.model))
         projection.apply(record(events, actor=actor))
         if new.external and new.url:
-            presence.grant_lease([workspace_id], settings.LEASE_SECONDS)
-            _announce_alive(workspace_id, new.url)
+            _start_lease(workspace_id, new.url, heartbeat_interval=None)
         return Workspace.objects.get(id=workspace_id)
 
 
-def register(id: UUID, *, url: str, agent_card: dict[str, Any], held: bool, enrolment_id: UUID | None) -> str | None:
+def register(
+    id: UUID,
+    *,
+    url: str,
+    agent_card: dict[str, Any],
+    heartbeat_interval: int | None = None,
+    held: bool,
+    enrolment_id: UUID | None,
+) -> str | None:
     """An agent is here: online from any state but removed (Removed) and paused (which it stays).
 
     `held`: it showed the workspace's token, and needs no new one. `enrolment_id`: it showed an enrolment,
     which is used up. Neither: enrolment is open, which also creates an unknown workspace, named by its card.
+    `heartbeat_interval`: how often it will send heartbeats, in seconds; None: as often as LEASE_SECONDS demands.
     Returns the token issued, if any. Raises NotFound, Removed, BadCredential.
     """
     actor = f"{Kind.WORKSPACE}:{id}"
     is_open = not held and enrolment_id is None
     with transaction.atomic():
         if is_open:
-            _create_unknown(id, agent_card["name"][:255], actor)
+            _create_unknown(id, shortened_name(agent_card["name"]), actor)
         workspace = rows.lock_living(id)
         if enrolment_id is not None:
             enrolment.redeem(enrolment_id)
@@ -87,16 +106,16 @@ def register(id: UUID, *, url: str, agent_card: dict[str, Any], held: bool, enro
         projection.apply(record(_registration(workspace, url, agent_card), actor=actor))
         enrolment.complete(workspace)
         refusals.clear(workspace)
-        presence.grant_lease([id], settings.LEASE_SECONDS)
-        _announce_alive(id, url)
+        _start_lease(id, url, heartbeat_interval)
         return None if held else tokens.issue_workspace_token(id, label="registration").text
 
 
 def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
     """Set name, role, tier, runtime and parent_id as given; returns whether a restart is needed to see it.
 
-    Raises NotFound, Removed, Invalid (unknown parent, cycle).
+    Raises NotFound, Removed, Invalid (name, role, unknown parent, cycle).
     """
+    changes = {name: _checked(name, value) for name, value in changes.items()}
     with transaction.atomic():
         if "parent_id" in changes:
             hierarchy.lock()
@@ -104,9 +123,9 @@ def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
         workspace = rows.living(workspace_id, locked)
         parent_id = changes.get("parent_id", workspace.parent_id)
         differing = {
-            name: [getattr(workspace, name), value]
+            name: [before, value]
             for name, value in changes.items()
-            if name in projection.EDITABLE and getattr(workspace, name) != value
+            if name in projection.EDITABLE and (before := projection.value_in_events(workspace, name)) != value
         }
         events = []
         if differing:
@@ -137,8 +156,10 @@ def _create_unknown(workspace_id: UUID, name: str, actor: str) -> None:
             create(NewWorkspace(name=name, external=True), actor=actor, workspace_id=workspace_id)
 
 
-def _announce_alive(workspace_id: UUID, url: str) -> None:
-    bus.after_commit(presence.mark_alive, [workspace_id])
+def _start_lease(workspace_id: UUID, url: str, heartbeat_interval: int | None) -> None:
+    Workspace.objects.filter(id=workspace_id).update(heartbeat_interval=heartbeat_interval)
+    presence.grant_leases([workspace_id])
+    bus.after_commit(presence.mark_alive, {workspace_id: heartbeat_interval})
     bus.after_commit(presence.cache_url, workspace_id, url)
 
 
@@ -154,6 +175,16 @@ def _check_parent(workspace_id: UUID, parent_id: UUID | None, locked: dict[UUID,
 def _check_living(parent_id: UUID, locked: dict[UUID, Workspace]) -> None:
     if parent_id not in locked or locked[parent_id].status == Status.REMOVED:
         raise Invalid("parent_id: no such workspace", field="parent_id")
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Return a column's value in the form in which it is stored. Raises Invalid."""
+    if name not in RULES:
+        return value
+    try:
+        return RULES[name](value)
+    except ValidationError as error:
+        raise Invalid(f"{name}: {error.messages[0]}", field=name) from None
 
 
 def _created(new: NewWorkspace) -> dict[str, Any]:
@@ -174,7 +205,7 @@ def _created(new: NewWorkspace) -> dict[str, Any]:
 
 
 def _registration(workspace: Workspace, url: str, agent_card: dict[str, Any]) -> list[NewEvent]:
-    """One event when anything changed, none when the same agent says the same again."""
+    """One event when anything changed, none when the same agent says the same again. What it replaced is kept."""
     changes = {
         name: [getattr(workspace, name), value]
         for name, value in (("url", url), ("agent_card", agent_card))
@@ -185,6 +216,7 @@ def _registration(workspace: Workspace, url: str, agent_card: dict[str, Any]) ->
     if workspace.status == Status.ONLINE and not changes:
         return []
     payload = {"from": workspace.status, "url": url, "agent_card": agent_card}
+    payload |= {f"old_{name}": old for name, (old, _new) in changes.items() if old is not None}
     return [_event(EventType.WORKSPACE_ONLINE, workspace.id, payload)]
 
 

@@ -9,6 +9,7 @@ HIERARCHY_LOCK = 0x4D4F4C02
 
 
 def lock() -> None:
+    """Let one transaction at a time change the hierarchy."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [HIERARCHY_LOCK])
 

@@ -42,6 +42,7 @@ def state_at(then: Moment, of: Any = None) -> State:
 
 
 def living_at(then: Moment, of: Any = None) -> dict[UUID, Row]:
+    """The workspaces that were not removed at that moment, by id."""
     rows = state_at(then, of).workspaces
     return {i: row for i, row in rows.items() if row["status"] != Status.REMOVED}
 

@@ -212,8 +212,17 @@ def _uuid(value: str | None) -> UUID | None:
     return None if value is None else UUID(value)
 
 
+def value_in_events(workspace: Workspace, name: str) -> Any:
+    """Return a column's value as events and the wire have it: an unknown runtime is "" there and NULL in the table."""
+    value = getattr(workspace, name)
+    return value or "" if name == "runtime" else value
+
+
 def _only(values: Row, names: tuple[str, ...]) -> Row:
-    return {name: values[name] for name in names if name in values}
+    columns = {name: values[name] for name in names if name in values}
+    if "runtime" in columns:
+        columns["runtime"] = columns["runtime"] or None
+    return columns
 
 
 # What a row has that its creating event does not say.

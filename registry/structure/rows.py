@@ -64,6 +64,7 @@ def follow(workspace: Workspace) -> Workspace | None:
 
 
 def last_event(workspace_id: UUID) -> dict[str, Any] | None:
+    """The workspace's last event, None if it has none."""
     return last_events([workspace_id]).get(workspace_id)
 
 

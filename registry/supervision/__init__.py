@@ -1,1 +1,1 @@
-"""The supervisor process: leadership, background jobs, retention, and the heartbeats of processes."""
+"""How background jobs run: leader election, the row of each job, retention, the web process's own heartbeat."""

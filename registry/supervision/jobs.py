@@ -1,4 +1,4 @@
-"""The row of each background loop: that it lives, how long without a break, and what went wrong."""
+"""The row of each background job: when it last completed a step, since when without a break, and its errors."""
 
 import json
 import logging
@@ -18,22 +18,22 @@ from registry.models import LoopTick
 log = logging.getLogger(__name__)
 
 SUPERVISOR = "supervisor"
-"""The leading supervisor's watch over leases."""
+"""The lease watch of the leading supervisor."""
 RETENTION = "retention"
 WEB = "web"
 PROCESS = "supervisor@"
-"""How the row of a supervisor process begins; its host and pid follow."""
+"""Prefix of the row of a supervisor process; host and pid follow."""
 TICK_SECONDS = 2.0
 STALE_SECONDS = 10.0
-TROUBLED_SECONDS = 60.0
-# How long a process that ended without a word stays visible.
+FAILING_SECONDS = 60.0
+# How long the row of a process that was killed is kept.
 FORGOTTEN_SECONDS = 3600.0
-LONGEST_ERROR = 300
+MAX_ERROR_LENGTH = 300
 USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
 def tick(name: str, **detail: Any) -> None:
-    """Say that the loop runs. After a silence of STALE_SECONDS its `since` starts anew."""
+    """Record a completed step. `since` starts again after a gap of more than STALE_SECONDS."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -47,40 +47,44 @@ def tick(name: str, **detail: Any) -> None:
 
 
 def last(name: str) -> LoopTick | None:
+    """The row of the job; None if it never wrote one."""
     return LoopTick.objects.filter(name=name).first()
 
 
 def every() -> list[LoopTick]:
+    """The rows of all jobs, by name."""
     return list(LoopTick.objects.order_by("name"))
 
 
 def age(tick: LoopTick) -> float | None:
-    """Seconds since its last completed step; None when there was none."""
+    """Seconds since its last completed step; None if there was none."""
     return _seconds_since(tick.ticked_at, tick)
 
 
 def is_fresh(tick: LoopTick | None) -> bool:
+    """Whether it completed a step within the last STALE_SECONDS."""
     return tick is not None and (seconds := age(tick)) is not None and seconds < STALE_SECONDS
 
 
-def is_troubled(tick: LoopTick) -> bool:
-    """Something went wrong lately, whether or not it ticks."""
+def is_failing(tick: LoopTick) -> bool:
+    """Whether a step failed within the last FAILING_SECONDS, even if others completed."""
     seconds = _seconds_since(tick.failed_at, tick)
-    return seconds is not None and seconds < TROUBLED_SECONDS
+    return seconds is not None and seconds < FAILING_SECONDS
 
 
 def forget(name: str) -> None:
-    """For a process that ends in order."""
+    """Delete the row of a process that stops normally."""
     LoopTick.objects.filter(name=name).delete()
 
 
 def forget_dead_processes() -> None:
+    """Delete the rows of supervisor processes that wrote nothing for FORGOTTEN_SECONDS."""
     silent = timedelta(seconds=FORGOTTEN_SECONDS)
     LoopTick.objects.filter(name__startswith=PROCESS, ticked_at__lt=Now() - silent).delete()
 
 
 class Failures:
-    """What went wrong in a loop, kept until it can be written to the loop's row."""
+    """Errors of a job, kept until they can be written to its row."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -89,15 +93,16 @@ class Failures:
         self.at = 0.0
 
     def add(self, error: Exception) -> None:
-        """Count it, and write it now if that is possible."""
-        self.unwritten, self.text, self.at = self.unwritten + 1, in_words(error), time.monotonic()
-        log.warning("%s failed, trying again: %s", self.name, self.text)
+        """Count the error, and write it now if PostgreSQL is available."""
+        self.unwritten, self.text, self.at = self.unwritten + 1, describe(error), time.monotonic()
+        log.warning("%s failed, retrying: %s", self.name, self.text)
         try:
             self.write()
         except (DatabaseError, PoolTimeout):
-            log.warning("%s: written down once PostgreSQL answers", self.name)
+            log.warning("%s: the error is stored once PostgreSQL is available", self.name)
 
     def write(self) -> None:
+        """Write what was not written yet. Raises DatabaseError, PoolTimeout."""
         if not self.unwritten:
             return
         with connection.cursor() as cursor:
@@ -113,13 +118,13 @@ class Failures:
         self.unwritten = 0
 
 
-def in_words(error: Exception) -> str:
-    """Its type and first line (what follows may quote rows), without the credentials we connect with."""
+def describe(error: Exception) -> str:
+    """Type and first line of an error (further lines may quote rows), without our database and Redis credentials."""
     text = USER_INFO.sub("***", str(error).strip().partition("\n")[0])
     for password in (settings.DATABASES["default"].get("PASSWORD"), urlsplit(settings.REDIS_URL).password):
         if password:
             text = text.replace(password, "***")
-    return f"{type(error).__name__}: {text}"[:LONGEST_ERROR] if text else type(error).__name__
+    return f"{type(error).__name__}: {text}"[:MAX_ERROR_LENGTH] if text else type(error).__name__
 
 
 def _seconds_since(moment: datetime | None, tick: LoopTick) -> float | None:

@@ -1,4 +1,4 @@
-"""Who leads: whoever holds one advisory lock, on a connection of its own."""
+"""Leader election: the leader holds one advisory lock, on a connection of its own."""
 
 import logging
 import threading
@@ -9,18 +9,18 @@ from django.db import connection
 
 log = logging.getLogger(__name__)
 
-# Session-scoped, held by the leading supervisor. activity.events has the log's lock, structure.hierarchy the tree's.
+# Session-level lock of the leading supervisor. The other lock keys: activity.events, registry.structure.hierarchy.
 LEADER_LOCK = 0x4D4F4C03
 TRY_SECONDS = 1.0
-# The lock is a lease: PostgreSQL ends a session that asks nothing for so long, be its host gone or its process stopped.
+# PostgreSQL ends a session that is idle for so long: a leader that hangs, or whose host is gone, loses the lock.
 SILENCE_SECONDS = 3
 SESSION = f"-c idle_session_timeout={SILENCE_SECONDS}s -c application_name=molecule-supervisor"
-# Sooner than everybody else (settings.DATABASES): once the session has ended, its leader must not think it leads.
+# Shorter than in settings.DATABASES: once its session has ended, a process must not believe that it still leads.
 NETWORK = {"connect_timeout": SILENCE_SECONDS, "tcp_user_timeout": SILENCE_SECONDS * 1000, "keepalives_idle": 1}
 
 
 class Leadership:
-    """`seek()` is for one thread, every TRY_SECONDS; `holds()` for any, before it does what only the leader may."""
+    """One thread calls `seek()` every TRY_SECONDS; every thread calls `holds()` before work reserved to the leader."""
 
     def __init__(self) -> None:
         self._connection: psycopg.Connection[Any] | None = None
@@ -28,16 +28,17 @@ class Leadership:
         self._mutex = threading.Lock()
 
     def seek(self) -> bool:
-        """Keep the lock, or take it if it is free. Raises psycopg.Error when PostgreSQL does not answer."""
+        """Keep the lock or try to take it; return whether we hold it. Raises psycopg.Error if PostgreSQL is away."""
         with self._mutex:
             return self._is_ours() or self._take()
 
     def holds(self) -> bool:
-        """PostgreSQL is asked: a connection that is gone has taken the lock along."""
+        """Whether we hold the lock, checked in PostgreSQL: a lost connection has released it."""
         with self._mutex:
             return self._is_ours()
 
     def resign(self) -> None:
+        """Release the lock."""
         with self._mutex:
             self._drop()
 
@@ -53,7 +54,7 @@ class Leadership:
         return taken is not None
 
     def _is_ours(self) -> bool:
-        """The same backend as when it was taken: behind a pooler it might be another one's."""
+        """Whether the session is the one that took the lock; behind a pooler it may be another."""
         if self._backend is None:
             return False
         try:
@@ -72,7 +73,7 @@ class Leadership:
         return None if row is None else int(row[0])
 
     def _drop(self) -> None:
-        """With the connection goes the lock."""
+        """Closing the connection releases the lock."""
         self._backend = None
         if self._connection is not None:
             self._connection.close()

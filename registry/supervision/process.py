@@ -1,4 +1,4 @@
-"""One supervisor process: it seeks to lead, and while it does its loops run, each in a thread of its own."""
+"""One supervisor process. While it is the leader it runs the background jobs, each in its own thread."""
 
 import logging
 import os
@@ -16,26 +16,26 @@ from registry.supervision.leadership import TRY_SECONDS, Leadership
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.2
-# After a failure; doubled by each that follows at once.
+POLL_SECONDS = 0.2
+# Wait after a failed step; doubled for each further failure in a row.
 BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 5.0
+MAX_BACKOFF_SECONDS = 5.0
 STOP_SECONDS = 5.0
-# Whoever waits for a lock, or for an answer, fails and tries again: the next leader would wait for it just as well.
+# Limits for PostgreSQL. A step that reaches one fails and is retried; another leader would have to wait as well.
 LOCK_SECONDS = 5.0
 STATEMENT_SECONDS = 8.0
-# What takes longer hangs, and only another process can help.
-LONGEST_TURN_SECONDS = 15.0
+# A longer step hangs: the process ends, so that another supervisor takes over.
+MAX_STEP_SECONDS = 15.0
 
 Step = Callable[[], object]
 
 
-class LoopDied(RuntimeError):
-    """A loop's thread hangs, or has ended although nobody stopped it."""
+class JobDied(RuntimeError):
+    """A job's thread hangs, or ended without being stopped."""
 
 
-class Loop:
-    """Steps, one after the other. One that fails is counted, shown in the loop's row, and tried again."""
+class Job:
+    """Runs one step at a time. A failed step is counted, shown in the job's row, and retried."""
 
     def __init__(self, name: str, step: Step) -> None:
         self.name = name
@@ -45,22 +45,22 @@ class Loop:
         self.began: float | None = None
 
     @property
-    def hangs_since(self) -> float | None:
-        """When its turn began, if that takes too long; by the monotonic clock."""
+    def hanging_since(self) -> float | None:
+        """Monotonic time at which the current step began, if it takes longer than MAX_STEP_SECONDS; else None."""
         began = self.began
-        return began if began is not None and time.monotonic() - began > LONGEST_TURN_SECONDS else None
+        return began if began is not None and time.monotonic() - began > MAX_STEP_SECONDS else None
 
-    def turn(self) -> float:
-        """One step; returns how many seconds to wait before the next."""
+    def run_step(self) -> float:
+        """Run one step. Return the seconds to wait before the next one: 0, or the backoff after a failure."""
         self.began = time.monotonic()
         try:
             _bound_statements()
             self.failures.write()
             self.step()
         except Exception as error:
-            connection.close()  # it may be what is broken
+            connection.close()  # the connection itself may be broken
             self.failures.add(error)
-            self.backoff = min(LONGEST_BACKOFF_SECONDS, 2 * self.backoff or BACKOFF_SECONDS)
+            self.backoff = min(MAX_BACKOFF_SECONDS, 2 * self.backoff or BACKOFF_SECONDS)
         else:
             self.backoff = 0.0
         self.began = None
@@ -68,35 +68,35 @@ class Loop:
 
 
 class Process:
-    """`steps`: what the leader does, by the name of the loop; one takes seconds at most, and ends once `stopping`."""
+    """`steps`: the leader's jobs, by name. A step takes a few seconds at most and returns once `stopping` is set."""
 
     def __init__(self, steps: Mapping[str, Step], stopping: threading.Event) -> None:
         self.host, self.pid = socket.gethostname(), os.getpid()
         self.name = f"{jobs.PROCESS}{self.host}:{self.pid}"
         self.leadership = Leadership()
         self.stopping = stopping
-        self.loops = [Loop(name, step) for name, step in steps.items()]
+        self.jobs = [Job(name, step) for name, step in steps.items()]
         self.threads = [
-            threading.Thread(target=self._lead, args=(loop,), name=loop.name, daemon=True) for loop in self.loops
+            threading.Thread(target=self._lead, args=(job,), name=job.name, daemon=True) for job in self.jobs
         ]
         self.hanging: set[tuple[str, float]] = set()
         self.state = ""
 
     def run(self, stop: "SimpleQueue[int]") -> None:
-        """Until `stop` gives anything. Raises LoopDied."""
+        """Run until a value arrives in `stop`. Raises JobDied."""
         for thread in self.threads:
             thread.start()
-        candidate = Loop(self.name, self.seek)
+        candidate = Job(self.name, self.seek)
         try:
-            while not _given(stop, TRY_SECONDS):
-                candidate.turn()
+            while not _received(stop, TRY_SECONDS):
+                candidate.run_step()
                 self._check_threads()
-                self._check_turns()
+                self._check_steps()
         finally:
             self._stop()
 
     def seek(self) -> None:
-        """Lead if nobody does, and show which of the two it is."""
+        """Become the leader if there is none, and write the state, leading or standby, to this process's row."""
         state = "leading" if self.leadership.seek() else "standby"
         if state != self.state:
             log.info("%s: %s", self.name, state)
@@ -105,28 +105,31 @@ class Process:
         if state == "leading":
             jobs.forget_dead_processes()
 
-    def _lead(self, loop: Loop) -> None:
+    def _lead(self, job: Job) -> None:
         try:
             while not self.stopping.is_set():
                 if self.leadership.holds():
-                    self.stopping.wait(loop.turn())
+                    self.stopping.wait(job.run_step())
                 else:
                     connection.close()
-                    self.stopping.wait(LOOK_SECONDS)
+                    self.stopping.wait(POLL_SECONDS)
         finally:
             connection.close()
 
     def _check_threads(self) -> None:
         if dead := [thread.name for thread in self.threads if not thread.is_alive()]:
-            raise LoopDied(f"{', '.join(dead)}: ended by itself")
+            raise JobDied(f"{', '.join(dead)}: the thread ended without being stopped")
 
-    def _check_turns(self) -> None:
-        """Seen twice, as after a pause of the whole process the first look finds every turn long; and only of the
-        leader: while PostgreSQL is away there is nobody to hand over to."""
-        hanging = {(loop.name, since) for loop in self.loops if (since := loop.hangs_since) is not None}
+    def _check_steps(self) -> None:
+        """Raise JobDied if a step hangs in two checks in a row and this process leads.
+
+        After a pause of the whole process every step looks long in the first check. While PostgreSQL is unavailable
+        no process leads, so there is none to take over.
+        """
+        hanging = {(job.name, since) for job in self.jobs if (since := job.hanging_since) is not None}
         if (still := self.hanging & hanging) and self.leadership.holds():
             names = ", ".join(sorted(name for name, _ in still))
-            raise LoopDied(f"{names}: hangs for more than {LONGEST_TURN_SECONDS:g} s")
+            raise JobDied(f"{names}: hangs, a step takes more than {MAX_STEP_SECONDS:g} s")
         self.hanging = hanging
 
     def _stop(self) -> None:
@@ -138,7 +141,7 @@ class Process:
         try:
             jobs.forget(self.name)
         except (DatabaseError, PoolTimeout) as error:
-            log.warning("%s: its row stays for a while: %s", self.name, type(error).__name__)
+            log.warning("%s: could not delete its row: %s", self.name, type(error).__name__)
         log.info("%s: stopped", self.name)
 
 
@@ -150,7 +153,7 @@ def _bound_statements() -> None:
         )
 
 
-def _given(stop: "SimpleQueue[int]", seconds: float) -> bool:
+def _received(stop: "SimpleQueue[int]", seconds: float) -> bool:
     try:
         stop.get(timeout=seconds)
     except Empty:

@@ -1,7 +1,6 @@
-"""Retention: activity older than ACTIVITY_RETENTION_DAYS goes, in small batches with a rest after each.
+"""Retention: deletes activity older than ACTIVITY_RETENTION_DAYS in small batches, with a rest after each.
 
-Where a run is, and when the last one ended, is in the loop's row and committed with each batch: whoever leads next
-goes on from there.
+The progress of a run is in the job's row and committed with each batch, so the next leader continues from there.
 """
 
 import time
@@ -18,12 +17,12 @@ from activity import log
 from registry.models import LoopTick
 from registry.supervision import jobs
 
-LONGEST_REST_SECONDS = 5.0
+MAX_REST_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """The run that goes on (it has no `finished_at`), or the last one; all runs together removed `total` rows."""
+    """The current run (without `finished_at`) or the last one. `removed`: its rows; `total`: rows of all runs."""
 
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -33,24 +32,27 @@ class Progress:
 
     @classmethod
     def of(cls, detail: dict[str, Any]) -> "Progress":
+        """Read it from the `detail` of the job's row."""
         moments = {name: _moment(detail.get(name)) for name in ("started_at", "finished_at", "upto")}
         return cls(removed=detail.get("removed", 0), total=detail.get("total", 0), **moments)
 
     @property
     def next_at(self) -> datetime | None:
-        """When the next run is due; None while one goes on, or none ever did."""
+        """When the next run is due; None during a run and before the first one."""
         interval = timedelta(hours=settings.ACTIVITY_CLEANUP_INTERVAL_HOURS)
         return None if self.finished_at is None else self.finished_at + interval
 
     def is_due(self, now: datetime) -> bool:
+        """Whether there is a batch to delete, of this run or a new one."""
         return settings.ACTIVITY_RETENTION_DAYS > 0 and (self.next_at is None or self.next_at <= now)
 
     def begun(self, now: datetime) -> "Progress":
-        """A new run, unless one goes on."""
+        """The current run, or a new one."""
         going_on = self.started_at is not None and self.finished_at is None
         return self if going_on else Progress(started_at=now, total=self.total)
 
     def after(self, pruned: log.Pruned, now: datetime) -> "Progress":
+        """With a batch added."""
         return replace(
             self,
             finished_at=None if pruned.more else now,
@@ -60,7 +62,7 @@ class Progress:
         )
 
     def detail(self) -> dict[str, Any]:
-        """As the loop's row keeps it."""
+        """The `detail` of the job's row."""
         moments = {"started_at": self.started_at, "finished_at": self.finished_at, "upto": self.upto}
         state = "waiting" if self.started_at is None or self.finished_at else "pruning"
         return {
@@ -73,23 +75,23 @@ class Progress:
 
 
 class Retention:
-    """One step: a batch when a run goes on or is due, and a rest. `rest` waits so many seconds."""
+    """One step deletes a batch, if one is due, and rests. `rest` waits the given number of seconds."""
 
     def __init__(self, rest: Callable[[float], object]) -> None:
         self.rest = rest
 
     def step(self) -> bool:
-        """Returns True when rows went."""
+        """Return whether rows were deleted."""
         began = time.monotonic()
         removed = _batch()
         took = time.monotonic() - began
-        self.rest(min(log.PRUNE_REST * took, LONGEST_REST_SECONDS) if removed else jobs.TICK_SECONDS)
+        self.rest(min(log.PRUNE_REST * took, MAX_REST_SECONDS) if removed else jobs.TICK_SECONDS)
         return removed > 0
 
 
 @transaction.atomic
 def _batch() -> int:
-    """Remove the next rows, if it is time, and write down where that leaves us. Of two at once one waits."""
+    """Delete the next batch if one is due, and store the progress; return the number of rows. Concurrent calls wait."""
     row = LoopTick.objects.select_for_update().filter(name=jobs.RETENTION).first()
     progress, removed, now = Progress.of(row.detail if row else {}), 0, timezone.now()
     if progress.is_due(now):

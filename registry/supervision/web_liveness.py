@@ -1,4 +1,4 @@
-"""The web's pulse: while it beats, agents can reach us, so their silence means something."""
+"""The web process's own heartbeat: while it is fresh, agents can reach us, and a missing heartbeat is their own."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from channels.db import database_sync_to_async
 from registry.supervision import jobs
 
 
-class Pulse:
-    """Beats from the first request or lifespan message of an event loop until that loop ends.
+class WebLiveness:
+    """ASGI middleware that writes a heartbeat from the first request or lifespan message until the event loop ends.
 
-    In a thread of its own: however many wait for the one that sockets share, the web still serves.
+    In its own thread, so that it is never late because the thread that sockets share is busy.
     """
 
     def __init__(self, application: ASGI3Application, also: Callable[[], None] = lambda: None) -> None:
         """`also` is called after each heartbeat; what it raises is reported like a failed heartbeat."""
         self.application, self.also = application, also
-        self.thread = ThreadPoolExecutor(1, "web pulse")
+        self.thread = ThreadPoolExecutor(1, "web liveness")
         self.task: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -32,7 +32,7 @@ class Pulse:
 
     def _ensure_beating(self) -> None:
         if self.task is None or self.task.done() or self.task.get_loop() is not asyncio.get_running_loop():
-            self.task = asyncio.create_task(self._beat(), name="web pulse")
+            self.task = asyncio.create_task(self._beat(), name="web liveness")
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         while (message := await receive())["type"] != "lifespan.shutdown":
@@ -52,7 +52,7 @@ class Pulse:
             await asyncio.sleep(jobs.TICK_SECONDS)
 
     def _in_thread(self, call: Callable[..., None]) -> Any:
-        """The connection goes back to its pool after each call."""
+        """Runs in our thread, and returns the connection to the pool after each call."""
         return database_sync_to_async(call, thread_sensitive=False, executor=self.thread)
 
     def _tick(self, failures: jobs.Failures) -> None:

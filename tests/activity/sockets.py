@@ -1,4 +1,4 @@
-"""The network's edge: clients that read, or do not."""
+"""Clients of the event stream, as fakes at the network's edge."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ OPERATOR = Principal(kind=Kind.OPERATOR, level=Level.VIEW)
 
 
 class Client:
-    """A Wire that keeps what it is sent; `paused` is for the test to say."""
+    """A Wire that keeps what is written; tests set `paused`."""
 
     def __init__(self) -> None:
         self.paused = False

@@ -1,4 +1,4 @@
-"""The way out: one message if it is small, portions in order if it is not, and nothing asked of the event loop."""
+"""Publishing: one message if it is small, else several in order; never through the event loop."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 
 from activity import bus
 
-PATIENCE_SECONDS = 10
+TIMEOUT_SECONDS = 10
 
 
 @pytest.fixture
@@ -24,14 +24,14 @@ async def subscription() -> AsyncIterator[bus.Subscription]:
 
 async def messages_until(subscription: bus.Subscription, last: dict[str, Any]) -> list[dict[str, Any]]:
     heard: list[dict[str, Any]] = []
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while last not in heard:
             heard.append(await subscription.receive())
     return heard[:-1]
 
 
 async def published(subscription: bus.Subscription, *seqs: int | None) -> list[tuple[int, list[int | None]]]:
-    """What the hubs are sent: each message's `after` and positions."""
+    """What the hubs receive: `after` and positions of each message."""
     envelopes = [bus.envelope("EVENT", uuid4(), {"text": "x" * 300}, seq=seq) for seq in seqs]
     await sync_to_async(bus.publish)(envelopes, after=5)
     await sync_to_async(bus.close_streams)(["end"])
@@ -39,11 +39,11 @@ async def published(subscription: bus.Subscription, *seqs: int | None) -> list[t
     return [(message["after"], [seq for seq, *_ in message["frames"]]) for message in heard]
 
 
-async def test_what_is_small_goes_as_one_message(subscription: bus.Subscription) -> None:
+async def test_small_batches_are_one_message(subscription: bus.Subscription) -> None:
     assert await published(subscription, 6, None, 8) == [(5, [6, None, 8])]
 
 
-async def test_each_portion_says_what_came_before_it(
+async def test_each_part_of_a_large_batch_names_the_position_it_follows(
     subscription: bus.Subscription, broadcasts: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bus, "MAX_MESSAGE_BYTES", 1200)
@@ -53,15 +53,15 @@ async def test_each_portion_says_what_came_before_it(
     assert [message["seq"] for message in broadcasts()] == [None, 6, None, None, None, 9, 10]
 
 
-async def test_what_alone_is_too_big_goes_alone(
+async def test_an_event_over_the_limit_is_a_message_of_its_own(
     subscription: bus.Subscription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bus, "MAX_MESSAGE_BYTES", 10)
     assert await published(subscription, 6, None) == [(5, [6]), (6, [None])]
 
 
-async def test_publishing_asks_nothing_of_the_event_loop() -> None:
-    """A thread that has committed has others waiting for it; the loop may be busy."""
+async def test_publishing_does_not_need_the_event_loop() -> None:
+    """The loop may be busy, and others wait for the thread that committed."""
     done = threading.Event()
 
     def publish() -> None:
@@ -71,6 +71,21 @@ async def test_publishing_asks_nothing_of_the_event_loop() -> None:
 
     posting = asyncio.create_task(sync_to_async(publish, thread_sensitive=False)())
     await asyncio.sleep(0)
-    was_done = done.wait(PATIENCE_SECONDS)
+    was_done = done.wait(TIMEOUT_SECONDS)
     await posting
     assert was_done
+
+
+async def test_renewal_can_be_cancelled_at_every_step(subscription: bus.Subscription) -> None:
+    """The channel layer swallows a cancellation in places: the task would continue although it was told to end."""
+    for steps in range(1, 500):
+        renewal = asyncio.create_task(subscription.renew())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if renewal.done():
+            break
+        renewal.cancel()
+        await asyncio.wait([renewal])
+        assert renewal.cancelled(), f"after {steps} steps of the event loop"
+    await subscription.renew()
+    assert subscription.channel

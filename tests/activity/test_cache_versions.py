@@ -1,4 +1,4 @@
-"""Marks, step by step: whoever finds the value it knows has missed nothing, whatever happens to anybody."""
+"""Cache versions, step by step: a reader whose value is unchanged has missed no commit, whatever crashes."""
 
 import random
 from collections.abc import Generator, Iterator
@@ -15,17 +15,17 @@ from tests.registry.racing import as_if_on
 
 
 class Organisation(cache_versions.CacheVersion):
-    """Processes that change something under a mark, and others that keep what they have read, all step by step."""
+    """Processes that commit changes under a cache version, and others that cache what they read, run step by step."""
 
     def __init__(self, seed: int) -> None:
         super().__init__("mark:test", lock_id=0x4D4F4CFF)
         self.chance = random.Random(seed)
-        self.committed = self.to_be_seen = self.trusted = 0
+        self.committed = self.must_be_seen = self.trusted = 0
         self.writers: list[Writer | None] = [None, None]
-        self.readers = [self.reading(), self.reading(), self.settling_late()]
+        self.readers = [self.reading(), self.reading(), self.validating_late()]
 
     def changing(self) -> Generator[None]:
-        """Where it would have to wait for a lock it fails."""
+        """A writer. It fails where it would have to wait for a lock."""
         with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute("SET LOCAL lock_timeout = 1")
@@ -43,7 +43,7 @@ class Organisation(cache_versions.CacheVersion):
         while True:
             [value] = cache_versions.read(self)
             if value is not None and value == kept[0]:
-                assert kept[1] >= self.to_be_seen
+                assert kept[1] >= self.must_be_seen
                 self.trusted += 1
             else:
                 yield
@@ -53,7 +53,7 @@ class Organisation(cache_versions.CacheVersion):
             yield
 
     def change(self) -> None:
-        """A step of some process, which may be its last; or Redis loses everything."""
+        """One step of some writer, which may crash after it; sometimes Redis loses everything first."""
         if self.chance.random() < 0.1:
             redis.client().flushall()
         place = self.chance.randrange(len(self.writers))
@@ -62,8 +62,8 @@ class Organisation(cache_versions.CacheVersion):
             writer.end()
             self.writers[place] = None
 
-    def settling_late(self) -> Iterator[None]:
-        """A reader that has given up its command, which then arrives."""
+    def validating_late(self) -> Iterator[None]:
+        """A reader whose command times out and is executed later."""
         while True:
             seen = str(redis.client().get(self.key))
             with transaction.atomic():
@@ -74,16 +74,16 @@ class Organisation(cache_versions.CacheVersion):
             yield
 
     def validate(self, seen: str | None) -> str | None:
-        self.to_be_seen = self.committed
-        self.be_interrupted()
+        self.must_be_seen = self.committed
+        self.let_others_run()
         return super().validate(seen)
 
     def _is_unlocked(self) -> bool:
         is_free = super()._is_unlocked()
-        self.be_interrupted()
+        self.let_others_run()
         return is_free
 
-    def be_interrupted(self) -> None:
+    def let_others_run(self) -> None:
         for _ in range(self.chance.choice([0, 0, 0, 1, 3, 9])):
             self.change()
 
@@ -98,13 +98,13 @@ class Organisation(cache_versions.CacheVersion):
 
 
 class Writer:
-    """On a connection of its own."""
+    """A writer on a connection of its own."""
 
     def __init__(self, steps: Generator[None]) -> None:
         self.steps, self.connection = steps, connections.create_connection("default")
 
     def step(self) -> bool:
-        """Whether there is another one."""
+        """Run one step. Returns False if there was none left."""
         with as_if_on(self.connection):
             try:
                 return next(self.steps, self) is None
@@ -118,8 +118,8 @@ class Writer:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("seed", range(5))
-def test_who_finds_the_mark_it_knows_has_missed_nothing(seed: int) -> None:
-    """Changes that overlap and die anywhere, readers that are interrupted anywhere, Redis emptied anywhere."""
+def test_a_reader_with_an_unchanged_version_has_missed_nothing(seed: int) -> None:
+    """Writers overlap and crash at any step, readers are interrupted at any step, Redis is emptied at any step."""
     organisation = Organisation(seed)
     organisation.run(400)
     assert organisation.committed > 0

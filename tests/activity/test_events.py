@@ -29,7 +29,7 @@ def one_event(db: None) -> StructureEvent:
 
 
 @pytest.mark.parametrize("actor", ["operator:%s 'é", None])
-def test_what_record_answers_is_what_the_log_holds_in_the_order_given(db: None, actor: str | None) -> None:
+def test_record_returns_the_rows_as_stored_in_the_given_order(db: None, actor: str | None) -> None:
     payloads: list[dict[str, Any]] = [
         {"n": 10**30, "half": 0.5},
         {},
@@ -84,7 +84,7 @@ def test_the_orm_cannot_change_the_log(one_event: StructureEvent) -> None:
     assert StructureEvent.objects.get().actor == "test"
 
 
-def test_replica_mode_does_not_get_round_the_trigger(one_event: StructureEvent) -> None:
+def test_replica_mode_does_not_disable_the_trigger(one_event: StructureEvent) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT tgenabled FROM pg_trigger WHERE tgname = 'structure_events_append_only'")
         assert cursor.fetchone() == ("A",)
@@ -123,7 +123,7 @@ def test_a_crash_between_event_and_projection_leaves_neither_row_nor_message(
 
 @pytest.mark.django_db(transaction=True)
 def test_seq_order_is_commit_order_even_when_the_first_commits_late() -> None:
-    """The second writer must not get its position, let alone commit, before the first is done."""
+    """The second writer must not get its position before the first has committed."""
     first_has_recorded, let_first_commit, second_done = threading.Event(), threading.Event(), threading.Event()
     seen_by_reader: list[int] = []
 
@@ -168,9 +168,7 @@ def test_every_event_is_one_json_object_on_the_broadcast_channel(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_redis_being_away_does_not_undo_what_committed(
-    unreachable_redis: None, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_outage_of_redis_does_not_undo_a_commit(unreachable_redis: None, caplog: pytest.LogCaptureFixture) -> None:
     with transaction.atomic():
         record([online()], actor="test")
     assert StructureEvent.objects.count() == 1

@@ -1,4 +1,4 @@
-"""Many callers, one batch at a time, an answer for each; a bound on how many wait and for how long."""
+"""Group commit: one batch at a time, an answer per item, bounds on how many wait and for how long."""
 
 import asyncio
 import threading
@@ -12,7 +12,7 @@ from activity.group_commit import GroupCommit, Overloaded
 
 
 class Ledger:
-    """A flush that can be held up; `batches` is what it was given."""
+    """A flush that tests can block; `batches` is what it was given."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -33,16 +33,16 @@ async def entered(ledger: Ledger) -> None:
     await asyncio.to_thread(ledger.entered.wait)
 
 
-async def test_everybody_gets_the_answer_to_what_they_brought() -> None:
+async def test_every_caller_gets_the_answers_to_its_items() -> None:
     ledger = Ledger()
     commits = GroupCommit("test", ledger, batch=7, capacity=1000)
     answers = await asyncio.gather(*(commits.submit([n, n + 1000]) for n in range(100)))
     assert [list(each) for each in answers] == [[n * 10, (n + 1000) * 10] for n in range(100)]
     assert max(map(len, ledger.batches)) <= 7
-    assert len(ledger.batches) < 100, "nobody was taken together"
+    assert len(ledger.batches) < 100, "every submission was a batch of its own"
 
 
-async def test_what_comes_meanwhile_goes_together() -> None:
+async def test_items_that_arrive_during_a_batch_form_the_next_one() -> None:
     ledger = Ledger()
     commits = GroupCommit("test", ledger, batch=1000, capacity=1000)
     ledger.open.clear()
@@ -55,7 +55,7 @@ async def test_what_comes_meanwhile_goes_together() -> None:
     assert ledger.batches == [[0], list(range(1, 50))]
 
 
-async def test_when_too_many_wait_the_next_is_told_at_once_and_leaves_no_trace() -> None:
+async def test_a_full_queue_refuses_at_once_and_writes_nothing() -> None:
     ledger = Ledger()
     commits = GroupCommit("test", ledger, batch=10, capacity=3)
     ledger.open.clear()
@@ -71,7 +71,7 @@ async def test_when_too_many_wait_the_next_is_told_at_once_and_leaves_no_trace()
     assert list(await commits.submit([5])) == [50], "there is room again"
 
 
-async def test_a_batch_that_fails_fails_for_its_own_and_nobody_else() -> None:
+async def test_a_failing_batch_fails_only_its_own_callers() -> None:
     ledger = Ledger()
     commits = GroupCommit("test", ledger, batch=1, capacity=10)
     outcomes = await asyncio.gather(
@@ -81,7 +81,7 @@ async def test_a_batch_that_fails_fails_for_its_own_and_nobody_else() -> None:
     assert isinstance(outcomes[1], ValueError)
 
 
-async def test_nobody_waits_for_ever_for_a_database_that_hangs() -> None:
+async def test_callers_are_refused_while_the_database_hangs() -> None:
     ledger = Ledger()
     commits = GroupCommit("test", ledger, batch=1, capacity=10, max_wait_seconds=0.05)
     ledger.open.clear()
@@ -90,11 +90,11 @@ async def test_nobody_waits_for_ever_for_a_database_that_hangs() -> None:
     assert [type(outcome) for outcome in outcomes] == [Overloaded] * 3
     ledger.open.set()
     assert list(await commits.submit([7])) == [70]
-    assert ledger.batches == [[0], [7]], "who was told to try again was not taken behind their back"
+    assert ledger.batches == [[0], [7]], "a refused item was written"
 
 
-async def test_who_waits_behind_slow_batches_waits_no_longer_than_for_one() -> None:
-    """Each batch ends in time, by itself; but the last one's turn would come too late."""
+async def test_waiting_behind_several_slow_batches_is_bounded_too() -> None:
+    """Each batch is in time, but the last one's turn would come too late."""
     ledger = Ledger()
 
     def slowly(items: list[int]) -> Sequence[int]:
@@ -106,10 +106,10 @@ async def test_who_waits_behind_slow_batches_waits_no_longer_than_for_one() -> N
     assert [type(outcome) for outcome in outcomes[2:]] == [Overloaded] * 4
     assert commits.size == 0
     assert list(await commits.submit([7])) == [70]
-    assert ledger.batches in ([[0], [1], [7]], [[0], [7]]), "what was refused before its turn was taken"
+    assert ledger.batches in ([[0], [1], [7]], [[0], [7]]), "an item that was refused before its turn was written"
 
 
-async def test_who_was_refused_does_not_count_as_taken() -> None:
+async def test_refused_items_do_not_count_as_accepted() -> None:
     ledger = Ledger()
     commits = GroupCommit("counted", ledger, batch=1, capacity=10, max_wait_seconds=0.05)
     ledger.open.clear()
@@ -124,7 +124,7 @@ def counted(name: str) -> float | None:
     return REGISTRY.get_sample_value(f"molecule_group_commit_{name}_total", {"gate": "counted"})
 
 
-async def test_a_caller_who_went_away_harms_nobody() -> None:
+async def test_a_cancelled_caller_does_not_affect_others() -> None:
     ledger = Ledger()
     commits = GroupCommit("test", ledger, batch=10, capacity=10)
     ledger.open.clear()
@@ -135,7 +135,7 @@ async def test_a_caller_who_went_away_harms_nobody() -> None:
     assert list(await stays) == [20]
 
 
-async def test_an_item_may_weigh_more_than_one() -> None:
+async def test_an_item_may_count_as_more_than_one() -> None:
     ledger = Ledger()
     commits = GroupCommit("test", ledger, batch=10, capacity=20, size_of=lambda item: item)
     await asyncio.gather(*(commits.submit([n]) for n in (6, 6, 4)))
@@ -144,7 +144,7 @@ async def test_an_item_may_weigh_more_than_one() -> None:
         await commits.submit([21])
 
 
-def test_a_gate_outlives_the_event_loop_that_used_it() -> None:
+def test_it_works_on_a_second_event_loop() -> None:
     commits = GroupCommit("test", Ledger(), batch=10, capacity=10)
     assert [list(asyncio.run(_once(commits, n))) for n in (1, 2)] == [[10], [20]]
 

@@ -1,4 +1,4 @@
-"""The hub: one position, in the order of the log, whatever the bus brings, loses or swaps."""
+"""The hub delivers in the order of the log, whatever the bus loses, repeats or reorders."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -20,12 +20,12 @@ from activity.principals import Kind, Principal
 from tests.activity.sockets import Client, listening
 from tests.e2e.stack import stopped
 
-PATIENCE_SECONDS = 10
+TIMEOUT_SECONDS = 10
 OWN = str(uuid4())
 
 
-class Nobody:
-    """An audience of canvases alone, at the end of the log."""
+class NoAgents:
+    """An audience without agents, which starts at the end of the log."""
 
     def __init__(self) -> None:
         self.breaks = False
@@ -53,7 +53,7 @@ class Nobody:
 
 @pytest.fixture
 async def at_five() -> Hub:
-    return Hub(Nobody(), position=5)
+    return Hub(NoAgents(), position=5)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def batch(after: int, *seqs: int | None) -> dict[str, Any]:
     return {"type": "events", "after": after, "frames": frames}
 
 
-async def test_what_was_given_is_not_given_again(at_five: Hub, client: Client) -> None:
+async def test_nothing_is_delivered_twice(at_five: Hub, client: Client) -> None:
     subscribed(at_five, client)
     for message in (batch(4, 5, 6), batch(5, 6), batch(6, None), batch(6, 7)):
         at_five.dispatch(message)
@@ -81,8 +81,8 @@ async def test_what_was_given_is_not_given_again(at_five: Hub, client: Client) -
     assert (client.seqs, at_five.position) == ([6, None, 7], 7)
 
 
-async def test_batches_that_come_in_another_order_wait_for_each_other(at_five: Hub, client: Client) -> None:
-    """Two commits, two processes: the later one may be published first. No look at the log for that."""
+async def test_batches_are_put_in_order(at_five: Hub, client: Client) -> None:
+    """Of two processes that commit, the later may publish first; that needs no poll of the log."""
     subscribed(at_five, client)
     for message in (batch(8, 9), batch(6, 7, 8), batch(8, None), batch(5, 6)):
         at_five.dispatch(message)
@@ -91,7 +91,7 @@ async def test_batches_that_come_in_another_order_wait_for_each_other(at_five: H
     assert at_five.buffered == []
 
 
-async def test_what_is_not_persisted_waits_for_what_came_before_it(at_five: Hub, client: Client) -> None:
+async def test_transient_messages_wait_for_the_events_before_them(at_five: Hub, client: Client) -> None:
     subscribed(at_five, client)
     at_five.dispatch(batch(6, None))
     at_five.flush()
@@ -101,7 +101,7 @@ async def test_what_is_not_persisted_waits_for_what_came_before_it(at_five: Hub,
     assert client.seqs == [6, None]
 
 
-async def test_who_attaches_hears_nothing_from_before(at_five: Hub, client: Client) -> None:
+async def test_a_subscriber_receives_nothing_from_before(at_five: Hub, client: Client) -> None:
     at_five.dispatch(batch(5, 6))
     subscribed(at_five, client)
     at_five.dispatch(batch(6, 7))
@@ -109,7 +109,9 @@ async def test_who_attaches_hears_nothing_from_before(at_five: Hub, client: Clie
     assert client.seqs == [7]
 
 
-async def test_in_two_groups_and_heard_once(at_five: Hub, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_listener_in_two_groups_receives_a_message_once(
+    at_five: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(at_five.audience, "groups_of", lambda member: ("parent", "own"))
     monkeypatch.setattr(at_five.audience, "groups_for", lambda frame: ("own", "parent"))
     subscribed(at_five, client, member=OWN)
@@ -118,12 +120,12 @@ async def test_in_two_groups_and_heard_once(at_five: Hub, client: Client, monkey
     assert client.seqs == [6, None]
 
 
-async def test_who_has_left_is_forgotten(at_five: Hub, client: Client) -> None:
+async def test_removed_listeners_leave_nothing_behind(at_five: Hub, client: Client) -> None:
     at_five.remove(subscribed(at_five, client, member=OWN))
     assert (at_five.listeners, at_five.groups, at_five.members) == (set(), {}, {})
 
 
-async def test_beats_are_encoded_only_where_somebody_listens(
+async def test_heartbeats_are_encoded_only_if_a_socket_wants_them(
     at_five: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[object] = []
@@ -140,11 +142,11 @@ async def test_beats_are_encoded_only_where_somebody_listens(
     assert (client.heard, len(encoded), others.texts) == ([beat], 1, [])
 
 
-async def test_a_hub_that_breaks_leaves_nobody_with_a_gap(
+async def test_after_an_internal_error_all_sockets_are_closed(
     at_five: Hub, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     subscribed(at_five, client)
-    assert isinstance(at_five.audience, Nobody)
+    assert isinstance(at_five.audience, NoAgents)
     at_five.audience.breaks = True
     at_five.dispatch(batch(5, 6))
     at_five.flush()
@@ -152,18 +154,18 @@ async def test_a_hub_that_breaks_leaves_nobody_with_a_gap(
     assert "hub restarts" in caplog.text
 
 
-# --- With the engines ------------------------------------------------------------------------------------
+# --- With PostgreSQL and Redis ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 async def opened(transactional_db: None) -> AsyncIterator[Hub]:
-    made = Hub(Nobody())
+    made = Hub(NoAgents())
     await made.start()
     yield made
-    await closed(made)
+    await close(made)
 
 
-async def closed(made: Hub) -> None:
+async def close(made: Hub) -> None:
     for task in made.tasks:
         task.cancel()
     await asyncio.gather(*made.tasks, return_exceptions=True)
@@ -172,13 +174,13 @@ async def closed(made: Hub) -> None:
 
 
 async def until_heard(client: Client, count: int) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while len(client.texts) < count:
             await asyncio.sleep(0.01)
 
 
-async def happens(count: int = 1) -> list[int]:
-    """Events on the bus and in the log; their positions."""
+async def record_events(count: int = 1) -> list[int]:
+    """Record and publish events. Returns their positions."""
 
     def write() -> list[int]:
         new = [NewEvent(event_type=EventType.WORKSPACE_OFFLINE, workspace_id=uuid4()) for _ in range(count)]
@@ -188,15 +190,15 @@ async def happens(count: int = 1) -> list[int]:
     return await sync_to_async(write)()
 
 
-async def happens_unheard(monkeypatch: pytest.MonkeyPatch, count: int = 1) -> list[int]:
-    """As after a crash between commit and publish."""
+async def record_unpublished(monkeypatch: pytest.MonkeyPatch, count: int = 1) -> list[int]:
+    """Record events without publishing them, as after a crash between the two."""
     with monkeypatch.context() as lost:
         lost.setattr(bus, "publish", lambda *_, **__: None)
-        return await happens(count)
+        return await record_events(count)
 
 
-async def test_beats_that_are_published_reach_whoever_asked(opened: Hub, client: Client) -> None:
-    """Nobody asked: they are not even made."""
+async def test_heartbeats_reach_sockets_that_asked_for_them(opened: Hub, client: Client) -> None:
+    """Without such a socket they are not even built."""
     beats = [
         bus.envelope("HEARTBEAT", uuid4(), {"sample_error": "x" * size}) for size in (10, bus.MAX_MESSAGE_BYTES, 20)
     ]
@@ -211,8 +213,8 @@ async def test_beats_that_are_published_reach_whoever_asked(opened: Hub, client:
     assert client.heard == beats
 
 
-async def test_more_than_redis_holds_for_a_subscriber_comes_whole_and_in_order(opened: Hub, client: Client) -> None:
-    """In one message it would end the hub's subscription; what is not persisted would be lost."""
+async def test_more_than_redis_buffers_for_a_subscriber_arrives_in_order(opened: Hub, client: Client) -> None:
+    """As one message Redis would drop the subscription, and transient messages would be lost."""
     subscribed(opened, client)
     text = "x" * bus.MAX_MESSAGE_BYTES
     await sync_to_async(bus.publish)([bus.envelope("PASSING", None, {"n": n, "text": text}) for n in range(40)])
@@ -220,35 +222,35 @@ async def test_more_than_redis_holds_for_a_subscriber_comes_whole_and_in_order(o
     assert [message["payload"]["n"] for message in client.heard] == list(range(40))
 
 
-async def test_a_lost_batch_is_read_from_the_log_in_its_place(
+async def test_a_lost_batch_is_read_from_the_log_in_order(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subscribed(opened, client)
-    lost = await happens_unheard(monkeypatch, 3)
-    after = await happens(2)
+    lost = await record_unpublished(monkeypatch, 3)
+    after = await record_events(2)
     await until_heard(client, 5)
     assert client.seqs == lost + after
 
 
-async def test_a_lost_batch_comes_without_another_one(
+async def test_a_lost_batch_is_found_even_if_nothing_follows(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subscribed(opened, client)
-    lost = await happens_unheard(monkeypatch)
+    lost = await record_unpublished(monkeypatch)
     await until_heard(client, 1)
     assert client.seqs == lost
 
 
-async def test_more_than_a_page_is_caught_up(opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_log_is_read_page_by_page(opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "PAGE", 3)
     subscribed(opened, client)
-    lost = await happens_unheard(monkeypatch, 7)
+    lost = await record_unpublished(monkeypatch, 7)
     await opened.poll_log()
     opened.flush()
     assert client.seqs == lost
 
 
-async def test_those_who_ask_at_once_share_a_look(opened: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_concurrent_polls_share_one_read(opened: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[object] = []
     read_page = hub.read_page
     monkeypatch.setattr(hub, "read_page", lambda events: reads.append(events) or read_page(events))  # type: ignore[func-returns-value]
@@ -256,8 +258,8 @@ async def test_those_who_ask_at_once_share_a_look(opened: Hub, monkeypatch: pyte
     assert 1 <= len(reads) <= 2
 
 
-async def test_a_look_that_failed_has_failed_for_all_who_asked(opened: Hub) -> None:
-    """Or a socket would be told that its position lies ahead of the log."""
+async def test_a_failed_poll_fails_for_all_its_callers(opened: Hub) -> None:
+    """Otherwise a socket would be refused because its position is ahead of the log."""
     rename = "ALTER TABLE %s RENAME TO %s"
     await sync_to_async(execute)(rename % ("structure_events", "away"))
     try:
@@ -274,18 +276,18 @@ def execute(sql: str) -> None:
 
 
 async def until_live(client: Client) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while "STREAM_LIVE" not in [message["event"] for message in client.heard]:
             await asyncio.sleep(0.01)
 
 
-async def test_after_a_broken_connection_everybody_is_told_to_read_once_more(opened: Hub, client: Client) -> None:
-    """redis-py makes it anew and says nothing: what was published meanwhile has gone."""
+async def test_after_a_broken_connection_all_clients_reload(opened: Hub, client: Client) -> None:
+    """redis-py reconnects silently: what was published in between is lost."""
     member, opening = Client(), Client()
     subscribed(opened, client)
     subscribed(opened, member, member=OWN)
     opened.add(listening(opening, CANVASES))
-    [position] = await happens()
+    [position] = await record_events()
     await until_heard(client, 1)
     await sync_to_async(redis.client().execute_command)("CLIENT", "KILL", "TYPE", "pubsub")
     for one in (client, member):
@@ -297,7 +299,7 @@ async def test_after_a_broken_connection_everybody_is_told_to_read_once_more(ope
     assert client.heard[-1]["event"] == "PASSING"
 
 
-async def test_after_a_new_subscription_everybody_is_told_to_read_once_more(
+async def test_after_a_renewed_subscription_all_clients_reload(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "POLL_SECONDS", 0.3)
@@ -306,7 +308,7 @@ async def test_after_a_new_subscription_everybody_is_told_to_read_once_more(
     await until_live(client)
 
 
-async def test_who_is_held_too_long_is_dropped_and_everybody_told(
+async def test_when_the_reorder_buffer_is_full_all_clients_reload(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "MAX_BUFFERED", 0)
@@ -315,7 +317,7 @@ async def test_who_is_held_too_long_is_dropped_and_everybody_told(
     await until_live(client)
 
 
-async def test_the_log_is_looked_at_while_redis_hangs(
+async def test_the_log_is_polled_while_redis_hangs(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "POLL_SECONDS", 0.3)
@@ -323,37 +325,37 @@ async def test_the_log_is_looked_at_while_redis_hangs(
     subscribed(opened, client)
     pid = (await sync_to_async(redis.client().info)("server"))["process_id"]
     with stopped(pid):
-        await asyncio.sleep(1)  # into whatever waits for Redis
-        lost = await happens_unheard(monkeypatch)
+        await asyncio.sleep(1)  # so that tasks are waiting for Redis
+        lost = await record_unpublished(monkeypatch)
         await until_heard(client, 1)
-    redis.client.cache_clear()  # and with it what it remembers of a Redis that hung
+    redis.client.cache_clear()  # and with it the open circuit breaker
     assert client.seqs == lost
 
 
-async def beats_come_to(client: Client) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
+async def receives_heartbeats(client: Client) -> None:
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while "HEARTBEAT" not in [message["event"] for message in client.heard]:
             await sync_to_async(bus.publish_beats)([bus.envelope("HEARTBEAT", uuid4(), {})])
             await asyncio.sleep(0.05)
 
 
-async def test_a_socket_that_is_still_opening_keeps_its_wish_for_beats(opened: Hub, client: Client) -> None:
+async def test_a_socket_that_is_still_opening_keeps_its_group_of_heartbeats(opened: Hub, client: Client) -> None:
     listener = listening(client, CANVASES, BEATS)
     opened.add(listener)
     await opened.sync_subscription()
     await opened.sync_subscription()
     opened.subscribe(listener)
     assert opened.subscription.groups == {bus.EVENTS_GROUP, bus.BEATS_GROUP}
-    await beats_come_to(client)
+    await receives_heartbeats(client)
     opened.remove(listener)
     await opened.sync_subscription()
     assert opened.subscription.groups == {bus.EVENTS_GROUP}
 
 
-async def test_a_wish_for_beats_while_the_subscription_is_made_anew(
+async def test_heartbeats_can_be_requested_during_a_renewal(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the very middle of it."""
+    """Between two of its steps."""
     subscription = opened.subscription
     tuning: list[asyncio.Task[None]] = []
     group_add = subscription.layer.group_add
@@ -370,51 +372,51 @@ async def test_a_wish_for_beats_while_the_subscription_is_made_anew(
     await subscription.renew()
     await asyncio.gather(*tuning)
     opened.tasks[0] = opened._task(opened._listen)
-    await beats_come_to(client)
+    await receives_heartbeats(client)
 
 
-async def test_a_dropped_channel_layer_is_joined_again(
-    opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also for what no log has: without a new subscription it would never come."""
+async def test_a_dropped_subscription_is_renewed(opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transient messages arrive again, which are not in the log."""
     monkeypatch.setattr(hub, "POLL_SECONDS", 0.5)
     subscribed(opened, client)
     await opened.subscription.layer.flush()
-    lost = await happens()
+    lost = await record_events()
     await until_heard(client, 1)
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while None not in client.seqs:
             await sync_to_async(bus.publish)([bus.envelope("PASSING", None, {})])
     assert client.seqs[0] == lost[0]
 
 
-async def test_a_revoked_credential_hears_what_came_before_and_then_goes(
+async def test_a_revoked_socket_gets_earlier_events_and_is_closed(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     principal = Principal(kind=Kind.OPERATOR, token_id=uuid4())
     subscribed(opened, client, principal=principal)
     stays = Client()
     subscribed(opened, stays, principal=Principal(kind=Kind.OPERATOR, token_id=uuid4()))
-    lost = await happens_unheard(monkeypatch)
+    lost = await record_unpublished(monkeypatch)
     await sync_to_async(bus.close_streams)([str(principal.token_id)])
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while client.code is None:
             await asyncio.sleep(0.01)
     assert (client.seqs, client.code, stays.code) == (lost, NOT_ALLOWED, None)
 
 
-async def test_a_hub_that_broke_begins_anew(opened: Hub, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_hub_restarts_after_an_internal_error(
+    opened: Hub, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
     broken = Client()
     subscribed(opened, broken)
-    assert isinstance(opened.audience, Nobody)
+    assert isinstance(opened.audience, NoAgents)
     opened.audience.breaks = True
-    await happens()
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    await record_events()
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while broken.code is None:
             await asyncio.sleep(0.01)
     opened.audience.breaks = False
     await opened.start()
     subscribed(opened, client)
-    seqs = await happens()
+    seqs = await record_events()
     await until_heard(client, 1)
     assert (client.seqs, broken.code) == (seqs, TRY_AGAIN)

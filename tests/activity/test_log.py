@@ -1,4 +1,4 @@
-"""Old activity goes in batches, oldest first, and nothing else does."""
+"""Pruning deletes old activity in batches, oldest first, and nothing else."""
 
 import io
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Written = Callable[..., list[datetime]]
 
 @pytest.fixture
 def written(make_workspace: Make) -> Written:
-    """Rows of so many days ago; returns when, oldest first."""
+    """Creates rows of that age in days. Returns their times, oldest first."""
     workspace_id = make_workspace().id
 
     def write(*days: float) -> list[datetime]:
@@ -39,7 +39,7 @@ def left() -> list[datetime]:
     return list(ActivityLog.objects.order_by("created_at").values_list("created_at", flat=True))
 
 
-def test_the_oldest_go_first_and_only_so_many(written: Written) -> None:
+def test_a_batch_deletes_the_oldest_rows_first(written: Written) -> None:
     times = written(8, 10, 1, 9)
     pruned = log.prune(log.retention_cutoff(7), 2)
     assert (pruned, left()) == (log.Pruned(rows=2, upto=times[1], more=True), times[2:])
@@ -54,15 +54,15 @@ def test_a_row_at_the_cutoff_stays(written: Written) -> None:
     assert log.prune(at + timedelta(microseconds=1), 9).rows == 1
 
 
-def test_rows_of_one_moment_are_not_passed_over(written: Written) -> None:
-    """A batch may end among rows of the same time: the next one begins with that time again."""
+def test_rows_with_the_same_time_are_not_skipped(written: Written) -> None:
+    """A batch may end between rows of the same time: the next one starts with that time again."""
     written(8, 8, 8)
     ActivityLog.objects.update(created_at=left()[0])
     pruned = log.prune(log.retention_cutoff(7), 2)
     assert log.prune(log.retention_cutoff(7), 2, after=pruned.upto).rows == 1
 
 
-def test_rows_that_somebody_else_deletes_are_skipped(written: Written, transactional_db: None) -> None:
+def test_rows_that_another_process_deletes_are_skipped(written: Written, transactional_db: None) -> None:
     times = written(10, 9, 8)
     with psycopg.connect(**connection.get_connection_params()) as other:
         other.execute("DELETE FROM activity_logs WHERE created_at = %s", [times[0]])
@@ -92,14 +92,14 @@ def test_the_command_removes_batch_after_batch(written: Written, monkeypatch: py
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "nan", "inf", "1e9"])
-def test_no_number_of_days_removes_all_by_mistake(written: Written, days: str) -> None:
+def test_invalid_numbers_of_days_remove_nothing(written: Written, days: str) -> None:
     times = written(8)
     with pytest.raises(CommandError):
         prune("--days", days)
     assert left() == times
 
 
-def test_kept_for_ever_by_the_settings(written: Written, settings: Any) -> None:
+def test_with_retention_disabled_days_are_required(written: Written, settings: Any) -> None:
     settings.ACTIVITY_RETENTION_DAYS = 0.0
     times = written(1000)
     with pytest.raises(CommandError, match="for ever"):
@@ -108,14 +108,14 @@ def test_kept_for_ever_by_the_settings(written: Written, settings: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_pruning_waits_for_no_disk_and_others_do_as_before() -> None:
-    def how() -> str:
+def test_only_prunings_own_transaction_commits_without_waiting_for_the_disk() -> None:
+    def synchronous_commit() -> str:
         with connection.cursor() as cursor:
             cursor.execute("SHOW synchronous_commit")
             return str(cursor.fetchone()[0])
 
     with transaction.atomic():
         log.prune(log.retention_cutoff(1), 10)
-        assert how() == "off"
+        assert synchronous_commit() == "off"
     log.prune(log.retention_cutoff(1), 10)
-    assert how() == "on"
+    assert synchronous_commit() == "on"

@@ -1,4 +1,4 @@
-"""A socket's outbox: bounded, in order, and at its end nothing is kept."""
+"""A socket's outbox: bounded, in order, and empty once closed."""
 
 import asyncio
 from typing import Any
@@ -29,8 +29,8 @@ def box(client: Client) -> Outbox:
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])
-def test_what_is_framed_is_what_a_client_reads(size: int) -> None:
-    """Against another implementation of the protocol."""
+def test_another_implementation_reads_our_frames(size: int) -> None:
+    """The websockets library parses what framed() writes."""
     texts = ["ä" * (size // 2) + "x" * (size % 2), "next"]
     reader = ClientProtocol(parse_uri("ws://host/"), state=State.OPEN, max_size=None)
     reader.receive_data(chunk(*texts).data)
@@ -39,7 +39,7 @@ def test_what_is_framed_is_what_a_client_reads(size: int) -> None:
     assert all(frame.fin for frame in frames)
 
 
-def test_what_waits_leaves_in_order(box: Outbox, client: Client) -> None:
+def test_queued_chunks_are_sent_in_order(box: Outbox, client: Client) -> None:
     box.put(chunk("one"))
     client.paused = True
     box.put(chunk("two", "three"))
@@ -71,7 +71,7 @@ def test_a_client_that_pauses_again_gets_the_rest_later(box: Outbox, client: Cli
 @pytest.mark.parametrize(
     ("text", "fitting"), [("x", MAX_FRAMES), ("x" * 65000, MAX_BYTES // 65000)], ids=["frames", "bytes"]
 )
-def test_more_than_it_holds_ends_the_socket(box: Outbox, client: Client, text: str, fitting: int) -> None:
+def test_overflow_closes_the_socket(box: Outbox, client: Client, text: str, fitting: int) -> None:
     client.paused = True
     for _ in range(fitting):
         box.put(chunk(text))
@@ -83,14 +83,14 @@ def test_more_than_it_holds_ends_the_socket(box: Outbox, client: Client, text: s
     assert (client.texts, len(box.waiting)) == ([], 0)
 
 
-def test_a_client_that_reads_is_sent_any_amount(box: Outbox, client: Client) -> None:
+def test_a_client_that_reads_has_no_limit(box: Outbox, client: Client) -> None:
     for _ in range(MAX_FRAMES + 10):
         box.put(chunk("x"))
     assert (client.code, len(client.texts)) == (None, MAX_FRAMES + 10)
 
 
-def test_who_is_always_a_little_behind_is_not_too_slow(box: Outbox, client: Client) -> None:
-    """What counts is what waits, not what has waited."""
+def test_a_client_that_is_always_slightly_behind_stays_connected(box: Outbox, client: Client) -> None:
+    """Only chunks that are waiting count, not those that have waited."""
     client.paused = True
     box.put(chunk("x"))
     write = client.write
@@ -115,7 +115,7 @@ def test_before_the_handshake_everything_waits(client: Client) -> None:
     assert client.texts == ["one", "two"]
 
 
-def test_an_end_before_the_handshake_is_said_after_it(client: Client) -> None:
+def test_a_close_before_the_handshake_is_sent_after_it(client: Client) -> None:
     box = Outbox(client, is_open=False)
     box.put(chunk("one"))
     box.close(TOO_SLOW)
@@ -124,7 +124,7 @@ def test_an_end_before_the_handshake_is_said_after_it(client: Client) -> None:
     assert (early, client.code, client.texts) == (None, TOO_SLOW, [])
 
 
-async def test_drained_waits_for_the_client_and_for_its_end(box: Outbox, client: Client) -> None:
+async def test_drain_returns_when_the_client_reads_or_is_closed(box: Outbox, client: Client) -> None:
     await box.drain()
     for end in (client.resume_reading, lambda: box.close(1000)):
         client.paused = True
@@ -136,7 +136,7 @@ async def test_drained_waits_for_the_client_and_for_its_end(box: Outbox, client:
 
 
 class AsgiServer:
-    """An ASGI server's send(), which waits while the client does not read."""
+    """The send() of an ASGI server, which blocks while the client does not read."""
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -148,7 +148,7 @@ class AsgiServer:
         self.sent.append(message)
 
 
-async def test_without_the_extension_every_message_is_sent_by_itself() -> None:
+async def test_on_plain_asgi_messages_are_sent_one_by_one() -> None:
     server = AsgiServer()
     box = Outbox(AsgiWire(server.send))
     box.put(chunk("one", "two"))
@@ -162,7 +162,7 @@ async def test_without_the_extension_every_message_is_sent_by_itself() -> None:
     assert server.sent[-1]["code"] == TOO_SLOW
 
 
-async def test_without_the_extension_a_stuck_client_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_on_plain_asgi_a_stuck_client_is_closed_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "CLOSE_SECONDS", 0.01)
     server = AsgiServer()
     server.reads.clear()

@@ -1,4 +1,4 @@
-"""A Redis that hangs: it takes connections and commands, and answers nothing."""
+"""A Redis that hangs: it accepts connections and commands but never responds."""
 
 import socket
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.e2e.stack import stopped, until
 
 @pytest.fixture
 def use(settings: Any) -> Iterator[Any]:
-    """Makes the process's client one of that URL."""
+    """Points the process's client at a URL."""
 
     def client(url: str) -> None:
         settings.REDIS_URL = url
@@ -38,7 +38,7 @@ def piped(pipe: Any) -> None:
     pipe.execute()
 
 
-def test_one_call_waits_and_the_next_ones_are_told_at_once(use: Any, tmp_path: Path) -> None:
+def test_after_one_timeout_the_next_calls_fail_at_once(use: Any, tmp_path: Path) -> None:
     with running_redis(tmp_path) as url:
         use(url)
         pid = redis.client().info("server")["process_id"]
@@ -53,7 +53,7 @@ def test_one_call_waits_and_the_next_ones_are_told_at_once(use: Any, tmp_path: P
         until(answers, "Redis to be asked again")
 
 
-def test_a_pipeline_that_waits_is_a_sign_as_well(use: Any, tmp_path: Path) -> None:
+def test_a_timeout_of_a_pipeline_counts_too(use: Any, tmp_path: Path) -> None:
     with running_redis(tmp_path) as url:
         use(url)
         with stopped(redis.client().info("server")["process_id"]):
@@ -63,8 +63,8 @@ def test_a_pipeline_that_waits_is_a_sign_as_well(use: Any, tmp_path: Path) -> No
                 redis.client().ping()
 
 
-def test_half_a_message_to_a_subscriber_is_no_sign(use: Any) -> None:
-    """Who looks without waiting for what has come, a supervisor, may find the beginning of something."""
+def test_half_a_message_to_a_subscriber_is_not_a_timeout_of_redis(use: Any) -> None:
+    """The supervisor reads its subscription without waiting and may find an incomplete message."""
     with silent(socket.AF_INET, ("127.0.0.1", 0)) as listener:
         use(f"redis://127.0.0.1:{listener.getsockname()[1]}?protocol=2")
         waiting: Any = redis.client().connection_pool.make_connection()
@@ -83,7 +83,7 @@ def test_half_a_message_to_a_subscriber_is_no_sign(use: Any) -> None:
 
 @contextmanager
 def silent(family: int, address: Any) -> Iterator[socket.socket]:
-    """The kernel takes the connection, nobody reads it."""
+    """A listening socket that accepts no connection: the kernel completes the handshake."""
     with socket.socket(family) as listener:
         listener.bind(address)
         listener.listen()
@@ -91,7 +91,7 @@ def silent(family: int, address: Any) -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "unix"])
-def test_connecting_has_an_end_by_every_way(use: Any, scheme: str, tmp_path: Path) -> None:
+def test_connecting_times_out_for_every_scheme(use: Any, scheme: str, tmp_path: Path) -> None:
     path = str(tmp_path / "silent.sock")
     where = (socket.AF_UNIX, path) if scheme == "unix" else (socket.AF_INET, ("127.0.0.1", 0))
     with silent(*where) as listener:

@@ -1,4 +1,4 @@
-"""A socket's opening, at the ASGI boundary: whoever sees it answered misses nothing from then on."""
+"""Opening a socket, at the ASGI boundary: once the handshake is accepted the client misses nothing."""
 
 import asyncio
 import threading
@@ -16,20 +16,20 @@ from activity.outbox import NO_CREDENTIAL
 from activity.principals import Principal
 from activity.stream import EventStream, Refused
 from tests.activity.sockets import OPERATOR
-from tests.activity.test_hub import Nobody, closed, happens
+from tests.activity.test_hub import NoAgents, close, record_events
 
-PATIENCE_SECONDS = 10
+TIMEOUT_SECONDS = 10
 
 
-class Everybody(EventStream):
+class OperatorStream(EventStream):
     def identify(self) -> Principal:
         return OPERATOR
 
-    def audience(self) -> Nobody:
-        return Nobody()
+    def audience(self) -> NoAgents:
+        return NoAgents()
 
 
-class Anonymous(Everybody):
+class AnonymousStream(OperatorStream):
     def identify(self) -> Principal:
         raise Refused(NO_CREDENTIAL)
 
@@ -48,7 +48,7 @@ class Server:
         self.sent.append(message)
 
     async def until(self, text: str) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while text not in str(self.sent):
                 await asyncio.sleep(0.01)
 
@@ -57,71 +57,71 @@ class Server:
         await self.task
 
 
-class Witness(Server):
-    """Lets things happen in the very moment of the handshake's answer."""
+class RecordingServer(Server):
+    """Records events at the very moment when the handshake is accepted."""
 
     async def send(self, message: dict[str, Any]) -> None:
         await super().send(message)
         if message["type"] == "websocket.accept":
-            self.seqs = await happens()
+            self.seqs = await record_events()
             await sync_to_async(bus.publish)([bus.envelope("PASSING", None, {})])
-            await hub.current_hub(Nobody).poll_log()
+            await hub.current_hub(NoAgents).poll_log()
 
 
 @pytest.fixture
-async def here(transactional_db: None) -> AsyncIterator[Hub]:
-    made = hub.current_hub(Nobody)
+async def current(transactional_db: None) -> AsyncIterator[Hub]:
+    made = hub.current_hub(NoAgents)
     yield made
-    await closed(made)
+    await close(made)
 
 
-async def test_what_happens_once_the_handshake_is_answered_is_heard(here: Hub) -> None:
-    socket = Witness(Everybody())
+async def test_events_right_after_the_handshake_are_delivered(current: Hub) -> None:
+    socket = RecordingServer(OperatorStream())
     await socket.until("PASSING")
     await socket.until(f'"seq":{socket.seqs[0]}')
     assert "STREAM_LIVE" not in str(socket.sent)
     await socket.leave()
 
 
-async def test_a_refusal_is_answered_and_then_closed_with_its_code(here: Hub) -> None:
-    socket = Server(Anonymous())
+async def test_a_refused_socket_is_accepted_and_closed_with_a_code(current: Hub) -> None:
+    socket = Server(AnonymousStream())
     await socket.until("close")
     assert socket.sent == [{"type": "websocket.accept"}, {"type": "websocket.close", "code": NO_CREDENTIAL}]
     await socket.leave()
 
 
-async def test_who_leaves_while_it_opens_is_forgotten(here: Hub) -> None:
+async def test_a_client_that_disconnects_while_opening_is_removed(current: Hub) -> None:
     may_go_on = threading.Event()
     socket = Server(slow(may_go_on))
     await socket.leave()
     may_go_on.set()
-    assert (socket.sent, here.listeners) == ([], set())
+    assert (socket.sent, current.listeners) == ([], set())
 
 
-async def test_what_is_said_while_it_opens_is_answered(here: Hub) -> None:
-    socket = Server(Everybody())
+async def test_a_message_sent_while_opening_is_answered(current: Hub) -> None:
+    socket = Server(OperatorStream())
     socket.incoming.put_nowait({"type": "websocket.receive", "text": '{"type":"ping"}'})
     await socket.until("pong")
     assert socket.sent[0] == {"type": "websocket.accept"}
     await socket.leave()
 
 
-async def test_beats_are_no_reason_to_refuse_while_redis_is_away(here: Hub) -> None:
-    here.subscription.layer = RedisPubSubChannelLayer(hosts=["unix:///nonexistent.sock"])
-    socket = Server(Everybody(), b"beats=1&since=0")
+async def test_a_socket_with_heartbeats_opens_without_redis(current: Hub) -> None:
+    current.subscription.layer = RedisPubSubChannelLayer(hosts=["unix:///nonexistent.sock"])
+    socket = Server(OperatorStream(), b"beats=1&since=0")
     await socket.until("STREAM_LIVE")
-    assert here.subscription.groups == {bus.EVENTS_GROUP, bus.BEATS_GROUP}
+    assert current.subscription.groups == {bus.EVENTS_GROUP, bus.BEATS_GROUP}
     await socket.leave()
 
 
-async def test_the_hub_waits_for_no_socket_that_waits_for_its_database(here: Hub) -> None:
-    await here.start()
+async def test_the_hub_does_not_wait_for_the_queries_of_sockets(current: Hub) -> None:
+    await current.start()
     may_go_on = threading.Event()
     sockets = [Server(slow(may_go_on)) for _ in range(10)]
     try:
         await asyncio.sleep(0.1)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await here.poll_log()
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await current.poll_log()
     finally:
         may_go_on.set()
     for socket in sockets:
@@ -130,9 +130,9 @@ async def test_the_hub_waits_for_no_socket_that_waits_for_its_database(here: Hub
 
 
 def slow(may_go_on: threading.Event) -> EventStream:
-    class Slow(Everybody):
+    class SlowStream(OperatorStream):
         def identify(self) -> Principal:
-            may_go_on.wait(PATIENCE_SECONDS * 2)
+            may_go_on.wait(TIMEOUT_SECONDS * 2)
             return Principal(kind=OPERATOR.kind, level=OPERATOR.level, token_id=uuid4())
 
-    return Slow()
+    return SlowStream()

@@ -30,9 +30,9 @@ def measure(bench: Bench) -> Iterator[Figure]:
     size = len(bench.agents) // len(bodies)
     what = f"heartbeats in batches of {size}, {CONNECTIONS} connections"
     figure = bench.load(what, requests, connections=CONNECTIONS, each=size)
-    beaten = bench.one("SELECT count(*) FROM workspaces WHERE last_heartbeat_at >= %s", began)
-    if beaten < len(bench.agents):
-        raise RuntimeError(f"{what}: only {beaten} of {len(bench.agents)} rows have a heartbeat")
+    rows_written = bench.one("SELECT count(*) FROM workspaces WHERE last_heartbeat_at >= %s", began)
+    if rows_written < len(bench.agents):
+        raise RuntimeError(f"{what}: only {rows_written} of {len(bench.agents)} rows have a heartbeat")
     yield replace(
         figure,
         target=TARGET,

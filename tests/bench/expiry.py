@@ -41,9 +41,9 @@ LEFT = "SELECT count(*) FROM workspaces WHERE status <> 'offline'"
 RECORDED = "SELECT count(*) FROM structure_events WHERE actor = 'supervisor'"
 # The functions shown from the profile, and their files.
 PHASES = (
-    ("expiry.py", "_agents_could_reach_us"),
-    ("expiry.py", "_lock_due"),
-    ("flapping.py", "marks"),
+    ("expiry.py", "_serving_since"),
+    ("expiry.py", "_lock_expired"),
+    ("flapping.py", "detect"),
     ("events.py", "record"),
     ("projection.py", "apply"),
     ("bus.py", "publish"),

@@ -46,8 +46,10 @@ def _load(bench: Bench, what: str, requests: Sequence[bytes], connections: int, 
     """Send load, then check that the rows have the heartbeats that were acknowledged."""
     began = bench.now()
     figure = bench.load(f"{what}, {connections} connections", requests, connections=connections, server=server)
-    beaten = bench.one("SELECT count(*) FROM workspaces WHERE last_heartbeat_at >= %s", began)
+    rows_written = bench.one("SELECT count(*) FROM workspaces WHERE last_heartbeat_at >= %s", began)
     sent = figure.value * bench.seconds
-    if beaten < 0.95 * min(sent, len(bench.agents)):
-        raise RuntimeError(f"{what}: about {sent:.0f} heartbeats were acknowledged, but only {beaten} rows have one")
+    if rows_written < 0.95 * min(sent, len(bench.agents)):
+        raise RuntimeError(
+            f"{what}: about {sent:.0f} heartbeats were acknowledged, but only {rows_written} rows have one"
+        )
     return figure

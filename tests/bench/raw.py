@@ -153,9 +153,9 @@ class Beating:
 
 
 class Listening:
-    """Counts STAMPs that arrive, for so long and then until none has come for QUIET_SECONDS.
+    """Counts STAMPs for the given time, and then until none has arrived for QUIET_SECONDS.
 
-    Of one in SAMPLED reads the last stamp says how long it was under way.
+    In one of SAMPLED reads the last stamp is used to measure the latency.
     """
 
     def __init__(self, url: str, lines: Sequence[dict[str, Any]]) -> None:
@@ -180,7 +180,7 @@ class Listening:
                     continue
                 if PING in data:
                     _answer_pings(state[0], data)
-                # A stamp may be cut in two by the end of a read; of a whole one nothing is kept.
+                # The end of a read may cut a stamp in two: keep the part, and nothing of a complete one.
                 text = state[1] + data
                 found = text.count(STAMP)
                 state[1] = text[-len(STAMP) + 1 :]

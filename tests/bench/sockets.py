@@ -29,11 +29,11 @@ def _with_sockets(bench: Bench, connections: int, server: Server) -> Figure:
         (came,) = clients.measure(bench.seconds)
         spent = Cpu.now(bench.roots(server.pid)).since(before)
     what = f"heartbeats over /ws, {connections} sockets"
-    beaten = bench.one("SELECT count(*) FROM workspaces WHERE last_heartbeat_at >= %s", began)
+    rows_written = bench.one("SELECT count(*) FROM workspaces WHERE last_heartbeat_at >= %s", began)
     if came["code"]:
         raise Unavailable(f"{what}: sockets were closed with {came['code']}")
-    if came["refused"] or came["closed"] or beaten < connections:
-        raise RuntimeError(f"{what}: {beaten} rows have a heartbeat, the clients counted {came}")
+    if came["refused"] or came["closed"] or rows_written < connections:
+        raise RuntimeError(f"{what}: {rows_written} rows have a heartbeat, the clients counted {came}")
     figure = bench.figure(what, came["count"], came["seconds"], spent, clients=[came["cpu"]])
     return replace(
         figure,

@@ -53,13 +53,13 @@ const after = (...actions) => actions.reduce(reduce, initialState());
 const one = (state, id = "a") => currentWorkspaces(state).get(id);
 
 describe("snapshot and events", () => {
-  it("ignores what the snapshot already holds", () => {
+  it("ignores events that the snapshot includes", () => {
     const state = after(snapshot(10, workspace("a")), event("WORKSPACE_OFFLINE", "a", 10));
     assert.equal(one(state).status, "online");
     assert.equal(one(reduce(state, event("WORKSPACE_OFFLINE", "a", 11))).status, "offline");
   });
 
-  it("never brings a removed workspace back from a load in flight", () => {
+  it("does not restore a removed workspace from a load in flight", () => {
     const state = after(
       snapshot(10, workspace("a")),
       { type: "load" },
@@ -70,7 +70,7 @@ describe("snapshot and events", () => {
     assert.equal(state.seq, 11);
   });
 
-  it("applies what was heard during a load to an answer that is older", () => {
+  it("applies events received during a load to an older answer", () => {
     const state = after(
       snapshot(10, workspace("a")),
       { type: "load" },
@@ -82,7 +82,7 @@ describe("snapshot and events", () => {
     assert.deepEqual([one(state).status, one(state).x, one(state, "b").parent_id], ["offline", 5, "a"]);
   });
 
-  it("tolerates ids and events that it does not know", () => {
+  it("ignores unknown ids and events", () => {
     const before = after(snapshot(10, workspace("a")));
     for (const name of ["WORKSPACE_ONLINE", "TASK_UPDATED", "HEARTBEAT", "WORKSPACE_REMOVED", "toString", "NEWS"]) {
       const state = reduce(before, event(name, "unknown", 11));
@@ -93,7 +93,7 @@ describe("snapshot and events", () => {
     assert.deepEqual(currentWorkspaces(reduce(before, camera)), currentWorkspaces(before));
   });
 
-  it("keeps the last picture when a later load fails, and has none when the first does", () => {
+  it("keeps the last state when a later load fails, and has none when the first fails", () => {
     const failed = { type: "failed", phase: "error", message: "down" };
     const kept = after(snapshot(1, workspace("a")), { type: "load" }, failed);
     assert.deepEqual([kept.phase, kept.workspaces.size], ["ready", 1]);
@@ -126,13 +126,13 @@ describe("each event", () => {
     });
   }
 
-  it("creates with what the snapshot would say", () => {
+  it("creates a workspace with the fields of a snapshot", () => {
     const payload = { name: "n", role: null, tier: 2, runtime: "r", parent_id: null, x: 3, y: 4 };
     const made = one(after(snapshot(1), event("WORKSPACE_PROVISIONING", "n", 2, payload)), "n");
     assert.deepEqual({ ...made, ...payload, id: "n", status: "provisioning", current_task: "", created_at: NOON }, made);
   });
 
-  it("takes a beat with its time, and ignores one that is older than what it knows", () => {
+  it("applies a heartbeat with its time, and ignores an older one", () => {
     const vitals = { active_tasks: 2, last_error_rate: 0.1, last_sample_error: "", uptime_seconds: 5 };
     const state = after(snapshot(1, workspace("a")), event("HEARTBEAT", "a", null, vitals, LATER));
     assert.deepEqual([one(state).last_heartbeat_at, one(state).active_tasks], [LATER, 2]);
@@ -142,7 +142,7 @@ describe("each event", () => {
     assert.equal(one(task).current_task, "");
   });
 
-  it("keeps the sample error of a degraded one until it recovers", () => {
+  it("keeps the sample error of a degraded workspace until it recovers", () => {
     const beat = event("HEARTBEAT", "a", null, { last_error_rate: 0.3, last_sample_error: "" });
     const state = after(snapshot(1, workspace("a", { status: "degraded", last_sample_error: "boom" })), beat);
     assert.equal(one(state).last_sample_error, "boom");
@@ -197,7 +197,7 @@ describe("flapping", () => {
     ].map((one) => [one.id, one]),
   );
 
-  it("lasts until its time, and no longer", () => {
+  it("ends at flapping_until", () => {
     const flapping = (now) => [...organisation.values()].filter((one) => isFlapping(one, now)).map(({ id }) => id);
     assert.deepEqual(flapping(noon - 1), ["b", "c", "e"]);
     assert.deepEqual(flapping(noon), ["b", "e"]);
@@ -212,43 +212,43 @@ describe("flapping", () => {
     assert.equal(treeOf(organisation, later)[0].flapping, 0);
   });
 
-  it("is not forgotten by the next death, which says nothing of it", () => {
+  it("stays after an offline event without flapping_until", () => {
     const state = after(snapshot(1, workspace("a", { flapping_until: LATER })), event("WORKSPACE_OFFLINE", "a", 2));
     assert.equal(one(state).flapping_until, LATER);
   });
 });
 
-describe("the person's own changes", () => {
+describe("local changes", () => {
   const change = { type: "change", id: "a", changes: { x: 7, y: 8 } };
   const saved = (kept) => ({ type: "saved", id: "a", changes: change.changes, kept });
 
-  it("show at once, stay when kept, go when refused", () => {
+  it("appear at once, stay when saved, and are undone when refused", () => {
     const state = after(snapshot(1, workspace("a")), change);
     assert.equal(one(state).x, 7);
     assert.equal(one(reduce(state, saved(true))).x, 7);
     assert.equal(one(reduce(state, saved(false))).x, 0);
   });
 
-  it("outlive the answer to an older one, and what others say meanwhile", () => {
+  it("outlive the answer to an older change and changes by others", () => {
     const newer = { ...change, changes: { x: 70, y: 80 } };
     const others = event("LAYOUT_UPDATED", "a", null, { x: 1, y: 1, collapsed: false });
     const state = after(snapshot(1, workspace("a")), change, newer, others, saved(true));
     assert.equal(one(state).x, 70);
   });
 
-  it("tell listeners once each", () => {
+  it("notify listeners once each", () => {
     const store = createStore();
-    let told = 0;
-    store.subscribe(() => told++);
+    let calls = 0;
+    store.subscribe(() => calls++);
     store.dispatch(snapshot(1, workspace("a")));
-    assert.equal(told, 1);
+    assert.equal(calls, 1);
   });
 });
 
 describe("layout", () => {
   const tree = (...workspaces) => treeOf(new Map(workspaces.map((w) => [w.id, w])));
 
-  it("rolls health up to every ancestor, worst first", () => {
+  it("counts states on every ancestor, worst first", () => {
     const [root] = tree(
       workspace("a"),
       workspace("b", { parent_id: "a" }),
@@ -261,18 +261,18 @@ describe("layout", () => {
     assert.deepEqual([...counts.keys()], ["online", "news"]);
   });
 
-  it("shows a child whose parent is unknown as a root", () => {
+  it("shows a child of an unknown parent as a root", () => {
     assert.equal(tree(workspace("a", { parent_id: "gone" })).length, 1);
   });
 
-  it("has every child in one column, in order, and columns about even", () => {
+  it("puts every child in one column, in order, in columns of similar height", () => {
     const children = Array.from({ length: 9 }, (_, n) => workspace(`c${n}`, { parent_id: "a" }));
     const [root] = tree(workspace("a"), ...children);
     assert.deepEqual(root.columns.flat(), root.children);
     assert.deepEqual(root.columns.map((column) => column.length), [3, 3, 3]);
   });
 
-  it("arranges without overlap, around what is placed, and moves nothing that can stay", () => {
+  it("arranges without overlap around placed cards, and keeps earlier places where it can", () => {
     const size = (n) => ({ width: 100 + (n % 7) * 90, height: 60 + (n % 5) * 80 });
     const loose = Array.from({ length: 60 }, (_, n) => ({ id: `l${n}`, ...size(n) }));
     const placed = Array.from({ length: 5 }, (_, n) => ({ id: `p${n}`, x: n * 700 - 200, y: n * 200 - 100, ...size(n) }));
@@ -303,7 +303,7 @@ describe("layout", () => {
     }
   });
 
-  it("zooms around a point, and fits everything into view", () => {
+  it("zooms around a point, and fits all cards into view", () => {
     const at = zoomedAt({ x: 10, y: 20, zoom: 1 }, 2, 110, 220);
     assert.deepEqual(at, { x: -90, y: -180, zoom: 2 });
     assert.equal(zoomedAt(at, 1000, 0, 0).zoom, 10);
@@ -313,16 +313,16 @@ describe("layout", () => {
 });
 
 describe("time", () => {
-  it("says ages in the largest unit", () => {
+  it("shows ages in the largest unit", () => {
     const ages = [-5000, 999, 12000, 200000, 7300000, 2e8].map(age);
     assert.deepEqual(ages, ["now", "now", "12 s ago", "3 min ago", "2 h ago", "2 d ago"]);
   });
 
-  it("waits longer each time, up to half a minute", () => {
+  it("waits longer each time, up to 30 seconds", () => {
     assert.deepEqual([backoff(0, 1), backoff(1, 1), backoff(1, 0), backoff(20, 1)], [500, 1000, 500, 30000]);
   });
 
-  it("resumes at once when the server asks for it, and then like after any loss", () => {
+  it("reconnects at once when the server asks for it, then waits as after any loss", () => {
     for (const code of [1012, 4408]) assert.deepEqual([retryDelay(code, 0, 1), retryDelay(code, 1, 1)], [0, 1000]);
     for (const code of [1006, 1011, 1013, null]) assert.equal(retryDelay(code, 0, 1), 500);
   });
@@ -351,7 +351,7 @@ describe("every structural event", () => {
     AGENT_MOVED: [{ model: "m" }, {}],
   };
   for (const [name, [payload, columns]] of Object.entries(effects)) {
-    it(`${name} sets what it means`, () => {
+    it(`${name} sets its fields`, () => {
       const state = after(snapshot(10, before), event(name, "a", 11, payload));
       const { updated_at, ...row } = one(state);
       assert.deepEqual(row, { ...before, ...columns });
@@ -359,7 +359,7 @@ describe("every structural event", () => {
     });
   }
 
-  it("tells why it failed until it no longer has, whatever is loaded meanwhile", () => {
+  it("keeps the reason of a failure across loads until the state changes", () => {
     const failed = after(snapshot(10, before), event("WORKSPACE_PROVISION_FAILED", "a", 11, { error: "no image" }));
     const again = reduce(failed, snapshot(12, { ...before, status: "failed" }));
     assert.equal(one(again).failure, "no image");

@@ -1,4 +1,4 @@
-"""The browser's pure modules, in Node's own test runner."""
+"""Runs the tests of the browser's pure modules in Node, and limits the size of the scripts."""
 
 import gzip
 import shutil

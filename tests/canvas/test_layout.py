@@ -1,4 +1,4 @@
-"""Places and the camera: kept, broadcast, never structure."""
+"""Places and the viewport: saved and broadcast, never recorded as structure events."""
 
 import threading
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from registry.organisation import removal
 Make = Callable[..., Workspace]
 
 
-def test_the_camera_starts_at_the_origin_and_stays_where_it_is_put(as_operator: APIClient) -> None:
+def test_the_viewport_starts_at_the_origin_and_is_saved(as_operator: APIClient) -> None:
     assert as_operator.get("/canvas/viewport").json() == {"x": 0.0, "y": 0.0, "zoom": 1.0}
     for zoom in (0.05, 10):
         assert as_operator.put("/canvas/viewport", {"x": 1, "y": -2.5, "zoom": zoom}).json() == {"status": "saved"}
@@ -27,7 +27,7 @@ def test_the_camera_starts_at_the_origin_and_stays_where_it_is_put(as_operator: 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_first_saves_at_once_leave_one_row() -> None:
+def test_concurrent_first_saves_leave_one_row() -> None:
     start = threading.Barrier(4)
 
     def save(number: int) -> None:
@@ -43,7 +43,7 @@ def test_two_first_saves_at_once_leave_one_row() -> None:
     assert CanvasViewport.objects.count() == 1
 
 
-def test_the_database_holds_one_camera(db: None) -> None:
+def test_the_database_allows_one_viewport(db: None) -> None:
     CanvasViewport.objects.create()
     with pytest.raises(IntegrityError), transaction.atomic():
         CanvasViewport.objects.create()
@@ -68,7 +68,7 @@ def test_layout_is_broadcast_and_not_recorded(
     assert StructureEvent.objects.count() == recorded
 
 
-def test_a_removed_workspace_loses_its_place_for_good(make_workspace: Make) -> None:
+def test_a_removed_workspace_has_no_layout_and_gets_none(make_workspace: Make) -> None:
     workspace = make_workspace()
     layout.place(workspace.id, x=1.0, y=2.0)
     removal.remove(workspace.id, actor="test", confirm=True)

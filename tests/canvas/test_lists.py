@@ -1,4 +1,4 @@
-"""The lists that canvases load: whole or in pages, compressed, and asked for again only when something changed."""
+"""The lists that canvases load: complete or in pages, compressed, and sent again only after a change."""
 
 import gzip
 import threading
@@ -21,7 +21,7 @@ from tests.registry.racing import PATIENCE_SECONDS, together
 Make = Callable[..., Workspace]
 ACTOR = "operator:test"
 LISTS = ["/workspaces", "/workspaces?limit=2", "/canvas/snapshot"]
-# Within one transaction nothing changes for others, so nothing would here.
+# Row versions change only when a transaction commits, so these tests need real commits.
 committed = pytest.mark.django_db(transaction=True)
 
 CHANGES: dict[str, Callable[[Workspace, Workspace], object]] = {
@@ -40,8 +40,8 @@ CHANGES: dict[str, Callable[[Workspace, Workspace], object]] = {
 }
 
 
-def again(client: APIClient, path: str, held: str) -> Any:
-    return client.get(path, headers={"If-None-Match": held})
+def revalidate(client: APIClient, path: str, etag: str) -> Any:
+    return client.get(path, headers={"If-None-Match": etag})
 
 
 @pytest.fixture
@@ -54,37 +54,37 @@ def pair(make_workspace: Make) -> tuple[Workspace, Workspace]:
 
 @committed
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_change_is_seen_and_nothing_else(
+def test_every_change_gives_a_new_etag_and_nothing_else_does(
     as_viewer: APIClient, pair: tuple[Workspace, Workspace], change: str
 ) -> None:
-    held = {path: as_viewer.get(path)["ETag"] for path in LISTS}
-    unchanged = [again(as_viewer, path, held[path]) for path in LISTS]
+    etags = {path: as_viewer.get(path)["ETag"] for path in LISTS}
+    unchanged = [revalidate(as_viewer, path, etags[path]) for path in LISTS]
     assert [(answer.status_code, answer.content) for answer in unchanged] == [(304, b"")] * len(LISTS)
     CHANGES[change](*pair)
-    changed = [again(as_viewer, path, held[path]) for path in LISTS]
+    changed = [revalidate(as_viewer, path, etags[path]) for path in LISTS]
     assert [answer.status_code for answer in changed] == [200] * len(LISTS)
-    assert not {answer["ETag"] for answer in changed} & set(held.values())
+    assert not {answer["ETag"] for answer in changed} & set(etags.values())
 
 
 @committed
-def test_the_camera_is_in_the_snapshot_and_not_in_the_list(as_viewer: APIClient, make_workspace: Make) -> None:
+def test_the_viewport_changes_the_snapshot_but_not_the_list(as_viewer: APIClient, make_workspace: Make) -> None:
     make_workspace()
-    held = {path: as_viewer.get(path)["ETag"] for path in LISTS}
+    etags = {path: as_viewer.get(path)["ETag"] for path in LISTS}
     layout.save_viewport(x=1, y=1, zoom=1)
-    assert [again(as_viewer, path, held[path]).status_code for path in LISTS] == [304, 304, 200]
-    camera = as_viewer.get("/canvas/snapshot")["ETag"]
+    assert [revalidate(as_viewer, path, etags[path]).status_code for path in LISTS] == [304, 304, 200]
+    etag = as_viewer.get("/canvas/snapshot")["ETag"]
     layout.save_viewport(x=2, y=1, zoom=1)
-    assert again(as_viewer, "/canvas/snapshot", camera).status_code == 200
+    assert revalidate(as_viewer, "/canvas/snapshot", etag).status_code == 200
 
 
 @committed
 @pytest.mark.parametrize("late", ["a beat", "a place"])
-def test_who_wrote_first_and_commits_last_is_not_missed(
+def test_a_transaction_that_wrote_first_and_commits_last_is_noticed(
     as_viewer: APIClient, pair: tuple[Workspace, Workspace], late: str
 ) -> None:
-    """Its clock was read before that of the one that is in the list already."""
+    """Its timestamps are older than those already in the list."""
     one, two = pair
-    written, listed, held = threading.Event(), threading.Event(), []
+    written, listed, etags = threading.Event(), threading.Event(), []
 
     def slow() -> None:
         with transaction.atomic():
@@ -95,16 +95,16 @@ def test_who_wrote_first_and_commits_last_is_not_missed(
     def quick() -> None:
         written.wait(PATIENCE_SECONDS)
         CHANGES[late](two, one)
-        held.append(as_viewer.get("/workspaces")["ETag"])
+        etags.append(as_viewer.get("/workspaces")["ETag"])
         listed.set()
 
     together(slow, quick)
-    assert again(as_viewer, "/workspaces", held[0]).status_code == 200
+    assert revalidate(as_viewer, "/workspaces", etags[0]).status_code == 200
 
 
 @committed
 @pytest.mark.parametrize("path", ["/workspaces", "/canvas/snapshot"])
-def test_a_change_while_the_list_is_read_is_not_vouched_for(
+def test_a_change_while_the_list_is_read_gives_a_new_etag(
     as_viewer: APIClient, pair: tuple[Workspace, Workspace], monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     read = snapshot.workspaces
@@ -116,8 +116,8 @@ def test_a_change_while_the_list_is_read_is_not_vouched_for(
 
     with monkeypatch.context() as patched:
         patched.setattr(snapshot, "workspaces", read_and_change)
-        held = as_viewer.get(path)["ETag"]
-    assert again(as_viewer, path, held).status_code == 200
+        etag = as_viewer.get(path)["ETag"]
+    assert revalidate(as_viewer, path, etag).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_if_none_match(as_viewer: APIClient, make_workspace: Make, header: str, 
 
 
 @pytest.mark.parametrize("path", ["/workspaces", "/workspaces/{id}", "/canvas/snapshot", "/registry/{id}/peers"])
-def test_agent_cards_are_compact_and_whole(as_viewer: APIClient, make_workspace: Make, path: str) -> None:
+def test_agent_cards_are_compact_and_complete(as_viewer: APIClient, make_workspace: Make, path: str) -> None:
     card: dict[str, Any] = {"name": "a, b: c", "list": [1, 2.5, None], "quote": 'x \\" y: z'}
     cards = {make_workspace("One").id: card, make_workspace("Other").id: card | {"long": 10**29 + 1}}
     for workspace_id, each in cards.items():
@@ -153,16 +153,16 @@ def test_agent_cards_are_compact_and_whole(as_viewer: APIClient, make_workspace:
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_both_answers_say_how_they_may_be_kept(as_viewer: APIClient, make_workspace: Make, path: str) -> None:
+def test_both_answers_have_cache_headers(as_viewer: APIClient, make_workspace: Make, path: str) -> None:
     make_workspace()
-    whole = as_viewer.get(path)
-    kept = again(as_viewer, path, whole["ETag"])
-    for answer in (whole, kept):
+    first = as_viewer.get(path)
+    unchanged = revalidate(as_viewer, path, first["ETag"])
+    for answer in (first, unchanged):
         assert answer["Cache-Control"] == "private, no-cache"
         assert "Accept-Encoding" in answer["Vary"]
-        assert answer["ETag"] == whole["ETag"]
+        assert answer["ETag"] == first["ETag"]
     if path != "/canvas/snapshot":
-        assert whole["X-Event-Seq"] == kept["X-Event-Seq"] == str(StructureEvent.objects.latest("seq").seq)
+        assert first["X-Event-Seq"] == unchanged["X-Event-Seq"] == str(StructureEvent.objects.latest("seq").seq)
 
 
 def test_an_empty_list_has_a_position(as_viewer: APIClient, make_workspace: Make) -> None:
@@ -186,7 +186,7 @@ def test_an_empty_list_has_a_position(as_viewer: APIClient, make_workspace: Make
         ("gzip;q=x", False),
     ],
 )  # fmt: skip
-def test_who_takes_gzip_gets_it(
+def test_gzip_is_used_if_the_client_accepts_it(
     as_viewer: APIClient, make_workspace: Make, path: str, accepted: str, compressed: bool
 ) -> None:
     make_workspace("x" * 200, role="y" * 1000)
@@ -199,7 +199,7 @@ def test_who_takes_gzip_gets_it(
 
 @pytest.mark.parametrize("path", ["/settings/secrets", "/workspaces/{id}", "/workspaces/{id}/secrets", "/events", "/"])
 def test_nothing_else_is_compressed(as_viewer: APIClient, make_workspace: Make, path: str) -> None:
-    """Of a page that holds a secret, its compressed length would tell."""
+    """The compressed length of a page could reveal a secret on it."""
     workspace = make_workspace("x" * 200, role="y" * 1000)
     answer = as_viewer.get(path.format(id=workspace.id), headers={"Accept-Encoding": "gzip"})
     assert not answer.has_header("Content-Encoding")
@@ -217,7 +217,7 @@ def test_a_link_keeps_the_query_and_ends_with_the_last_row(as_viewer: APIClient,
     assert not last.has_header("Link")
 
 
-def test_a_removed_one_still_marks_its_place(as_viewer: APIClient, make_workspace: Make) -> None:
+def test_a_page_can_start_after_a_removed_workspace(as_viewer: APIClient, make_workspace: Make) -> None:
     first, second = make_workspace("1"), make_workspace("2")
     removal.remove(first.id, actor=ACTOR, confirm=True)
     assert [row["id"] for row in as_viewer.get(f"/workspaces?after={first.id}").json()] == [str(second.id)]

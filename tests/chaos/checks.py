@@ -130,9 +130,9 @@ def _too_early(experiment: Experiment) -> Iterator[str]:
         " extract(epoch FROM (payload->>'last_heartbeat_at')::timestamptz)::float"
         " FROM structure_events WHERE event_type = 'WORKSPACE_OFFLINE'"
     )
-    for seq, who, at, beaten in events:
-        if beaten is not None and at - beaten < experiment.size.lease:
-            yield f"seq {seq}: {who} went offline {at - beaten:.3f} s after a heartbeat"
+    for seq, who, at, last_heartbeat in events:
+        if last_heartbeat is not None and at - last_heartbeat < experiment.size.lease:
+            yield f"seq {seq}: {who} went offline {at - last_heartbeat:.3f} s after a heartbeat"
         for down, up in experiment.outages:
             if down + STALE_SECONDS < at < up + experiment.size.lease:
                 yield f"seq {seq}: {who} went offline {at - down:.1f} s into an outage of {up - down:.1f} s"

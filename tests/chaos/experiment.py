@@ -101,8 +101,12 @@ class Experiment:
         ]
 
     def wait_for(self, number: str, what: str) -> None:
-        """Until this number has grown for every live agent."""
-        before = {i: report[number] for i, report in self.reports().items()}
+        """Until this number has grown for every live agent.
+
+        While the platform is down, an agent that has not registered yet makes no attempt to send a heartbeat.
+        """
+        reports = self.reports()
+        before = {i: one[number] for i, one in reports.items() if number == "acknowledged" or one["attempts"]}
 
         def waiting() -> list[str]:
             return [

@@ -20,7 +20,7 @@ def run(size: Size, seed: int, state: Path, faults: Callable[[Experiment], None]
     with ExitStack() as stack:
         settings = {"LEASE_SECONDS": str(size.lease), "PROVISIONING_SECONDS": str(2 * size.lease)}
         made = stack.enter_context(system(state, **settings))
-        everybody = _seed(made, size.agents)
+        seeded = _seed(made, size.agents)
         arguments: dict[str, Any] = {"urls": made.urls, "seed": seed}
         listening = {"token": made.operator_token, "count": size.listeners}
         listeners = stack.enter_context(ClientProcess("tests.chaos.listeners", **arguments, **listening))
@@ -29,8 +29,8 @@ def run(size: Size, seed: int, state: Path, faults: Callable[[Experiment], None]
             for _ in range(size.processes)
         ]
         experiment = Experiment(made, size, seed, say, client_processes, listeners)
-        _join(experiment, everybody)
-        ids = [agent.id for agent in everybody]
+        _join(experiment, seeded)
+        ids = [agent.id for agent in seeded]
         with Churn(made.urls, made.operator_token, ids, seed, experiment.adopt) as churn:
             faults(experiment)
             churn.stop()
@@ -44,13 +44,12 @@ def _seed(made: System, count: int) -> list[Seeded]:
     return read(file)
 
 
-def _join(experiment: Experiment, everybody: list[Seeded]) -> None:
-    over_sockets = round(experiment.size.sockets * len(everybody))
+def _join(experiment: Experiment, seeded: list[Seeded]) -> None:
+    over_sockets = round(experiment.size.sockets * len(seeded))
     for number, client_process in enumerate(experiment.client_processes):
-        mine = everybody[number :: len(experiment.client_processes)]
+        mine = seeded[number :: len(experiment.client_processes)]
         agents = [
-            {"id": one.id, "token": one.token, "socket": int(one.id[-12:]) % len(everybody) < over_sockets}
-            for one in mine
+            {"id": one.id, "token": one.token, "socket": int(one.id[-12:]) % len(seeded) < over_sockets} for one in mine
         ]
         client_process.call("join", agents=agents)
     until(

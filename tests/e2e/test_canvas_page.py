@@ -19,7 +19,7 @@ COLUMN = count(start=1, step=10)
 
 @pytest.fixture
 def name() -> str:
-    """The platform is shared: each test has names of its own."""
+    """Unique, because the platform is shared."""
     return f"Team {uuid4().hex[:8]}"
 
 
@@ -30,7 +30,7 @@ def another_page(platform: Platform, browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def viewer_page(platform: Platform, browser: Browser) -> Iterator[Page]:
-    """Signed in as somebody who may only look."""
+    """Signed in as a user with read-only access."""
     name, password = f"viewer-{uuid4().hex[:8]}", uuid4().hex
     script = (
         "from django.contrib.auth.models import Permission, User\n"
@@ -105,7 +105,7 @@ def test_cards_lie_inside_their_parent(page: Page, platform: Platform, name: str
     expect(card(page, child)).to_have_attribute("role", "treeitem")
 
 
-def test_what_happens_is_seen_without_a_reload(page: Page, platform: Platform, name: str):
+def test_changes_appear_without_a_reload(page: Page, platform: Platform, name: str):
     agent = platform.agent(name)
     open_canvas(page, platform)
     own = card(page, agent.id)
@@ -117,13 +117,13 @@ def test_what_happens_is_seen_without_a_reload(page: Page, platform: Platform, n
     expect(own.locator(".card-task")).to_have_text("Counting")
     expect(own.locator(".tasks")).to_have_text("3 tasks")
     expect(own.locator(".beat")).to_have_text(re.compile(r"^(now|\d+ s ago)$"))
-    born = platform.create("Newborn", parent_id=agent.id)["id"]
-    expect(own.locator(f'[data-id="{born}"]')).to_be_visible()
+    added = platform.create("New member", parent_id=agent.id)["id"]
+    expect(own.locator(f'[data-id="{added}"]')).to_be_visible()
     platform.api.delete(f"/workspaces/{agent.id}?confirm=true")
     expect(own).to_have_count(0)
 
 
-def test_the_reason_of_a_failure_is_on_the_card(page: Page, platform: Platform, name: str):
+def test_the_card_shows_the_reason_of_a_failure(page: Page, platform: Platform, name: str):
     workspace = platform.create(name)["id"]
     open_canvas(page, platform)
     script = (
@@ -140,7 +140,7 @@ def test_the_reason_of_a_failure_is_on_the_card(page: Page, platform: Platform, 
     expect(card(page, workspace).locator(".card-error")).to_have_text("no image")
 
 
-def test_a_busy_page_reads_the_list_twice_and_then_only_listens(page: Page, platform: Platform, name: str):
+def test_the_page_loads_the_list_twice_and_then_uses_events_only(page: Page, platform: Platform, name: str):
     agent = platform.agent(name)
     reads: list[str] = []
     page.on("request", lambda request: reads.append(request.url) if request.url.endswith("/workspaces") else None)
@@ -151,7 +151,7 @@ def test_a_busy_page_reads_the_list_twice_and_then_only_listens(page: Page, plat
     assert len(reads) == 2
 
 
-def test_a_dragged_root_keeps_its_place(page: Page, platform: Platform, name: str):
+def test_the_place_of_a_dragged_card_is_saved(page: Page, platform: Platform, name: str):
     [workspace] = placed_apart(platform, name)
     old = picture(platform, workspace)
     open_canvas(page, platform)
@@ -183,7 +183,7 @@ def test_a_card_dropped_on_another_goes_beside_it(page: Page, platform: Platform
     assert picture(platform, second)["parent_id"] is None
 
 
-def test_a_refused_drag_goes_back_and_says_why(page: Page, platform: Platform, name: str):
+def test_a_refused_move_is_undone_and_explained(page: Page, platform: Platform, name: str):
     workspace = placed(platform, name)
     page.route(f"**/workspaces/{workspace}", lambda route: route.fulfill(status=403, json={"error": "not allowed"}))
     open_canvas(page, platform)
@@ -194,13 +194,13 @@ def test_a_refused_drag_goes_back_and_says_why(page: Page, platform: Platform, n
     assert card(page, workspace).bounding_box() == before
 
 
-def test_a_fold_is_kept(page: Page, platform: Platform, name: str):
+def test_a_collapsed_card_stays_collapsed(page: Page, platform: Platform, name: str):
     parent = platform.agent(name)
     child = platform.create("Child", parent_id=parent.id)["id"]
     open_canvas(page, platform)
     card(page, parent.id).locator("> .team .fold").click()
     expect(card(page, child)).to_be_hidden()
-    until(lambda: picture(platform, parent.id)["collapsed"], "the fold to be saved")
+    until(lambda: picture(platform, parent.id)["collapsed"], "the collapsed state to be saved")
     open_canvas(page, platform)
     expect(card(page, child)).to_be_hidden()
     expect(card(page, parent.id)).to_have_attribute("aria-expanded", "false")
@@ -209,7 +209,7 @@ def test_a_fold_is_kept(page: Page, platform: Platform, name: str):
     expect(card(page, child)).to_be_visible()
 
 
-def test_arrow_keys_walk_and_nudge(page: Page, platform: Platform, name: str):
+def test_arrow_keys_focus_and_move_cards(page: Page, platform: Platform, name: str):
     workspace = placed(platform, name)
     child = platform.create("Child", parent_id=workspace)["id"]
     open_canvas(page, platform)
@@ -220,12 +220,15 @@ def test_arrow_keys_walk_and_nudge(page: Page, platform: Platform, name: str):
     expect(card(page, workspace)).to_be_focused()
     page.keyboard.press("Alt+ArrowRight")
     page.keyboard.press("Shift+ArrowDown")
-    until(lambda: (picture(platform, workspace)["x"], picture(platform, workspace)["y"]) == (48, 80), "the nudges")
+    until(
+        lambda: (picture(platform, workspace)["x"], picture(platform, workspace)["y"]) == (48, 80),
+        "the moves to be saved",
+    )
     page.keyboard.press("Tab")
     expect(head(page, workspace).get_by_role("link")).to_be_focused()
 
 
-def test_the_camera_is_kept(page: Page, platform: Platform, name: str):
+def test_the_viewport_is_saved(page: Page, platform: Platform, name: str):
     placed(platform, name)
     open_canvas(page, platform)
     with page.expect_response("**/canvas/viewport"):
@@ -274,8 +277,8 @@ def test_an_address_focuses_a_workspace(page: Page, platform: Platform, name: st
     parent = placed(platform, name)
     child = platform.create("Child", parent_id=parent)["id"]
     grandchild = platform.create("Grandchild", parent_id=child)["id"]
-    for folded in (parent, child):
-        platform.api.patch(f"/workspaces/{folded}", json={"collapsed": True})
+    for collapsed in (parent, child):
+        platform.api.patch(f"/workspaces/{collapsed}", json={"collapsed": True})
     open_canvas(page, platform, f"?ws={grandchild}")
     expect(card(page, grandchild)).to_be_focused()
     expect(card(page, grandchild)).to_have_attribute("aria-selected", "true")
@@ -286,6 +289,15 @@ def test_an_address_focuses_a_workspace(page: Page, platform: Platform, name: st
     open_canvas(page, platform, f"?ws={grandchild}")
     expect(card(page, grandchild)).to_be_focused()
     expect(card(page, grandchild)).to_be_in_viewport()
+
+
+def test_an_address_focuses_its_workspace_after_a_failed_load(page: Page, platform: Platform, name: str):
+    workspace = platform.create(name)["id"]
+    page.route("**/workspaces", lambda route: route.fulfill(status=503, json={"error": "unavailable"}), times=1)
+    page.goto(f"{platform.url}/?ws={workspace}")
+    expect(page.get_by_role("heading", name="could not be loaded")).to_be_visible()
+    expect(card(page, workspace)).to_be_focused()
+    expect(page.locator(".toast")).to_have_count(0)
 
 
 def test_an_address_with_an_unknown_workspace_says_so(page: Page, platform: Platform, name: str):
@@ -316,7 +328,6 @@ def test_the_theme_is_shared_with_the_admin_in_every_tab(page: Page, platform: P
     expect(root).to_have_attribute("data-theme", "auto")
     page.get_by_role("button", name="Menu").click()
     page.get_by_role("button", name="Theme: automatic").click()
-    page.get_by_role("button", name="Menu").click()
     expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()
     for tab in (root, other):
         expect(tab).to_have_attribute("data-theme", "dark")
@@ -333,7 +344,7 @@ def test_the_theme_is_shared_with_the_admin_in_every_tab(page: Page, platform: P
 def test_the_header_never_wraps_or_moves_the_map(page: Page, platform: Platform, name: str, width: int):
     sample = picture(platform, platform.create(name)["id"])
     states = ("online", "degraded", "offline", "failed", "provisioning", "paused")
-    rows = [sample | {"id": str(uuid4()), "status": state} for state in states for _ in range(112)]
+    rows = [sample | {"id": str(uuid4()), "status": state} for state in states for _ in range(12)]
     page.set_viewport_size({"width": width, "height": 800})
     page.route("**/workspaces", lambda route: route.fulfill(json=[], headers={"X-Event-Seq": "0"}))
     open_canvas(page, platform)
@@ -342,7 +353,7 @@ def test_the_header_never_wraps_or_moves_the_map(page: Page, platform: Platform,
     page.route("**/workspaces", lambda route: route.fulfill(json=rows, headers={"X-Event-Seq": "0"}))
     page.route_web_socket(re.compile("/ws"), lambda socket: socket.close(code=1013))
     page.reload()
-    expect(page.locator("#connection-word")).to_have_text(re.compile("^reconnecting in"))
+    expect(page.locator("#connection-word")).to_have_text(re.compile("^reconnecting"))
     expect(page.locator("#counts .chip")).to_have_count(len(states))
     assert (header.bounding_box(), view.bounding_box()) == before
     outer = box_of(header)
@@ -362,7 +373,7 @@ def test_the_header_never_wraps_or_moves_the_map(page: Page, platform: Platform,
     expect(page.get_by_role("button", name="Log out")).to_be_hidden()
 
 
-def test_names_are_text(page: Page, platform: Platform):
+def test_names_are_not_interpreted_as_markup(page: Page, platform: Platform):
     markup = '<b>bold</b><img src=x onerror="alert(1)"> 🧪'
     workspace = platform.create(markup, role="<i>role</i>")["id"]
     open_canvas(page, platform)
@@ -370,7 +381,7 @@ def test_names_are_text(page: Page, platform: Platform):
     expect(head(page, workspace).locator("b, i:not(.status i), img")).to_have_count(0)
 
 
-def test_an_empty_organisation_is_welcomed(page: Page, platform: Platform):
+def test_an_empty_organisation_shows_the_first_steps(page: Page, platform: Platform):
     page.route("**/workspaces", no_workspaces)
     page.route_web_socket(re.compile("/ws"), lambda socket: socket.send('{"event":"STREAM_LIVE","seq":0}'))
     open_canvas(page, platform)
@@ -381,7 +392,7 @@ def test_an_empty_organisation_is_welcomed(page: Page, platform: Platform):
     expect(page.locator("#board, #error, #loading").filter(visible=True)).to_have_count(0)
 
 
-def test_an_outage_is_not_an_empty_organisation(page: Page, platform: Platform, name: str):
+def test_an_outage_differs_from_an_empty_organisation(page: Page, platform: Platform, name: str):
     workspace = platform.agent(name)
     page.route("**/workspaces", lambda route: route.abort())
     page.goto(platform.url)
@@ -394,15 +405,17 @@ def test_an_outage_is_not_an_empty_organisation(page: Page, platform: Platform, 
     expect(page.locator("#connection-word")).to_have_text("live")
 
 
-def test_it_loads_by_itself_after_an_outage(page: Page, platform: Platform, name: str):
+def test_the_page_loads_by_itself_after_an_outage(page: Page, platform: Platform, name: str):
     workspace = platform.agent(name)
-    page.route("**/workspaces", lambda route: route.fulfill(status=503, json={"error": "database is away"}), times=1)
+    page.route(
+        "**/workspaces", lambda route: route.fulfill(status=503, json={"error": "database is unavailable"}), times=1
+    )
     page.goto(platform.url)
-    expect(page.locator("#failure")).to_have_text("database is away")
+    expect(page.locator("#failure")).to_have_text("database is unavailable")
     expect(card(page, workspace.id)).to_be_visible()
 
 
-def test_told_that_something_was_missed_it_looks_once_more(page: Page, platform: Platform, name: str):
+def test_the_page_reloads_the_list_when_events_were_missed(page: Page, platform: Platform, name: str):
     agent = platform.agent(name)
     sockets: list[WebSocketRoute] = []
 
@@ -414,13 +427,13 @@ def test_told_that_something_was_missed_it_looks_once_more(page: Page, platform:
     page.route_web_socket(re.compile("/ws"), forward)
     open_canvas(page, platform)
     expect(card(page, agent.id)).to_be_visible()
-    agent.beat(current_task="lost on the way")
-    expect(card(page, agent.id)).not_to_contain_text("lost on the way")
+    agent.beat(current_task="lost in transit")
+    expect(card(page, agent.id)).not_to_contain_text("lost in transit")
     sockets[-1].send('{"event":"STREAM_LIVE","seq":0}')
-    expect(card(page, agent.id)).to_contain_text("lost on the way")
+    expect(card(page, agent.id)).to_contain_text("lost in transit")
 
 
-def test_a_lost_socket_keeps_the_picture_says_so_and_catches_up(page: Page, platform: Platform, name: str):
+def test_after_a_lost_connection_the_page_says_so_and_catches_up(page: Page, platform: Platform, name: str):
     agent = platform.agent(name)
     sockets: list[WebSocketRoute] = []
     is_down = False
@@ -439,15 +452,15 @@ def test_a_lost_socket_keeps_the_picture_says_so_and_catches_up(page: Page, plat
     expect(page.locator("#banner")).to_be_visible()
     expect(card(page, agent.id)).to_be_visible()
     expect(page.locator("#connection-word")).to_have_text(re.compile("reconnecting"))
-    agent.beat(current_task="Behind your back", error_rate=0.9)
+    agent.beat(current_task="Changed meanwhile", error_rate=0.9)
     is_down = False
     page.get_by_role("button", name="Try now").click()
-    expect(card(page, agent.id).locator(".card-task")).to_have_text("Behind your back")
+    expect(card(page, agent.id).locator(".card-task")).to_have_text("Changed meanwhile")
     expect(card(page, agent.id).locator(".status-word")).to_have_text("degraded")
     expect(page.locator("#banner")).to_be_hidden()
 
 
-def test_a_refused_socket_says_signed_out(page: Page, platform: Platform, name: str):
+def test_a_refused_socket_shows_signed_out(page: Page, platform: Platform, name: str):
     platform.agent(name)
     page.route_web_socket(re.compile("/ws"), lambda socket: socket.close(code=4401))
     page.goto(platform.url)
@@ -455,7 +468,7 @@ def test_a_refused_socket_says_signed_out(page: Page, platform: Platform, name: 
     expect(page.get_by_role("link", name="Log in")).to_be_visible()
 
 
-def test_two_people_see_the_same(page: Page, another_page: Page, platform: Platform, name: str):
+def test_two_users_see_the_same_layout(page: Page, another_page: Page, platform: Platform, name: str):
     workspace = placed(platform, name)
     for each in (page, another_page):
         open_canvas(each, platform)
@@ -469,7 +482,7 @@ def test_two_people_see_the_same(page: Page, another_page: Page, platform: Platf
     )
 
 
-def test_who_may_only_look_changes_nothing(viewer_page: Page, platform: Platform, name: str):
+def test_a_read_only_user_changes_nothing(viewer_page: Page, platform: Platform, name: str):
     page = viewer_page
     workspace = placed(platform, name)
     child = platform.create("Child", parent_id=workspace)["id"]
@@ -487,7 +500,7 @@ def test_who_may_only_look_changes_nothing(viewer_page: Page, platform: Platform
     assert (picture(platform, workspace)["x"], picture(platform, workspace)["y"]) == (40, 40)
 
 
-def test_a_phone_gets_a_tree_list(page: Page, platform: Platform, name: str):
+def test_a_phone_shows_a_tree_list(page: Page, platform: Platform, name: str):
     parent = platform.agent(name)
     child = platform.create("Child", parent_id=parent.id)["id"]
     page.set_viewport_size({"width": 390, "height": 844})
@@ -517,7 +530,7 @@ def test_ages_in_the_list_have_labels(page: Page, platform: Platform, name: str)
     expect(card(page, agent.id).locator(".card-foot")).to_have_text(re.compile(r"Heartbeat\s*(now|\d+ s ago)\s*$"))
 
 
-def test_a_wide_screen_may_have_the_list_too(page: Page, platform: Platform, name: str):
+def test_a_wide_screen_can_show_the_list(page: Page, platform: Platform, name: str):
     workspace = platform.agent(name)
     open_canvas(page, platform)
     page.get_by_role("button", name="List").click()
@@ -528,7 +541,7 @@ def test_a_wide_screen_may_have_the_list_too(page: Page, platform: Platform, nam
     expect(page.locator("body")).to_have_attribute("data-view", "list")
 
 
-def test_keys_are_explained(page: Page, platform: Platform):
+def test_the_shortcuts_dialog_opens_and_closes(page: Page, platform: Platform):
     open_canvas(page, platform)
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()

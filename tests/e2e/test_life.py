@@ -1,4 +1,4 @@
-"""The main job on real input: an agent registers, beats, is killed, and is seen going offline everywhere."""
+"""The life of an agent on a real platform: it registers, sends heartbeats, is killed, and is shown as offline."""
 
 import json
 import os
@@ -24,16 +24,16 @@ PATIENCE_SECONDS = 20
 
 
 @pytest.fixture(scope="module")
-def brisk() -> Iterator[Platform]:
-    """A platform whose leases are short, so that a death is seen soon."""
+def short_leases() -> Iterator[Platform]:
+    """A platform with short leases, so that a killed agent is offline soon."""
     with running_platform(LEASE_SECONDS=str(LEASE_SECONDS)) as running:
         yield running
 
 
 @pytest.fixture
-def canvas(brisk: Platform, browser: Browser) -> Iterator[Page]:
-    for page in signed_in(brisk, browser):
-        page.goto(brisk.url)
+def canvas(short_leases: Platform, browser: Browser) -> Iterator[Page]:
+    for page in signed_in(short_leases, browser):
+        page.goto(short_leases.url)
         yield page
 
 
@@ -67,21 +67,24 @@ def expect_status(page: Page, workspace_id: str, status: str) -> None:
 
 
 @pytest.mark.parametrize("redis_is_flushed", [False, True], ids=["quiet", "redis flushed"])
-def test_a_killed_agent_is_seen_going_offline(brisk: Platform, canvas: Page, redis_is_flushed: bool) -> None:
-    workspace = brisk.create("Writer")
-    bearer = {"Authorization": f"Bearer {brisk.operator_token}"}
-    with connect(f"ws://127.0.0.1:{brisk.port}/ws", additional_headers=bearer) as socket:
-        with example_agent(brisk, workspace) as agent:
+def test_a_killed_agent_is_shown_offline(short_leases: Platform, canvas: Page, redis_is_flushed: bool) -> None:
+    workspace = short_leases.create("Writer")
+    bearer = {"Authorization": f"Bearer {short_leases.operator_token}"}
+    with connect(f"ws://127.0.0.1:{short_leases.port}/ws", additional_headers=bearer) as socket:
+        with example_agent(short_leases, workspace) as agent:
             until_event(socket, "WORKSPACE_ONLINE", workspace["id"])
             expect_status(canvas, workspace["id"], "online")
-            until(lambda: _has_outlived_a_lease(brisk, workspace["id"]), "beats to keep it online for a lease")
+            until(
+                lambda: _has_outlived_a_lease(short_leases, workspace["id"]),
+                "heartbeats to keep it online for longer than a lease",
+            )
             agent.send_signal(signal.SIGKILL)
             agent.wait()
             if redis_is_flushed:
-                with redis.Redis.from_url(brisk.environment["REDIS_URL"]) as client:
+                with redis.Redis.from_url(short_leases.environment["REDIS_URL"]) as client:
                     client.flushall()
         offline = until_event(socket, "WORKSPACE_OFFLINE", workspace["id"])
-    assert brisk.status(workspace["id"]) == "offline"
+    assert short_leases.status(workspace["id"]) == "offline"
     assert offline["payload"]["reason"] == "lease expired"  # type: ignore[index]
     expect_status(canvas, workspace["id"], "offline")
 
@@ -94,7 +97,7 @@ def _has_outlived_a_lease(platform: Platform, workspace_id: str) -> bool:
 
 # --- Waiting for an agent ----------------------------------------------------------------------------
 
-# Nobody came for a day, and its enrolment token has ended. The web process has served for as long.
+# No agent registered for a day, and the enrolment token has expired. The web process has served for that long.
 A_DAY_LATER = """
 UPDATE workspaces SET created_at = created_at - interval '1 day',
   lease_expires_at = lease_expires_at - interval '1 day',
@@ -105,11 +108,11 @@ UPDATE loop_ticks SET since = since - interval '1 day' WHERE name = 'web'
 
 
 def test_a_workspace_waits_for_its_agent_and_can_be_enrolled_again(platform: Platform) -> None:
-    created, witness = platform.create("Nobody came"), platform.agent("Silent")
+    created, witness = platform.create("Waiting"), platform.agent("Silent")
     path = f"/workspaces/{created['id']}"
     with psycopg.connect(platform.environment["DATABASE_URL"]) as database:
         database.execute(A_DAY_LATER)
-    until(lambda: platform.status(witness.id) == "offline", "the supervisor to look at all leases")
+    until(lambda: platform.status(witness.id) == "offline", "the supervisor to check all leases")
     row = platform.api.get(path).json()
     assert row["status"] == "provisioning"
     assert datetime.fromisoformat(row["enrolment_expires_at"]) < datetime.now(UTC)

@@ -1,6 +1,6 @@
-"""Many leases end within one second, while something breaks: nothing missed, nothing false, nothing twice.
+"""Many leases end within one second while something breaks: each silent workspace goes offline exactly once.
 
-Half of the agents beat again just then. MOLECULE_STRESS=1: two thousand of them instead of three hundred.
+Half of the agents send a heartbeat at that moment. MOLECULE_STRESS=1: 2,000 agents instead of 300.
 """
 
 import json
@@ -31,13 +31,13 @@ PATIENCE_SECONDS = 120.0
 AHEAD_SECONDS = 2.0
 BEATERS = 4
 BEATS = httpx.Client(timeout=PATIENCE_SECONDS)
-BIRTHS = """
+CREATE = """
 from registry.organisation.workspaces import NewWorkspace, create
 for number in range({many}):
     print(create(NewWorkspace(name=f"Agent {{number}}", external=True, url="http://agent:1"), actor="test").id)
 """
-# Each ends at a moment of its own within a second.
-ENDS = """
+# Each lease ends at its own time within a second.
+END_LEASES = """
 UPDATE workspaces SET lease_expires_at = now() + make_interval(secs => %s + random()) WHERE id = ANY(%s)
 RETURNING id::text, lease_expires_at
 """
@@ -46,7 +46,7 @@ EVENTS = "SELECT seq, event_type, workspace_id::text, created_at FROM structure_
 
 @dataclass
 class World:
-    """A platform whose supervisors are the test's own, stopped with `stack`; `engines` outlive the test."""
+    """A platform with supervisors of the test's own, stopped with `stack`; `engines` are kept for the module."""
 
     platform: Platform
     database: "psycopg.Connection[Any]"
@@ -88,7 +88,7 @@ def restart_redis(world: World) -> None:
 
 
 def kill_the_supervisor(world: World) -> None:
-    """Without a word, and another one takes over."""
+    """With SIGKILL; another takes over."""
     killed = world.supervisors.pop()
     killed.kill()
     killed.wait()
@@ -103,7 +103,7 @@ def kill_one_of_two(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Platform]:
-    """Beats last for long, so that whoever beats is online; open, so that beats need no tokens."""
+    """Leases are long, so that a heartbeat keeps an agent online; open mode, so that heartbeats need no tokens."""
     with running_platform(LEASE_SECONDS="600", MOLECULE_OPEN="true") as running:
         running.supervisor.terminate()
         running.supervisor.wait()
@@ -112,7 +112,7 @@ def platform() -> Iterator[Platform]:
 
 @pytest.fixture(scope="module")
 def engines(platform: Platform) -> Iterator[ExitStack]:
-    """What was started anew in place of the platform's own."""
+    """Engines started again in place of the platform's own."""
     with ExitStack() as stack:
         yield stack
 
@@ -121,7 +121,7 @@ def engines(platform: Platform) -> Iterator[ExitStack]:
 def world(platform: Platform, engines: ExitStack) -> Iterator[World]:
     url = platform.environment["DATABASE_URL"]
     with psycopg.connect(url, autocommit=True) as database, ExitStack() as stack:
-        # It has served for a whole lease: silence is an agent's own.
+        # The web process has served for a whole lease, so leases can end.
         database.execute("UPDATE loop_ticks SET since = '2000-01-01' WHERE name = 'web'")
         yield World(platform, database, engines, stack)
 
@@ -136,10 +136,10 @@ def world(platform: Platform, engines: ExitStack) -> Iterator[World]:
         (2, kill_one_of_two),
     ],
 )
-def test_who_fell_silent_is_offline_once_and_everybody_heard_it_once(
+def test_each_silent_workspace_goes_offline_once_and_listeners_hear_it_once(
     world: World, supervisors: int, disturb: Callable[[World], None]
 ) -> None:
-    ids = manage(world.platform.environment, "shell", "-v0", "-c", BIRTHS.format(many=MANY)).split()
+    ids = manage(world.platform.environment, "shell", "-v0", "-c", CREATE.format(many=MANY)).split()
     silent, beating = ids[::2], ids[1::2]
     before = world.latest_seq()
     for _ in range(supervisors):
@@ -149,31 +149,37 @@ def test_who_fell_silent_is_offline_once_and_everybody_heard_it_once(
         with ThreadPoolExecutor(BEATERS) as beaters:
             soonest = sorted(beating, key=lambda who: ends[who])
             beats = [beaters.submit(beat_at, world.platform, who, ends[who].timestamp()) for who in soonest]
-            until(lambda: "offline" in world.status(silent).values(), "the first death", seconds=PATIENCE_SECONDS)
+            until(
+                lambda: "offline" in world.status(silent).values(), "the first to go offline", seconds=PATIENCE_SECONDS
+            )
             disturb(world)
-            until(lambda: set(world.status(silent).values()) == {"offline"}, "all deaths", seconds=PATIENCE_SECONDS)
+            until(
+                lambda: set(world.status(silent).values()) == {"offline"},
+                "all silent ones to be offline",
+                seconds=PATIENCE_SECONDS,
+            )
             for one in beats:
                 one.result()
-        until(lambda: set(world.status(beating).values()) == {"online"}, "who beat to be online")
-        # What was lost on its way is noticed with what follows it.
+        until(lambda: set(world.status(beating).values()) == {"online"}, "agents with heartbeats to be online")
+        # A lost message is noticed when the next one arrives.
         world.platform.create("The last event")
         until(lambda: heard and heard[-1][0] >= world.latest_seq(), "the listener to have heard all")
     with world.database.cursor(row_factory=namedtuple_row) as cursor:
         events: list[Any] = cursor.execute(EVENTS, [before]).fetchall()
     assert heard == [(event.seq, event.event_type, event.workspace_id) for event in events]
-    deaths = [event for event in events if event.event_type == "WORKSPACE_OFFLINE"]
-    times = Counter(event.workspace_id for event in deaths)
+    offline = [event for event in events if event.event_type == "WORKSPACE_OFFLINE"]
+    times = Counter(event.workspace_id for event in offline)
     assert {who: times.pop(who) for who in silent} == dict.fromkeys(silent, 1)
-    # Who beat too late was offline for a moment, and back with that beat.
+    # A late heartbeat finds the workspace offline and sets it online again.
     assert times == Counter(event.workspace_id for event in events if event.event_type == "WORKSPACE_ONLINE")
     assert all(count == 1 for count in times.values())
-    assert all(event.created_at >= ends[event.workspace_id] for event in deaths), "before its lease ended"
+    assert all(event.created_at >= ends[event.workspace_id] for event in offline), "before its lease ended"
     manage(world.platform.environment, "rebuild", "--check")
 
 
 def end_the_leases(world: World, ids: list[str]) -> dict[str, Any]:
-    """In PostgreSQL and, as hints, in Redis."""
-    ends = dict(world.database.execute(ENDS, [AHEAD_SECONDS, ids]).fetchall())
+    """In PostgreSQL, and in Redis for the notifications."""
+    ends = dict(world.database.execute(END_LEASES, [AHEAD_SECONDS, ids]).fetchall())
     with closing(world.redis) as client, client.pipeline(transaction=False) as pipe:
         for who, end in ends.items():
             pipe.set(f"ws:{who}", "online", pxat=int(end.timestamp() * 1000))
@@ -182,19 +188,19 @@ def end_the_leases(world: World, ids: list[str]) -> dict[str, Any]:
 
 
 def beat_at(platform: Platform, workspace_id: str, moment: float) -> None:
-    """At that moment, and again until it is taken, as agents do."""
+    """At that moment, and again until it is accepted, as agents do."""
     time.sleep(max(0.0, moment - time.time() - 0.05))
 
-    def is_taken() -> bool:
-        # As an agent: `api` has an operator's token.
+    def is_accepted() -> bool:
+        # Not with `api`, which sends an operator's token.
         return BEATS.post(f"{platform.url}/registry/heartbeat", json={"workspace_id": workspace_id}).status_code == 200
 
-    until(is_taken, "a beat to be taken", seconds=PATIENCE_SECONDS)
+    until(is_accepted, "a heartbeat to be accepted", seconds=PATIENCE_SECONDS)
 
 
 @contextmanager
 def listening(platform: Platform, since: int) -> Iterator[list[tuple[int, str, str]]]:
-    """What a /ws client hears after a position, coming back with where it was whenever it is cut off."""
+    """What a /ws client hears after a position; it reconnects with its last position when it is cut off."""
     heard: list[tuple[int, str, str]] = []
     stopping = threading.Event()
     bearer = {"Authorization": f"Bearer {platform.operator_token}"}

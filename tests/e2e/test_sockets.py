@@ -186,12 +186,12 @@ async def test_a_position_ahead_of_the_log_is_refused(platform: Platform) -> Non
 
 async def until_marked(opened: ClientConnection, mark: str) -> list[tuple[str, str]]:
     """The messages until the task named `mark`, as (event, workspace)."""
-    heard = []
+    received = []
     while True:
         message = await receive(opened)
-        heard.append((message["event"], message["workspace_id"]))
+        received.append((message["event"], message["workspace_id"]))
         if message["payload"].get("current_task") == mark:
-            return heard
+            return received
 
 
 async def beat(agent: Agent, task: str) -> None:
@@ -212,14 +212,14 @@ async def test_an_agent_receives_events_of_its_peers_and_a_move_takes_effect_at_
         assert await receive(opened) == {"type": "pong"}
         for name in ("foreign", "below", "two", "one", "sibling", "mine"):
             await beat(agents[name], f"{name} is busy")
-        heard = await until_marked(opened, "mine is busy")
-        assert heard == [("TASK_UPDATED", agents[name].id) for name in ("one", "sibling", "mine")]
+        received = await until_marked(opened, "mine is busy")
+        assert received == [("TASK_UPDATED", agents[name].id) for name in ("one", "sibling", "mine")]
         moved = {"parent_id": agents["two"].id}
         assert (await asyncio.to_thread(platform.api.patch, f"/workspaces/{mine.id}", json=moved)).status_code == 200
         for name in ("one", "sibling", "below", "two", "foreign", "mine"):
             await beat(agents[name], f"{name} goes on")
-        heard = await until_marked(opened, "mine goes on")
-        assert heard == [("WORKSPACE_MOVED", mine.id)] + [
+        received = await until_marked(opened, "mine goes on")
+        assert received == [("WORKSPACE_MOVED", mine.id)] + [
             ("TASK_UPDATED", agents[name].id) for name in ("two", "foreign", "mine")
         ]
         await asyncio.to_thread(platform.api.put, "/canvas/viewport", json={"x": 1, "y": 2, "zoom": 1})
@@ -238,13 +238,13 @@ async def test_a_replay_has_only_what_the_agent_may_receive(platform: Platform) 
     foreign = await asyncio.to_thread(platform.agent, "foreign", parent_id=mine.id)
     below = await asyncio.to_thread(platform.agent, "below", parent_id=foreign.id)
     async with stream(platform.url, one.token, f"?since={start}") as opened:
-        heard = []
+        received = []
         while (message := await receive(opened))["event"] != "STREAM_LIVE":
-            heard.append(message)
-    subjects = {message["workspace_id"] for message in heard}
+            received.append(message)
+    subjects = {message["workspace_id"] for message in received}
     assert {one.id, mine.id} <= subjects
     assert subjects.isdisjoint({foreign.id, below.id})
-    assert [message["seq"] for message in heard] == sorted({message["seq"] for message in heard})
+    assert [message["seq"] for message in received] == sorted({message["seq"] for message in received})
 
 
 async def test_revoking_a_token_closes_its_sockets_and_no_others(platform: Platform) -> None:
@@ -396,15 +396,25 @@ async def test_a_slow_client_is_closed_with_4408_and_resumes_without_loss(platfo
             assert (await receive(slow))["event"] == "STREAM_LIVE"
             slow.transport.pause_reading()
             agent = await asyncio.to_thread(platform.agent, "talkative")
-            await asyncio.to_thread(_fill, agent, 60)
+            filling = asyncio.create_task(asyncio.to_thread(_fill, agent, 60))
+            # The server waits only some seconds for a client that does not read its close.
+            await asyncio.to_thread(until, lambda: _closed_as_slow(platform, url), "the slow socket to be closed")
             slow.transport.resume_reading()
             came, code = await closed_with(slow)
+            await filling
         assert code == 4408
         seqs = [message["seq"] for message in came if message["seq"] is not None]
         async with stream(url, platform.operator_token, f"?since={seqs[-1]}") as back:
             while (message := await receive(back))["event"] != "STREAM_LIVE":
                 seqs.append(message["seq"])
         assert seqs == [event["seq"] for event in platform.api.get(f"/events?after={start}&limit=1000").json()]
+
+
+def _closed_as_slow(platform: Platform, url: str) -> bool:
+    """Whether this web process has closed a socket because its client read too slowly."""
+    headers = {"Authorization": f"Bearer {platform.operator_token}"}
+    metrics = httpx.get(f"{url}/metrics", headers=headers, timeout=30).raise_for_status().text
+    return "\nmolecule_stream_slow_closed_total 1.0\n" in metrics
 
 
 def _fill(agent: Agent, count: int) -> None:
@@ -451,7 +461,7 @@ async def test_a_server_without_our_websocket_protocol_works(platform: Platform)
     with web(platform, "--ws", "websockets-sansio") as (url, _process):
         async with stream(url, platform.operator_token, f"?since={_latest(platform)}") as opened:
             assert (await receive(opened))["event"] == "STREAM_LIVE"
-            created = await asyncio.to_thread(platform.create, "heard")
+            created = await asyncio.to_thread(platform.create, "received")
             while (await receive(opened))["workspace_id"] != created["id"]:
                 pass
             await opened.send("x" * 70_000)

@@ -14,7 +14,7 @@ from tests.e2e.test_canvas_page import card, head, open_canvas, picture, placed
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Platform]:
-    """Nothing expires here: only the test itself makes events."""
+    """Long leases, so that only the tests create events."""
     with running_platform(LEASE_SECONDS="3600", PROVISIONING_SECONDS="3600") as running:
         yield running
 
@@ -26,7 +26,7 @@ def name() -> str:
 
 
 def newest(platform: Platform, workspace_id: str) -> int:
-    """The position of the last thing that happened to a workspace."""
+    """The seq of the last event of a workspace."""
     return int(platform.api.get(f"/events/{workspace_id}", params={"limit": 1}).json()[0]["seq"])
 
 
@@ -61,7 +61,7 @@ def names(page: Page, workspace_id: str) -> Locator:
     return head(page, workspace_id).locator(".card-name")
 
 
-def test_the_org_before_a_rename_a_move_and_a_removal(page: Page, platform: Platform, name: str):
+def test_steps_back_before_a_rename_a_move_and_a_removal(page: Page, platform: Platform, name: str):
     first = platform.agent(name).id
     second = platform.agent(f"{name} two").id
     child = platform.create("Old name", parent_id=first)["id"]
@@ -89,7 +89,7 @@ def test_the_org_before_a_rename_a_move_and_a_removal(page: Page, platform: Plat
     expect(banner(page)).to_be_hidden()
 
 
-def test_the_past_says_that_it_is_past_and_shows_nothing_live(page: Page, platform: Platform, name: str):
+def test_the_past_is_labelled_and_has_no_live_values(page: Page, platform: Platform, name: str):
     agent = platform.agent(name)
     agent.beat(current_task="Counting", active_tasks=2)
     open_history(page, platform)
@@ -109,25 +109,25 @@ def test_the_past_says_that_it_is_past_and_shows_nothing_live(page: Page, platfo
     assert card(page, agent.id).bounding_box() == before
 
 
-def test_what_happens_meanwhile_is_there_when_one_is_back(page: Page, platform: Platform, name: str):
+def test_changes_made_meanwhile_appear_on_return_to_the_present(page: Page, platform: Platform, name: str):
     workspace = platform.create(name)["id"]
     open_past(page, platform, newest(platform, workspace))
     steps = int(scrubber(page).get_attribute("max") or 0)
     change(platform, workspace, name=f"{name} renamed")
-    born = platform.create(f"{name} born")["id"]
-    # The log on the slider grows, the picture does not change.
+    added = platform.create(f"{name} added")["id"]
+    # The slider grows, but the shown past does not change.
     expect(scrubber(page)).not_to_have_attribute("max", str(steps))
     expect(names(page, workspace)).to_have_text(name)
-    expect(card(page, born)).to_have_count(0)
+    expect(card(page, added)).to_have_count(0)
     reads: list[str] = []
     page.on("request", lambda request: reads.append(request.url) if "/workspaces" in request.url else None)
     page.get_by_role("button", name="Back to live").first.click()
     expect(names(page, workspace)).to_have_text(f"{name} renamed")
-    expect(card(page, born)).to_be_visible()
+    expect(card(page, added)).to_be_visible()
     assert not reads
 
 
-def test_the_past_cannot_be_moved(page: Page, platform: Platform, name: str):
+def test_cards_cannot_be_moved_in_the_past(page: Page, platform: Platform, name: str):
     workspace = placed(platform, name, y=80)
     platform.create("Child", parent_id=workspace)
     writes: list[str] = []
@@ -152,7 +152,7 @@ def test_the_past_cannot_be_moved(page: Page, platform: Platform, name: str):
     assert (kept["x"], kept["y"], kept["collapsed"]) == (40, 80, False)
 
 
-def test_an_address_leads_to_a_moment_and_back_to_the_present(page: Page, platform: Platform, name: str):
+def test_an_address_opens_an_event_and_back_returns_to_the_present(page: Page, platform: Platform, name: str):
     workspace = platform.create(name)["id"]
     then = newest(platform, workspace)
     change(platform, workspace, name="Later")
@@ -170,7 +170,7 @@ def test_an_address_leads_to_a_moment_and_back_to_the_present(page: Page, platfo
     expect(page).to_have_url(f"{platform.url}/")
 
 
-def test_the_address_may_name_a_time(page: Page, platform: Platform, name: str):
+def test_the_address_can_contain_a_time(page: Page, platform: Platform, name: str):
     workspace = platform.create(name)["id"]
     seq = newest(platform, workspace)
     at = platform.api.get(f"/events/{workspace}", params={"limit": 1}).json()[0]["created_at"]
@@ -211,7 +211,7 @@ def test_older_events_are_loaded_at_the_left_edge(page: Page, platform: Platform
     last, created = platform.api.get(f"/events/{workspace}").json()
 
     def page_full(route: Route) -> None:
-        """As if a whole page of events had come after the last one."""
+        """Simulates a full page of events after the last one."""
         route.fulfill(json=[last | {"seq": last["seq"] + 499 - i} for i in range(500)])
 
     page.route("**/events?*", page_full)
@@ -226,7 +226,7 @@ def test_older_events_are_loaded_at_the_left_edge(page: Page, platform: Platform
     expect(page.locator("#what")).to_contain_text(f"created {name}")
 
 
-def test_play_goes_on_to_the_present(page: Page, platform: Platform, name: str):
+def test_play_runs_to_the_present(page: Page, platform: Platform, name: str):
     workspace = platform.create(name)["id"]
     change(platform, workspace, tier=2)
     open_past(page, platform, newest(platform, workspace) - 1)
@@ -237,19 +237,21 @@ def test_play_goes_on_to_the_present(page: Page, platform: Platform, name: str):
     expect(banner(page)).to_be_hidden()
 
 
-def test_an_outage_is_said_in_the_bar(page: Page, platform: Platform, name: str):
+def test_an_outage_is_shown_in_the_timeline(page: Page, platform: Platform, name: str):
     workspace = platform.create(name)["id"]
     change(platform, workspace, tier=2)
     open_history(page, platform)
-    page.route("**/canvas/snapshot?*", lambda route: route.fulfill(status=503, json={"error": "database is away"}))
+    page.route(
+        "**/canvas/snapshot?*", lambda route: route.fulfill(status=503, json={"error": "database is unavailable"})
+    )
     scrubber(page).press("ArrowLeft")
-    expect(page.get_by_role("alert").filter(has_text="database is away")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="database is unavailable")).to_be_visible()
     expect(card(page, workspace)).to_be_visible()
     expect(banner(page)).to_be_hidden()
     page.unroute("**/canvas/snapshot?*")
     page.get_by_role("button", name="Try again").click()
     expect(banner(page)).to_be_visible()
-    expect(page.get_by_role("alert").filter(has_text="database is away")).to_be_hidden()
+    expect(page.get_by_role("alert").filter(has_text="database is unavailable")).to_be_hidden()
 
 
 @pytest.mark.parametrize(
@@ -260,7 +262,7 @@ def test_an_outage_is_said_in_the_bar(page: Page, platform: Platform, name: str)
         ("soon", "must be a position"),
     ],
 )
-def test_an_unknown_moment_is_said_and_the_present_shown(
+def test_an_unknown_event_is_reported_and_the_present_shown(
     page: Page, platform: Platform, name: str, at: str, complaint: str
 ):
     workspace = platform.create(name)["id"]
@@ -274,7 +276,7 @@ def test_an_unknown_moment_is_said_and_the_present_shown(
     expect(page.locator("#oldest")).not_to_be_empty()
 
 
-def test_the_last_answer_wins(page: Page, platform: Platform, name: str):
+def test_a_late_answer_does_not_replace_a_newer_one(page: Page, platform: Platform, name: str):
     workspace = platform.create(name)["id"]
     for new in ("One", "Two", "Three"):
         change(platform, workspace, name=new)
@@ -292,7 +294,7 @@ def test_the_last_answer_wins(page: Page, platform: Platform, name: str):
     expect(names(page, workspace)).to_have_text("Two")
 
 
-def test_a_phone_can_scrub(page: Page, platform: Platform, name: str):
+def test_the_timeline_works_on_a_phone(page: Page, platform: Platform, name: str):
     workspace = platform.create(name)["id"]
     change(platform, workspace, name="Later")
     page.set_viewport_size({"width": 390, "height": 844})
@@ -323,6 +325,6 @@ def test_a_phone_can_scrub(page: Page, platform: Platform, name: str):
 
 
 def _pumped(page: Page, held: list[Route]) -> list[Route]:
-    """Playwright hears of requests only while it waits itself."""
+    """Lets Playwright handle requests, which it does only while it waits."""
     page.wait_for_timeout(50)
     return held

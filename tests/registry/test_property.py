@@ -120,7 +120,7 @@ OPERATIONS: dict[str, Callable[[World, UUID, UUID, int], object]] = {
     "replace": lambda world, who, whom, how: agents.replace(who, f"m{how}", actor=ACTOR),
     "dismiss": lambda world, who, whom, how: agents.remove(who, reason="r" if how else None, actor=ACTOR),
     "move agent": lambda world, who, whom, how: agents.move(who, whom, actor=ACTOR),
-    "collapse": lambda world, who, whom, how: teams.collapse(who, actor=ACTOR),
+    "collapse": lambda world, who, whom, how: teams.remove_team(who, actor=ACTOR),
     "forward": lambda world, who, whom, how: removal.forward(who, whom if how else None, actor=ACTOR),
     "place": lambda world, who, whom, how: layout.place(who, x=float(how), y=0.0),
     "report": lambda world, who, whom, how: reports.report(who, [Entry(activity_type=ActivityType.AGENT_LOG)]),

@@ -1,4 +1,4 @@
-"""manage.py prune_activity: what the supervisor does every few hours, now."""
+"""manage.py prune_activity: delete old activity now; the supervisor does it every few hours."""
 
 import time
 from datetime import datetime
@@ -11,15 +11,15 @@ from activity import log
 
 
 class Command(BaseCommand):
-    help = "Remove old activity in small batches. Stopped half-way, the next run goes on where it was."
+    help = "Remove old activity in small batches. It can be interrupted at any time; the next run continues."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="only say how many rows would go")
+        parser.add_argument("--dry-run", action="store_true", help="only count the rows that would be removed")
         parser.add_argument(
             "--days",
             type=float,
             default=settings.ACTIVITY_RETENTION_DAYS,
-            help="what is older goes; ACTIVITY_RETENTION_DAYS unless said",
+            help="remove what is older than this; default: ACTIVITY_RETENTION_DAYS",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -45,8 +45,8 @@ class Command(BaseCommand):
 
 def _cutoff(days: float) -> datetime:
     if not days > 0:
-        raise CommandError("activity is kept for ever: say how long with --days, more than 0")
+        raise CommandError("ACTIVITY_RETENTION_DAYS keeps activity for ever: set --days to more than 0")
     try:
         return log.retention_cutoff(days)
     except OverflowError:
-        raise CommandError(f"--days {days:g} is before all calendars") from None
+        raise CommandError(f"--days {days:g} is too large: the date would be before year 1") from None

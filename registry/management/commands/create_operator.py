@@ -1,4 +1,4 @@
-"""manage.py create_operator: the first operator of a new installation, with a password nobody chose."""
+"""manage.py create_operator: create the first operator of an installation, with a random password."""
 
 import secrets
 from pathlib import Path
@@ -22,25 +22,25 @@ class Command(BaseCommand):
             "--into",
             type=Path,
             metavar="FOLDER",
-            help="write FOLDER/operator and FOLDER/operator-token (0600) instead of printing what is in them",
+            help="write FOLDER/operator and FOLDER/operator-token (mode 0600) instead of printing the credentials",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         with transaction.atomic():
             if User.objects.filter(is_superuser=True, is_active=True).exists():
-                self.stderr.write("There is an operator already.")
+                self.stderr.write("A superuser exists already.")
                 return
             who, token = self._create(options["username"])
-            # Before the commit: an operator whose password is lost would be in the way for ever.
+            # Before the commit: if writing fails, no superuser with a lost password remains.
             if folder := options["into"]:
                 _write_private(folder / "operator", who)
                 _write_private(folder / "operator-token", f"{token}\n")
         self.stdout.write(f"Operator created, see {folder / 'operator'}" if folder else f"{who}token: {token}")
 
     def _create(self, username: str) -> tuple[str, str]:
-        """Who it is, as text, and their token."""
+        """Return the credentials as text, and an API token."""
         if User.objects.filter(username=username).exists():
-            raise CommandError(f"{username} exists and is no active superuser: pass another --username")
+            raise CommandError(f"User {username} exists but is not an active superuser: choose another --username")
         password = secrets.token_urlsafe(PASSWORD_BYTES)
         user = User.objects.create_superuser(username, password=password)
         token = tokens.issue_operator_token(user, label="create_operator")

@@ -1,4 +1,4 @@
-"""manage.py rebuild: compare the projection with the log, or repair it from the log."""
+"""manage.py rebuild: compare the workspaces and agents tables with the event log, or repair them from it."""
 
 import sys
 from typing import Any
@@ -16,7 +16,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         how = parser.add_mutually_exclusive_group(required=True)
         how.add_argument("--check", action="store_true", help="print each difference; exit status 1 if there is any")
-        how.add_argument("--fix", action="store_true", help="make the tables what the log says")
+        how.add_argument("--fix", action="store_true", help="repair the tables from the log")
 
     def handle(self, *args: Any, **options: Any) -> None:
         total = StructureEvent.objects.count()

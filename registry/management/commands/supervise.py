@@ -1,4 +1,4 @@
-"""manage.py supervise: one of any number of supervisors; one of them leads."""
+"""manage.py supervise: run a supervisor. Of all that run, one leads."""
 
 import logging
 import os
@@ -9,29 +9,27 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from registry.liveness.watch import Supervisor
+from registry.liveness.watch import LeaseWatch
 from registry.supervision import jobs
-from registry.supervision.process import LoopDied, Process
+from registry.supervision.process import JobDied, Process
 from registry.supervision.retention import Retention
-
-__all__ = ["Command", "Supervisor"]
 
 log = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
-    help = "Watch over leases and remove old activity. Run as many as you like: one leads, the others take over."
+    help = "Watch leases and delete old activity. Run any number of supervisors: one leads, the others are on standby."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # A queue, as a handler may interrupt the very thread that waits: an Event's lock would be held then.
+        # SimpleQueue.put() is reentrant: the handler interrupts the thread that waits, which may hold an Event's lock.
         asked: SimpleQueue[int] = SimpleQueue()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _frame: asked.put(number))
         stopping = threading.Event()
-        steps = {jobs.SUPERVISOR: Supervisor().step, jobs.RETENTION: Retention(rest=stopping.wait).step}
+        steps = {jobs.SUPERVISOR: LeaseWatch().step, jobs.RETENTION: Retention(rest=stopping.wait).step}
         try:
             Process(steps, stopping).run(asked)
-        except LoopDied as error:
-            log.critical("%s: another supervisor has to take over", error)
-            # An ordinary end waits for the threads that the hanging one has started.
+        except JobDied as error:
+            log.critical("%s: this process ends, another supervisor takes over", error)
+            # A normal exit would wait for threads that the hanging job started.
             os._exit(1)

@@ -19,7 +19,7 @@ LISTS = [
     "registry_workspacetoken", "registry_operatortoken", "registry_looptick",
     "activity_activitylog", "activity_structureevent", "auth_user", "auth_group",
 ]  # fmt: skip
-FACTS = [Agent, WorkspaceToken, LoopTick, ActivityLog, StructureEvent]
+READ_ONLY = [Agent, WorkspaceToken, LoopTick, ActivityLog, StructureEvent]
 WORKSPACES = "admin:registry_workspace_changelist"
 
 Make = Callable[..., Workspace]
@@ -42,13 +42,13 @@ def url_of(name: str, workspace: Workspace | None = None) -> str:
     return reverse(f"admin:registry_workspace_{name}", args=[workspace.id] if workspace else [])
 
 
-def asking_url(verb: str, *workspaces: Workspace) -> str:
+def confirmation_url(verb: str, *workspaces: Workspace) -> str:
     return f"{url_of(verb)}?{'&'.join(f'id={w.id}' for w in workspaces)}"
 
 
-def confirmation(client: Client, verb: str, *workspaces: Workspace) -> dict[str, str]:
+def confirmation_form(client: Client, verb: str, *workspaces: Workspace) -> dict[str, str]:
     """The form as the page that asks gives it."""
-    return dict(client.get(asking_url(verb, *workspaces)).context["form"].initial)
+    return dict(client.get(confirmation_url(verb, *workspaces)).context["form"].initial)
 
 
 def form_of(workspace: Workspace, **changes: Any) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def form_of(workspace: Workspace, **changes: Any) -> dict[str, Any]:
         "name": workspace.name,
         "role": workspace.role or "",
         "tier": workspace.tier,
-        "runtime": workspace.runtime,
+        "runtime": workspace.runtime or "",
         "parent": str(workspace.parent_id or ""),
     }
     return fields | {f"initial-{name}": value for name, value in fields.items()} | changes
@@ -68,12 +68,12 @@ def last_event(workspace_id: Any) -> StructureEvent:
     return event
 
 
-def said(answer: Any) -> list[str]:
+def shown_messages(answer: Any) -> list[str]:
     """The messages on a page."""
     return [str(message) for message in answer.context["messages"]]
 
 
-def statements(client: Client, url: str, **query: str) -> list[str]:
+def executed_sql(client: Client, url: str, **query: str) -> list[str]:
     with CaptureQueriesContext(connection) as captured:
         assert client.get(url, query).status_code == 200
     return [query["sql"] for query in captured.captured_queries]

@@ -21,32 +21,32 @@ from tests.registry.admin.pages import (
     LISTS,
     WORKSPACES,
     Make,
-    asking_url,
     change_url,
+    confirmation_url,
     form_of,
     last_event,
 )
 
 
-def test_list_shows_the_living_until_asked(root: Client, make_workspace: Make) -> None:
-    make_workspace("Alive")
+def test_list_shows_active_workspaces_by_default(root: Client, make_workspace: Make) -> None:
+    make_workspace("Active")
     gone = make_workspace("Gone")
     removal.remove(gone.id, actor="test", confirm=True)
 
     def names(**query: str) -> set[str]:
         return {w.name for w in root.get(reverse(WORKSPACES), query).context["cl"].result_list}
 
-    assert names() == {"Alive"}
-    assert names(existence="removed") == names(status__exact="removed") == {"Gone"}
-    assert names(existence="all") == {"Alive", "Gone"}
+    assert names() == {"Active"}
+    assert names(state="removed") == names(status__exact="removed") == {"Gone"}
+    assert names(state="all") == {"Active", "Gone"}
 
 
 def test_list_finds_by_name_role_and_whole_id(root: Client, make_workspace: Make) -> None:
     wanted = make_workspace("Scout", role="Reads sources")
     child = make_workspace("Other", parent_id=wanted.id)
-    for query in ({"q": "scou"}, {"q": "sources"}, {"q": str(wanted.id)}, {"place": "root"}):
+    for query in ({"q": "scou"}, {"q": "sources"}, {"q": str(wanted.id)}, {"position": "top"}):
         assert [w.id for w in root.get(reverse(WORKSPACES), query).context["cl"].result_list] == [wanted.id]
-    below = root.get(reverse(WORKSPACES), {"place": "below"})
+    below = root.get(reverse(WORKSPACES), {"position": "team"})
     assert [w.id for w in below.context["cl"].result_list] == [child.id]
 
 
@@ -75,16 +75,16 @@ def test_names_of_agents_are_escaped(root: Client, make_workspace: Make) -> None
     log.write(made.id, [Entry(activity_type="agent_log", summary=evil, request_body=[evil], method=evil)])
     rows = [made, ActivityLog.objects.get(), last_event(made.id)]
     urls = [reverse(f"admin:{name}_changelist") for name in LISTS] + [change_url(row) for row in rows]
-    for url in [*urls, asking_url("remove", made)]:
+    for url in [*urls, confirmation_url("remove", made)]:
         assert evil not in root.get(url).content.decode(), url
 
 
 def test_autocomplete_offers_the_living(root: Client, make_workspace: Make) -> None:
-    make_workspace("Alive")
+    make_workspace("Active")
     removal.remove(make_workspace("Gone").id, actor="test", confirm=True)
     field = {"app_label": "registry", "model_name": "workspace", "field_name": "parent"}
     answer = root.get(reverse("admin:autocomplete"), field).json()
-    assert [result["text"] for result in answer["results"]] == ["Alive"]
+    assert [result["text"] for result in answer["results"]] == ["Active"]
 
 
 def test_edit_is_an_operation_by_the_operator(root: Client, make_workspace: Make) -> None:

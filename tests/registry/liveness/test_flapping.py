@@ -1,4 +1,4 @@
-"""Who goes offline again and again is marked, for as long as that is true; the mark is shown, and is not structure."""
+"""Flapping: workspaces that go offline too often are marked for a time; the mark is shown and not part of replay."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -25,8 +25,8 @@ def often(settings: Any) -> None:
     settings.FLAPPING_TIMES, settings.FLAPPING_MINUTES = 3, 15
 
 
-def die(*workspaces: Workspace) -> None:
-    """They are alive, and fall silent."""
+def go_offline(*workspaces: Workspace) -> None:
+    """A heartbeat arrives, then the lease ends."""
     flush([Beat(workspace_id=workspace.id) for workspace in workspaces])
     Workspace.objects.filter(id__in=[w.id for w in workspaces]).update(
         lease_expires_at=timezone.now() - timedelta(seconds=1)
@@ -34,8 +34,8 @@ def die(*workspaces: Workspace) -> None:
     assert expiry.reconcile() == len(workspaces)
 
 
-def died(workspace: Workspace, *minutes_ago: float) -> None:
-    """It went offline before, as the log has it."""
+def was_offline(workspace: Workspace, *minutes_ago: float) -> None:
+    """Add earlier WORKSPACE_OFFLINE events to the log."""
     for minutes in minutes_ago:
         at = timezone.now() - timedelta(minutes=minutes)
         StructureEvent.objects.create(event_type=OFFLINE, workspace_id=workspace.id, actor="supervisor", created_at=at)
@@ -50,60 +50,62 @@ def last_offline(workspace: Workspace) -> StructureEvent:
     return StructureEvent.objects.filter(workspace_id=workspace.id, event_type=OFFLINE).latest("seq")
 
 
-def test_more_often_than_that_is_flapping_and_just_as_often_is_not(make_workspace: Make, serving: None) -> None:
+def test_only_more_than_flapping_times_counts(make_workspace: Make, serving: None) -> None:
     often, twice = make_workspace(), make_workspace()
     for _ in range(3):
-        die(often)
+        go_offline(often)
     assert until(often) is None
     assert "flapping_until" not in (last_offline(often).payload or {})
-    die(often, twice)
+    go_offline(often, twice)
     assert until(twice) is None
     assert until(often) is not None
     assert "flapping_until" in (last_offline(often).payload or {})
     assert "flapping_until" not in (last_offline(twice).payload or {})
 
 
-def test_the_mark_ends_when_the_first_of_the_last_four_times_is_long_ago(make_workspace: Make, serving: None) -> None:
+def test_the_mark_ends_when_the_earliest_of_the_last_times_leaves_the_window(
+    make_workspace: Make, serving: None
+) -> None:
     workspace = make_workspace()
-    died(workspace, 14, 13, 10, 5)
-    die(workspace)
-    # Five times: the last four of them, this one included, begin with that of 13 minutes ago.
+    was_offline(workspace, 14, 13, 10, 5)
+    go_offline(workspace)
+    # The earliest of the last four of these five times was 13 minutes ago.
     third = StructureEvent.objects.filter(event_type=OFFLINE).order_by("seq")[1]
     assert until(workspace) == third.created_at + timedelta(minutes=15)
 
 
-def test_what_is_long_ago_counts_no_more(make_workspace: Make, serving: None) -> None:
+def test_times_before_the_window_do_not_count(make_workspace: Make, serving: None) -> None:
     workspace = make_workspace()
-    died(workspace, 17, 16, 5, 4)
-    die(workspace)
+    was_offline(workspace, 17, 16, 5, 4)
+    go_offline(workspace)
     assert until(workspace) is None
 
 
-def test_others_and_other_trouble_do_not_count(make_workspace: Make, serving: None) -> None:
+def test_other_workspaces_and_other_events_do_not_count(make_workspace: Make, serving: None) -> None:
     workspace, other = make_workspace(), make_workspace()
-    died(other, 4, 3, 2)
+    was_offline(other, 4, 3, 2)
     for _ in range(3):
         for rate in (0.9, 0):
             flush([Beat(workspace_id=workspace.id, error_rate=rate)])
-    die(workspace)
+    go_offline(workspace)
     assert until(workspace) is None
 
 
-def test_no_times_switch_it_off(make_workspace: Make, serving: None, settings: Any) -> None:
+def test_zero_times_turn_it_off(make_workspace: Make, serving: None, settings: Any) -> None:
     settings.FLAPPING_TIMES = 0
     workspace = make_workspace()
-    died(workspace, 4, 3, 2)
-    die(workspace)
+    was_offline(workspace, 4, 3, 2)
+    go_offline(workspace)
     assert until(workspace) is None
 
 
-def test_many_are_told_by_one_statement(make_workspace: Make, serving: None) -> None:
+def test_the_number_of_queries_does_not_grow(make_workspace: Make, serving: None) -> None:
     def asked(count: int) -> int:
         workspaces = [make_workspace() for _ in range(count)]
         for workspace in workspaces:
-            died(workspace, 3, 2, 1)
+            was_offline(workspace, 3, 2, 1)
         with CaptureQueriesContext(connection) as captured:
-            die(*workspaces)
+            go_offline(*workspaces)
         assert all(until(workspace) for workspace in workspaces)
         return len(captured)
 
@@ -111,12 +113,10 @@ def test_many_are_told_by_one_statement(make_workspace: Make, serving: None) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_is_shown_to_everybody_and_replay_knows_nothing_of_it(
-    make_workspace: Make, serving: None, as_viewer: APIClient
-) -> None:
+def test_it_is_shown_and_not_part_of_replay(make_workspace: Make, serving: None, as_viewer: APIClient) -> None:
     workspace, calm = make_workspace("flapping"), make_workspace("calm")
     for _ in range(4):
-        die(workspace)
+        go_offline(workspace)
     workspaces.update(workspace.id, {"name": "renamed"}, actor="test")
     assert rebuild.check() == []
     Workspace.objects.filter(id=workspace.id).update(name="damaged")

@@ -1,4 +1,4 @@
-"""Pause, resume, restart, expand, collapse: whole teams, one transaction, right for agents run elsewhere."""
+"""Pause, resume, restart, and adding and removing teams."""
 
 from collections.abc import Callable
 from typing import Any
@@ -46,7 +46,7 @@ def test_a_paused_parent_keeps_its_children_paused(as_operator: APIClient, team:
     assert statuses(team) == ["paused"] * 3
 
 
-def test_paused_is_sticky_and_resumed_comes_back_with_the_next_beat(
+def test_paused_stays_paused_and_the_first_heartbeat_after_resume_sets_online(
     as_operator: APIClient, make_workspace: Make, serving: None
 ) -> None:
     workspace = make_workspace(status="online")
@@ -92,7 +92,7 @@ def test_in_open_mode_restart_goes_to_provisioning(
     assert StructureEvent.objects.count() == before
 
 
-def test_expand_and_collapse(as_operator: APIClient, make_workspace: Make) -> None:
+def test_add_and_remove_a_team(as_operator: APIClient, make_workspace: Make) -> None:
     workspace = make_workspace("lead")
     path = f"/workspaces/{workspace.id}"
     members = [{"name": "one", "role": "QA", "tier": 2, "model": "m"}, {"name": "two"}]
@@ -114,14 +114,14 @@ def test_expand_and_collapse(as_operator: APIClient, make_workspace: Make) -> No
 
 
 @pytest.mark.parametrize("body", [None, {"members": []}, {"members": "x"}, {"members": [{"name": "ok"}, {"name": ""}]}])
-def test_a_team_that_is_none_changes_nothing(as_operator: APIClient, make_workspace: Make, body: Any) -> None:
+def test_an_invalid_team_changes_nothing(as_operator: APIClient, make_workspace: Make, body: Any) -> None:
     workspace = make_workspace()
     assert as_operator.post(f"/workspaces/{workspace.id}/expand", body).status_code == 400
     assert Workspace.objects.count() == 1
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "restart", "expand", "collapse"])
-def test_verbs_on_the_unknown_and_the_removed(as_operator: APIClient, make_workspace: Make, verb: str) -> None:
+def test_verbs_on_unknown_and_removed_workspaces(as_operator: APIClient, make_workspace: Make, verb: str) -> None:
     body = {"members": [{"name": "x"}]}
     assert as_operator.post(f"/workspaces/{uuid4()}/{verb}", body).status_code == 404
     gone = make_workspace(status="removed")

@@ -279,6 +279,6 @@ def test_a_sign_of_life_that_is_posted_after_the_removal_sets_nothing(
     gone, alive = make_workspace(), make_workspace()
     with django_capture_on_commit_callbacks(execute=True):  # type: ignore[attr-defined]
         removal.remove(gone.id, actor=ACTOR, confirm=True)
-    presence.mark_alive([gone.id, alive.id])
+    presence.mark_alive({gone.id: None, alive.id: None})
     presence.cache_url(gone.id, "http://late:1")
     assert redis.client().keys("ws:*") == [f"ws:{alive.id}"]

@@ -160,10 +160,10 @@ def test_rotation_seals_again_and_resumes_where_it_stopped(make_workspace: Make,
     with pytest.raises(CommandError, match="do not open"):
         rotate()
     settings.SECRETS_ENCRYPTION_KEY = f"{NEW},{OLD}"
-    assert rotate("--dry-run") == "2 secrets would be sealed anew"
+    assert rotate("--dry-run") == "2 secrets would be sealed again"
     put(workspace, "C", "3")
-    assert rotate() == "2 secrets sealed anew"
-    assert rotate() == "0 secrets sealed anew"
+    assert rotate() == "2 secrets sealed again"
+    assert rotate() == "0 secrets sealed again"
     settings.SECRETS_ENCRYPTION_KEY = NEW
     assert store.environment_for(workspace.id, actor="test") == {"A": "1", "B": "2", "C": "3"}
 

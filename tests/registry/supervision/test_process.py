@@ -1,4 +1,4 @@
-"""Who leads, what a loop does with an error, and how retention goes on from where it was."""
+"""Leader election, failing and hanging jobs, and retention that continues where it stopped."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ from activity.models import ActivityLog
 from registry.models import LoopTick, Workspace
 from registry.supervision import jobs, leadership, process
 from registry.supervision.leadership import Leadership
-from registry.supervision.process import Loop, LoopDied, Process
+from registry.supervision.process import Job, JobDied, Process
 from registry.supervision.retention import Progress, Retention
 from tests.e2e.stack import until
 from tests.registry.racing import together
@@ -46,19 +46,19 @@ def other(db: None) -> Iterator[Leadership]:
     other.resign()
 
 
-def test_one_leads_and_goes_on_leading(leader: Leadership, other: Leadership) -> None:
+def test_one_leads_and_keeps_leading(leader: Leadership, other: Leadership) -> None:
     for _ in range(2):
         assert [leader.seek(), leader.holds(), other.seek(), other.holds()] == [True, True, False, False]
 
 
-def test_who_resigns_leaves_it_to_the_next(leader: Leadership, other: Leadership) -> None:
+def test_after_a_resignation_another_can_lead(leader: Leadership, other: Leadership) -> None:
     other.seek()
     leader.resign()
     until(other.seek, "the lock to be free")
     assert [leader.holds(), leader.seek(), other.holds()] == [False, False, True]
 
 
-def test_who_loses_the_connection_does_not_lead_and_says_so_at_once(leader: Leadership, other: Leadership) -> None:
+def test_a_lost_connection_ends_leadership_at_once(leader: Leadership, other: Leadership) -> None:
     end_session_of(leader)
     assert not leader.holds()
     assert other.seek()
@@ -67,31 +67,31 @@ def test_who_loses_the_connection_does_not_lead_and_says_so_at_once(leader: Lead
     until(leader.seek, "the lock to be free")
 
 
-def test_a_leader_that_asks_nothing_loses_it(monkeypatch: pytest.MonkeyPatch, other: Leadership, db: None) -> None:
-    """A process that is stopped, or a host that has vanished, keeps its connection open for long."""
+def test_an_idle_leader_loses_the_lock(monkeypatch: pytest.MonkeyPatch, other: Leadership, db: None) -> None:
+    """The connection of a stopped process or a vanished host stays open for long."""
     silent = Leadership()
     with monkeypatch.context() as brief:
         brief.setattr(leadership, "SESSION", "-c idle_session_timeout=50ms")
         assert silent.seek()
-    until(other.seek, "the silent one's session to end")
+    until(other.seek, "the idle session to end")
     assert [silent.holds(), silent.seek()] == [False, False]
     silent.resign()
 
 
-def test_another_backend_behind_the_same_connection_is_not_ours(leader: Leadership) -> None:
-    """What a pooler in transaction mode does to a session."""
+def test_another_backend_on_the_same_connection_does_not_lead(leader: Leadership) -> None:
+    """As behind a pooler in transaction mode."""
     leader._backend = -1
     assert not leader.holds()
 
 
-def test_an_engine_that_is_away_is_an_error_and_not_an_answer(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
+def test_an_unavailable_database_is_an_error(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
     monkeypatch.setitem(leadership.NETWORK, "host", "/nonexistent")
     with pytest.raises(psycopg.OperationalError):
         Leadership().seek()
 
 
 class Failing:
-    """A step that raises what it is told."""
+    """A step that raises the given errors in turn; None: it succeeds."""
 
     def __init__(self, *errors: Exception | None) -> None:
         self.errors = list(errors)
@@ -106,30 +106,30 @@ def errors_of(name: str) -> int:
 
 
 @pytest.mark.parametrize("error", [ValueError("any"), psycopg.OperationalError("gone"), RecursionError()])
-def test_whatever_goes_wrong_in_a_step_is_counted_and_ends_nothing(transactional_db: None, error: Exception) -> None:
-    loop = Loop("a loop", Failing(error, error, None, error))
-    waits = [loop.turn() for _ in range(4)]
-    assert errors_of("a loop") == 3
+def test_any_error_in_a_step_is_counted_and_retried(transactional_db: None, error: Exception) -> None:
+    job = Job("a job", Failing(error, error, None, error))
+    waits = [job.run_step() for _ in range(4)]
+    assert errors_of("a job") == 3
     first, second, good, again = waits
     assert (second, good, again) == (2 * first, 0.0, first)
 
 
-def test_the_wait_after_failures_has_an_end(transactional_db: None) -> None:
-    loop = Loop("a loop", Failing(*[ValueError()] * 20))
-    assert max(loop.turn() for _ in range(20)) == process.LONGEST_BACKOFF_SECONDS < jobs.STALE_SECONDS
+def test_the_backoff_is_bounded(transactional_db: None) -> None:
+    job = Job("a job", Failing(*[ValueError()] * 20))
+    assert max(job.run_step() for _ in range(20)) == process.MAX_BACKOFF_SECONDS < jobs.STALE_SECONDS
 
 
-def test_a_connection_that_broke_is_not_used_again(transactional_db: None) -> None:
-    loop = Loop("a loop", lambda: jobs.tick("a loop"))
-    loop.turn()
+def test_a_broken_connection_is_replaced(transactional_db: None) -> None:
+    job = Job("a job", lambda: jobs.tick("a job"))
+    job.run_step()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         (pid,) = cursor.fetchone()
     with psycopg.connect(**connection.get_connection_params(), autocommit=True) as killer:
         killer.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
-    assert loop.turn() > 0
-    assert errors_of("a loop") == 1
-    assert loop.turn() == 0
+    assert job.run_step() > 0
+    assert errors_of("a job") == 1
+    assert job.run_step() == 0
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def supervising(**steps: Callable[[], object]) -> Iterator[Process]:
 
 
 def slowly(act: Callable[[], object]) -> Callable[[], object]:
-    """Steps wait for something; these for a moment."""
+    """A step that waits a moment first."""
     pause = threading.Event()
     return lambda: (pause.wait(0.01), act())
 
@@ -163,7 +163,7 @@ def state_of(supervisor: Process) -> str | None:
     return None if tick is None else tick.detail["state"]
 
 
-def test_a_process_shows_itself_leads_and_leaves_no_row(transactional_db: None) -> None:
+def test_a_process_leads_shows_its_state_and_deletes_its_row(transactional_db: None) -> None:
     stepped = threading.Event()
     with supervising(watch=slowly(stepped.set)) as supervisor:
         until(lambda: state_of(supervisor) == "leading", "it to lead")
@@ -173,7 +173,7 @@ def test_a_process_shows_itself_leads_and_leaves_no_row(transactional_db: None) 
     assert jobs.every() == []
 
 
-def test_a_standby_steps_only_once_the_leader_is_gone(leader: Leadership, transactional_db: None) -> None:
+def test_a_standby_runs_steps_only_after_the_leader_is_gone(leader: Leadership, transactional_db: None) -> None:
     stepped = threading.Event()
     with supervising(watch=slowly(stepped.set)) as supervisor:
         until(lambda: state_of(supervisor) == "standby", "it to stand by")
@@ -182,7 +182,7 @@ def test_a_standby_steps_only_once_the_leader_is_gone(leader: Leadership, transa
         assert stepped.wait(20)
 
 
-def test_a_loop_that_hangs_delays_no_other(transactional_db: None) -> None:
+def test_a_hanging_job_delays_no_other(transactional_db: None) -> None:
     hangs, held, stepped = threading.Event(), threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -200,9 +200,9 @@ def test_a_loop_that_hangs_delays_no_other(transactional_db: None) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_that_ends_ends_the_process_loudly(transactional_db: None) -> None:
+def test_a_thread_that_ends_ends_the_process_with_an_error(transactional_db: None) -> None:
     supervisor = Process({"watch": exit_quietly}, threading.Event())
-    with pytest.raises(LoopDied, match="watch"):
+    with pytest.raises(JobDied, match="watch"):
         supervisor.run(SimpleQueue())
 
 
@@ -210,17 +210,17 @@ def exit_quietly() -> None:
     raise SystemExit
 
 
-def test_a_leader_whose_loop_hangs_ends(
+def test_a_leader_with_a_hanging_job_ends(
     transactional_db: None, other: Leadership, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "LONGEST_TURN_SECONDS", 0.2)
+    monkeypatch.setattr(process, "MAX_STEP_SECONDS", 0.2)
     monkeypatch.setattr(process, "STOP_SECONDS", 0.2)
     never, stop = threading.Event(), SimpleQueue[int]()
     too_late = threading.Timer(60, stop.put, [15])
     too_late.start()
     supervisor = Process({"watch": never.wait, "retention": slowly(bool)}, threading.Event())
     try:
-        with pytest.raises(LoopDied, match="watch: hangs"):
+        with pytest.raises(JobDied, match="watch: hangs"):
             supervisor.run(stop)
         until(other.seek, "the lock to be free")
     finally:
@@ -230,53 +230,49 @@ def test_a_leader_whose_loop_hangs_ends(
             thread.join()
 
 
-def test_a_long_turn_is_looked_at_twice_and_only_while_it_leads(db: None) -> None:
-    """After a pause of the whole process every turn is long, and without PostgreSQL each is."""
+def test_a_long_step_ends_the_process_only_if_seen_twice_while_it_leads(db: None) -> None:
+    """After a pause of the whole process, and without PostgreSQL, every step is long."""
     supervisor = Process({"watch": bool}, threading.Event())
-    (loop,) = supervisor.loops
+    (job,) = supervisor.jobs
     for _ in range(3):
-        loop.began = time.monotonic() - 60
-        supervisor._check_turns()
-        supervisor._check_turns()
+        job.began = time.monotonic() - 60
+        supervisor._check_steps()
+        supervisor._check_steps()
     assert supervisor.leadership.seek()
-    loop.began = time.monotonic() - 60
-    supervisor._check_turns()
-    loop.began = None
-    supervisor._check_turns()
-    loop.began = time.monotonic() - 60
-    supervisor._check_turns()
-    with pytest.raises(LoopDied):
-        supervisor._check_turns()
+    job.began = time.monotonic() - 60
+    supervisor._check_steps()
+    job.began = None
+    supervisor._check_steps()
+    job.began = time.monotonic() - 60
+    supervisor._check_steps()
+    with pytest.raises(JobDied):
+        supervisor._check_steps()
     supervisor.leadership.resign()
 
 
-def test_who_waits_too_long_for_a_lock_fails_and_does_not_hang(
-    transactional_db: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_too_long_for_a_lock_is_a_failure(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "LOCK_SECONDS", 0.05)
-    loop = Loop("a loop", lambda: list(Workspace.objects.select_for_update(skip_locked=True)))
+    job = Job("a job", lambda: list(Workspace.objects.select_for_update(skip_locked=True)))
     with transaction.atomic(), psycopg.connect(**connection.get_connection_params()) as holder:
         holder.execute("LOCK TABLE workspaces IN EXCLUSIVE MODE")
-        assert loop.turn() > 0
-    assert "lock timeout" in loop.failures.text
+        assert job.run_step() > 0
+    assert "lock timeout" in job.failures.text
 
 
-def test_who_waits_too_long_for_an_answer_fails_and_does_not_hang(
-    transactional_db: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_statement_that_takes_too_long_is_a_failure(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def sleep() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(60)")
 
     monkeypatch.setattr(process, "STATEMENT_SECONDS", 0.05)
-    loop = Loop("a loop", sleep)
-    assert loop.turn() > 0
-    assert "statement timeout" in loop.failures.text
+    job = Job("a job", sleep)
+    assert job.run_step() > 0
+    assert "statement timeout" in job.failures.text
 
 
 @pytest.fixture
 def old_rows(make_workspace: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five rows to go and two to stay, and batches of two."""
+    """Five rows to delete and two to keep, in batches of two."""
     monkeypatch.setattr(log, "PRUNE_BATCH", 2)
     workspace_id, now = make_workspace().id, timezone.now()
     ActivityLog.objects.bulk_create(
@@ -301,7 +297,7 @@ def progress() -> tuple[str, int, int, int]:
     return detail["state"], detail["removed"], detail["total"], ActivityLog.objects.count()
 
 
-def test_retention_goes_batch_by_batch_then_waits(old_rows: None) -> None:
+def test_retention_deletes_batch_by_batch_then_waits(old_rows: None) -> None:
     assert steps(1) == [True]
     assert progress() == ("pruning", 2, 2, 5)
     assert steps(3) == [True, True, False]
@@ -311,7 +307,7 @@ def test_retention_goes_batch_by_batch_then_waits(old_rows: None) -> None:
     assert tick.detail["next_at"] is not None
 
 
-def test_whoever_leads_next_goes_on_where_the_last_one_was(old_rows: None) -> None:
+def test_the_next_leader_continues_the_run(old_rows: None) -> None:
     steps(1)
     began = Progress.of(LoopTick.objects.get().detail).started_at
     steps(2)
@@ -329,26 +325,26 @@ def test_the_next_run_is_due_after_the_interval(old_rows: None, settings: Any) -
     assert progress() == ("pruning", 2, 7, 0)
 
 
-def test_zero_days_keep_for_ever(old_rows: None, settings: Any) -> None:
+def test_zero_days_keep_everything(old_rows: None, settings: Any) -> None:
     settings.ACTIVITY_RETENTION_DAYS = 0.0
     assert steps(2) == [False, False]
     assert progress() == ("off", 0, 0, 7)
 
 
-def test_a_longer_retention_counts_from_the_next_batch(old_rows: None, settings: Any) -> None:
+def test_a_longer_retention_applies_from_the_next_batch(old_rows: None, settings: Any) -> None:
     steps(1)
     settings.ACTIVITY_RETENTION_DAYS = 365.0
     assert steps(1) == [False]
     assert progress() == ("waiting", 2, 2, 5)
 
 
-def test_two_at_once_remove_every_row_once(old_rows: None, transactional_db: None) -> None:
+def test_concurrent_runs_count_every_row_once(old_rows: None, transactional_db: None) -> None:
     jobs.tick(jobs.RETENTION)
     together(*[lambda: steps(3)] * 3)
     assert progress() == ("waiting", 5, 5, 2)
 
 
-def test_what_was_removed_and_what_is_said_are_one_commit(
+def test_deletion_and_progress_are_one_transaction(
     old_rows: None, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object, **detail: object) -> None:
@@ -361,7 +357,7 @@ def test_what_was_removed_and_what_is_said_are_one_commit(
     assert ActivityLog.objects.count() == 7
 
 
-def test_a_rest_is_as_long_as_the_batch_asks_for(old_rows: None) -> None:
+def test_the_rest_depends_on_how_long_the_batch_took(old_rows: None) -> None:
     rests: list[float] = []
     Retention(rest=rests.append).step()
     assert 0 < rests[0] <= 5

@@ -1,4 +1,4 @@
-"""The web's pulse beats whatever else the process waits for."""
+"""The web process writes its heartbeat whatever else it waits for."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ from django.db import connection
 
 from registry.models import LoopTick
 from registry.supervision import jobs
-from registry.supervision.web_liveness import Pulse
+from registry.supervision.web_liveness import WebLiveness
 
 PATIENCE_SECONDS = 20
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,19 +26,19 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None:
 
 @asynccontextmanager
 async def beating() -> AsyncIterator[None]:
-    pulse: Any = Pulse(nothing)
-    server = ApplicationCommunicator(pulse, {"type": "lifespan"})
+    liveness: Any = WebLiveness(nothing)
+    server = ApplicationCommunicator(liveness, {"type": "lifespan"})
     await server.send_input({"type": "lifespan.startup"})
     await server.receive_output(PATIENCE_SECONDS)
     yield
     await server.send_input({"type": "lifespan.shutdown"})
     await server.receive_output(PATIENCE_SECONDS)
     await server.wait()
-    await asyncio.to_thread(pulse.thread.shutdown)
+    await asyncio.to_thread(liveness.thread.shutdown)
 
 
 async def until(condition: Callable[[], Any], what: str) -> Any:
-    """In another thread than the one that sockets share."""
+    """Checks in another thread than the one that sockets share."""
     deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     while asyncio.get_running_loop().time() < deadline:
         if found := await database_sync_to_async(condition, thread_sensitive=False)():
@@ -62,12 +62,12 @@ async def test_it_beats_while_the_thread_that_sockets_share_is_busy() -> None:
         await waiting
 
 
-async def test_it_goes_on_after_its_connection_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_continues_after_a_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "TICK_SECONDS", 0.01)
     async with beating():
         first = await until(beat, "the first beat")
         await until(end_all_sessions, "all sessions to end")
-        now = await until(beat, "it to be asked again")
+        now = await until(beat, "the database to answer again")
         later = await until(lambda: (found := beat()) and found.ticked_at > now.now and found, "the next beat")
     assert later.since == first.since
 

@@ -87,7 +87,6 @@ export class Camera {
     if (dx || dy) this.pan(dx, dy);
   }
 
-  /** In canvas coordinates. */
   #boxOf(element) {
     this.#draw();
     const view = this.view.getBoundingClientRect();

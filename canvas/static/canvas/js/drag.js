@@ -3,10 +3,6 @@
 const THRESHOLD = 4;
 const LINE = 16;
 
-/**
- * @param {{view: HTMLElement, camera: import("./camera.js").Camera, placement: import("./placement.js").Placement,
- *   mayMove: () => boolean, isCanvas: () => boolean, onPlaced: (id: string, place: {x: number, y: number}) => void}} options
- */
 export function followPointer(options) {
   const { view } = options;
   let gesture = null;

@@ -5,7 +5,6 @@ import { changeOf } from "./event_summaries.js";
 /** @typedef {import("./event_summaries.js").EventRow} EventRow */
 /** @typedef {{events: EventRow[], hasOlder: boolean, hasNewer: boolean}} Log consecutive events, by seq */
 
-/** @returns {Log} */
 export const emptyLog = () => ({ events: [], hasOlder: false, hasNewer: false });
 
 /** @param {Log} log @param {EventRow[]} page newest first, as GET /events?before= returns it; a full page means that there may be more */

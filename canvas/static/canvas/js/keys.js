@@ -5,10 +5,6 @@ const STEP = 8;
 const LEAP = 40;
 const TEXT = "input:not([type=range]), textarea, select";
 
-/**
- * @param {{board: import("./render.js").Board, isCanvas: () => boolean, onToggle: (id: string) => void,
- *   onNudge: (id: string, dx: number, dy: number) => void}} options
- */
 export function followCardKeys(options) {
   options.board.stage.addEventListener("keydown", (event) => {
     const card = event.target.closest(".card");
@@ -56,7 +52,6 @@ function destination(key, card, { board, onToggle }) {
   }
 }
 
-/** @param {Record<string, () => void>} actions by key */
 export function followPageKeys(actions) {
   document.addEventListener("keydown", (event) => {
     const isHandled = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey;

@@ -99,7 +99,6 @@ function filled(nodes, limit) {
 
 const heightOf = (column) => column.reduce((total, { height }) => total + height, 0);
 
-/** The number of workspaces in each state, worst first. */
 export function countStates(workspaces, now) {
   const counts = new Map();
   for (const workspace of workspaces.values()) {
@@ -117,7 +116,6 @@ export function stateOf({ status, enrolment_expires_at }, now) {
 /** "awaiting agent" for "provisioning"; most states are their own label. */
 export const stateLabel = (state) => LABELS[state] ?? state;
 
-/** It went offline too often in a short time. */
 export const isFlapping = ({ flapping_until }, now) => Date.parse(flapping_until ?? "") > now;
 
 /** When the clock alone will next change what is shown: flapping or an enrolment ends. Infinity for never. */

@@ -109,7 +109,6 @@ let past = null;
 let nextChangeAt = Infinity;
 store.subscribe(renderSoon);
 
-/** Those of the past while it is shown, otherwise the current ones. */
 function shownWorkspaces() {
   return travel.shown?.workspaces ?? currentWorkspaces(store.state);
 }
@@ -134,8 +133,8 @@ function render() {
   board.render(roots);
   placement.update(roots);
   if (before && !past) placement.restore();
-  // The canvas has its camera first: see restoreCamera().
-  if (!isCanvas() && app.dataset.state !== "loading") focusAddressed();
+  // On the canvas this waits for restoreCamera().
+  if (!isCanvas() && /board|empty/.test(app.dataset.state)) focusAddressed();
 }
 
 setInterval(() => {

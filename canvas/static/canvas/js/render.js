@@ -28,7 +28,6 @@ export class Board {
   #cards = new Map();
   #current = null;
 
-  /** @param {HTMLElement} stage @param {HTMLTemplateElement} template */
   constructor(stage, template, { workspaceAdmin, flapping }) {
     this.stage = stage;
     this.template = template;
@@ -51,7 +50,6 @@ export class Board {
     if (!this.#current?.isConnected) this.#makeCurrent(this.stage.querySelector(".card"));
   }
 
-  /** @returns {HTMLElement|undefined} */
   element(id) {
     return this.#cards.get(id)?.element;
   }

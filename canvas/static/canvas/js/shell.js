@@ -13,11 +13,12 @@ const STATES = ["loading", "empty", "empty-past", "error", "signed-out", "forbid
 export class Shell {
   #counts = "";
 
-  /** When the next attempt to load starts, for the error state. */
   retryAt = null;
 
   constructor() {
-    addEventListener("click", ({ target }) => this.toggleMenu(isMenuOpen() ? false : $("menu").contains(target)));
+    addEventListener("click", ({ target }) => {
+      if (!target.closest(".theme-toggle")) this.toggleMenu(!isMenuOpen() && $("menu").contains(target));
+    });
   }
 
   toggleMenu(isOpen) {
@@ -32,10 +33,6 @@ export class Shell {
     return true;
   }
 
-  /**
-   * @param {import("./store.js").State} state @param {Map<string, object>} workspaces those on the board
-   * @param {import("./time_travel.js").TimeTravel} travel
-   */
   render(state, workspaces, travel) {
     this.state = state;
     this.isPast = travel.shown !== null;
@@ -48,7 +45,6 @@ export class Shell {
     this.tick();
   }
 
-  /** Updates ages and countdowns; called once a second. */
   tick() {
     const { connection, phase, updatedAt } = this.state;
     const isLost = phase === "ready" && ["reconnecting", "offline"].includes(connection.status);

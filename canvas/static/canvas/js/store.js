@@ -16,7 +16,6 @@
  * @property {number|null} updatedAt when the last message or load arrived
  */
 
-/** @returns {State} */
 export function initialState() {
   return {
     phase: "loading",
@@ -31,7 +30,6 @@ export function initialState() {
   };
 }
 
-/** @returns {State} */
 export function reduce(state, action) {
   return ACTIONS[action.type](state, action);
 }
@@ -128,7 +126,6 @@ function saved(state, { id, changes, kept }) {
   return { ...state, local, workspaces };
 }
 
-/** @param {State} state @param {Envelope} event */
 function applied(state, event) {
   if (event.seq !== null && event.seq <= state.seq) return state;
   const next = { ...state, seq: event.seq ?? state.seq };

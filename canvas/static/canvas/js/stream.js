@@ -28,10 +28,6 @@ export class Stream {
   #pingTimer;
   #lostTimer;
 
-  /**
-   * @param {{since: () => number, onEvent: (event: object) => void, onLive: () => void, onAlive: () => void,
-   *   onConnecting: () => void, onLost: (retryAt: number) => void, onRefused: (phase: string) => void}} options
-   */
   constructor(options) {
     this.options = options;
   }
@@ -52,7 +48,6 @@ export class Stream {
     socket.addEventListener("close", ({ code }) => this.#closed(socket, code));
   }
 
-  /** Connects now instead of waiting for the timer. */
   retry() {
     this.#attempt = 0;
     this.connect();

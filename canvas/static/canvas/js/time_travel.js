@@ -31,7 +31,6 @@ export class TimeTravel {
   #showing = new LatestTask();
   #paging = new LatestTask();
 
-  /** @param {{active: () => Map<string, object>, onChange: () => void, onRefused: (status: number) => void}} options */
   constructor(options) {
     this.options = options;
     addEventListener("popstate", () => this.#popped());
@@ -68,7 +67,6 @@ export class TimeTravel {
     return this.#at === null ? null : Math.max(0, positionOf(this.#log, this.#at));
   }
 
-  /** @returns {{message: string, again: (() => void)|null}|null} */
   get failure() {
     return this.#failure;
   }
@@ -99,7 +97,6 @@ export class TimeTravel {
     this.leave();
   }
 
-  /** Returns to the present. */
   leave() {
     this.#playing = null;
     this.#showing.cancel();
@@ -167,7 +164,6 @@ export class TimeTravel {
     for (;;) {
       const { position, wants } = stepped(this.#log, this.position, by);
       if (!wants) return position === this.position || this.#go(position);
-      // The user may have moved the slider meanwhile.
       if (!(await this.#extend(wants)) || this.#at !== at) return;
     }
   }

@@ -13,7 +13,6 @@ const $ = (id) => document.getElementById(id);
 export class Timeline {
   #drawn = null;
 
-  /** @param {import("./time_travel.js").TimeTravel} travel @param {(id: string) => void} onFind */
   constructor(travel, onFind) {
     this.travel = travel;
     const range = $("scrub");
@@ -82,7 +81,6 @@ export class Timeline {
     this.tick();
   }
 
-  /** Updates ages; called once a second. */
   tick() {
     const { shown, log, position } = this.travel;
     if (shown) setText($("past-age"), `(${ago(shown.at)})`);
