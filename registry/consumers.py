@@ -1,4 +1,4 @@
-"""/ws: who may listen, and to what; agents beat over it as well."""
+"""/ws: who may listen, and to what; agents may also send heartbeats over it."""
 
 from collections.abc import Awaitable, Callable
 from functools import cached_property
@@ -25,7 +25,7 @@ from registry.organisation.audience import Teams
 
 
 class _Request(HttpRequest):
-    """As much of a request as Django needs to find its user, read afresh from the session's store."""
+    """The part of a request that Django needs to find the user of a session, read anew from the session store."""
 
     def __init__(self, session_key: str) -> None:
         super().__init__()
@@ -33,9 +33,9 @@ class _Request(HttpRequest):
 
 
 class OrganisationStream(EventStream):
-    """Operators hear everything, agents what the hierarchy lets them.
+    """Operators receive all events, agents those of their own workspace and its peers.
 
-    `may_listen` is the policy, supplied by the assembly; without it every socket is refused. `accept_beat` passes a
+    `may_listen` is the policy, supplied by molecule.asgi; without it every socket is refused. `accept_beat` passes a
     heartbeat to the fast path and returns None once it is committed, else what is wrong with it.
     """
 
@@ -43,6 +43,7 @@ class OrganisationStream(EventStream):
     accept_beat: Callable[[Beat, str], Awaitable[dict[str, str] | None]]
 
     def identify(self) -> Principal:
+        """Raises Refused."""
         principal = self._principal()
         if principal == ANONYMOUS:
             raise Refused(NO_CREDENTIAL)
@@ -51,14 +52,16 @@ class OrganisationStream(EventStream):
         return principal
 
     def audience(self) -> Teams:
+        """A new Audience, for the process's hub."""
         return Teams()
 
     async def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The reply to a client's message."""
         if message.get("type") != "heartbeat":
             return await super().answer(message)
         own = self.principal.workspace_id
         if self.principal.kind != Kind.WORKSPACE or own is None:
-            return problem("only an agent beats", "not_allowed")
+            return problem("only agents send heartbeats", "not_allowed")
         try:
             beat = self._read({"workspace_id": str(own), **message})
         except ValidationError as error:
@@ -70,7 +73,7 @@ class OrganisationStream(EventStream):
         return problem(**wrong) if wrong else {"type": "heartbeat.ok"}
 
     def _read(self, body: dict[str, Any]) -> Beat:
-        """With the token that opened the socket, so that a revoked one beats no more. Raises ValidationError."""
+        """With the token that opened the socket, which is checked again with each heartbeat. Raises ValidationError."""
         text = authentication.bearer_token(self._header("authorization"))
         presented = None if text is None else tokens.presented_token(text)
         if presented and (beat := bodies.beat(body, presented)):
@@ -114,7 +117,7 @@ class OrganisationStream(EventStream):
         return authentication.client_address(self.scope, dict(reversed(self.scope["headers"])))
 
     def _check_origin(self) -> None:
-        """A browser sends cookies wherever a page asks it to; it says honestly which page that was."""
+        """Refuse a session from a foreign page: browsers send cookies for any page, and name the page in Origin."""
         origin = self._header("origin")
         if origin is None or origin in settings.CORS_ALLOWED_ORIGINS:
             return

@@ -68,9 +68,9 @@ class Heartbeats(Endpoint):
         address = CredentialThrottle().get_ident(request)
         for body in bodies:
             _note_missing_token(body, address)
-        found = iter(batches.problems(beats, batches.commit(beats), address))
-        problems = [next(found) if isinstance(beat, Beat) else beat for beat in read]
-        return Response(batches.results(bodies, problems))
+        found = iter(batches.errors(beats, batches.commit(beats), address))
+        errors = [next(found) if isinstance(beat, Beat) else beat for beat in read]
+        return Response(batches.response_body(bodies, errors))
 
 
 class UpdateCard(Endpoint):

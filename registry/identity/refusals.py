@@ -41,7 +41,7 @@ class Reason(StrEnum):
 
 
 REFUSED = Counter("molecule_refused", "Requests with a refused credential for a known workspace", ["reason"])
-# Nobody has looked up these: the buffer was full.
+# Refusals that were not looked up because the buffer was full.
 DROPPED = REFUSED.labels("dropped")
 
 
@@ -74,7 +74,7 @@ class Buffer:
         self.pending: dict[Attempt, Refusals] = {}
 
     def add(self, refused: Mapping[Attempt, Refusals]) -> None:
-        """Those that find no room are dropped and counted in the metric."""
+        """Merge these in. What exceeds the capacity is dropped and counted in the metric."""
         with self.lock:
             for attempt, refusals in refused.items():
                 if attempt in self.pending:
@@ -85,6 +85,7 @@ class Buffer:
                     DROPPED.inc(refusals.count)
 
     def take_all(self) -> dict[Attempt, Refusals]:
+        """Empty the buffer; returns what was in it."""
         with self.lock:
             taken, self.pending = self.pending, {}
         return taken
@@ -122,7 +123,7 @@ def flush() -> None:
 
 
 def clear(workspace: Workspace) -> None:
-    """An agent has registered: what was refused before is settled. The row must be locked."""
+    """Clear the workspace's refusals, as its agent has registered. The row must be locked."""
     if workspace.refused_at is not None:
         Workspace.objects.filter(id=workspace.id).update(
             refused_at=None, refused_count=0, refused_reason=None, refused_address=None
@@ -131,12 +132,12 @@ def clear(workspace: Workspace) -> None:
 
 
 def publish_cleared(ids: Collection[UUID]) -> None:
-    """Tell canvases that these workspaces have no refusal to show any more."""
+    """Tell canvases that the refusals of these workspaces were cleared."""
     _publish((workspace_id, None) for workspace_id in ids)
 
 
 class Written(NamedTuple):
-    """One attempt on a known workspace. The last four are None where a later heartbeat has settled it already."""
+    """One attempt on a known workspace. The last four are None if a later heartbeat has cleared it already."""
 
     n: int
     reason: str
@@ -183,8 +184,8 @@ def _publish(last_refusals: Iterable[tuple[UUID, dict[str, Any] | None]]) -> Non
     bus.publish([bus.envelope(EVENT, workspace_id, {"last_refusal": last}) for workspace_id, last in last_refusals])
 
 
-# Times are the database's, as last_heartbeat_at is, so that a heartbeat in between settles what was refused before it.
-# An attempt whose token is good was refused for something else, and is left out.
+# Times are by the database's clock, as last_heartbeat_at is: refusals before the last heartbeat are not written.
+# A request with a valid token was refused for another reason and is left out.
 WRITE = f"""
 WITH given AS (
   SELECT * FROM unnest(%(ids)b::uuid[], %(prefixes)b::text[], %(hashes)b::bytea[], %(counts)b::int[],

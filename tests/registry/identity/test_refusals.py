@@ -1,5 +1,6 @@
 """Refused credentials are counted on the workspace they were used for, and on no other."""
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -130,10 +131,10 @@ def test_each_heartbeat_of_a_batch_counts_for_itself(make_workspace: Make) -> No
 
 
 @pytest.mark.parametrize("path", ["/registry/discover/{}", "/workspaces/{}"])
-def test_where_another_workspace_is_asked_about_the_tokens_own_counts(path: str, make_workspace: Make) -> None:
+def test_on_routes_about_other_workspaces_the_tokens_own_workspace_counts(path: str, make_workspace: Make) -> None:
     mine, far = make_workspace("mine"), make_workspace("far", parent_id=make_workspace("top").id)
     assert bearer(token_of(mine, revoked_at=timezone.now())).get(path.format(far.id)).status_code == 401
-    assert bearer(token_of(far)).get(path.format(mine.id)).status_code == 403, "a good token that may not talk to it"
+    assert bearer(token_of(far)).get(path.format(mine.id)).status_code == 403, "a valid token, but no peer"
     refusals.flush()
     assert refused(mine)[1:3] == (1, "token revoked")
     assert refused(far) == NOTHING
@@ -151,7 +152,7 @@ def test_a_header_that_names_another_workspace_counts_on_that_one(make_workspace
 @pytest.mark.parametrize(
     "header", ["Basic abc", "Bearer nonsense", "Bearer mol_ws_short_x", "Bearer mol_op_000000000000_" + "x" * 43]
 )
-def test_what_is_no_agents_token_does_not_count(header: str, make_workspace: Make) -> None:
+def test_malformed_and_operators_tokens_do_not_count(header: str, make_workspace: Make) -> None:
     mine = make_workspace()
     client = JSONClient()
     client.credentials(HTTP_AUTHORIZATION=header)
@@ -226,7 +227,7 @@ def test_the_address_is_that_of_the_client_and_is_safe_to_show(make_workspace: M
     assert len(refused(mine)[3]) == refusals.LONGEST_ADDRESS
 
 
-def test_a_good_heartbeat_clears_it_and_says_so_once(
+def test_a_good_heartbeat_clears_it_and_publishes_that_once(
     make_workspace: Make,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
     broadcasts: Callable[[], list[dict[str, Any]]],
@@ -246,12 +247,16 @@ def test_a_good_heartbeat_clears_it_and_says_so_once(
     assert second is None
 
 
-def test_what_was_refused_before_the_last_heartbeat_is_settled(make_workspace: Make) -> None:
+def test_refusals_from_before_the_last_heartbeat_are_not_written(make_workspace: Make) -> None:
     mine = make_workspace(status="online")
-    refusals.note(mine.id, None, "10.0.0.1")
+    five_seconds_ago = refusals.Refusals(1, time.monotonic() - 5, "10.0.0.1")
+    refusals.BUFFER.add({refusals.Attempt(mine.id, None): five_seconds_ago})
     heartbeats.flush([Beat(workspace_id=mine.id)])
     refusals.flush()
     assert refused(mine) == NOTHING
+    refusals.note(mine.id, None, "10.0.0.2")
+    refusals.flush()
+    assert refused(mine)[1:] == (1, "no token", "10.0.0.2")
 
 
 def test_a_registration_clears_it(
@@ -273,7 +278,7 @@ def test_a_heartbeat_with_nothing_to_clear_costs_no_query_more(
     plain, marked = make_workspace(status="online"), make_workspace(status="online")
     refusals.note(marked.id, None, "10.0.0.1")
     refusals.flush()
-    with django_assert_num_queries(2):  # the savepoint of the test's transaction
+    with django_assert_num_queries(2):  # the savepoint, as the test is in a transaction
         heartbeats.commit([Beat(workspace_id=plain.id)])
     with django_assert_num_queries(2):
         heartbeats.commit([Beat(workspace_id=marked.id)])
@@ -296,17 +301,17 @@ def test_a_locked_workspace_is_neither_waited_for_nor_forgotten(make_workspace: 
     assert refused(free)[1] == 1
 
 
-def test_while_the_database_is_away_the_buffer_keeps_what_it_has(
+def test_while_the_database_is_unavailable_the_buffer_keeps_its_refusals(
     make_workspace: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = make_workspace()
 
-    def away(*arguments: object) -> None:
+    def unavailable(*arguments: object) -> None:
         raise OperationalError("server closed the connection unexpectedly")
 
     refusals.note(mine.id, None, "10.0.0.1")
     with monkeypatch.context() as patched:
-        patched.setattr(connection, "ensure_connection", away)
+        patched.setattr(connection, "ensure_connection", unavailable)
         with pytest.raises(OperationalError), transaction.atomic():
             refusals.flush()
     refusals.note(mine.id, None, "10.0.0.2")

@@ -1,4 +1,4 @@
-"""Who hears what is what access.rule() says of that position, for any tree and any moves."""
+"""Agents receive exactly the events that access.rule() permits at that position, for any tree and any moves."""
 
 import asyncio
 from collections.abc import Callable
@@ -39,7 +39,7 @@ STEPS = st.lists(
 
 
 class Organisation:
-    """A hub with an agent's socket for every id, and the hierarchy as plain maps beside it."""
+    """A hub with an agent's socket for every id, and the hierarchy as plain dictionaries to compare with."""
 
     def __init__(self) -> None:
         self.hub = Hub(Teams())
@@ -53,11 +53,11 @@ class Organisation:
             assert self.hub.subscribe(listener)
 
     def step(self, act: str, who: int, whom: int) -> None:
-        """One thing that may happen; the numbers choose among those to whom it may."""
-        unborn, alive = [own for own in IDS if own not in self.parents], list(self.living())
+        """One change, if it is possible; the numbers choose the workspaces."""
+        uncreated, alive = [own for own in IDS if own not in self.parents], list(self.living())
         other = [None, *alive][whom % (len(alive) + 1)]
-        if act == "create" and unborn:
-            self.happen("WORKSPACE_PROVISIONING", unborn[0], {"parent_id": text(other)}, after={unborn[0]: other})
+        if act == "create" and uncreated:
+            self.happen("WORKSPACE_PROVISIONING", uncreated[0], {"parent_id": text(other)}, after={uncreated[0]: other})
         elif act != "create" and alive:
             self.change(act, alive[who % len(alive)], other)
 
@@ -91,14 +91,14 @@ class Organisation:
         seq = position + 1 if is_persisted else None
         mark = f"{event} {sum(map(len, self.expected.values()))} {seq}"
         for listener in IDS:
-            if self.may_hear(listener, own, event, before, now):
+            if self.may_receive(listener, own, event, before, now):
                 self.expected[listener].append(mark)
         if gone is not None:
             self.removed.add(gone)
         message = bus.encode({"event": event, "seq": seq, "payload": payload, "mark": mark})
         self.hub.dispatch({"type": "events", "after": position, "frames": [[seq, event, str(own), message]]})
 
-    def may_hear(self, listener: UUID, own: UUID, event: str, before: Parents, now: Parents) -> bool:
+    def may_receive(self, listener: UUID, own: UUID, event: str, before: Parents, now: Parents) -> bool:
         if listener in self.removed or event == "LAYOUT_UPDATED":
             return False
         if event == "WORKSPACE_EXPANDED":
@@ -122,7 +122,7 @@ def text(own: UUID | None) -> str | None:
 
 @given(STEPS)
 @settings(max_examples=300, deadline=None, database=None, derandomize=True)
-def test_every_agent_hears_what_the_hierarchy_lets_it_and_no_more(steps: list[tuple[str, int, int]]) -> None:
+def test_every_agent_receives_exactly_what_the_hierarchy_permits(steps: list[tuple[str, int, int]]) -> None:
     async def play() -> None:
         organisation = Organisation()
         for act, who, whom in steps:
@@ -154,7 +154,7 @@ def the_log() -> list[Frame]:
     return read_page(StructureEvent.objects.all())
 
 
-def test_what_is_loaded_is_what_the_log_says(organisation: dict[str, UUID]) -> None:
+def test_loading_the_rows_equals_folding_the_log(organisation: dict[str, UUID]) -> None:
     loaded, folded = Teams(), Teams()
     assert loaded.load() == StructureEvent.objects.order_by("-seq")[0].seq
     for frame in the_log():
@@ -162,14 +162,14 @@ def test_what_is_loaded_is_what_the_log_says(organisation: dict[str, UUID]) -> N
     assert (loaded.parents, loaded.removed) == (folded.parents, folded.removed)
 
 
-def test_nobody_there_is_position_0(db: None) -> None:
+def test_without_workspaces_the_position_is_0(db: None) -> None:
     assert Teams().load() == 0
 
 
-def test_the_backlog_of_an_agent_is_what_it_may_hear_now(organisation: dict[str, UUID]) -> None:
+def test_the_backlog_of_an_agent_is_what_it_may_receive_now(organisation: dict[str, UUID]) -> None:
     loaded = Teams()
     loaded.load()
-    heard: dict[str, set[str]] = {}
+    received: dict[str, set[str]] = {}
     for name, own in organisation.items():
         member = str(own)
         groups = set(loaded.groups_of(member) or ())
@@ -177,24 +177,24 @@ def test_the_backlog_of_an_agent_is_what_it_may_hear_now(organisation: dict[str,
         chosen = read_page(loaded.backlog(StructureEvent.objects.all(), member))
         narrowed = [frame for frame in chosen if not groups.isdisjoint(loaded.groups_for(frame))]
         assert [frame.seq for frame in narrowed] == everything
-        heard[name] = {frame.workspace_id or "" for frame in narrowed}
+        received[name] = {frame.workspace_id or "" for frame in narrowed}
     ids = {name: str(own) for name, own in organisation.items()}
     family = {"root", "child", "sibling", "grandchild", "cousin", "leaver"}
-    assert heard["child"] == {ids[name] for name in family}
-    assert heard["grandchild"] == {ids[name] for name in ("child", "grandchild", "cousin")}
-    assert heard["member"] == {ids[name] for name in ("other", "member", "leaver")}
-    assert heard["sibling"] == set()
+    assert received["child"] == {ids[name] for name in family}
+    assert received["grandchild"] == {ids[name] for name in ("child", "grandchild", "cousin")}
+    assert received["member"] == {ids[name] for name in ("other", "member", "leaver")}
+    assert received["sibling"] == set()
 
 
-def test_the_names_of_a_team_are_for_that_team(organisation: dict[str, UUID]) -> None:
-    """A root beside would otherwise learn who works under this one."""
+def test_only_the_team_receives_the_names_of_its_members(organisation: dict[str, UUID]) -> None:
+    """Otherwise other roots would learn who works below this one."""
     loaded = Teams()
     loaded.load()
     (expanded,) = [frame for frame in the_log() if frame.event == "WORKSPACE_EXPANDED"]
     assert loaded.groups_for(expanded) == (str(organisation["other"]),)
 
 
-def test_whose_token_ended_is_shown_out(make_workspace: Make, django_assert_num_queries: Any) -> None:
+def test_sockets_with_a_revoked_token_are_unauthorized(make_workspace: Make, django_assert_num_queries: Any) -> None:
     own = make_workspace().id
     issued = [tokens.issue_workspace_token(own).id for _ in range(3)]
     sockets = [
@@ -206,7 +206,7 @@ def test_whose_token_ended_is_shown_out(make_workspace: Make, django_assert_num_
         assert Teams().unauthorized(sockets) == [sockets[1], sockets[3]]
 
 
-def test_who_is_no_agent_is_asked_again_once_for_each_credential() -> None:
+def test_operators_are_checked_once_for_each_credential() -> None:
     asked: list[str] = []
 
     def identify(name: str, *, is_good: bool) -> Principal:
