@@ -48,7 +48,7 @@ def active_at(then: Moment, workspace_ids: Any = None) -> dict[UUID, Row]:
 
 
 def diff(since: Moment, until: Moment) -> list[dict[str, Any]]:
-    """Return an entry for each workspace that changed: `added`, `removed` or `changed`, and `fields {name: [old, new]}`.
+    """Return an entry per workspace that changed: `added`, `removed` or `changed`, and `fields: {name: [old, new]}`.
 
     Replays only the workspaces that have events in between.
     """

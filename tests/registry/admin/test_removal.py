@@ -54,7 +54,7 @@ def test_forwarding_to_what_goes_is_refused(root: Client, make_workspace: Make) 
     top = make_workspace("Top")
     child = make_workspace("Child", parent_id=top.id)
     answer = root.post(url_of("remove"), confirmation(root, "remove", top) | {"forward_to": str(child.id)})
-    assert "This workspace is being removed as well" in answer.content.decode()
+    assert "This workspace would be removed too" in answer.content.decode()
     assert not Workspace.objects.filter(status=Status.REMOVED).exists()
 
 

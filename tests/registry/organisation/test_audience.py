@@ -1,4 +1,4 @@
-"""Who hears what is what access.rule() says of that position, for any tree and any moves."""
+"""Agents receive the events that access.rule() allows at each position, for random trees and moves."""
 
 import asyncio
 from collections.abc import Callable
@@ -39,7 +39,7 @@ STEPS = st.lists(
 
 
 class Organisation:
-    """A hub with an agent's socket for every id, and the hierarchy as plain maps beside it."""
+    """A hub with an agent's socket for every id, and an independent model of the hierarchy."""
 
     def __init__(self) -> None:
         self.hub = Hub(Teams())
@@ -53,59 +53,59 @@ class Organisation:
             assert self.hub.subscribe(listener)
 
     def step(self, act: str, who: int, whom: int) -> None:
-        """One thing that may happen; the numbers choose among those to whom it may."""
-        unborn, alive = [own for own in IDS if own not in self.parents], list(self.living())
-        other = [None, *alive][whom % (len(alive) + 1)]
-        if act == "create" and unborn:
-            self.happen("WORKSPACE_PROVISIONING", unborn[0], {"parent_id": text(other)}, after={unborn[0]: other})
-        elif act != "create" and alive:
-            self.change(act, alive[who % len(alive)], other)
+        """Do `act` if it is possible; the numbers choose the workspaces."""
+        unused, active = [own for own in IDS if own not in self.parents], list(self.active())
+        other = [None, *active][whom % (len(active) + 1)]
+        if act == "create" and unused:
+            self.send("WORKSPACE_PROVISIONING", unused[0], {"parent_id": text(other)}, after={unused[0]: other})
+        elif act != "create" and active:
+            self.change(act, active[who % len(active)], other)
 
     def change(self, act: str, own: UUID, other: UUID | None) -> None:
         if act == "move":
             if other != self.parents[own] and own not in self.upwards(other):
                 payload = {"old_parent_id": text(self.parents[own]), "new_parent_id": text(other)}
-                self.happen("WORKSPACE_MOVED", own, payload, after={own: other})
+                self.send("WORKSPACE_MOVED", own, payload, after={own: other})
         elif act == "remove":
-            for going in sorted(self.living(), key=lambda one: -len(self.upwards(one))):
-                if own in self.upwards(going):
-                    self.happen("WORKSPACE_REMOVED", going, {"forwarded_to": None}, gone=going)
+            for each in sorted(self.active(), key=lambda one: -len(self.upwards(one))):
+                if own in self.upwards(each):
+                    self.send("WORKSPACE_REMOVED", each, {"forwarded_to": None}, removed=each)
         else:
             kinds = {"online": "WORKSPACE_ONLINE", "expand": "WORKSPACE_EXPANDED"}
             transient = {"task": "TASK_UPDATED", "layout": "LAYOUT_UPDATED"}
-            self.happen(kinds.get(act) or transient[act], own, {}, is_persisted=act in kinds)
+            self.send(kinds.get(act) or transient[act], own, {}, is_persisted=act in kinds)
 
-    def happen(
+    def send(
         self,
         event: str,
         own: UUID,
         payload: dict[str, Any],
         *,
         after: Parents | None = None,
-        gone: UUID | None = None,
+        removed: UUID | None = None,
         is_persisted: bool = True,
     ) -> None:
-        before, position = self.living(), self.hub.position
+        before, position = self.active(), self.hub.position
         self.parents |= after or {}
-        now = self.living()
+        now = self.active()
         seq = position + 1 if is_persisted else None
-        mark = f"{event} {sum(map(len, self.expected.values()))} {seq}"
+        message_id = f"{event} {sum(map(len, self.expected.values()))} {seq}"
         for listener in IDS:
-            if self.may_hear(listener, own, event, before, now):
-                self.expected[listener].append(mark)
-        if gone is not None:
-            self.removed.add(gone)
-        message = bus.encode({"event": event, "seq": seq, "payload": payload, "mark": mark})
+            if self.may_receive(listener, own, event, before, now):
+                self.expected[listener].append(message_id)
+        if removed is not None:
+            self.removed.add(removed)
+        message = bus.encode({"event": event, "seq": seq, "payload": payload, "test_id": message_id})
         self.hub.dispatch({"type": "events", "after": position, "frames": [[seq, event, str(own), message]]})
 
-    def may_hear(self, listener: UUID, own: UUID, event: str, before: Parents, now: Parents) -> bool:
+    def may_receive(self, listener: UUID, own: UUID, event: str, before: Parents, now: Parents) -> bool:
         if listener in self.removed or event == "LAYOUT_UPDATED":
             return False
         if event == "WORKSPACE_EXPANDED":
             return rule(listener, own, now) in (Rule.SELF, Rule.PARENT)
         return any(rule(listener, own, then) != Rule.NONE for then in (before, now))
 
-    def living(self) -> Parents:
+    def active(self) -> Parents:
         return {own: parent for own, parent in self.parents.items() if own not in self.removed}
 
     def upwards(self, own: UUID | None) -> list[UUID]:
@@ -122,22 +122,22 @@ def text(own: UUID | None) -> str | None:
 
 @given(STEPS)
 @settings(max_examples=300, deadline=None, database=None, derandomize=True)
-def test_every_agent_hears_what_the_hierarchy_lets_it_and_no_more(steps: list[tuple[str, int, int]]) -> None:
-    async def play() -> None:
+def test_every_agent_receives_exactly_what_the_hierarchy_allows(steps: list[tuple[str, int, int]]) -> None:
+    async def run() -> None:
         organisation = Organisation()
         for act, who, whom in steps:
             organisation.step(act, who, whom)
         organisation.hub.flush()
         for own, client in organisation.clients.items():
-            assert [message["mark"] for message in client.heard] == organisation.expected[own]
+            assert [message["test_id"] for message in client.heard] == organisation.expected[own]
             assert (client.code == NOT_ALLOWED) == (own in organisation.removed)
 
-    asyncio.run(play())
+    asyncio.run(run())
 
 
 @pytest.fixture
 def organisation(make_workspace: Make) -> dict[str, UUID]:
-    """Two trees, with a move, a restart, a removal and a team in their past."""
+    """Two trees after moves, a rename, a removal and an added team."""
     made = {"root": make_workspace("root").id, "other": make_workspace("other").id}
     for name, parent in (("child", "root"), ("sibling", "root"), ("grandchild", "child"), ("cousin", "sibling")):
         made[name] = make_workspace(name, parent_id=made[parent]).id
@@ -154,7 +154,7 @@ def the_log() -> list[Frame]:
     return read_page(StructureEvent.objects.all())
 
 
-def test_what_is_loaded_is_what_the_log_says(organisation: dict[str, UUID]) -> None:
+def test_loading_the_tables_gives_the_same_as_folding_the_log(organisation: dict[str, UUID]) -> None:
     loaded, folded = Teams(), Teams()
     assert loaded.load() == StructureEvent.objects.order_by("-seq")[0].seq
     for frame in the_log():
@@ -162,14 +162,14 @@ def test_what_is_loaded_is_what_the_log_says(organisation: dict[str, UUID]) -> N
     assert (loaded.parents, loaded.removed) == (folded.parents, folded.removed)
 
 
-def test_nobody_there_is_position_0(db: None) -> None:
+def test_without_workspaces_the_position_is_0(db: None) -> None:
     assert Teams().load() == 0
 
 
-def test_the_backlog_of_an_agent_is_what_it_may_hear_now(organisation: dict[str, UUID]) -> None:
+def test_the_backlog_of_an_agent_has_what_it_may_receive_now(organisation: dict[str, UUID]) -> None:
     loaded = Teams()
     loaded.load()
-    heard: dict[str, set[str]] = {}
+    received: dict[str, set[str]] = {}
     for name, own in organisation.items():
         member = str(own)
         groups = set(loaded.groups_of(member) or ())
@@ -177,24 +177,24 @@ def test_the_backlog_of_an_agent_is_what_it_may_hear_now(organisation: dict[str,
         chosen = read_page(loaded.backlog(StructureEvent.objects.all(), member))
         narrowed = [frame for frame in chosen if not groups.isdisjoint(loaded.groups_for(frame))]
         assert [frame.seq for frame in narrowed] == everything
-        heard[name] = {frame.workspace_id or "" for frame in narrowed}
+        received[name] = {frame.workspace_id or "" for frame in narrowed}
     ids = {name: str(own) for name, own in organisation.items()}
     family = {"root", "child", "sibling", "grandchild", "cousin", "leaver"}
-    assert heard["child"] == {ids[name] for name in family}
-    assert heard["grandchild"] == {ids[name] for name in ("child", "grandchild", "cousin")}
-    assert heard["member"] == {ids[name] for name in ("other", "member", "leaver")}
-    assert heard["sibling"] == set()
+    assert received["child"] == {ids[name] for name in family}
+    assert received["grandchild"] == {ids[name] for name in ("child", "grandchild", "cousin")}
+    assert received["member"] == {ids[name] for name in ("other", "member", "leaver")}
+    assert received["sibling"] == set()
 
 
-def test_the_names_of_a_team_are_for_that_team(organisation: dict[str, UUID]) -> None:
-    """A root beside would otherwise learn who works under this one."""
+def test_only_the_team_itself_receives_the_names_of_its_members(organisation: dict[str, UUID]) -> None:
+    """A sibling of its lead must not learn them."""
     loaded = Teams()
     loaded.load()
     (expanded,) = [frame for frame in the_log() if frame.event == "WORKSPACE_EXPANDED"]
     assert loaded.groups_for(expanded) == (str(organisation["other"]),)
 
 
-def test_whose_token_ended_is_shown_out(make_workspace: Make, django_assert_num_queries: Any) -> None:
+def test_sockets_of_a_revoked_token_are_unauthorized(make_workspace: Make, django_assert_num_queries: Any) -> None:
     own = make_workspace().id
     issued = [tokens.issue_workspace_token(own).id for _ in range(3)]
     sockets = [
@@ -206,7 +206,7 @@ def test_whose_token_ended_is_shown_out(make_workspace: Make, django_assert_num_
         assert Teams().unauthorized(sockets) == [sockets[1], sockets[3]]
 
 
-def test_who_is_no_agent_is_asked_again_once_for_each_credential() -> None:
+def test_other_sockets_are_authorized_once_for_each_credential() -> None:
     asked: list[str] = []
 
     def identify(name: str, *, is_good: bool) -> Principal:

@@ -1,4 +1,4 @@
-"""Discovery from memory: right at once after every change, whichever process made it, and without queries meanwhile."""
+"""Discovery from memory: correct at once after a change by any process, without queries between changes."""
 
 import random
 import threading
@@ -33,7 +33,7 @@ Post = Callable[[], None]
 
 
 class World:
-    """A small team, a proof for each, and two processes' directories."""
+    """A small team with a token for each workspace, and the directories of two processes."""
 
     def __init__(self, make_workspace: Make) -> None:
         top = make_workspace("top", external=True, url="http://top:1")
@@ -50,22 +50,22 @@ class World:
         return presented
 
     def ask(self, caller: str, target: str, process: int = 0, claimed: UUID | None = None) -> str | None:
-        question = Lookup(self.ids[target], self.presented(caller), claimed)
-        [answer] = self.processes[process].resolve([question])
-        return answer.url if answer else None
+        lookup = Lookup(self.ids[target], self.presented(caller), claimed)
+        [match] = self.processes[process].resolve([lookup])
+        return match.url if match else None
 
-    def everybody(self) -> dict[tuple[str, str], str | None]:
-        """What each learns of each, which must be the same in both processes."""
+    def all_pairs(self) -> dict[tuple[str, str], str | None]:
+        """The URL that each caller gets for each target, which must be the same in both processes."""
         pairs = [(a, b) for a in self.ids for b in self.ids]
         first, second = ({pair: self.ask(*pair, process) for pair in pairs} for process in (0, 1))
         assert first == second
         return first
 
-    def by_the_rows(self) -> dict[tuple[str, str], str | None]:
-        """The same by discovery.discover(), which asks the database."""
-        return {(a, b): self._by_the_rows(a, b) for a in self.ids for b in self.ids}
+    def by_the_database(self) -> dict[tuple[str, str], str | None]:
+        """The same by discovery.discover(), which reads the database."""
+        return {(a, b): self._by_the_database(a, b) for a in self.ids for b in self.ids}
 
-    def _by_the_rows(self, caller: str, target: str) -> str | None:
+    def _by_the_database(self, caller: str, target: str) -> str | None:
         if not tokens.callers({self.presented(caller)}):
             return None
         try:
@@ -102,59 +102,59 @@ CHANGES: dict[str, Callable[[World], Any]] = {
 }
 
 
-def test_it_says_what_the_rows_say_and_asks_nothing_meanwhile(world: World) -> None:
-    told = world.everybody()
-    assert told == world.by_the_rows()
-    assert len([url for url in told.values() if url]) > 4
-    assert None in told.values()
+def test_it_agrees_with_the_database_and_makes_no_queries_without_changes(world: World) -> None:
+    found = world.all_pairs()
+    assert found == world.by_the_database()
+    assert len([url for url in found.values() if url]) > 4
+    assert None in found.values()
     with CaptureQueriesContext(connection) as queries:
-        assert world.everybody() == told
+        assert world.all_pairs() == found
     assert len(queries) == 0
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_right_at_once_after(world: World, committed: Callable[[Post], None], name: str) -> None:
-    before = world.everybody()
+def test_correct_at_once_after_a_change(world: World, committed: Callable[[Post], None], name: str) -> None:
+    before = world.all_pairs()
     committed(lambda: CHANGES[name](world))
-    after = world.everybody()
-    assert after == world.by_the_rows()
+    after = world.all_pairs()
+    assert after == world.by_the_database()
     assert after != before
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_right_while_the_change_is_committed_and_not_yet_announced(world: World, name: str) -> None:
-    """Without its on-commit part: as if the process had died between the two."""
-    before = world.everybody()
+def test_correct_after_the_commit_and_before_the_on_commit_callbacks(world: World, name: str) -> None:
+    """As if the process had been killed between the commit and its callbacks."""
+    before = world.all_pairs()
     CHANGES[name](world)
-    assert world.everybody() == world.by_the_rows() != before
+    assert world.all_pairs() == world.by_the_database() != before
 
 
 def _flush(world: World) -> None:
     redis.client().flushall()
 
 
-def _lose_marks(world: World) -> None:
-    """They expired: longer than OPEN_SECONDS between opening and commit."""
+def _lose_versions(world: World) -> None:
+    """They expired: the time between invalidation and commit was longer than OPEN_SECONDS."""
     redis.client().delete(cache_versions.LOG.key, cache_versions.TOKENS.key)
 
 
-@pytest.mark.parametrize("lose", [_flush, _lose_marks])
+@pytest.mark.parametrize("lose", [_flush, _lose_versions])
 @pytest.mark.parametrize("name", CHANGES)
-def test_marks_that_are_lost_cost_a_query_and_nothing_else(
+def test_lost_cache_versions_cost_only_a_query(
     world: World, committed: Callable[[Post], None], name: str, lose: Callable[[World], None]
 ) -> None:
-    world.everybody()
+    world.all_pairs()
     lose(world)
     committed(lambda: CHANGES[name](world))
     lose(world)
-    assert world.everybody() == world.by_the_rows()
+    assert world.all_pairs() == world.by_the_database()
     with CaptureQueriesContext(connection) as queries:
         world.ask("top", "top")
-    assert len(queries) == 0, "they are there again"
+    assert len(queries) == 0, "the versions are set again"
 
 
 @contextmanager
-def redis_away(settings: Any) -> Iterator[None]:
+def unreachable_redis_url(settings: Any) -> Iterator[None]:
     there = settings.REDIS_URL
     settings.REDIS_URL = "unix:///nonexistent/redis.sock"
     redis.client.cache_clear()
@@ -164,26 +164,26 @@ def redis_away(settings: Any) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_without_redis_the_database_is_asked(world: World, name: str, settings: Any) -> None:
-    world.everybody()
-    with redis_away(settings):
+def test_without_redis_it_reads_the_database(world: World, name: str, settings: Any) -> None:
+    world.all_pairs()
+    with unreachable_redis_url(settings):
         CHANGES[name](world)
-        assert world.everybody() == world.by_the_rows()
+        assert world.all_pairs() == world.by_the_database()
 
 
-def test_a_token_ends_in_time(world: World) -> None:
+def test_an_expired_token_is_refused_at_its_time(world: World) -> None:
     WorkspaceToken.objects.filter(id=world.tokens["left"].id).update(expires_at=timezone.now() + timedelta(seconds=0.3))
     assert world.ask("left", "top")
-    until(lambda: not world.ask("left", "top"), "the token to end")
+    until(lambda: not world.ask("left", "top"), "the token to expire")
 
 
-def test_a_header_narrows(world: World) -> None:
+def test_a_claimed_id_must_be_the_tokens_workspace(world: World) -> None:
     assert world.ask("left", "top", claimed=world.ids["left"])
     assert world.ask("left", "top", claimed=world.ids["right"]) is None
 
 
 def test_random_histories(world: World, committed: Callable[[Post], None], make_workspace: Make) -> None:
-    """Moves and the rest in any order, some announced and some not, some with Redis emptied on the way."""
+    """Changes in random order, half of them without their on-commit callbacks, and some with Redis emptied."""
     chance = random.Random(7)
     names = list(world.ids)
     for _ in range(60):
@@ -203,68 +203,73 @@ def test_random_histories(world: World, committed: Callable[[Post], None], make_
                 operation()
         except RegistryError:
             continue
-        assert world.everybody() == world.by_the_rows()
+        assert world.all_pairs() == world.by_the_database()
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_beyond_the_longest_trust_the_database_is_asked_whatever_the_mark_says(
+def test_after_the_longest_trust_it_reads_the_database_even_if_the_version_is_unchanged(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    world.everybody()
+    world.all_pairs()
     monkeypatch.setattr(cache_versions.CacheVersion, "invalidate", lambda self: None)
     CHANGES[name](world)
     monkeypatch.setattr(directory, "LONGEST_TRUST_SECONDS", 0.0)
-    assert world.everybody() == world.by_the_rows()
+    assert world.all_pairs() == world.by_the_database()
 
 
-def test_a_process_that_announces_late_hides_no_later_change(world: World) -> None:
-    """It has committed, goes on after another one that came later is all done, and dies not."""
+def test_late_on_commit_callbacks_do_not_hide_a_later_change(world: World) -> None:
+    """One process commits, another one makes a later change, and then the callbacks of the first one run."""
     with TestCase.captureOnCommitCallbacks() as late:
         CHANGES["move"](world)
-    world.everybody()
+    world.all_pairs()
     with TestCase.captureOnCommitCallbacks(execute=True):
         CHANGES["remove"](world)
     for post in late:
         post()
-    assert world.everybody() == world.by_the_rows()
+    assert world.all_pairs() == world.by_the_database()
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_mark_from_before_redis_was_away_revives_nothing(world: World, name: str, settings: Any) -> None:
-    """As after a failover to a replica that had not heard of the change."""
-    world.everybody()
-    before = {mark.key: str(redis.client().get(mark.key)) for mark in (cache_versions.LOG, cache_versions.TOKENS)}
-    with redis_away(settings):
+def test_an_old_version_that_returns_after_a_redis_outage_is_not_trusted(
+    world: World, name: str, settings: Any
+) -> None:
+    """As after a failover to a replica without the change."""
+    world.all_pairs()
+    versions = (cache_versions.LOG, cache_versions.TOKENS)
+    before = {version.key: str(redis.client().get(version.key)) for version in versions}
+    with unreachable_redis_url(settings):
         CHANGES[name](world)
-        world.everybody()
+        world.all_pairs()
     redis.client().mset(before)
-    assert world.everybody() == world.by_the_rows()
+    assert world.all_pairs() == world.by_the_database()
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_mark_that_could_not_be_opened_is_opened_after_the_commit(world: World, name: str, settings: Any) -> None:
-    world.everybody()
-    with TestCase.captureOnCommitCallbacks(execute=True), redis_away(settings):
+def test_a_version_that_could_not_be_invalidated_is_invalidated_after_the_commit(
+    world: World, name: str, settings: Any
+) -> None:
+    world.all_pairs()
+    with TestCase.captureOnCommitCallbacks(execute=True), unreachable_redis_url(settings):
         CHANGES[name](world)
-    assert world.everybody() == world.by_the_rows()
+    assert world.all_pairs() == world.by_the_database()
 
 
-def test_an_event_about_nobody_makes_nobody(world: World) -> None:
-    """Least of all a root, which every other root may talk to."""
-    world.everybody()
-    world.ids["nobody"] = uuid4()
-    payload = {"from": "offline", "url": "http://nobody:1"}
-    event = NewEvent(event_type=EventType.WORKSPACE_ONLINE, workspace_id=world.ids["nobody"], payload=payload)
+def test_an_event_of_an_unknown_workspace_creates_no_entry(world: World) -> None:
+    """Such an entry would be a root, which every other root may talk to."""
+    world.all_pairs()
+    world.ids["unknown"] = uuid4()
+    payload = {"from": "offline", "url": "http://unknown:1"}
+    event = NewEvent(event_type=EventType.WORKSPACE_ONLINE, workspace_id=world.ids["unknown"], payload=payload)
     with transaction.atomic():
         record([event], actor="test")
-    assert world.ask("top", "nobody") is None
+    assert world.ask("top", "unknown") is None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_load_that_fails_halfway_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostgreSQL goes away between the position and the rows."""
+def test_a_load_that_fails_halfway_leaves_no_rows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL closes the connection between the query for the position and that for the rows."""
 
-    def then_the_end() -> int:
+    def terminate_after_reading() -> int:
         seq = latest_seq()
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
@@ -273,31 +278,31 @@ def test_a_load_that_fails_halfway_leaves_nothing(world: World, monkeypatch: pyt
             cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [own])
         return seq
 
-    monkeypatch.setattr(events, "latest_seq", then_the_end)
+    monkeypatch.setattr(events, "latest_seq", terminate_after_reading)
     with pytest.raises(OperationalError):
         world.ask("left", "right")
     monkeypatch.undo()
     connection.close()
     CHANGES["move"](world)
     assert world.ask("top", "right") is None
-    assert world.everybody() == world.by_the_rows()
+    assert world.all_pairs() == world.by_the_database()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_revocations_at_a_time_and_the_first_never_announces_itself(world: World) -> None:
+def test_two_concurrent_revocations_of_which_the_first_runs_no_callbacks(world: World) -> None:
     def revoke() -> None:
         tokens.revoke_token(world.ids["right"], world.tokens["right"].id)
         connection.close()
 
-    world.everybody()
+    world.all_pairs()
     other = threading.Thread(target=revoke)
     with transaction.atomic():
         tokens.revoke_token(world.ids["leaf"], world.tokens["leaf"].id)
         other.start()
-        until(lambda: not other.is_alive() or waiting(), "the second one to be done, or to wait for the first")
+        until(lambda: not other.is_alive() or waiting(), "the second revocation to be done, or to wait for the first")
         with another_connection():
             assert world.ask("leaf", "left"), "not committed yet"
         connection.run_on_commit.clear()
     other.join()
     assert world.ask("leaf", "left") is None
-    assert world.everybody() == world.by_the_rows()
+    assert world.all_pairs() == world.by_the_database()
