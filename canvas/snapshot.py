@@ -154,7 +154,7 @@ def now(seq: int) -> dict[str, Any]:
 def at(when: int | datetime) -> dict[str, Any]:
     """The snapshot at an event or a time, from the log. Live fields are None; places are the current ones."""
     moment = history.moment(when)
-    active = history.living_at(moment)
+    active = history.active_at(moment)
     places = CanvasLayout.objects.in_bulk(list(active))
     shown = [_past(i, row, places.get(i, UNPLACED)) for i, row in active.items()]
     time = when if isinstance(when, datetime) else moment.at

@@ -1,17 +1,17 @@
-"""What can go wrong in the registry. registry/api/errors.py gives each its HTTP status.
+"""The errors of the registry. registry/api/errors.py gives each its HTTP status.
 
 RegistryError
 ├── Invalid              a value breaks a rule; `field` says which
-├── NotFound             no such workspace, agent, token or secret
-├── Removed              the workspace is gone for good; `last_event` says how
-├── Forwarded            the workspace lives on elsewhere
-├── NotAllowed           the credential is good, the act is not permitted
-├── BadCredential        the credential is not good (used, expired, unknown)
-├── Conflict             the present state does not permit it
-│   └── HasChildren      removal would take children along and was not confirmed
-├── Unreachable          the workspace has no address, or nobody is there
-├── SecretsUnavailable   no usable encryption key
-└── SecretsBroken        sealed values that do not open; `failed_keys` names them
+├── NotFound             there is no such workspace, agent, token or secret
+├── Removed              the workspace was removed; `last_event` says when and by whom
+├── Forwarded            the workspace was removed and is forwarded to another one
+├── NotAllowed           the credential is valid, but does not permit this
+├── BadCredential        the credential is not valid: used, expired, revoked or unknown
+├── Conflict             the current state does not permit this
+│   └── HasChildren      the removal would also remove children, and was not confirmed
+├── Unreachable          the workspace has no URL, or is not online
+├── SecretsUnavailable   there is no usable encryption key
+└── SecretsBroken        values cannot be decrypted; `failed_keys` names their keys
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ UNAVAILABLE_ERRORS = (OperationalError, InterfaceError, PoolTimeout)
 
 
 class RegistryError(Exception):
-    """`message` is for people, `code` for programs; `field` names the offending input where there is one."""
+    """`message` is for people, `code` for programs; `field` is the name of the invalid input, if any."""
 
     code = "error"
 
@@ -37,7 +37,7 @@ class RegistryError(Exception):
 
     @property
     def as_body(self) -> dict[str, str]:
-        """The error as an entry of an answer that holds several results."""
+        """The error as one entry of a response with several results."""
         return {"error": self.message, "code": self.code}
 
 
@@ -82,10 +82,12 @@ class Conflict(RegistryError):
 
 
 class HasChildren(Conflict):
-    """`children` are the direct ones as (id, name)."""
+    """`children`: the id and name of each direct child."""
 
     def __init__(self, children: Sequence[tuple[UUID, str]]) -> None:
-        super().__init__(f"workspace has {len(children)} children: confirm=true removes them and all below them")
+        super().__init__(
+            f"workspace has {len(children)} children: send confirm=true to remove it and everything below it"
+        )
         self.children = children
 
 
@@ -101,5 +103,5 @@ class SecretsUnavailable(RegistryError):
 
 class SecretsBroken(RegistryError):
     def __init__(self, failed_keys: Sequence[str]) -> None:
-        super().__init__(f"these secrets do not open: {', '.join(failed_keys)}")
+        super().__init__(f"these secrets cannot be decrypted: {', '.join(failed_keys)}")
         self.failed_keys = failed_keys

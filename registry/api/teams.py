@@ -101,6 +101,6 @@ class MoveAgent(Endpoint):
 class Agents(Endpoint):
     @documented("All model assignments of a workspace, newest first", answers={200: AgentRow(many=True)}, errors=(404,))
     def get(self, request: Any, workspace_id: UUID) -> Response:
-        rows.known(workspace_id)
+        rows.check_exists(workspace_id)
         history = Agent.objects.filter(workspace_id=workspace_id).order_by("-created_at", "-id")
         return Response(AgentRow(history, many=True).data)

@@ -42,7 +42,7 @@ class Explain(Endpoint):
     def get(self, request: Any) -> Response:
         asked = self.query(ExplainQuery)
         then = history.moment(asked.get("at"))
-        both = history.living_at(then, of=[asked["caller"], asked["target"]])
+        both = history.active_at(then, workspace_ids=[asked["caller"], asked["target"]])
         parents = {i: row["parent_id"] for i, row in both.items()}
         rule = access.rule(asked["caller"], asked["target"], parents)
         return Response({"allowed": rule != access.Rule.NONE, "rule": rule, "seq": then.seq})

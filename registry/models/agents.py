@@ -1,4 +1,4 @@
-"""Which model is, or was, assigned to which workspace."""
+"""Model assignments."""
 
 import uuid
 
@@ -18,7 +18,7 @@ class AgentStatus(models.TextChoices):
 
 
 class Agent(models.Model):
-    """Which model is, or was, assigned to which workspace. At most one is active per workspace."""
+    """A model that is or was assigned to a workspace. Each workspace has at most one active assignment."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
     workspace = models.ForeignKey(Workspace, models.DO_NOTHING, related_name="agents", db_index=False)

@@ -7,7 +7,7 @@ from django.db.models import functions
 
 
 class LoopTicks(models.Manager["LoopTick"]):
-    """Rows come with `now`, the time of the database."""
+    """Adds `now`, the time of the database when the row is read."""
 
     def get_queryset(self) -> models.QuerySet["LoopTick"]:
         return super().get_queryset().annotate(now=functions.Now())  # type: ignore[no-redef]
@@ -16,8 +16,8 @@ class LoopTicks(models.Manager["LoopTick"]):
 class LoopTick(models.Model):
     """A background job: when it last completed a step, and its errors.
 
-    `since`: running without a break from then on. `last_error` happened at `failed_at`. `now`: when the row was read,
-    by the clock that wrote all of these, PostgreSQL's; hosts may have another time.
+    `since`: it has run without interruption since then. `failed_at`: the time of `last_error`. `now`: when the row was
+    read. All times are PostgreSQL's, because the clocks of hosts differ.
     """
 
     now: datetime

@@ -1,4 +1,4 @@
-"""Sealed secrets, and the log of who touched them."""
+"""Secrets, and the log of who accessed them."""
 
 import uuid
 
@@ -16,7 +16,7 @@ secret_key_name = RegexValidator(
 
 
 class SealedSecret(models.Model):
-    """A value under seal. `context()` is what the seal is bound to."""
+    """An encrypted value. `context()` returns the row and key that the encryption is bound to."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
     key = models.TextField(validators=[secret_key_name], help_text="The environment variable the agent sees.")
@@ -51,7 +51,7 @@ class WorkspaceSecret(SealedSecret):
 
 
 class GlobalSecret(SealedSecret):
-    """Every workspace's default; a workspace's own key wins."""
+    """A secret of all workspaces; a workspace's own secret with the same key takes precedence."""
 
     class Meta:
         db_table = "global_secrets"
@@ -71,7 +71,7 @@ class SecretAction(models.TextChoices):
 
 
 class SecretAccess(models.Model):
-    """Who set, deleted or read which secrets, and when. Never a value. Without a workspace: global ones."""
+    """Who set, deleted or read which secrets, and when; never their values. No workspace means global secrets."""
 
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField(db_default=Now())

@@ -1,4 +1,4 @@
-"""Workspaces: structural columns are written by projection.apply() alone, live columns by heartbeats."""
+"""Workspaces. Only projection.apply() writes structural columns; heartbeats write live columns."""
 
 import uuid
 
@@ -24,23 +24,23 @@ class Status(models.TextChoices):
 
 
 ALIVE = (Status.ONLINE, Status.DEGRADED)
-"""The statuses that a lease keeps up."""
+"""The statuses that end when the lease expires."""
 
 DEFAULT_TIER = 1
 
 
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
-    """`living()`: all that are not removed."""
+    """`living()`: the workspaces that are not removed."""
 
     def living(self) -> "WorkspaceQuerySet":
         return self.exclude(status=Status.REMOVED)
 
 
 class Workspace(models.Model):
-    """A role in the org chart, run by one agent. `parent_id` is hierarchy and communication topology in one."""
+    """A role in the organisation, filled by one agent. `parent_id` also decides which workspaces may communicate."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
-    # registry.structure.text has the whole rule for names and roles.
+    # All rules for names and roles are in registry.structure.text.
     name = models.TextField(validators=[MaxLengthValidator(255), no_line_breaks])
     role = models.TextField(null=True, blank=True, validators=[MaxLengthValidator(10_000)])
     tier = models.IntegerField(

@@ -1,4 +1,4 @@
-"""Which model works where: assign, replace, remove, move. The database holds at most one active per workspace."""
+"""Assign a model to a workspace, replace, unassign or move it. The database allows one active model per workspace."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +12,12 @@ from registry.exceptions import Conflict, NotFound
 from registry.models import Agent, AgentStatus
 from registry.structure import projection, rows
 
-TAKEN = "workspace already has an active agent, use PATCH to replace"
+ALREADY_ASSIGNED = "workspace already has an active agent, use PATCH to replace"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replaced:
-    """The outcome of replace()."""
+    """The result of replace()."""
 
     agent_id: UUID
     model: str
@@ -25,7 +25,7 @@ class Replaced:
 
 
 def assignment(workspace_id: UUID, model: str) -> NewEvent:
-    """The event of a first agent, for whoever creates a workspace with one."""
+    """Return the event that assigns a model; the caller records it."""
     agent_id = uuid4()
     return NewEvent(
         event_type=EventType.AGENT_ASSIGNED,
@@ -36,17 +36,17 @@ def assignment(workspace_id: UUID, model: str) -> NewEvent:
 
 
 def assign(workspace_id: UUID, model: str, *, actor: str) -> Agent:
-    """Raises NotFound, Removed, Conflict (it has one)."""
+    """Assign the model and return the assignment. Raises NotFound, Removed, Conflict (a model is assigned)."""
     with transaction.atomic():
         rows.lock_living(workspace_id)
         if active(workspace_id) is not None:
-            raise Conflict(TAKEN)
+            raise Conflict(ALREADY_ASSIGNED)
         projection.apply(record([assignment(workspace_id, model)], actor=actor))
         return _required(workspace_id, "no active agent")
 
 
 def replace(workspace_id: UUID, model: str, *, actor: str) -> Replaced:
-    """The old one becomes history, the new one is another agent. Raises NotFound, Removed."""
+    """Unassign the current model and assign another, with a new agent id. Raises NotFound (no model), Removed."""
     with transaction.atomic():
         rows.lock_living(workspace_id)
         old = _required(workspace_id, "no active agent to replace")
@@ -62,7 +62,7 @@ def replace(workspace_id: UUID, model: str, *, actor: str) -> Replaced:
 
 
 def remove(workspace_id: UUID, *, reason: str | None, actor: str) -> Agent:
-    """Raises NotFound, Removed."""
+    """Unassign the model and return the assignment as it was. Raises NotFound (no model), Removed."""
     with transaction.atomic():
         rows.lock_living(workspace_id)
         agent = _required(workspace_id, "no active agent to remove")
@@ -72,7 +72,10 @@ def remove(workspace_id: UUID, *, reason: str | None, actor: str) -> Agent:
 
 
 def move(workspace_id: UUID, target_id: UUID, *, actor: str) -> Agent:
-    """The same agent, elsewhere; an event for each of the two. Raises NotFound, Removed, Conflict."""
+    """Move the assignment, with its id, to the target; return it as it was. Each of the two workspaces gets an event.
+
+    Raises NotFound (also if no model is assigned), Removed, Conflict (the target has a model).
+    """
     with transaction.atomic():
         locked = rows.lock([workspace_id, target_id])
         for one in (workspace_id, target_id):
@@ -104,14 +107,14 @@ def move(workspace_id: UUID, target_id: UUID, *, actor: str) -> Agent:
 
 
 def active(workspace_id: UUID) -> Agent | None:
-    """The model assigned to the workspace, None if there is none."""
+    """Return the current assignment of the workspace, None if there is none."""
     return Agent.objects.filter(workspace_id=workspace_id, status=AgentStatus.ACTIVE).first()
 
 
-def _required(workspace_id: UUID, otherwise: str) -> Agent:
+def _required(workspace_id: UUID, message: str) -> Agent:
     agent = active(workspace_id)
     if agent is None:
-        raise NotFound(otherwise)
+        raise NotFound(message)
     return agent
 
 

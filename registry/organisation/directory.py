@@ -103,7 +103,7 @@ class Directory:
             for change in projection.changes(event):
                 if change.table is Workspace:
                     kept = {name: change.columns[name] for name in KEPT if name in change.columns}
-                    projection.enter(replace(change, columns=kept), self.rows)
+                    projection.apply_change(replace(change, columns=kept), self.rows)
             self.position = event.seq
 
 

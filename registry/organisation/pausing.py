@@ -13,8 +13,8 @@ from registry.models import Status, Workspace
 from registry.structure import hierarchy, projection, rows
 
 NOT_RUN_HERE = (
-    "nothing here runs this workspace's agent, so it cannot be restarted from here: "
-    "restart the agent's process where it runs, and it registers again by itself"
+    "Molecule does not run this workspace's agent and cannot restart it: "
+    "restart the agent's process where it runs; it then registers again"
 )
 
 
@@ -34,7 +34,7 @@ def pause(workspace_id: UUID, *, actor: str) -> int:
 
 
 def resume(workspace_id: UUID, *, actor: str) -> int:
-    """Resume the workspace and everything below it; return how many were resumed. They wait for their agents.
+    """Resume the workspace and everything below it, to provisioning; return how many were resumed.
 
     Raises NotFound (also if it is not paused), Removed, Conflict (its parent is paused).
     """
@@ -51,8 +51,8 @@ def resume(workspace_id: UUID, *, actor: str) -> int:
 def restart(workspace_id: UUID, *, actor: str) -> None:
     """Set the workspace to provisioning, until its agent registers again.
 
-    In open mode also where nothing is restarted: front ends made for an open platform rely on that.
-    Raises NotFound, Removed, Conflict (it or its parent is paused, or nothing here runs it).
+    In open mode this is also done for agents that Molecule cannot restart, because existing front ends rely on it.
+    Raises NotFound, Removed, Conflict (the workspace or its parent is paused, or Molecule cannot restart the agent).
     """
     with transaction.atomic():
         workspace = rows.lock_living(workspace_id)
@@ -65,7 +65,7 @@ def restart(workspace_id: UUID, *, actor: str) -> None:
 
 
 def can_restart(workspace: Workspace) -> bool:
-    """Whether this platform runs the workspace's agent, so that it can restart the process."""
+    """Return whether Molecule runs the workspace's agent and can restart its process. No deployment exists yet."""
     return False
 
 

@@ -1,4 +1,4 @@
-"""rebuild: is the projection what the log says? check() compares, fix() repairs it from the log."""
+"""Rebuild the tables from the log: check() compares them with a replay, fix() sets them from it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ STRUCTURAL: dict[type[Workspace] | type[Agent], tuple[str, ...]] = {
     ),
     Agent: ("workspace_id", "model", "status", "removed_at", "removal_reason", "created_at"),
 }  # fmt: skip
-# What guards the projection against the application would stand in the way of its repair.
+# Triggers that refuse changes which a repair has to make.
 GUARDS = ("workspaces_removed_is_final", "workspaces_no_cycle")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A row that is not what the log says. `found` or `replayed` is None when one of them has no such row."""
+    """A row that differs from the log. `found` or `replayed` is None if the table or the log has no such row."""
 
     table: type[Workspace] | type[Agent]
     id: UUID
@@ -36,7 +36,7 @@ class Difference:
     replayed: Row | None
 
     def columns(self) -> Iterator[tuple[str, Any, Any]]:
-        """(column, found, replayed) for each column that differs."""
+        """Yield (column, found, replayed) for each column that differs."""
         for name in STRUCTURAL[self.table]:
             found, replayed = (None if row is None else row[name] for row in (self.found, self.replayed))
             if found != replayed:
@@ -44,7 +44,10 @@ class Difference:
 
 
 def check(progress: Callable[[int], None] = lambda done: None) -> list[Difference]:
-    """Replay the log and compare it with the tables, both as of one instant, while everybody works on."""
+    """Replay the log and return how the tables differ, both read in one snapshot. Requests continue meanwhile.
+
+    `progress` is called with the number of replayed events.
+    """
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -52,17 +55,17 @@ def check(progress: Callable[[int], None] = lambda done: None) -> list[Differenc
 
 
 def fix(progress: Callable[[int], None] = lambda done: None) -> list[Difference]:
-    """Make the tables what the log says, while nobody else writes; returns what was different."""
+    """Set the tables from the log, under locks that block all writes. Returns what was different."""
     with transaction.atomic():
         with connection.cursor() as cursor:
-            # Operations lock rows first and the log last: so do we, with all rows at once.
+            # The same order as in operations: rows first (here all of them), the log last.
             cursor.execute("LOCK TABLE workspaces, agents IN EXCLUSIVE MODE")
             lock_log()
-            _guards(cursor, "DISABLE")
+            _set_guards(cursor, "DISABLE")
             differences = _compare(progress)
             _repair(differences)
             _grant_leases()
-            _guards(cursor, "ENABLE")
+            _set_guards(cursor, "ENABLE")
         return differences
 
 
@@ -93,7 +96,7 @@ def _differences(table: type[Workspace] | type[Agent], replayed: dict[UUID, Row]
 
 
 def _repair(differences: list[Difference]) -> None:
-    """Missing rows first and without their references, so that every reference finds its row."""
+    """Missing workspaces are created first, without references, so that every reference finds its row."""
     for one in differences:
         if one.found is None and one.replayed is not None and one.table is Workspace:
             Workspace.objects.create(id=one.id, name=one.replayed["name"])
@@ -112,11 +115,11 @@ def _repair(differences: list[Difference]) -> None:
 
 
 def _grant_leases() -> None:
-    """No heartbeat could be stored while all rows were locked, and rows created by the repair have no lease yet."""
+    """No heartbeat could be stored while all rows were locked, and rows that the repair created have no lease."""
     alive = Workspace.objects.filter(status__in=ALIVE).values_list("id", flat=True)
     presence.grant_leases(alive)
 
 
-def _guards(cursor: Any, verb: str) -> None:
+def _set_guards(cursor: Any, verb: str) -> None:
     for guard in GUARDS:
         cursor.execute(f"ALTER TABLE workspaces {verb} TRIGGER {guard}")

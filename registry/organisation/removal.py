@@ -1,4 +1,4 @@
-"""Remove and forward workspaces. A removal takes everything below along, in one transaction."""
+"""Remove and forward workspaces. A removal includes everything below the workspace, in one transaction."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -30,17 +30,19 @@ def remove(workspace_id: UUID, *, actor: str, confirm: bool, forward_to: UUID | 
             raise HasChildren(sorted(((child.id, child.name) for child in children), key=lambda child: child[1]))
         if forward_to is not None:
             _check_forward(forward_to, [workspace_id, *below])
-        going = [locked[i] for i in below] + [root]
-        retire(going, actor=actor, forwards={workspace_id: forward_to})
-        return [row.id for row in going]
+        removed = [locked[i] for i in below] + [root]
+        remove_rows(removed, actor=actor, forwards={workspace_id: forward_to})
+        return [row.id for row in removed]
 
 
-def retire(going: Sequence[Workspace], *, actor: str, forwards: dict[UUID, UUID | None] | None = None) -> None:
-    """Remove locked rows in the given order, with one event each; revoke their tokens, unassign their agents.
+def remove_rows(
+    workspaces: Sequence[Workspace], *, actor: str, forwards: dict[UUID, UUID | None] | None = None
+) -> None:
+    """Remove these locked rows in this order, with one event each; revoke their tokens and unassign their models.
 
-    A trigger of canvas deletes their layout; their Redis keys are deleted after the commit.
+    A database trigger deletes their layouts. Their Redis keys are deleted after the commit.
     """
-    ids = [row.id for row in going]
+    ids = [row.id for row in workspaces]
     tokens.revoke_workspace_tokens(ids)
     active = dict(
         Agent.objects.filter(workspace_id__in=ids, status=AgentStatus.ACTIVE).values_list("workspace_id", "id")
@@ -54,10 +56,10 @@ def retire(going: Sequence[Workspace], *, actor: str, forwards: dict[UUID, UUID 
                 "from": row.status,
                 "name": row.name,
                 "forwarded_to": _text((forwards or {}).get(row.id)),
-                "cascade_deleted": len(going) - 1 if row.id in (forwards or {}) else 0,
+                "cascade_deleted": len(workspaces) - 1 if row.id in (forwards or {}) else 0,
             },
         )
-        for row in going
+        for row in workspaces
     ]
     projection.apply(record(events, actor=actor))
     enrolment.clear(ids)
@@ -65,7 +67,7 @@ def retire(going: Sequence[Workspace], *, actor: str, forwards: dict[UUID, UUID 
 
 
 def forward(workspace_id: UUID, forward_to: UUID | None, *, actor: str) -> None:
-    """Set or, with None, clear the successor of a removed workspace. Raises NotFound, Conflict, Invalid."""
+    """Forward a removed workspace to another one; None ends the forward. Raises NotFound, Conflict, Invalid."""
     with transaction.atomic():
         hierarchy.lock()
         locked = rows.lock([workspace_id])
@@ -82,13 +84,13 @@ def forward(workspace_id: UUID, forward_to: UUID | None, *, actor: str) -> None:
             projection.apply(record([event], actor=actor))
 
 
-def _check_forward(forward_to: UUID, going: Sequence[UUID]) -> None:
-    """The target must not be removed, so it has no forward itself and chains cannot loop."""
+def _check_forward(forward_to: UUID, removed_ids: Sequence[UUID]) -> None:
+    """Only a removed workspace has a forward, and the target must be active: so forwards cannot form a cycle."""
     target = Workspace.objects.filter(id=forward_to).first()
     if target is None or target.status == Status.REMOVED:
-        raise Invalid("forward_to: no such workspace", field="forward_to")
-    if forward_to in going:
-        raise Invalid("forward_to: this workspace is being removed as well", field="forward_to")
+        raise Invalid("forward_to: there is no such workspace, or it is removed", field="forward_to")
+    if forward_to in removed_ids:
+        raise Invalid("forward_to: this workspace would be removed too", field="forward_to")
 
 
 def _text(value: UUID | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Teams: add members to a workspace, or remove its whole team; one transaction with one summary event."""
+"""Add members to a workspace's team, or remove the whole team, in one transaction with one summary event."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Member:
 def expand(workspace_id: UUID, members: Sequence[Member], *, actor: str) -> list[Workspace]:
     """Create the members as children and return them. Raises NotFound, Removed, Invalid (no members)."""
     if not members:
-        raise Invalid("members: name at least one member", field="members")
+        raise Invalid("members: must have at least one member", field="members")
     with transaction.atomic():
         hierarchy.lock()
         rows.lock_living(workspace_id)
@@ -54,11 +54,11 @@ def remove_team(workspace_id: UUID, *, actor: str) -> list[str]:
         below = hierarchy.descendants(workspace_id)
         locked = rows.lock([workspace_id, *below])
         rows.living(workspace_id, locked)
-        going = [locked[i] for i in below]
-        names = [row.name for row in going if row.parent_id == workspace_id]
-        if going:
-            removal.retire(going, actor=actor)
-            payload = {"removed_children": names, "removed_sub_workspace_ids": [str(row.id) for row in going]}
+        team = [locked[i] for i in below]
+        names = [row.name for row in team if row.parent_id == workspace_id]
+        if team:
+            removal.remove_rows(team, actor=actor)
+            payload = {"removed_children": names, "removed_sub_workspace_ids": [str(row.id) for row in team]}
             _summarize(EventType.WORKSPACE_COLLAPSED, workspace_id, payload, actor)
         return names
 

@@ -1,4 +1,4 @@
-"""The state machine: create, register, update, move, remove. Each locks, decides, records, applies."""
+"""Create, register, update and move workspaces. Each operation locks rows, decides, records events and applies them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ RULES: dict[str, Callable[[Any], Any]] = {"name": clean_name, "role": clean_role
 
 @dataclass(frozen=True, kw_only=True)
 class NewWorkspace:
-    """What create() needs. `place` is the canvas position, kept in the event for whoever draws it.
+    """What create() needs. `place` is the position on the canvas, which only the event keeps.
 
     Raises Invalid for a name or role that breaks the rules of registry.structure.text.
     """
@@ -52,9 +52,9 @@ def create(new: NewWorkspace, *, actor: str, workspace_id: UUID | None = None) -
     workspace_id = workspace_id or uuid4()
     with transaction.atomic():
         if new.parent_id is not None:
-            # A removal of the parent must see this child, or this must see the removal.
+            # So that a concurrent removal of the parent either includes this child, or is seen here.
             hierarchy.lock()
-        # Also without a parent: rows before the log is the order, and `rebuild --fix` locks all rows at once.
+        # Needed without a parent too: rows are locked before the log, and `rebuild --fix` locks all rows at once.
         locked = rows.lock({workspace_id, new.parent_id or workspace_id})
         if new.parent_id is not None:
             _check_living(new.parent_id, locked)
@@ -86,11 +86,11 @@ def register(
     held: bool,
     enrolment_id: UUID | None,
 ) -> str | None:
-    """An agent is here: online from any state but removed (Removed) and paused (which it stays).
+    """Register an agent: the workspace is set online from any status but paused, in which it stays.
 
-    `held`: it showed the workspace's token, and needs no new one. `enrolment_id`: it showed an enrolment,
-    which is used up. Neither: enrolment is open, which also creates an unknown workspace, named by its card.
-    `heartbeat_interval`: how often it will send heartbeats, in seconds; None: as often as LEASE_SECONDS demands.
+    `held`: the agent presented the workspace's token, and gets no new one. `enrolment_id`: it presented that enrolment
+    token, which is used up. With neither, enrolment is open; an unknown workspace is then created, named by its card.
+    `heartbeat_interval`: seconds between the agent's heartbeats; None means that the lease lasts LEASE_SECONDS.
     Returns the token issued, if any. Raises NotFound, Removed, BadCredential.
     """
     actor = f"{Kind.WORKSPACE}:{id}"
@@ -111,7 +111,7 @@ def register(
 
 
 def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
-    """Set name, role, tier, runtime and parent_id as given; returns whether a restart is needed to see it.
+    """Set name, role, tier, runtime and parent_id where given. Returns whether the agent must restart to notice.
 
     Raises NotFound, Removed, Invalid (name, role, unknown parent, cycle).
     """
@@ -138,7 +138,7 @@ def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
 
 
 def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -> None:
-    """Raises NotFound, Removed. The same card again is no event."""
+    """Store the card; an equal one is not an event. Raises NotFound, Removed."""
     with transaction.atomic():
         workspace = rows.lock_living(workspace_id)
         if workspace.agent_card != agent_card:
@@ -148,7 +148,7 @@ def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -
 
 
 def _create_unknown(workspace_id: UUID, name: str, actor: str) -> None:
-    """Of two that come at once the second waits for the lock, looks again and finds what the first one created."""
+    """Create the workspace unless it exists. The second check, under the lock, finds what a concurrent call created."""
     found = Workspace.objects.filter(id=workspace_id)
     if not found.exists():
         hierarchy.lock()
@@ -164,17 +164,17 @@ def _start_lease(workspace_id: UUID, url: str, heartbeat_interval: int | None) -
 
 
 def _check_parent(workspace_id: UUID, parent_id: UUID | None, locked: dict[UUID, Workspace]) -> None:
-    """The database refuses cycles as well; here it gets a name. Needs the hierarchy lock."""
+    """Refuse a cycle with a message; the database refuses it too. The caller holds the hierarchy lock."""
     if parent_id is None:
         return
     if parent_id == workspace_id or parent_id in hierarchy.descendants(workspace_id):
-        raise Invalid("parent_id: a workspace cannot be below itself", field="parent_id")
+        raise Invalid("parent_id: a workspace cannot be moved into its own team", field="parent_id")
     _check_living(parent_id, locked)
 
 
 def _check_living(parent_id: UUID, locked: dict[UUID, Workspace]) -> None:
     if parent_id not in locked or locked[parent_id].status == Status.REMOVED:
-        raise Invalid("parent_id: no such workspace", field="parent_id")
+        raise Invalid("parent_id: there is no such workspace, or it is removed", field="parent_id")
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -205,7 +205,7 @@ def _created(new: NewWorkspace) -> dict[str, Any]:
 
 
 def _registration(workspace: Workspace, url: str, agent_card: dict[str, Any]) -> list[NewEvent]:
-    """One event when anything changed, none when the same agent says the same again. What it replaced is kept."""
+    """Return one event if anything changes, none if everything is as before. The event keeps the replaced values."""
     changes = {
         name: [getattr(workspace, name), value]
         for name, value in (("url", url), ("agent_card", agent_card))

@@ -1,1 +1,1 @@
-"""The hierarchy as facts and rules: rows and their locks, access, what each event means, history."""
+"""The hierarchy: rows and their locks, the rules of access, what each event means, history."""

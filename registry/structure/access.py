@@ -1,4 +1,4 @@
-"""Who may talk to whom. The hierarchy is the whole rule: oneself, one's parent, children and siblings."""
+"""Which workspaces may communicate: a workspace with itself, its parent, its children and its siblings."""
 
 from enum import StrEnum
 from uuid import UUID
@@ -7,7 +7,7 @@ from registry.models import Workspace
 
 
 class Rule(StrEnum):
-    """Why they may: what the target is to the caller."""
+    """Why two workspaces may communicate: what the target is to the caller. NONE: they may not."""
 
     SELF = "self"
     SIBLINGS = "siblings"
@@ -18,7 +18,10 @@ class Rule(StrEnum):
 
 
 def rule(caller: UUID, target: UUID, parents: dict[UUID, UUID | None]) -> Rule:
-    """`parents` of the living; who is not in it talks to nobody. Roots are each other's siblings."""
+    """Return the rule that lets `caller` reach `target`. Roots are siblings of each other.
+
+    `parents` has the parent of each active workspace. For one that is missing from it, the answer is NONE.
+    """
     if caller not in parents or target not in parents:
         return Rule.NONE
     if caller == target:
@@ -33,6 +36,6 @@ def rule(caller: UUID, target: UUID, parents: dict[UUID, UUID | None]) -> Rule:
 
 
 def can_communicate(caller_id: UUID, target_id: UUID) -> bool:
-    """False when either is unknown or removed."""
+    """Return whether the two may communicate; False if either is unknown or removed."""
     found = Workspace.objects.living().filter(id__in={caller_id, target_id})
     return rule(caller_id, target_id, dict(found.values_list("id", "parent_id"))) != Rule.NONE

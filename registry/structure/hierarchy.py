@@ -1,21 +1,21 @@
-"""Walking the org chart, safely: one lock for whatever changes it, walks that end even on a cycle."""
+"""The lock for changes of the hierarchy, and the search for everything below a workspace."""
 
 from uuid import UUID
 
 from django.db import connection
 
-# Taken before any row by whatever changes or walks parents; the database's cycle trigger takes it as well.
+# Operations that change or follow parents take it before any row lock. The trigger workspaces_no_cycle takes it too.
 HIERARCHY_LOCK = 0x4D4F4C02
 
 
 def lock() -> None:
-    """Let one transaction at a time change the hierarchy."""
+    """Wait for the hierarchy lock and hold it until the transaction ends: one transaction at a time has it."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [HIERARCHY_LOCK])
 
 
 def descendants(workspace_id: UUID) -> list[UUID]:
-    """Every living workspace below, the deepest first."""
+    """Return the ids of all active workspaces below this one, the deepest first. It ends even if there is a cycle."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -1,4 +1,4 @@
-"""The organisation as it was: replay that stops early, and what changed between two positions."""
+"""The organisation at an earlier position of the log, and what changed between two positions."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,20 +13,20 @@ from registry.structure import projection
 from registry.structure.projection import Row, State
 
 CHUNK = 5000
-# Not worth telling: they change with everything else.
-UNTOLD = ("updated_at", "created_at")
+# Every event changes them.
+NOT_IN_DIFF = ("updated_at", "created_at")
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A position in the log and its time: that of the last event up to it."""
+    """A position in the log, and the time of the last event up to it."""
 
     seq: int
     at: datetime | None
 
 
 def moment(when: int | datetime | None) -> Moment:
-    """The last event at or before a position or a time; None: the last of all."""
+    """Return the position of the last event at or before `when`, a position or a time; None means the latest event."""
     events = StructureEvent.objects.order_by("-seq")
     if isinstance(when, datetime):
         events = events.filter(created_at__lte=when)
@@ -36,40 +36,43 @@ def moment(when: int | datetime | None) -> Moment:
     return Moment(*last) if last else Moment(0, None)
 
 
-def state_at(then: Moment, of: Any = None) -> State:
-    """`of`: these workspaces alone, as ids or a query for them; an event is about one."""
-    return projection.fold(_events(after=0, upto=then.seq, of=of).iterator(CHUNK))
+def state_at(then: Moment, workspace_ids: Any = None) -> State:
+    """Return the state at that moment, of all workspaces or of those in `workspace_ids` (ids, or a query for ids)."""
+    return projection.fold(_events(after=0, upto=then.seq, workspace_ids=workspace_ids).iterator(CHUNK))
 
 
-def living_at(then: Moment, of: Any = None) -> dict[UUID, Row]:
-    """The workspaces that were not removed at that moment, by id."""
-    rows = state_at(then, of).workspaces
+def active_at(then: Moment, workspace_ids: Any = None) -> dict[UUID, Row]:
+    """Return the workspaces that existed and were not removed at that moment, by id."""
+    rows = state_at(then, workspace_ids).workspaces
     return {i: row for i, row in rows.items() if row["status"] != Status.REMOVED}
 
 
 def diff(since: Moment, until: Moment) -> list[dict[str, Any]]:
-    """What changed, by workspace: `added`, `removed` or `changed`, with `fields {name: [old, new]}`."""
-    told = _events(after=since.seq, upto=until.seq)
-    state = state_at(since, of=told.order_by().values("workspace_id"))
+    """Return an entry per workspace that changed: `added`, `removed` or `changed`, and `fields: {name: [old, new]}`.
+
+    Replays only the workspaces that have events in between.
+    """
+    events = _events(after=since.seq, upto=until.seq)
+    state = state_at(since, workspace_ids=events.order_by().values("workspace_id"))
     before = {i: dict(row) for i, row in state.workspaces.items()}
-    after = projection.fold(told.iterator(CHUNK), state).workspaces
+    after = projection.fold(events.iterator(CHUNK), state).workspaces
     changes = (_change(i, before.get(i), row) for i, row in after.items())
     return [change for change in changes if change]
 
 
-def _events(*, after: int, upto: int, of: Any = None) -> QuerySet[StructureEvent]:
+def _events(*, after: int, upto: int, workspace_ids: Any = None) -> QuerySet[StructureEvent]:
     events = StructureEvent.objects.filter(seq__gt=after, seq__lte=upto).order_by("seq")
-    return events if of is None else events.filter(workspace_id__in=of)
+    return events if workspace_ids is None else events.filter(workspace_id__in=workspace_ids)
 
 
 def _change(workspace_id: UUID, old: Row | None, new: Row) -> dict[str, Any] | None:
-    was, is_now = old is not None and old["status"] != Status.REMOVED, new["status"] != Status.REMOVED
+    was_active, is_active = old is not None and old["status"] != Status.REMOVED, new["status"] != Status.REMOVED
     fields = {
         name: [old[name] if old else None, value]
         for name, value in new.items()
-        if name not in UNTOLD and (old is None or old[name] != value)
+        if name not in NOT_IN_DIFF and (old is None or old[name] != value)
     }
-    if not fields or not (was or is_now):
+    if not fields or not (was_active or is_active):
         return None
-    kind = "changed" if was and is_now else "added" if is_now else "removed"
+    kind = "changed" if was_active and is_active else "added" if is_active else "removed"
     return {"workspace_id": workspace_id, "name": new["name"], "change": kind, "fields": fields}

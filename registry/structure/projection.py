@@ -1,4 +1,4 @@
-"""apply(): the one writer of structural columns. What an event means is changes(), pure; replay folds the same."""
+"""What each event means. Only apply() writes structural columns; fold() makes the same changes in memory."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -14,14 +14,14 @@ from activity.models import EventType, StructureEvent
 from registry.models import Agent, AgentStatus, Status, Workspace
 
 EDITABLE = ("name", "role", "tier", "runtime", "url", "agent_card")
-# Rules about these look at other rows too (no cycle, one active agent): such changes are made one after the other.
-PLACES = {"parent_id", "workspace_id"}
+# Constraints on these columns depend on other rows (no cycle, one active agent): each such change is one statement.
+CONSTRAINED_COLUMNS = {"parent_id", "workspace_id"}
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Change:
-    """What an event does to one row: `columns` to set, in a new row when it `creates`."""
+    """The columns that an event sets in one row, or in a new row if it `creates` one."""
 
     table: type[Workspace] | type[Agent]
     id: UUID
@@ -31,28 +31,28 @@ class Change:
 
 @dataclass
 class State:
-    """The structural columns of every workspace and agent, by id, as a fold of events leaves them."""
+    """The structural columns of every workspace and agent after some events, by id."""
 
     workspaces: dict[UUID, Row] = field(default_factory=dict)
     agents: dict[UUID, Row] = field(default_factory=dict)
 
 
 def apply(events: Iterable[StructureEvent]) -> None:
-    """Bring `workspaces` and `agents` up to each event, in order. Reads nothing but the events themselves.
+    """Write the changes of the events to `workspaces` and `agents`, in order. Reads nothing but the events.
 
-    Consecutive changes of the same columns go as one statement, whose outcome is that of one after the other.
+    Consecutive changes of the same columns are one statement, with the same result as one statement for each.
     """
     for batch in _batches(change for event in events for change in changes(event)):
         (_create if batch[0].creates else _update)(batch)
 
 
 def _batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
-    """Each of one table and one set of columns, with each row once."""
+    """Group consecutive changes of the same table and columns; each row occurs once in a batch."""
     batch: list[Change] = []
     ids: set[UUID] = set()
     for change in changes:
-        moves = not change.creates and PLACES & change.columns.keys()
-        if batch and (change.id in ids or moves or _kind(change) != _kind(batch[0])):
+        is_constrained = not change.creates and CONSTRAINED_COLUMNS & change.columns.keys()
+        if batch and (change.id in ids or is_constrained or _kind(change) != _kind(batch[0])):
             yield batch
             batch, ids = [], set()
         batch.append(change)
@@ -71,9 +71,9 @@ def _create(batch: list[Change]) -> None:
 
 
 def _update(batch: list[Change]) -> None:
-    """One statement for all. Who is not in the table is nobody.
+    """Make all changes with one statement. Rows that are not in the table are ignored.
 
-    The values travel as one JSON text: psycopg writes arrays in Python, value by value.
+    The values are one JSON text, because psycopg converts arrays in Python, value by value.
     """
     table = batch[0].table
     fields = [one for one in table._meta.concrete_fields if one.attname in batch[0].columns]
@@ -89,41 +89,41 @@ def _update(batch: list[Change]) -> None:
 
 
 def _text(value: object) -> str | None:
-    """Ids and times. An event that is not in the log has no time yet."""
+    """Serialise ids and times. An event that is not in the log yet has no time."""
     return None if isinstance(value, DatabaseDefault) else str(value)
 
 
 def fold(events: Iterable[StructureEvent], state: State | None = None) -> State:
-    """The same in memory: replay without a database."""
+    """Apply the events to `state`, or to an empty one, in memory. Returns the state."""
     state = state or State()
     for event in events:
         for change in changes(event):
-            enter(change, state.workspaces if change.table is Workspace else state.agents)
+            apply_change(change, state.workspaces if change.table is Workspace else state.agents)
     return state
 
 
-def enter(change: Change, rows: dict[UUID, Row]) -> None:
-    """Into the rows of its table. Who is not among them is nobody."""
+def apply_change(change: Change, rows: dict[UUID, Row]) -> None:
+    """Make the change in the rows of its table, by id. A row that is not among them is ignored."""
     if change.creates:
-        rows[change.id] = BLANK[change.table] | change.columns
+        rows[change.id] = INITIAL_COLUMNS[change.table] | change.columns
     elif change.id in rows:
         rows[change.id] |= change.columns
 
 
 def changes(event: StructureEvent) -> Iterator[Change]:
-    """What the event says, and nothing else: no database, no clock."""
-    return MEANING[EventType(event.event_type)](event, event.payload or {})
+    """Return what the event changes. Depends on the event alone: no database, no clock."""
+    return HANDLERS[EventType(event.event_type)](event, event.payload or {})
 
 
 def _provisioning(event: StructureEvent, payload: Row) -> Iterator[Change]:
-    """A new workspace; with `from` a known one that starts again."""
+    """Create a workspace, or, if the payload has `from`, set an existing one to provisioning."""
     if "from" in payload:
         yield _workspace(event, status=Status.PROVISIONING)
         return
     columns = _only(payload, ("name", "role", "tier", "runtime", "source_bundle_id"))
     columns |= {"parent_id": _uuid(payload.get("parent_id")), "status": Status.PROVISIONING}
     columns |= {"created_at": event.created_at, "updated_at": event.created_at}
-    yield Change(Workspace, _subject(event), columns, creates=True)
+    yield Change(Workspace, _workspace_id(event), columns, creates=True)
 
 
 def _online(event: StructureEvent, payload: Row) -> Iterator[Change]:
@@ -131,10 +131,10 @@ def _online(event: StructureEvent, payload: Row) -> Iterator[Change]:
 
 
 def _status(status: Status) -> Callable[[StructureEvent, Row], Iterator[Change]]:
-    def reached(event: StructureEvent, payload: Row) -> Iterator[Change]:
+    def set_status(event: StructureEvent, payload: Row) -> Iterator[Change]:
         yield _workspace(event, status=status)
 
-    return reached
+    return set_status
 
 
 def _updated(event: StructureEvent, payload: Row) -> Iterator[Change]:
@@ -148,10 +148,10 @@ def _moved(event: StructureEvent, payload: Row) -> Iterator[Change]:
 
 
 def _removed(event: StructureEvent, payload: Row) -> Iterator[Change]:
-    """The agent that was active goes with its workspace."""
+    """Remove the workspace and unassign its model."""
     yield _workspace(event, status=Status.REMOVED, forwarded_to_id=_uuid(payload["forwarded_to"]))
     if event.agent_id is not None:
-        yield _dismissed(event, event.agent_id, "workspace removed")
+        yield _unassigned(event, event.agent_id, "workspace removed")
 
 
 def _card_updated(event: StructureEvent, payload: Row) -> Iterator[Change]:
@@ -159,52 +159,52 @@ def _card_updated(event: StructureEvent, payload: Row) -> Iterator[Change]:
 
 
 def _agent_assigned(event: StructureEvent, payload: Row) -> Iterator[Change]:
-    yield _hired(event, payload["model"])
+    yield _assigned(event, payload["model"])
 
 
 def _agent_removed(event: StructureEvent, payload: Row) -> Iterator[Change]:
-    yield _dismissed(event, _agent(event), payload["reason"])
+    yield _unassigned(event, _agent_id(event), payload["reason"])
 
 
 def _agent_replaced(event: StructureEvent, payload: Row) -> Iterator[Change]:
-    yield _dismissed(event, UUID(payload["old_agent_id"]), "replaced")
-    yield _hired(event, payload["new_model"])
+    yield _unassigned(event, UUID(payload["old_agent_id"]), "replaced")
+    yield _assigned(event, payload["new_model"])
 
 
 def _agent_moved(event: StructureEvent, payload: Row) -> Iterator[Change]:
-    """Recorded for both workspaces; either event says where the agent is now."""
-    yield Change(Agent, _agent(event), {"workspace_id": UUID(payload["to_workspace_id"])})
+    """Both workspaces have such an event. Both events set the same workspace, so applying both is safe."""
+    yield Change(Agent, _agent_id(event), {"workspace_id": UUID(payload["to_workspace_id"])})
 
 
-def _nothing(event: StructureEvent, payload: Row) -> Iterator[Change]:
-    """The event sums up others that carry the changes."""
+def _no_changes(event: StructureEvent, payload: Row) -> Iterator[Change]:
+    """A summary: the changes are in the events that it summarises."""
     yield from ()
 
 
 def _workspace(event: StructureEvent, **columns: Any) -> Change:
-    return Change(Workspace, _subject(event), {"updated_at": event.created_at, **columns})
+    return Change(Workspace, _workspace_id(event), {"updated_at": event.created_at, **columns})
 
 
-def _hired(event: StructureEvent, model: str) -> Change:
-    columns = {"workspace_id": _subject(event), "model": model, "created_at": event.created_at}
-    return Change(Agent, _agent(event), columns, creates=True)
+def _assigned(event: StructureEvent, model: str) -> Change:
+    columns = {"workspace_id": _workspace_id(event), "model": model, "created_at": event.created_at}
+    return Change(Agent, _agent_id(event), columns, creates=True)
 
 
-def _dismissed(event: StructureEvent, agent_id: UUID, reason: str | None) -> Change:
+def _unassigned(event: StructureEvent, agent_id: UUID, reason: str | None) -> Change:
     columns = {"status": AgentStatus.REMOVED, "removed_at": event.created_at, "removal_reason": reason}
     return Change(Agent, agent_id, columns)
 
 
-def _subject(event: StructureEvent) -> UUID:
-    """The columns are nullable for plain SQL's sake; what record() writes names its subject."""
+def _workspace_id(event: StructureEvent) -> UUID:
+    """The column is nullable, but record() always sets it. Raises ValueError."""
     if event.workspace_id is None:
-        raise ValueError(f"event {event.seq} names no workspace")
+        raise ValueError(f"event {event.seq} has no workspace_id")
     return event.workspace_id
 
 
-def _agent(event: StructureEvent) -> UUID:
+def _agent_id(event: StructureEvent) -> UUID:
     if event.agent_id is None:
-        raise ValueError(f"event {event.seq} names no agent")
+        raise ValueError(f"event {event.seq} has no agent_id")
     return event.agent_id
 
 
@@ -213,7 +213,7 @@ def _uuid(value: str | None) -> UUID | None:
 
 
 def value_in_events(workspace: Workspace, name: str) -> Any:
-    """Return a column's value as events and the wire have it: an unknown runtime is "" there and NULL in the table."""
+    """Return a column's value as events and the API show it: an unknown runtime is "" there and NULL in the table."""
     value = getattr(workspace, name)
     return value or "" if name == "runtime" else value
 
@@ -225,13 +225,13 @@ def _only(values: Row, names: tuple[str, ...]) -> Row:
     return columns
 
 
-# What a row has that its creating event does not say.
-BLANK: dict[type[Workspace] | type[Agent], Row] = {
+# Columns of a new row that its creating event does not contain.
+INITIAL_COLUMNS: dict[type[Workspace] | type[Agent], Row] = {
     Workspace: {"agent_card": None, "url": None, "forwarded_to_id": None},
     Agent: {"status": AgentStatus.ACTIVE, "removed_at": None, "removal_reason": None},
 }
 
-MEANING: dict[EventType, Callable[[StructureEvent, Row], Iterator[Change]]] = {
+HANDLERS: dict[EventType, Callable[[StructureEvent, Row], Iterator[Change]]] = {
     EventType.WORKSPACE_PROVISIONING: _provisioning,
     EventType.WORKSPACE_ONLINE: _online,
     EventType.WORKSPACE_OFFLINE: _status(Status.OFFLINE),
@@ -241,8 +241,8 @@ MEANING: dict[EventType, Callable[[StructureEvent, Row], Iterator[Change]]] = {
     EventType.WORKSPACE_UPDATED: _updated,
     EventType.WORKSPACE_MOVED: _moved,
     EventType.WORKSPACE_REMOVED: _removed,
-    EventType.WORKSPACE_EXPANDED: _nothing,
-    EventType.WORKSPACE_COLLAPSED: _nothing,
+    EventType.WORKSPACE_EXPANDED: _no_changes,
+    EventType.WORKSPACE_COLLAPSED: _no_changes,
     EventType.AGENT_ASSIGNED: _agent_assigned,
     EventType.AGENT_REMOVED: _agent_removed,
     EventType.AGENT_REPLACED: _agent_replaced,

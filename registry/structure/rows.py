@@ -1,4 +1,4 @@
-"""Finding and locking workspaces: every operation starts here. Locks are taken in one order, by id."""
+"""Find and lock workspaces. Rows are always locked in the order of their ids, so that operations do not deadlock."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -15,18 +15,18 @@ MAX_FORWARDS = 5
 
 
 def lock(ids: Iterable[UUID]) -> dict[UUID, Workspace]:
-    """Lock the rows for a change; the unknown are missing in the answer."""
+    """Lock these workspaces for a change and return them by id. Unknown ids are missing from the result."""
     rows = Workspace.objects.select_for_update(no_key=True).filter(id__in=set(ids)).order_by("id")
     return {row.id: row for row in rows}
 
 
 def lock_living(workspace_id: UUID) -> Workspace:
-    """Raises NotFound, Removed."""
+    """Lock the workspace for a change and return it. Raises NotFound, Removed."""
     return living(workspace_id, lock([workspace_id]))
 
 
 def living(workspace_id: UUID, rows: dict[UUID, Workspace]) -> Workspace:
-    """The one of `rows` with that id. Raises NotFound, Removed."""
+    """Return the one of `rows` with that id. Raises NotFound (not among them), Removed."""
     if workspace_id not in rows:
         raise NotFound
     if rows[workspace_id].status == Status.REMOVED:
@@ -34,14 +34,14 @@ def living(workspace_id: UUID, rows: dict[UUID, Workspace]) -> Workspace:
     return rows[workspace_id]
 
 
-def known(workspace_id: UUID) -> None:
-    """Living or removed: its history can be read. Raises NotFound."""
+def check_exists(workspace_id: UUID) -> None:
+    """Raise NotFound unless there is such a workspace, active or removed."""
     if not Workspace.objects.filter(id=workspace_id).exists():
         raise NotFound
 
 
 def find(workspace_id: UUID) -> Workspace:
-    """Read it, without a lock. Raises NotFound, Forwarded (to where its chain ends), Removed."""
+    """Return the workspace, without a lock. Raises NotFound, Removed, Forwarded (to the end of its forwards)."""
     workspace = Workspace.objects.filter(id=workspace_id).first()
     if workspace is None:
         raise NotFound
@@ -54,7 +54,7 @@ def find(workspace_id: UUID) -> Workspace:
 
 
 def follow(workspace: Workspace) -> Workspace | None:
-    """The living end of a removed workspace's forwards; None when there is none within MAX_FORWARDS hops."""
+    """Return the active workspace at the end of a removed one's forwards, None if it is not within MAX_FORWARDS."""
     for _ in range(MAX_FORWARDS):
         target = workspace.forwarded_to
         if target is None or target.status != Status.REMOVED:
@@ -64,12 +64,12 @@ def follow(workspace: Workspace) -> Workspace | None:
 
 
 def last_event(workspace_id: UUID) -> dict[str, Any] | None:
-    """The workspace's last event, None if it has none."""
+    """Return the workspace's last event, None if it has none."""
     return last_events([workspace_id]).get(workspace_id)
 
 
 def last_events(ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
-    """In one query, which reads no more of a workspace's history than its end."""
+    """Return the last event of each workspace, by id. One query, which reads only the end of each history."""
     if not ids:
         return {}
     of_one = StructureEvent.objects.filter(workspace_id=OuterRef("id")).order_by("-seq").values("seq")[:1]

@@ -1,4 +1,4 @@
-"""Workspace states as operators read them."""
+"""The state of a workspace as the admin shows it."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ ENROLMENT_EXPIRED = "Enrolment expired"
 
 
 def state_label(status: str, enrolment_expires_at: datetime | None, now: datetime) -> str:
-    """Return the status as operators read it.
+    """Return the label of the status.
 
     A provisioning workspace is "Awaiting agent", and "Enrolment expired" once its enrolment token has ended unused.
     """

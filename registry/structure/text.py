@@ -1,4 +1,4 @@
-"""Rules for names and roles: what people write, and what other people must be able to read."""
+"""Rules for the names and roles of workspaces."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ MAX_NAME = 255
 MAX_ROLE = 10_000
 # Zero-width joiners are part of ordinary text: of emoji families, and of Persian and Indic words.
 JOINER = re.compile(r"(?<=[^\s\u200c\u200d])[\u200c\u200d](?=[^\s\u200c\u200d])")
-# Letters and symbols by category, though nothing of them is seen.
+# Invisible, although Unicode counts them as letters or symbols.
 BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 VISIBLE = frozenset("LNPS")
 CONTROL = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))

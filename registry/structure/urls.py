@@ -1,4 +1,4 @@
-"""The rule for the URLs of agents, for every place where one enters."""
+"""The rule for agents' URLs, for the API and the admin."""
 
 from urllib.parse import urlsplit
 
@@ -8,10 +8,10 @@ MAX_URL = 2048
 
 
 def validate_agent_url(text: str) -> None:
-    """Accept an http(s) URL with a host, or a placeholder of another scheme that says there is no inbound.
+    """Accept an http(s) URL with a host, or a placeholder of another scheme for an agent that cannot be called.
 
-    Raises ValidationError, whose message continues a sentence that begins with the field's name. User information is
-    refused because the URL is kept in the append-only log and shown to other workspaces.
+    Raises ValidationError, whose message continues a sentence that begins with the field's name. A user name or a
+    password is refused because the URL is kept in the append-only log and shown to other workspaces.
     """
     if len(text) > MAX_URL:
         raise ValidationError(f"must have at most {MAX_URL:,} characters", code="max_length")

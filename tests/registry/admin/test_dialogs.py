@@ -60,7 +60,7 @@ def test_an_agent_moves_to_another_workspace(root: Client, make_workspace: Make)
 def test_an_error_of_the_operation_is_shown_in_the_form(root: Client, make_workspace: Make) -> None:
     busy, also, idle = make_workspace("Busy", model="m"), make_workspace("Also", model="n"), make_workspace("Idle")
     refused: list[tuple[str, Workspace, dict[str, str], str]] = [
-        ("assign", busy, {"model": "x"}, agents.TAKEN),
+        ("assign", busy, {"model": "x"}, agents.ALREADY_ASSIGNED),
         ("replace", idle, {"model": "x"}, "no active agent to replace"),
         ("dismiss", idle, {"reason": ""}, "no active agent to remove"),
         ("transfer", idle, {"target": str(busy.id)}, "no active agent to move"),
@@ -162,7 +162,7 @@ def test_an_invalid_row_adds_no_member(root: Client, make_workspace: Make, row: 
 
 def test_a_team_needs_a_member(root: Client, make_workspace: Make) -> None:
     answer = root.post(url_of("expand", make_workspace("Lead")), members({}, {}))
-    assert "Members: name at least one member" in answer.content.decode()
+    assert "Members: must have at least one member" in answer.content.decode()
 
 
 def test_a_formset_without_its_management_form_is_an_error(root: Client, make_workspace: Make) -> None:

@@ -55,7 +55,7 @@ def test_forwarding_to_a_removed_member_is_refused(root: Client, make_workspace:
     top = make_workspace("Top")
     child = make_workspace("Child", parent_id=top.id)
     answer = root.post(url_of("remove"), confirmation_form(root, "remove", top) | {"forward_to": str(child.id)})
-    assert "This workspace is being removed as well" in answer.content.decode()
+    assert "This workspace would be removed too" in answer.content.decode()
     assert not Workspace.objects.filter(status=Status.REMOVED).exists()
 
 

@@ -125,7 +125,7 @@ def test_a_cycle_is_an_error_at_the_parent_and_changes_nothing(root: Client, mak
     below = make_workspace("Below", parent_id=top.id)
     answer = root.post(change_url(top), form_of(top, name="Renamed", parent=str(below.id)))
     assert answer.status_code == 200
-    assert answer.context["adminform"].form.errors == {"parent": ["a workspace cannot be below itself"]}
+    assert answer.context["adminform"].form.errors == {"parent": ["a workspace cannot be moved into its own team"]}
     top.refresh_from_db()
     assert (top.name, top.parent_id) == ("Top", None)
     assert last_event(top.id).event_type == EventType.WORKSPACE_PROVISIONING

@@ -27,7 +27,7 @@ def statuses(team: list[Workspace]) -> list[str]:
     return [Workspace.objects.get(id=one.id).status for one in team]
 
 
-def test_pause_takes_the_team_and_resume_brings_it_back(as_operator: APIClient, team: list[Workspace]) -> None:
+def test_pause_and_resume_include_the_team(as_operator: APIClient, team: list[Workspace]) -> None:
     path = f"/workspaces/{team[0].id}"
     assert as_operator.post(f"{path}/resume").status_code == 404
     assert as_operator.post(f"{path}/pause").json() == {"status": "paused", "paused_count": 3}
@@ -46,7 +46,7 @@ def test_a_paused_parent_keeps_its_children_paused(as_operator: APIClient, team:
     assert statuses(team) == ["paused"] * 3
 
 
-def test_paused_stays_paused_and_the_first_heartbeat_after_resume_sets_online(
+def test_only_resume_ends_a_pause_and_the_next_heartbeat_sets_online(
     as_operator: APIClient, make_workspace: Make, serving: None
 ) -> None:
     workspace = make_workspace(status="online")
@@ -57,14 +57,14 @@ def test_paused_stays_paused_and_the_first_heartbeat_after_resume_sets_online(
     expiry.reconcile()
     assert statuses([workspace]) == ["paused"]
     as_operator.post(f"{path}/resume")
-    assert expiry.reconcile() == 0, "nothing expires while it waits for its agent"
+    assert expiry.reconcile() == 0, "a provisioning workspace has no lease that could expire"
     flush([Beat(workspace_id=workspace.id)])
     assert statuses([workspace]) == ["online"]
 
 
 @pytest.mark.parametrize("fields", [{}, {"external": True, "url": "http://a:1"}])
 @pytest.mark.parametrize("status", ["provisioning", "online", "degraded", "offline", "failed"])
-def test_restart_is_refused_where_nothing_here_runs_the_agent(
+def test_restart_is_refused_if_molecule_does_not_run_the_agent(
     as_operator: APIClient, make_workspace: Make, status: str, fields: dict[str, Any]
 ) -> None:
     workspace = make_workspace(status=status, **fields)
@@ -78,7 +78,7 @@ def test_restart_is_refused_where_nothing_here_runs_the_agent(
 
 
 @pytest.mark.parametrize("status", ["online", "degraded", "offline", "failed"])
-def test_in_open_mode_restart_goes_to_provisioning(
+def test_in_open_mode_restart_sets_provisioning(
     as_operator: APIClient, make_workspace: Make, settings: Any, status: str
 ) -> None:
     settings.MOLECULE_OPEN = True
@@ -92,7 +92,7 @@ def test_in_open_mode_restart_goes_to_provisioning(
     assert StructureEvent.objects.count() == before
 
 
-def test_add_and_remove_a_team(as_operator: APIClient, make_workspace: Make) -> None:
+def test_a_team_is_added_and_removed_with_everything_below(as_operator: APIClient, make_workspace: Make) -> None:
     workspace = make_workspace("lead")
     path = f"/workspaces/{workspace.id}"
     members = [{"name": "one", "role": "QA", "tier": 2, "model": "m"}, {"name": "two"}]
@@ -121,8 +121,10 @@ def test_an_invalid_team_changes_nothing(as_operator: APIClient, make_workspace:
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "restart", "expand", "collapse"])
-def test_verbs_on_unknown_and_removed_workspaces(as_operator: APIClient, make_workspace: Make, verb: str) -> None:
+def test_unknown_workspaces_give_404_and_removed_ones_410(
+    as_operator: APIClient, make_workspace: Make, verb: str
+) -> None:
     body = {"members": [{"name": "x"}]}
     assert as_operator.post(f"/workspaces/{uuid4()}/{verb}", body).status_code == 404
-    gone = make_workspace(status="removed")
-    assert as_operator.post(f"/workspaces/{gone.id}/{verb}", body).status_code == 410
+    removed = make_workspace(status="removed")
+    assert as_operator.post(f"/workspaces/{removed.id}/{verb}", body).status_code == 410

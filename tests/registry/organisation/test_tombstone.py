@@ -1,4 +1,4 @@
-"""Removal is the end: what races it came before and counts, or was refused and left nothing behind."""
+"""Operations that race a removal are complete before it, or are refused and leave nothing."""
 
 import random
 import threading
@@ -29,52 +29,53 @@ RACES = 10_000 if STRESS else 150
 AT_ONCE = 50
 ACTOR = "operator:test"
 URL = "http://agent:1"
-# How far apart the racers of one race start, at most: about as long as an operation takes.
-LATEST_SECONDS = 0.01
+# The longest delay before an operation of a race starts: about as long as an operation takes.
+MAX_DELAY_SECONDS = 0.01
 
 
 @dataclass
-class Course:
-    """Some workspaces, each raced for once. `refused` has who lost where."""
+class Races:
+    """One race for each workspace; `refused` has the operations that were refused."""
 
     enrolments: dict[UUID, UUID]
     refused: set[tuple[str, UUID]] = field(default_factory=set)
 
-    def won(self, racer: str) -> set[UUID]:
-        return {i for i in self.enrolments if (racer, i) not in self.refused}
+    def done(self, operation: str) -> set[UUID]:
+        """Return the workspaces for which the operation was not refused."""
+        return {i for i in self.enrolments if (operation, i) not in self.refused}
 
 
-def register(course: Course, workspace_id: UUID, number: int) -> None:
-    """In turn with the workspace's token, with its enrolment, and while enrolment is open."""
-    enrolment_id = course.enrolments[workspace_id] if number % 3 == 1 else None
+def register(races: Races, workspace_id: UUID, number: int) -> None:
+    """In turn with the workspace's token, with its enrolment token, and with open enrolment."""
+    enrolment_id = races.enrolments[workspace_id] if number % 3 == 1 else None
     workspaces.register(
         workspace_id, url=URL, agent_card={"name": "Agent"}, held=number % 3 == 0, enrolment_id=enrolment_id
     )
 
 
-def beat(course: Course, workspace_id: UUID, number: int) -> None:
-    wrong = heartbeats.flush([Beat(workspace_id=workspace_id, error_rate=number % 2)])[workspace_id]
-    if wrong is not None:
-        raise wrong
+def beat(races: Races, workspace_id: UUID, number: int) -> None:
+    error = heartbeats.flush([Beat(workspace_id=workspace_id, error_rate=number % 2)])[workspace_id]
+    if error is not None:
+        raise error
 
 
-def remove(course: Course, workspace_id: UUID, number: int) -> None:
+def remove(races: Races, workspace_id: UUID, number: int) -> None:
     removal.remove(workspace_id, actor=ACTOR, confirm=True)
 
 
-def update_card(course: Course, workspace_id: UUID, number: int) -> None:
+def update_card(races: Races, workspace_id: UUID, number: int) -> None:
     workspaces.update_card(workspace_id, {"name": "Agent", "updated": True}, actor=ACTOR)
 
 
-def place(course: Course, workspace_id: UUID, number: int) -> None:
+def place(races: Races, workspace_id: UUID, number: int) -> None:
     layout.place(workspace_id, x=1.0, y=2.0)
 
 
-def report(course: Course, workspace_id: UUID, number: int) -> None:
+def report(races: Races, workspace_id: UUID, number: int) -> None:
     reports.report(workspace_id, [Entry(activity_type=ActivityType.AGENT_LOG)])
 
 
-RACERS: dict[str, Callable[[Course, UUID, int], None]] = {
+OPERATIONS: dict[str, Callable[[Races, UUID, int], None]] = {
     "register": register,
     "beat": beat,
     "remove": remove,
@@ -85,71 +86,71 @@ RACERS: dict[str, Callable[[Course, UUID, int], None]] = {
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_happens_after_a_removal() -> None:
+def test_nothing_changes_a_workspace_after_its_removal() -> None:
     for start in range(0, RACES, AT_ONCE):
-        course = prepare(min(AT_ONCE, RACES - start))
-        line = threading.Barrier(len(RACERS))
-        together(*(partial(run, course, racer, line, start) for racer in RACERS))
-        nobody_is_back(course)
-        who_lost_left_nothing(course)
+        races = prepare(min(AT_ONCE, RACES - start))
+        barrier = threading.Barrier(len(OPERATIONS))
+        together(*(partial(run, races, operation, barrier, start) for operation in OPERATIONS))
+        all_are_removed(races)
+        refused_operations_left_nothing(races)
     assert rebuild.check() == []
 
 
-def prepare(size: int) -> Course:
+def prepare(size: int) -> Races:
     enrolments = {}
     for _ in range(size):
         workspace_id = workspaces.create(NewWorkspace(name="Workspace"), actor=ACTOR).id
         enrolment.issue(workspace_id)
         enrolments[workspace_id] = WorkspaceToken.objects.get(workspace_id=workspace_id).id
-    return Course(enrolments)
+    return Races(enrolments)
 
 
-def run(course: Course, racer: str, line: threading.Barrier, seed: int) -> None:
-    """One race after the other, all racers from the same line. Only these two refusals may happen."""
-    delays = random.Random(f"{racer} {seed}")
+def run(races: Races, operation: str, barrier: threading.Barrier, seed: int) -> None:
+    """Run the operation once in each race, with all other operations. Only two kinds of refusal are allowed."""
+    delays = random.Random(f"{operation} {seed}")
     try:
-        for number, workspace_id in enumerate(course.enrolments):
-            line.wait(PATIENCE_SECONDS)
-            time.sleep(delays.uniform(0, LATEST_SECONDS))
+        for number, workspace_id in enumerate(races.enrolments):
+            barrier.wait(PATIENCE_SECONDS)
+            time.sleep(delays.uniform(0, MAX_DELAY_SECONDS))
             try:
-                RACERS[racer](course, workspace_id, number)
+                OPERATIONS[operation](races, workspace_id, number)
             except (Removed, BadCredential):
-                course.refused.add((racer, workspace_id))
+                races.refused.add((operation, workspace_id))
     except BaseException:
-        line.abort()
+        barrier.abort()
         raise
 
 
-def nobody_is_back(course: Course) -> None:
-    ids = course.enrolments.keys()
-    assert course.won("remove") == ids
+def all_are_removed(races: Races) -> None:
+    ids = races.enrolments.keys()
+    assert races.done("remove") == ids
     assert set(Workspace.objects.filter(id__in=ids).values_list("status", flat=True)) == {Status.REMOVED}
-    last = {i: kind for i, _seq, kind in events(course)}
+    last = {i: kind for i, _seq, kind in events(races)}
     assert last == dict.fromkeys(ids, EventType.WORKSPACE_REMOVED)
-    assert [kind for _i, _seq, kind in events(course)].count(EventType.WORKSPACE_REMOVED) == len(ids)
+    assert [kind for _i, _seq, kind in events(races)].count(EventType.WORKSPACE_REMOVED) == len(ids)
     assert not WorkspaceToken.objects.filter(workspace_id__in=ids, revoked_at=None).exists()
     assert not CanvasLayout.objects.filter(workspace_id__in=ids).exists()
     assert redis.client().keys("ws:*") == []
 
 
-def who_lost_left_nothing(course: Course) -> None:
-    """And who won left all."""
-    ids = course.enrolments.keys()
+def refused_operations_left_nothing(races: Races) -> None:
+    """And the effects of all others are complete."""
+    ids = races.enrolments.keys()
     rows = Workspace.objects.filter(id__in=ids)
-    assert set(rows.filter(url=URL).values_list("id", flat=True)) == course.won("register")
-    assert set(rows.exclude(last_heartbeat_at=None).values_list("id", flat=True)) == course.won("beat")
-    carded = {i for i, _seq, kind in events(course) if kind == EventType.AGENT_CARD_UPDATED}
-    assert carded == course.won("update card")
-    told = ActivityLog.objects.filter(workspace_id__in=ids).values_list("workspace_id", "created_at")
-    assert {i for i, _at in told} == course.won("report")
+    assert set(rows.filter(url=URL).values_list("id", flat=True)) == races.done("register")
+    assert set(rows.exclude(last_heartbeat_at=None).values_list("id", flat=True)) == races.done("beat")
+    with_new_card = {i for i, _seq, kind in events(races) if kind == EventType.AGENT_CARD_UPDATED}
+    assert with_new_card == races.done("update card")
+    logged = ActivityLog.objects.filter(workspace_id__in=ids).values_list("workspace_id", "created_at")
+    assert {i for i, _at in logged} == races.done("report")
     removals = StructureEvent.objects.filter(workspace_id__in=ids, event_type=EventType.WORKSPACE_REMOVED)
-    ends = dict(removals.values_list("workspace_id", "created_at"))
-    assert all(at < ends[i] for i, at in told)
+    removed_at = dict(removals.values_list("workspace_id", "created_at"))
+    assert all(at < removed_at[i] for i, at in logged)
     issued = WorkspaceToken.objects.filter(workspace_id__in=ids, kind=TokenKind.AGENT)
     held = {i for number, i in enumerate(ids) if number % 3 == 0}
-    assert set(issued.values_list("workspace_id", flat=True)) == course.won("register") - held
+    assert set(issued.values_list("workspace_id", flat=True)) == races.done("register") - held
 
 
-def events(course: Course) -> list[tuple[UUID | None, int, str]]:
-    found = StructureEvent.objects.filter(workspace_id__in=course.enrolments).order_by("seq")
+def events(races: Races) -> list[tuple[UUID | None, int, str]]:
+    found = StructureEvent.objects.filter(workspace_id__in=races.enrolments).order_by("seq")
     return list(found.values_list("workspace_id", "seq", "event_type"))

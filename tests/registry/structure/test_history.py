@@ -1,4 +1,4 @@
-"""The log rebuilds the world: replay equals the tables, the past can be seen, a damaged projection repaired."""
+"""Replay of the log: it gives the tables, repairs them, and shows the organisation at earlier positions."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ Make = Callable[..., Workspace]
 
 @pytest.fixture
 def busy(make_workspace: Make) -> list[Workspace]:
-    """A small org with a past."""
+    """A small organisation with several kinds of events."""
     top = make_workspace("top", model="m")
     child = make_workspace("child", parent_id=top.id)
     gone = make_workspace("gone", parent_id=child.id)
@@ -34,10 +34,10 @@ def busy(make_workspace: Make) -> list[Workspace]:
     return [top, child, gone]
 
 
-def rebuild_command(how: str) -> tuple[int, str]:
+def rebuild_command(option: str) -> tuple[int, str]:
     out = StringIO()
     try:
-        call_command("rebuild", f"--{how}", stdout=out, stderr=StringIO())
+        call_command("rebuild", f"--{option}", stdout=out, stderr=StringIO())
     except SystemExit as stop:
         return int(str(stop.code)), out.getvalue()
     return 0, out.getvalue()
@@ -50,13 +50,12 @@ def test_replay_finds_no_difference(busy: list[Workspace]) -> None:
 
 DAMAGE = {
     "a changed name": "UPDATE workspaces SET name = 'tampered' WHERE name = 'renamed'",
-    "a status": "UPDATE workspaces SET status = 'removed' WHERE name = 'top'",
+    "a changed status": "UPDATE workspaces SET status = 'removed' WHERE name = 'top'",
     "a lost parent": "UPDATE workspaces SET parent_id = NULL WHERE name = 'renamed'",
     "a changed card": "UPDATE workspaces SET agent_card = '{}' WHERE name = 'renamed'",
-    "an intruder": "INSERT INTO workspaces (name) VALUES ('intruder')",
+    "an extra workspace": "INSERT INTO workspaces (name) VALUES ('intruder')",
     "a lost agent": "DELETE FROM agents",
-    "an intruding agent": "INSERT INTO agents (workspace_id, model)"
-    " SELECT id, 'x' FROM workspaces WHERE name = 'renamed'",
+    "an extra agent": "INSERT INTO agents (workspace_id, model) SELECT id, 'x' FROM workspaces WHERE name = 'renamed'",
     "a lost workspace": "DELETE FROM workspaces WHERE name = 'gone'",
 }
 
@@ -82,7 +81,7 @@ def _structural(row: Any) -> dict[str, object]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_guards_are_back_after_a_repair(busy: list[Workspace]) -> None:
+def test_a_repair_enables_the_triggers_again(busy: list[Workspace]) -> None:
     rebuild_command("fix")
     with connection.cursor() as cursor:
         cursor.execute(
@@ -92,33 +91,33 @@ def test_the_guards_are_back_after_a_repair(busy: list[Workspace]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_after_a_repair_everybody_who_lives_has_a_fresh_lease(make_workspace: Make) -> None:
-    """Nobody could beat meanwhile, and who was missing had no lease."""
-    kept, lost, expected = (make_workspace(name) for name in ("kept", "lost", "expected"))
+def test_a_repair_gives_each_online_workspace_a_new_lease(make_workspace: Make) -> None:
+    """No heartbeat could be stored during the repair, and a row that was missing had no lease."""
+    kept, lost, awaiting = (make_workspace(name) for name in ("kept", "lost", "awaiting"))
     for workspace in (kept, lost):
         workspaces.register(workspace.id, url="u", agent_card={"name": "a"}, held=True, enrolment_id=None)
-    silent = make_workspace("silent")
-    pausing.pause(silent.id, actor="test")
+    paused = make_workspace("paused")
+    pausing.pause(paused.id, actor="test")
     Workspace.objects.update(lease_expires_at="2000-01-01T00:00:00Z")
-    Workspace.objects.filter(id__in=[lost.id, expected.id]).delete()
+    Workspace.objects.filter(id__in=[lost.id, awaiting.id]).delete()
     rebuild_command("fix")
     with connection.cursor() as cursor:
         cursor.execute("SELECT id, extract(epoch FROM lease_expires_at - now()) FROM workspaces")
         left = dict(cursor.fetchall())
     for workspace in (kept, lost):
         assert float(left[workspace.id]) == pytest.approx(60, abs=10)
-    assert left[expected.id] is None
-    assert left[silent.id] < 0
+    assert left[awaiting.id] is None
+    assert left[paused.id] < 0
 
 
-def test_the_snapshot_of_now_is_the_list(busy: list[Workspace], as_viewer: APIClient) -> None:
+def test_the_current_snapshot_has_the_rows_of_the_list(busy: list[Workspace], as_viewer: APIClient) -> None:
     snapshot = as_viewer.get("/canvas/snapshot").json()
     assert snapshot["workspaces"] == as_viewer.get("/workspaces").json()
     assert snapshot["seq"] == StructureEvent.objects.latest("seq").seq
     assert snapshot["viewport"] == {"x": 0.0, "y": 0.0, "zoom": 1.0}
 
 
-def test_every_past_position_can_be_seen(busy: list[Workspace], as_viewer: APIClient) -> None:
+def test_a_snapshot_at_each_position_and_time(busy: list[Workspace], as_viewer: APIClient) -> None:
     names = {}
     for event in StructureEvent.objects.order_by("seq"):
         for at in (event.seq, event.created_at.isoformat()):
@@ -145,11 +144,11 @@ def test_every_past_position_can_be_seen(busy: list[Workspace], as_viewer: APICl
 
 
 @pytest.mark.parametrize("at", ["x", "-1", "2026-13-01", "99999999999999999999"])
-def test_a_moment_that_is_none(as_viewer: APIClient, at: str) -> None:
+def test_an_invalid_moment_is_refused(as_viewer: APIClient, at: str) -> None:
     assert as_viewer.get("/canvas/snapshot", {"at": at}).status_code == 400
 
 
-def test_what_changed_between_two_moments(busy: list[Workspace], as_viewer: APIClient) -> None:
+def test_diff_has_what_changed_between_two_moments(busy: list[Workspace], as_viewer: APIClient) -> None:
     top, child, gone = busy
     seqs = list(StructureEvent.objects.order_by("seq").values_list("seq", flat=True))
     everything = as_viewer.get(f"/events/diff?from=0&to={seqs[-1]}").json()
@@ -170,8 +169,8 @@ def test_what_changed_between_two_moments(busy: list[Workspace], as_viewer: APIC
     assert as_viewer.get(f"/events/{uuid4()}").json() == []
 
 
-def test_any_two_moments_differ_by_what_whole_replays_differ_by(busy: list[Workspace]) -> None:
-    """The difference itself replays only what the events in between are about."""
+def test_diff_equals_the_difference_of_two_full_replays(busy: list[Workspace]) -> None:
+    """diff() itself replays only the workspaces that have events in between."""
     moments = [history.moment(seq) for seq in StructureEvent.objects.order_by("seq").values_list("seq", flat=True)]
     for since, until in combinations(moments, 2):
         before, after = history.state_at(since).workspaces, history.state_at(until).workspaces
@@ -179,17 +178,19 @@ def test_any_two_moments_differ_by_what_whole_replays_differ_by(busy: list[Works
             one = change["workspace_id"]
             for name, (old, new) in change["fields"].items():
                 assert (old, new) == (before[one][name] if one in before else None, after[one][name])
-        told = {change["workspace_id"] for change in history.diff(since, until)}
-        assert told == {i for i, row in after.items() if differs(before.get(i), row)}
+        changed = {change["workspace_id"] for change in history.diff(since, until)}
+        assert changed == {i for i, row in after.items() if differs(before.get(i), row)}
 
 
 def differs(old: dict[str, Any] | None, new: dict[str, Any]) -> bool:
-    lived = [row is not None and row["status"] != "removed" for row in (old, new)]
-    told = [name for name in new if name not in history.UNTOLD]
-    return any(lived) and any(old is None or old[name] != new[name] for name in told)
+    was_active = [row is not None and row["status"] != "removed" for row in (old, new)]
+    compared = [name for name in new if name not in history.NOT_IN_DIFF]
+    return any(was_active) and any(old is None or old[name] != new[name] for name in compared)
 
 
-def test_a_rule_needs_only_the_past_of_two(busy: list[Workspace], as_viewer: APIClient, make_workspace: Make) -> None:
+def test_explain_replays_only_the_two_workspaces(
+    busy: list[Workspace], as_viewer: APIClient, make_workspace: Make
+) -> None:
     top, child, _gone = busy
     for number in range(20):
         make_workspace(str(number))

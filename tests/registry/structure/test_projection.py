@@ -1,4 +1,4 @@
-"""What each event means: pure, closed, and the same in memory as in the database."""
+"""What each event changes: the same in memory as in the database, one by one or in batches."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,23 +18,23 @@ from registry.organisation.workspaces import NewWorkspace
 from registry.structure import projection
 
 
-def test_every_event_has_a_meaning() -> None:
-    assert set(projection.MEANING) == set(EventType)
+def test_every_event_type_has_a_handler() -> None:
+    assert set(projection.HANDLERS) == set(EventType)
 
 
-def test_an_event_without_a_subject_is_an_error() -> None:
+def test_an_event_without_a_workspace_is_an_error() -> None:
     event = StructureEvent(event_type=EventType.WORKSPACE_OFFLINE, payload={})
-    with pytest.raises(ValueError, match="names no workspace"):
+    with pytest.raises(ValueError, match="has no workspace_id"):
         list(projection.changes(event))
 
 
-def test_changes_of_the_unknown_are_nobodys(db: None) -> None:
+def test_an_event_of_an_unknown_workspace_changes_nothing(db: None) -> None:
     event = StructureEvent(event_type=EventType.WORKSPACE_OFFLINE, workspace_id=uuid4(), payload={})
     projection.apply([event])
     assert projection.fold([event]) == projection.State()
 
 
-def test_the_fold_of_the_log_is_the_table(make_workspace: Callable[..., Workspace]) -> None:
+def test_folding_the_log_gives_the_tables(make_workspace: Callable[..., Workspace]) -> None:
     parent = make_workspace("parent", role="r", model="m")
     child = make_workspace("child", parent_id=parent.id, external=True, url="http://c:1")
     workspaces.update(child.id, {"name": "renamed", "tier": 2, "parent_id": None}, actor="test")
@@ -51,14 +51,14 @@ def test_the_fold_of_the_log_is_the_table(make_workspace: Callable[..., Workspac
 # --- Batches -------------------------------------------------------------------------------------------------
 
 IDS = [UUID(int=number) for number in range(1, 7)]
-BIRTH = {"name": "w", "role": None, "tier": 1, "runtime": "r", "parent_id": None, "source_bundle_id": None}
+CREATED = {"name": "w", "role": None, "tier": 1, "runtime": "r", "parent_id": None, "source_bundle_id": None}
 CARDS = st.sampled_from(
     [None, {"name": "c", "n": 10**30, "half": 0.5}, {"name": "\\ ' \" é \U0001f9ea", "deep": [{}, [1]]}]
 )
 ID = st.sampled_from(IDS)
 
 
-def told(kind: str, **payload: Any) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+def event_of(kind: str, **payload: Any) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
     return st.tuples(st.just(kind), st.fixed_dictionaries({name: _strategy(value) for name, value in payload.items()}))
 
 
@@ -66,23 +66,25 @@ def _strategy(value: Any) -> Any:
     return value if isinstance(value, st.SearchStrategy) else st.just(value)
 
 
-HAPPENED = st.one_of(
-    told("WORKSPACE_OFFLINE"),
-    told("WORKSPACE_DEGRADED", error_rate=0.5),
-    told("WORKSPACE_ONLINE"),
-    told("WORKSPACE_ONLINE", url=st.sampled_from(["http://a", "http://'%s"]), agent_card=CARDS),
-    told("AGENT_CARD_UPDATED", agent_card=CARDS),
-    told("WORKSPACE_MOVED", new_parent_id=st.sampled_from([None, *map(str, IDS[:2])])),
-    told("WORKSPACE_UPDATED", changes=st.sampled_from([{"name": ["w", "x"]}, {"tier": [1, 3], "role": ["a", None]}])),
-    told("AGENT_ASSIGNED", model="m"),
-    told("WORKSPACE_PAUSED"),
+EVENTS = st.one_of(
+    event_of("WORKSPACE_OFFLINE"),
+    event_of("WORKSPACE_DEGRADED", error_rate=0.5),
+    event_of("WORKSPACE_ONLINE"),
+    event_of("WORKSPACE_ONLINE", url=st.sampled_from(["http://a", "http://'%s"]), agent_card=CARDS),
+    event_of("AGENT_CARD_UPDATED", agent_card=CARDS),
+    event_of("WORKSPACE_MOVED", new_parent_id=st.sampled_from([None, *map(str, IDS[:2])])),
+    event_of(
+        "WORKSPACE_UPDATED", changes=st.sampled_from([{"name": ["w", "x"]}, {"tier": [1, 3], "role": ["a", None]}])
+    ),
+    event_of("AGENT_ASSIGNED", model="m"),
+    event_of("WORKSPACE_PAUSED"),
 )
-HISTORY = st.lists(st.tuples(HAPPENED, ID), min_size=5, max_size=40)
+HISTORY = st.lists(st.tuples(EVENTS, ID), min_size=5, max_size=40)
 
 
 def log_of(history: list[tuple[tuple[str, dict[str, Any]], UUID]]) -> list[StructureEvent]:
-    """Everybody is born; an agent is assigned once, and nobody moves below somebody of the first two but others."""
-    happened = [(("WORKSPACE_PROVISIONING", BIRTH), who) for who in IDS]
+    """Create all workspaces, then add the events that are possible: one assignment each, moves without a cycle."""
+    happened = [(("WORKSPACE_PROVISIONING", CREATED), who) for who in IDS]
     assigned: set[UUID] = set()
     for (kind, payload), who in history:
         if (kind == "WORKSPACE_MOVED" and who in IDS[:2]) or (kind == "AGENT_ASSIGNED" and who in assigned):
@@ -112,7 +114,7 @@ def tables() -> list[list[dict[str, Any]]]:
 @pytest.mark.django_db(transaction=True)
 @given(HISTORY)
 @settings(max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_in_batches_one_by_one_and_in_memory_it_is_the_same(history: list[Any]) -> None:
+def test_one_batch_single_events_and_memory_give_the_same_rows(history: list[Any]) -> None:
     events = log_of(history)
     outcomes = []
     for portions in ([events], [[event] for event in events]):
@@ -134,29 +136,29 @@ def statements(events: list[StructureEvent]) -> int:
     return sum(query["sql"].startswith(("UPDATE", "INSERT")) for query in captured.captured_queries)
 
 
-def test_what_happens_to_many_is_one_statement(db: None) -> None:
-    births = log_of([])
-    assert statements(births) == 1
-    silence = log_of([(("WORKSPACE_OFFLINE", {}), who) for who in IDS])[len(IDS) :]
-    assert statements(silence) == 1
+def test_equal_changes_of_many_rows_are_one_statement(db: None) -> None:
+    created = log_of([])
+    assert statements(created) == 1
+    offline = log_of([(("WORKSPACE_OFFLINE", {}), who) for who in IDS])[len(IDS) :]
+    assert statements(offline) == 1
     twice = log_of([((kind, {}), who) for kind in ("WORKSPACE_ONLINE", "WORKSPACE_DEGRADED") for who in IDS])[
         len(IDS) :
     ]
     assert statements(twice) == 2
 
 
-def moved(who: UUID, whither: UUID | None) -> tuple[tuple[str, dict[str, Any]], UUID]:
-    return ("WORKSPACE_MOVED", {"new_parent_id": None if whither is None else str(whither)}), who
+def moved(who: UUID, parent: UUID | None) -> tuple[tuple[str, dict[str, Any]], UUID]:
+    return ("WORKSPACE_MOVED", {"new_parent_id": None if parent is None else str(parent)}), who
 
 
-def test_a_batch_is_refused_what_each_of_it_would_be(db: None) -> None:
-    """A cycle that a later move undoes, and a return from removal that one statement would not see."""
+def test_a_batch_is_refused_if_one_of_its_changes_would_be(db: None) -> None:
+    """One statement for all would miss a cycle that a later move undoes, and a change after a removal."""
     a, b, c, d = IDS[2:6]
     projection.apply(log_of([moved(c, d)]))
     through_a_cycle = log_of([moved(d, c), moved(c, None)])[len(IDS) :]
     back_again = log_of([(("WORKSPACE_PAUSED", {}), a), (("WORKSPACE_PAUSED", {}), b), (("WORKSPACE_OFFLINE", {}), a)])
     back_again[len(IDS)].event_type = EventType.WORKSPACE_REMOVED
     back_again[len(IDS)].payload = {"forwarded_to": None}
-    for events, complaint in ((through_a_cycle, "its own ancestor"), (back_again[len(IDS) :], "is removed and stays")):
-        with pytest.raises(DatabaseError, match=complaint), transaction.atomic():
+    for events, message in ((through_a_cycle, "its own ancestor"), (back_again[len(IDS) :], "is removed and stays")):
+        with pytest.raises(DatabaseError, match=message), transaction.atomic():
             projection.apply(events)

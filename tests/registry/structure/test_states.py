@@ -1,4 +1,4 @@
-"""What operators read: the status, and of a provisioning workspace whose turn it is."""
+"""The state label of a workspace, with the two states of one that is provisioning."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The rule for names and roles."""
+"""The rules for names and roles."""
 
 import unicodedata
 
@@ -15,7 +15,7 @@ BLANK = ["", "   ", "\u00a0", "\u3164", "\u2800", "\u0301", "\u200d", "\ufe0f"]
 
 
 @pytest.mark.parametrize("text", ORDINARY)
-def test_what_people_write_is_kept(text: str) -> None:
+def test_ordinary_text_is_kept(text: str) -> None:
     assert clean_name(f"  {text}\n") == unicodedata.normalize("NFC", text)
     assert clean_role(text) == clean_name(text)
 
@@ -28,18 +28,18 @@ def test_control_format_and_bidirectional_characters_are_refused(character: str)
 
 
 @pytest.mark.parametrize("text", BLANK, ids=ascii)
-def test_a_name_can_be_seen(text: str) -> None:
+def test_a_name_without_a_visible_character_is_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         clean_name(text)
 
 
 @pytest.mark.parametrize("text", ["a\u200d", "\u200da", "a\u200d\u200db", "a \u200db"], ids=ascii)
-def test_a_joiner_joins_two_characters(text: str) -> None:
+def test_a_joiner_is_refused_unless_it_is_between_two_characters(text: str) -> None:
     with pytest.raises(ValidationError, match="U\\+200D"):
         clean_name(text)
 
 
-def test_two_spellings_of_one_name_are_one() -> None:
+def test_equivalent_unicode_spellings_become_one() -> None:
     assert clean_name("Zoe\u0308") == clean_name("Zoë")
 
 
@@ -50,7 +50,7 @@ def test_a_name_is_one_line_and_a_role_may_have_several(text: str) -> None:
     assert clean_role(f"{text}\n\tc") == "a\nb\n\tc"
 
 
-def test_lengths() -> None:
+def test_the_length_limits() -> None:
     assert clean_name("x" * MAX_NAME)
     assert clean_role("x" * MAX_ROLE)
     with pytest.raises(ValidationError, match="at most 255 characters, has 256"):
@@ -60,12 +60,12 @@ def test_lengths() -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", " \n "])
-def test_no_role_is_none(text: str | None) -> None:
+def test_an_empty_role_becomes_none(text: str | None) -> None:
     assert clean_role(text) is None
 
 
 @given(st.text(max_size=300))
-def test_what_is_accepted_once_is_accepted_again_unchanged(text: str) -> None:
+def test_a_cleaned_name_is_accepted_unchanged(text: str) -> None:
     try:
         name = clean_name(text)
     except ValidationError:
