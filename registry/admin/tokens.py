@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from registry.admin import formats
 from registry.admin.bases import FactAdmin
-from registry.identity import tokens
+from registry.identity import enrolment, tokens
 from registry.models import OperatorToken, Status, Token, WorkspaceToken
 
 
@@ -80,7 +80,7 @@ class WorkspaceTokenAdmin(TokenAdmin):
         return formats.workspace_link(token.workspace_id, token.workspace.name)
 
     def end(self, token: WorkspaceToken) -> None:
-        tokens.revoke_token(token.workspace_id, token.id)
+        enrolment.revoke_token(token.workspace_id, token.id)
 
 
 @admin.register(OperatorToken)
