@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from registry.admin import formats, one_time_secrets
 from registry.admin.bases import ReadOnlyAdmin
 from registry.exceptions import NotFound
-from registry.identity import tokens
+from registry.identity import enrolment, tokens
 from registry.models import OperatorToken, Status, Token, WorkspaceToken
 
 ISSUE_URL = "admin:registry_operatortoken_issue"
@@ -128,7 +128,7 @@ class WorkspaceTokenAdmin(TokenAdmin):
         return formats.workspace_link(token.workspace_id, token.workspace.name)
 
     def revoke_one(self, token: WorkspaceToken) -> None:
-        tokens.revoke_token(token.workspace_id, token.id)
+        enrolment.revoke_token(token.workspace_id, token.id)
 
 
 @admin.register(OperatorToken)
