@@ -12,7 +12,7 @@ from registry.exceptions import Conflict, NotFound
 from registry.models import Agent, AgentStatus
 from registry.structure import projection, rows
 
-TAKEN = "workspace already has an active agent, use PATCH to replace"
+ALREADY_ASSIGNED = "workspace already has an active agent, use PATCH to replace"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ def assign(workspace_id: UUID, model: str, *, actor: str) -> Agent:
     with transaction.atomic():
         rows.lock_living(workspace_id)
         if active(workspace_id) is not None:
-            raise Conflict(TAKEN)
+            raise Conflict(ALREADY_ASSIGNED)
         projection.apply(record([assignment(workspace_id, model)], actor=actor))
         return _required(workspace_id, "no active agent")
 

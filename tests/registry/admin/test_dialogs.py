@@ -59,7 +59,7 @@ def test_an_agent_moves_to_another_workspace(root: Client, make_workspace: Make)
 def test_what_the_operation_refuses_is_said_in_the_form(root: Client, make_workspace: Make) -> None:
     busy, also, idle = make_workspace("Busy", model="m"), make_workspace("Also", model="n"), make_workspace("Idle")
     refused: list[tuple[str, Workspace, dict[str, str], str]] = [
-        ("assign", busy, {"model": "x"}, agents.TAKEN),
+        ("assign", busy, {"model": "x"}, agents.ALREADY_ASSIGNED),
         ("replace", idle, {"model": "x"}, "no active agent to replace"),
         ("dismiss", idle, {"reason": ""}, "no active agent to remove"),
         ("transfer", idle, {"target": str(busy.id)}, "no active agent to move"),

@@ -23,7 +23,7 @@ def test_assign_replace_remove_over_the_wire(as_operator: APIClient, make_worksp
     assigned = as_operator.post(path, {"model": "a"})
     assert (assigned.status_code, set(assigned.json())) == (201, {"agent_id", "model"})
     refused = as_operator.post(path, {"model": "b"})
-    assert (refused.status_code, refused.json()["error"]) == (409, agents.TAKEN)
+    assert (refused.status_code, refused.json()["error"]) == (409, agents.ALREADY_ASSIGNED)
     replaced = as_operator.patch(path, {"model": "b"}).json()
     assert (replaced["model"], replaced["old_model"]) == ("b", "a")
     assert replaced["agent_id"] != assigned.json()["agent_id"]
