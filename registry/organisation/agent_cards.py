@@ -11,6 +11,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
+from registry.structure.text import shortened_name
 from registry.structure.urls import validate_agent_url
 
 MAX_PROBLEMS = 20
@@ -106,11 +107,8 @@ def read_card(card: Any) -> AgentCard:
     reader = _Reader()
     interfaces = _interfaces(reader, card)
     capabilities, extensions = _capabilities(reader, card)
-    name = reader.text(card, "name")
-    if not name:
-        reader.report("name", "is missing")
     return AgentCard(
-        name=name,
+        name=_name(reader, card),
         description=reader.text(card, "description"),
         version=reader.text(card, "version"),
         url=interfaces[0].url if interfaces else "",
@@ -124,6 +122,19 @@ def read_card(card: Any) -> AgentCard:
         output_modes=reader.texts(card, "defaultOutputModes"),
         problems=tuple(reader.problems),
     )
+
+
+def _name(reader: "_Reader", card: Fields) -> str:
+    """The name as a workspace would take it: cards stored before there was a rule may break it."""
+    text = reader.text(card, "name")
+    if not text:
+        reader.report("name", "is missing")
+        return ""
+    try:
+        return shortened_name(text)
+    except ValidationError as error:
+        reader.report("name", error.messages[0])
+        return ""
 
 
 @dataclass

@@ -208,6 +208,12 @@ def test_not_an_object(card: Any) -> None:
     assert read_card(card) == AgentCard(problems=("The card must be a JSON object.",))
 
 
+def test_the_name_follows_the_rule_for_names() -> None:
+    assert read_card({"name": " Zoe\u0308 "}).name == "Zo\u00eb"
+    found = read_card({"name": "CEO\u202egnp.exe"})
+    assert found == AgentCard(problems=("name: must not contain control or invisible characters (U+202E).",))
+
+
 def test_long_lists_and_many_problems_are_bounded() -> None:
     found = read_card({"name": "a", "skills": [{"id": str(number)} for number in range(5000)]})
     assert len(found.skills) == MAX_ITEMS
