@@ -19,6 +19,7 @@ from registry.exceptions import RegistryError
 from registry.models import DEFAULT_TIER, Workspace, no_line_breaks
 from registry.organisation import teams
 from registry.organisation.teams import Member
+from registry.structure import text
 
 ROWS = 4
 TEMPLATE = "admin/registry/workspace/expand.html"
@@ -31,6 +32,14 @@ class MemberForm(forms.Form):
     model = forms.CharField(
         required=False, validators=[MaxLengthValidator(100), no_line_breaks], widget=AdminTextInputWidget
     )
+
+    def clean_name(self) -> str:
+        """Returns the name as it is stored. Raises ValidationError."""
+        return text.clean_name(self.cleaned_data["name"])
+
+    def clean_role(self) -> str | None:
+        """Returns the role as it is stored, None for an empty one. Raises ValidationError."""
+        return text.clean_role(self.cleaned_data["role"])
 
 
 MemberFormSet = forms.formset_factory(MemberForm, extra=ROWS, max_num=100, absolute_max=100)
@@ -74,6 +83,6 @@ def _members(formset: Any) -> list[Member]:
     """Returns a member for each row that was filled in."""
     rows = [form.cleaned_data for form in formset if form.has_changed()]
     return [
-        Member(name=row["name"], role=none_if_empty(row["role"]), tier=row["tier"], model=none_if_empty(row["model"]))
+        Member(name=row["name"], role=row["role"], tier=row["tier"], model=none_if_empty(row["model"]))
         for row in rows
     ]
