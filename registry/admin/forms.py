@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.validators import MaxLengthValidator
 from rest_framework.exceptions import ValidationError as WireValidationError
 
@@ -14,6 +14,8 @@ from registry.admin.widgets import SecretTextarea, select_workspace
 from registry.api.serializers import agent_url
 from registry.models import SealedSecret, Workspace, no_line_breaks
 from registry.secrets.store import MAX_VALUE_BYTES
+
+KEY_EXISTS = "A secret with this key already exists. To replace its value, open that secret in the list."
 
 
 class WorkspaceForm(OperationForm):
@@ -73,7 +75,7 @@ class NewWorkspaceForm(WorkspaceForm):
             if url is not None:
                 agent_url(url)
         except WireValidationError as error:
-            raise ValidationError([str(part) for part in error.args[0]] if error.args else str(error)) from None
+            raise ValidationError([str(detail) for detail in error.detail]) from None
         return url
 
     @property
@@ -121,6 +123,10 @@ class SecretForm(OperationForm):
         model = SealedSecret
         fields = ("key",)
         widgets: ClassVar[dict[str, forms.Widget]] = {"key": AdminTextInputWidget()}
+        error_messages: ClassVar[dict[str, dict[str, str]]] = {
+            "key": {"unique": KEY_EXISTS},
+            NON_FIELD_ERRORS: {"unique_together": KEY_EXISTS},
+        }
 
     def clean_value(self) -> str:
         """Browsers send line breaks as CRLF; a single line is often pasted with a break that is not part of it."""
