@@ -8,7 +8,7 @@ from django.core.validators import EMPTY_VALUES
 from django.http import Http404, HttpResponse
 from django.utils.text import capfirst
 
-from registry.admin.widgets import WorkspaceSelect
+from registry.admin.widgets import NO_SUCH_WORKSPACE, WorkspaceSelect
 from registry.exceptions import RegistryError
 from registry.identity.tokens import principal_for_user
 from registry.models import Workspace
@@ -101,6 +101,7 @@ class OperationAdmin(LabelledAdmin):
         kwargs |= {"widget": WorkspaceSelect(), "queryset": Workspace.objects.living()}
         field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None:
+            field.error_messages["invalid_choice"] = NO_SUCH_WORKSPACE
             field.widget.can_add_related = field.widget.can_change_related = False
         return field
 

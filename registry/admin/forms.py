@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.validators import MaxLengthValidator
 
 from registry.admin.bases import OperationForm, none_if_empty
@@ -13,6 +13,8 @@ from registry.admin.widgets import SecretTextarea, select_workspace
 from registry.models import SealedSecret, Workspace, no_line_breaks
 from registry.secrets.store import MAX_VALUE_BYTES
 from registry.structure.urls import validate_agent_url
+
+KEY_EXISTS = "A secret with this key already exists. To replace its value, open that secret in the list."
 
 
 class WorkspaceForm(OperationForm):
@@ -112,6 +114,10 @@ class SecretForm(OperationForm):
         model = SealedSecret
         fields = ("key",)
         widgets: ClassVar[dict[str, forms.Widget]] = {"key": AdminTextInputWidget()}
+        error_messages: ClassVar[dict[str, dict[str, str]]] = {
+            "key": {"unique": KEY_EXISTS},
+            NON_FIELD_ERRORS: {"unique_together": KEY_EXISTS},
+        }
 
     def clean_value(self) -> str:
         """Browsers send line breaks as CRLF; a single line is often pasted with a break that is not part of it."""

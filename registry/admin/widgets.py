@@ -10,6 +10,8 @@ from django.contrib.admin.widgets import AutocompleteSelect
 
 from registry.models import Workspace
 
+NO_SUCH_WORKSPACE = "There is no such workspace, or it was removed."
+
 
 class WorkspaceSelect(AutocompleteSelect):
     """Ignores values that are no UUID; Django's widget would query the database with them and fail."""
@@ -35,6 +37,7 @@ class SecretTextarea(forms.Textarea):
 def select_workspace(field: Any) -> None:
     """Give a ModelChoiceField the widget, with the field's choices."""
     field.widget = WorkspaceSelect(choices=field.choices)
+    field.error_messages["invalid_choice"] = NO_SUCH_WORKSPACE
 
 
 def _is_uuid(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the tests of the admin share: its pages, and forms as the pages give them."""
+"""Shared by the admin's tests: URLs, and forms as the pages contain them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +38,7 @@ def change_url(row: Any) -> str:
 
 
 def url_of(name: str, workspace: Workspace | None = None) -> str:
-    """A verb's page: "pause" of all, "assign" of one."""
+    """Returns the URL of a verb's page; some verbs need a workspace, some none."""
     return reverse(f"admin:registry_workspace_{name}", args=[workspace.id] if workspace else [])
 
 
@@ -47,7 +47,7 @@ def confirmation_url(verb: str, *workspaces: Workspace) -> str:
 
 
 def confirmation_form(client: Client, verb: str, *workspaces: Workspace) -> dict[str, str]:
-    """The form as the page that asks gives it."""
+    """Returns the form of the confirmation page."""
     return dict(client.get(confirmation_url(verb, *workspaces)).context["form"].initial)
 
 
@@ -69,7 +69,7 @@ def last_event(workspace_id: Any) -> StructureEvent:
 
 
 def shown_messages(answer: Any) -> list[str]:
-    """The messages on a page."""
+    """Returns the messages on a page."""
     return [str(message) for message in answer.context["messages"]]
 
 

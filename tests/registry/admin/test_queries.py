@@ -1,4 +1,4 @@
-"""No page of the admin costs more queries the more there is to show."""
+"""The number of queries of an admin page does not depend on the number of rows."""
 
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
@@ -39,7 +39,7 @@ def grow(lead: Workspace, make: Make, count: int) -> None:
 
 
 def pages(lead: Workspace) -> dict[str, str]:
-    """Those of one workspace that has much of everything, and the lists."""
+    """Returns the URLs of one workspace's pages and of all lists."""
     found = {name: reverse(f"admin:{name}_changelist") for name in LISTS}
     found |= {verb.name: confirmation_url(verb.name, lead) for verb in verbs.VERBS if verb.name != "resume"}
     found |= {one.name: url_of(one.name, lead) for one in dialogs.DIALOGS}
