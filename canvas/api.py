@@ -11,14 +11,22 @@ from activity import caching
 from activity.endpoints import Endpoint, documented
 from activity.principals import Level
 from canvas import layout, snapshot
-from canvas.serializers import Created, PageQuery, RemovedAnswer, SnapshotAnswer, SnapshotQuery, Updated, ViewportBody
+from canvas.serializers import (
+    CreatedResponse,
+    PageQuery,
+    RemovalResponse,
+    SnapshotQuery,
+    SnapshotResponse,
+    UpdatedResponse,
+    ViewportBody,
+)
 from registry.api.serializers import (
-    OneWorkspacePicture,
-    Outcome,
+    OneWorkspaceRow,
     RemovalQuery,
+    StatusResponse,
     WorkspaceBody,
     WorkspaceChanges,
-    WorkspacePicture,
+    WorkspaceRow,
 )
 from registry.identity import enrolment
 from registry.models import Status
@@ -29,7 +37,7 @@ LAYOUT_FIELDS = ("x", "y", "collapsed")
 
 
 class Workspaces(Endpoint):
-    @documented("All active workspaces", query=PageQuery, answers={200: WorkspacePicture(many=True)})
+    @documented("All active workspaces", query=PageQuery, answers={200: WorkspaceRow(many=True)})
     def get(self, request: Any) -> HttpResponseBase:
         page = self.query(PageQuery)
         version = snapshot.version()
@@ -50,25 +58,25 @@ class Workspaces(Endpoint):
             response["Link"] = f'</workspaces?{query.urlencode()}>; rel="next"'
         return response
 
-    @documented("Create a workspace", request=WorkspaceBody, answers={201: Created})
+    @documented("Create a workspace", request=WorkspaceBody, answers={201: CreatedResponse})
     def post(self, request: Any) -> Response:
         body = self.body(WorkspaceBody)
         canvas = body.pop("canvas")
-        spot = (canvas["x"], canvas["y"]) if canvas else None
+        place = (canvas["x"], canvas["y"]) if canvas else None
         with transaction.atomic():
-            workspace = workspaces.create(NewWorkspace(**body, place=spot), actor=self.principal.actor)
+            workspace = workspaces.create(NewWorkspace(**body, place=place), actor=self.principal.actor)
             if canvas:
                 layout.place(workspace.id, **canvas)
-            answer = {"id": workspace.id, "status": workspace.status}
+            created = {"id": workspace.id, "status": workspace.status}
             if workspace.status == Status.ONLINE:
-                answer["external"] = True
+                created["external"] = True
             else:
-                answer["enrolment_token"] = enrolment.issue(workspace.id).token
-        return Response(answer, status=201)
+                created["enrolment_token"] = enrolment.issue(workspace.id).token
+        return Response(created, status=201)
 
 
 class OneWorkspace(Endpoint):
-    @documented("One workspace", answers={200: OneWorkspacePicture, 301: dict}, errors=(404, 410))
+    @documented("One workspace", answers={200: OneWorkspaceRow, 301: dict}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
         shown = snapshot.workspace(workspace_id)
         is_operator = self.principal.level >= Level.VIEW
@@ -76,7 +84,7 @@ class OneWorkspace(Endpoint):
             shown["agent_card_problems"] = snapshot.agent_card_problems(shown)
         return Response(shown if is_operator else snapshot.without_operator_fields(shown))
 
-    @documented("Change a workspace", request=WorkspaceChanges, answers={200: Updated}, errors=(404, 410))
+    @documented("Change a workspace", request=WorkspaceChanges, answers={200: UpdatedResponse}, errors=(404, 410))
     def patch(self, request: Any, workspace_id: UUID) -> Response:
         changes = self.body(WorkspaceChanges)
         moved = {name: changes.pop(name) for name in LAYOUT_FIELDS if name in changes}
@@ -92,7 +100,7 @@ class OneWorkspace(Endpoint):
     @documented(
         "Remove a workspace and its team",
         query=RemovalQuery,
-        answers={200: RemovedAnswer},
+        answers={200: RemovalResponse},
         errors=(404, 409, 410),
     )
     def delete(self, request: Any, workspace_id: UUID) -> Response:
@@ -101,7 +109,9 @@ class OneWorkspace(Endpoint):
 
 
 class Snapshot(Endpoint):
-    @documented("A consistent snapshot, now or at an earlier time", query=SnapshotQuery, answers={200: SnapshotAnswer})
+    @documented(
+        "A consistent snapshot, now or at an earlier time", query=SnapshotQuery, answers={200: SnapshotResponse}
+    )
     def get(self, request: Any) -> HttpResponseBase:
         when = self.query(SnapshotQuery).get("at")
         if when is not None:
@@ -116,7 +126,7 @@ class Viewport(Endpoint):
     def get(self, request: Any) -> Response:
         return Response(layout.viewport())
 
-    @documented("Save the viewport", request=ViewportBody, answers={200: Outcome})
+    @documented("Save the viewport", request=ViewportBody, answers={200: StatusResponse})
     def put(self, request: Any) -> Response:
         layout.save_viewport(**self.body(ViewportBody))
         return Response({"status": "saved"})

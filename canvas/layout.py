@@ -44,7 +44,7 @@ def viewport() -> dict[str, float]:
 
 
 def save_viewport(*, x: float, y: float, zoom: float) -> None:
-    """Save the one viewport and broadcast it. Of two concurrent calls, the later one wins."""
+    """Save the viewport and broadcast it. Of two concurrent calls, the later one wins."""
     with transaction.atomic():
         values = {"x": x, "y": y, "zoom": zoom, "saved_at": timezone.now()}
         if not CanvasViewport.objects.update(**values):

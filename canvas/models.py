@@ -25,7 +25,7 @@ class CanvasLayout(models.Model):
 
 
 class CanvasViewport(models.Model):
-    """The single row with pan and zoom."""
+    """The saved viewport: the table has at most one row."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
     x = models.FloatField(default=0, db_default=0)

@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from activity.endpoints import FiniteFloatField
-from registry.api.serializers import Coordinate, MomentField, WorkspacePicture
+from registry.api.serializers import Coordinate, MomentField, WorkspaceRow
 
 
 class ViewportBody(serializers.Serializer[Any]):
@@ -18,10 +18,10 @@ class SnapshotQuery(serializers.Serializer[Any]):
     at = MomentField(required=False)
 
 
-class SnapshotAnswer(serializers.Serializer[Any]):
+class SnapshotResponse(serializers.Serializer[Any]):
     seq = serializers.IntegerField()
     at = serializers.DateTimeField()
-    workspaces = WorkspacePicture(many=True)
+    workspaces = WorkspaceRow(many=True)
     viewport = ViewportBody()
 
 
@@ -32,20 +32,20 @@ class PageQuery(serializers.Serializer[Any]):
     limit = serializers.IntegerField(required=False, min_value=1, max_value=1000)
 
 
-class Created(serializers.Serializer[Any]):
+class CreatedResponse(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     status = serializers.CharField()
     enrolment_token = serializers.CharField(
-        required=False, help_text="Lets one agent register as this workspace, once."
+        required=False, help_text="Lets one agent register once for this workspace."
     )
     external = serializers.BooleanField(required=False)
 
 
-class Updated(serializers.Serializer[Any]):
+class UpdatedResponse(serializers.Serializer[Any]):
     status = serializers.CharField()
     needs_restart = serializers.BooleanField(required=False)
 
 
-class RemovedAnswer(serializers.Serializer[Any]):
+class RemovalResponse(serializers.Serializer[Any]):
     status = serializers.CharField()
     cascade_deleted = serializers.IntegerField()

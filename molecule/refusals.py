@@ -16,11 +16,11 @@ from registry.identity.throttling import CredentialThrottle
 REFUSED = (AuthenticationFailed, NotAuthenticated, PermissionDenied, BadCredential, NotAllowed)
 
 
-def answer(error: Exception, context: dict[str, Any]) -> Response:
+def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's EXCEPTION_HANDLER: the registry's error answer, after a refused agent token was noted."""
     if isinstance(error, REFUSED):
         _note(context["request"], context["view"])
-    return errors.answer(error, context)
+    return errors.handle_exception(error, context)
 
 
 def _note(request: Request, view: Any) -> None:

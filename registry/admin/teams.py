@@ -83,6 +83,5 @@ def _members(formset: Any) -> list[Member]:
     """Returns a member for each row that was filled in."""
     rows = [form.cleaned_data for form in formset if form.has_changed()]
     return [
-        Member(name=row["name"], role=row["role"], tier=row["tier"], model=none_if_empty(row["model"]))
-        for row in rows
+        Member(name=row["name"], role=row["role"], tier=row["tier"], model=none_if_empty(row["model"])) for row in rows
     ]

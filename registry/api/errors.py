@@ -1,4 +1,4 @@
-"""Every error becomes `{"error": …}` with its status, here and nowhere else."""
+"""The one place where errors become responses: `{"error": …}` with an HTTP status."""
 
 import logging
 from typing import Any
@@ -30,29 +30,29 @@ STATUS: dict[type[registry.RegistryError], int] = {
 RETRY_AFTER_SECONDS = 2
 
 
-def answer(error: Exception, context: dict[str, Any]) -> Response:
-    """DRF's EXCEPTION_HANDLER."""
+def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
+    """Return the response for an error; the EXCEPTION_HANDLER of DRF."""
     if isinstance(error, registry.RegistryError):
-        return _registry(error)
+        return _registry_error(error)
     if isinstance(error, exceptions.ValidationError):
         return Response(error_body(error), status=status.HTTP_400_BAD_REQUEST)
     if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
-        error = _too_many(context) or error
+        error = _throttled(context) or error
     if isinstance(error, exceptions.APIException):
-        return _api(error)
+        return _api_error(error)
     if isinstance(error, Http404):
         return Response({"error": "not found"}, status=404)
     if isinstance(error, DjangoPermissionDenied):
         return Response({"error": "not allowed"}, status=403)
     if isinstance(error, (*registry.UNAVAILABLE_ERRORS, RedisConnectionError)):
-        log.warning("dependency down", extra={"error": str(error)})
+        log.warning("dependency unavailable", extra={"error": str(error)})
         return unavailable("database unavailable, try again")
     log.error("request failed", exc_info=error)
     return Response({"error": "internal error"}, status=500)
 
 
-def _too_many(context: dict[str, Any]) -> exceptions.Throttled | None:
-    """Who is not let in has not come as far as the throttle, and is counted here."""
+def _throttled(context: dict[str, Any]) -> exceptions.Throttled | None:
+    """Count the request against its rate limit: DRF refuses bad credentials before it runs the throttles."""
     throttle = CredentialThrottle()
     if throttle.allow_request(context["request"], context["view"]):
         return None
@@ -63,11 +63,11 @@ def unavailable(message: str, **more: str) -> Response:
     return Response({"error": message, **more}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
-def _registry(error: registry.RegistryError) -> Response:
+def _registry_error(error: registry.RegistryError) -> Response:
     code = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if isinstance(error, registry.Forwarded):
-        there = {"id": error.workspace_id, "forwarded_to": error.forwarded_to, "url": error.url}
-        return Response(there, status=code, headers={"Location": f"/workspaces/{error.forwarded_to}"})
+        body = {"id": error.workspace_id, "forwarded_to": error.forwarded_to, "url": error.url}
+        return Response(body, status=code, headers={"Location": f"/workspaces/{error.forwarded_to}"})
     if isinstance(error, registry.HasChildren):
         children = [{"id": child_id, "name": name} for child_id, name in error.children]
         return Response(
@@ -80,7 +80,7 @@ def _registry(error: registry.RegistryError) -> Response:
             },
             status=code,
         )
-    body: dict[str, Any] = {"error": error.message}
+    body = {"error": error.message}
     if isinstance(error, registry.SecretsBroken):
         body["failed_keys"] = error.failed_keys
     if isinstance(error, registry.Unreachable):
@@ -92,7 +92,7 @@ def _registry(error: registry.RegistryError) -> Response:
     return Response(body, status=code)
 
 
-def _api(error: exceptions.APIException) -> Response:
+def _api_error(error: exceptions.APIException) -> Response:
     headers = {}
     body: dict[str, Any] = {"error": str(error.detail)}
     if header := getattr(error, "auth_header", None):

@@ -1,4 +1,4 @@
-"""REST for agents: register, heartbeat, card, state, activity."""
+"""REST for agents: registration, heartbeats, Agent Cards, state, activity, messages to operators."""
 
 from typing import Any
 from uuid import UUID
@@ -17,12 +17,12 @@ from registry.api.serializers import (
     CardBody,
     HeartbeatBody,
     HeartbeatsBody,
+    HeartbeatWithToken,
     NotifyBody,
-    Outcome,
     RegisterBody,
-    Registration,
-    SignedHeartbeatBody,
-    StateAnswer,
+    RegistrationResponse,
+    StateResponse,
+    StatusResponse,
 )
 from registry.exceptions import BadCredential, NotAllowed, NotFound
 from registry.identity import refusals, tokens
@@ -36,45 +36,45 @@ from registry.structure import rows
 
 
 class Register(Endpoint):
-    @documented("An agent is here", request=RegisterBody, answers={200: Registration}, errors=(404, 410))
+    @documented("Register an agent", request=RegisterBody, answers={200: RegistrationResponse}, errors=(404, 410))
     def post(self, request: Any) -> Response:
-        asks = self.principal
+        caller = self.principal
         token = workspaces.register(
             **self.body(RegisterBody),
-            held=asks.kind == Kind.WORKSPACE and asks.token_id is not None,
-            enrolment_id=asks.token_id if asks.kind == Kind.ENROLMENT else None,
+            held=caller.kind == Kind.WORKSPACE and caller.token_id is not None,
+            enrolment_id=caller.token_id if caller.kind == Kind.ENROLMENT else None,
         )
         return Response({"status": "registered"} | ({"auth_token": token} if token else {}))
 
 
 class Heartbeat(Endpoint):
-    @documented("Still alive", request=HeartbeatBody, answers={200: Outcome}, errors=(404, 410))
+    @documented("Send a heartbeat", request=HeartbeatBody, answers={200: StatusResponse}, errors=(404, 410))
     def post(self, request: Any) -> Response:
         beat = Beat(**self.body(HeartbeatBody))
-        wrong = heartbeats.flush([beat])[beat.workspace_id]
-        if wrong is not None:
-            raise wrong
+        error = heartbeats.flush([beat])[beat.workspace_id]
+        if error is not None:
+            raise error
         return Response({"status": "ok"})
 
 
 class Heartbeats(Endpoint):
-    """Many agents of one host; each beat shows its own token, and has its own answer."""
+    """Heartbeats of several agents of one host, each with its own token and its own result."""
 
-    @documented("Still alive, all of us", request=HeartbeatsBody, answers={200: BeatResults})
+    @documented("Send the heartbeats of several agents", request=HeartbeatsBody, answers={200: BeatResults})
     def post(self, request: Any) -> Response:
         bodies = self.body(HeartbeatsBody)["beats"]
-        read = [_signed(body) for body in bodies]
-        beats = [beat for beat in read if isinstance(beat, Beat)]
+        parsed = [_parsed(body) for body in bodies]
+        beats = [beat for beat in parsed if isinstance(beat, Beat)]
         address = CredentialThrottle().get_ident(request)
         for body in bodies:
             _note_missing_token(body, address)
         found = iter(batches.errors(beats, batches.commit(beats), address))
-        errors = [next(found) if isinstance(beat, Beat) else beat for beat in read]
+        errors = [next(found) if isinstance(beat, Beat) else beat for beat in parsed]
         return Response(batches.response_body(bodies, errors))
 
 
 class UpdateCard(Endpoint):
-    @documented("A new Agent Card", request=CardBody, answers={200: Outcome}, errors=(404, 410))
+    @documented("Update the Agent Card", request=CardBody, answers={200: StatusResponse}, errors=(404, 410))
     def post(self, request: Any) -> Response:
         body = self.body(CardBody)
         workspaces.update_card(body["workspace_id"], body["agent_card"], actor=self.principal.actor)
@@ -82,7 +82,7 @@ class UpdateCard(Endpoint):
 
 
 class State(Endpoint):
-    @documented("Am I paused, am I removed?", answers={200: StateAnswer}, errors=(404,))
+    @documented("Whether a workspace is paused or removed", answers={200: StateResponse}, errors=(404,))
     def get(self, request: Any, workspace_id: UUID) -> Response:
         status = Workspace.objects.filter(id=workspace_id).values_list("status", flat=True).first()
         answer: dict[str, object] = {"workspace_id": workspace_id}
@@ -95,7 +95,7 @@ class State(Endpoint):
 
 class WorkspaceActivity(Endpoint):
     @documented(
-        "Report activity, one entry or a list", request=ActivityEntry, answers={200: Outcome}, errors=(404, 410)
+        "Report activity: one entry or a list", request=ActivityEntry, answers={200: StatusResponse}, errors=(404, 410)
     )
     def post(self, request: Any, workspace_id: UUID) -> Response:
         many = isinstance(request.data, list)
@@ -107,7 +107,10 @@ class WorkspaceActivity(Endpoint):
         return Response({"status": "logged"} | ({"count": len(entries)} if many else {}))
 
     @documented(
-        "What this workspace did", query=ActivityQuery, answers={200: ActivityRow(many=True)}, errors=(404, 410)
+        "The activity of a workspace, newest first",
+        query=ActivityQuery,
+        answers={200: ActivityRow(many=True)},
+        errors=(404, 410),
     )
     def get(self, request: Any, workspace_id: UUID) -> Response:
         rows.find(workspace_id)
@@ -115,7 +118,7 @@ class WorkspaceActivity(Endpoint):
         return Response(ActivityRow(found, many=True).data)
 
     def _entry(self, body: dict[str, Any]) -> Entry:
-        """An agent speaks for itself: its source is its own workspace."""
+        """The source of an agent's entry is always its own workspace. Raises NotAllowed."""
         metadata = body.pop("metadata", None)
         if body.get("request_body") is None:
             body["request_body"] = metadata
@@ -128,16 +131,16 @@ class WorkspaceActivity(Endpoint):
 
 
 class Notify(Endpoint):
-    @documented("Say something to the operators", request=NotifyBody, answers={200: Outcome}, errors=(404, 410))
+    @documented("Send a message to the operators", request=NotifyBody, answers={200: StatusResponse}, errors=(404, 410))
     def post(self, request: Any, workspace_id: UUID) -> Response:
         reports.notify(workspace_id, self.body(NotifyBody)["message"])
         return Response({"status": "sent"})
 
 
 class TestToken(Endpoint):
-    """In open mode only: a token for whoever asks."""
+    """Issues a workspace token to any caller; only in open mode."""
 
-    @documented("Mint a token (open mode)", answers={200: dict}, errors=(404,))
+    @documented("Issue a workspace token (open mode only)", answers={200: dict}, errors=(404,))
     def get(self, request: Any, workspace_id: UUID) -> Response:
         if not settings.MOLECULE_OPEN:
             raise NotFound("not found")
@@ -151,9 +154,9 @@ def _note_missing_token(body: Any, address: str) -> None:
         refusals.note(UUID(body["workspace_id"]), None, address)
 
 
-def _signed(body: Any) -> Beat | dict[str, str]:
-    """The beat, or what is wrong with it."""
-    serializer = SignedHeartbeatBody(data=body)
+def _parsed(body: Any) -> Beat | dict[str, str]:
+    """Return the heartbeat, or the error in its body."""
+    serializer = HeartbeatWithToken(data=body)
     if not serializer.is_valid():
         return error_body(ValidationError(serializer.errors))
     fields = serializer.validated_data

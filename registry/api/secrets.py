@@ -1,4 +1,4 @@
-"""REST: secrets without their values, values for their own workspace, and tokens."""
+"""REST for secrets, their values (for the workspace only), and workspace tokens."""
 
 from typing import Any
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 from rest_framework.response import Response
 
 from activity.endpoints import Endpoint, documented
-from registry.api.serializers import Outcome, SecretBody, SecretRow, TokenBody, TokenIssued, TokenRow
+from registry.api.serializers import SecretBody, SecretRow, StatusResponse, TokenBody, TokenIssued, TokenRow
 from registry.identity import enrolment, tokens
 from registry.models import WorkspaceToken
 from registry.organisation import agents
@@ -17,12 +17,14 @@ MODEL_SECRETS = ("MODEL_PROVIDER", "MODEL")
 
 
 class WorkspaceSecrets(Endpoint):
-    @documented("The secrets a workspace sees, without values", answers={200: SecretRow(many=True)}, errors=(404, 410))
+    @documented(
+        "The secrets that a workspace can read, without values", answers={200: SecretRow(many=True)}, errors=(404, 410)
+    )
     def get(self, request: Any, workspace_id: UUID) -> Response:
         rows.find(workspace_id)
         return Response(store.listing(workspace_id))
 
-    @documented("Set a secret", request=SecretBody, answers={200: Outcome}, errors=(404, 410))
+    @documented("Set a secret of a workspace", request=SecretBody, answers={200: StatusResponse}, errors=(404, 410))
     def post(self, request: Any, workspace_id: UUID) -> Response:
         body = self.body(SecretBody)
         store.set_for_workspace(workspace_id, body["key"], body["value"], actor=self.principal.actor)
@@ -32,25 +34,27 @@ class WorkspaceSecrets(Endpoint):
 
 
 class WorkspaceSecret(Endpoint):
-    @documented("Delete a secret", answers={200: Outcome}, errors=(404,))
+    @documented("Delete a secret of a workspace", answers={200: StatusResponse}, errors=(404,))
     def delete(self, request: Any, workspace_id: UUID, key: str) -> Response:
         store.delete_for_workspace(workspace_id, key, actor=self.principal.actor)
         return Response({"status": "deleted", "key": key})
 
 
 class SecretValues(Endpoint):
-    @documented("All values, for the workspace itself", answers={200: dict, 500: dict}, errors=(404, 410))
+    @documented(
+        "The values of all secrets, for the workspace itself", answers={200: dict, 500: dict}, errors=(404, 410)
+    )
     def get(self, request: Any, workspace_id: UUID) -> Response:
         values = store.environment_for(workspace_id, actor=self.principal.actor)
         return Response(values, headers={"Cache-Control": "no-store"})
 
 
 class GlobalSecrets(Endpoint):
-    @documented("The secrets of all, without values", answers={200: SecretRow(many=True)})
+    @documented("The global secrets, without values", answers={200: SecretRow(many=True)})
     def get(self, request: Any) -> Response:
         return Response(store.listing(None))
 
-    @documented("Set a secret for all", request=SecretBody, answers={200: Outcome})
+    @documented("Set a global secret", request=SecretBody, answers={200: StatusResponse})
     def post(self, request: Any) -> Response:
         body = self.body(SecretBody)
         store.set_for_all(body["key"], body["value"], actor=self.principal.actor)
@@ -60,16 +64,16 @@ class GlobalSecrets(Endpoint):
 
 
 class GlobalSecret(Endpoint):
-    @documented("Delete a secret of all", answers={200: Outcome}, errors=(404,))
+    @documented("Delete a global secret", answers={200: StatusResponse}, errors=(404,))
     def delete(self, request: Any, key: str) -> Response:
         store.delete_for_all(key, actor=self.principal.actor)
         return Response({"status": "deleted", "key": key, "scope": "global"})
 
 
 class Model(Endpoint):
-    @documented("Which model works here", answers={200: dict}, errors=(404, 410))
+    @documented("The model that a workspace uses", answers={200: dict}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
-        """A model that is set as a secret stays one: its source is told, its value is not."""
+        """If a secret sets the model, the response has its source, not its value."""
         rows.find(workspace_id)
         agent = agents.active(workspace_id)
         if agent is not None:
@@ -79,20 +83,27 @@ class Model(Endpoint):
 
 
 class Tokens(Endpoint):
-    @documented("The tokens of a workspace", answers={200: TokenRow(many=True)}, errors=(404, 410))
+    @documented(
+        "The tokens of a workspace, without revoked ones", answers={200: TokenRow(many=True)}, errors=(404, 410)
+    )
     def get(self, request: Any, workspace_id: UUID) -> Response:
         rows.find(workspace_id)
         live = WorkspaceToken.objects.filter(workspace_id=workspace_id, revoked_at=None)
         return Response(TokenRow(live, many=True).data)
 
-    @documented("A further token; the others go on", request=TokenBody, answers={201: TokenIssued}, errors=(404, 410))
+    @documented(
+        "Issue another token; existing ones stay valid",
+        request=TokenBody,
+        answers={201: TokenIssued},
+        errors=(404, 410),
+    )
     def post(self, request: Any, workspace_id: UUID) -> Response:
         issued = tokens.issue_workspace_token(workspace_id, **self.body(TokenBody))
         return Response({"id": issued.id, "auth_token": issued.text, "prefix": issued.prefix}, status=201)
 
 
 class Token(Endpoint):
-    @documented("Revoke a token", answers={200: Outcome}, errors=(404,))
+    @documented("Revoke a token", answers={200: StatusResponse}, errors=(404,))
     def delete(self, request: Any, workspace_id: UUID, token_id: UUID) -> Response:
         enrolment.revoke_token(workspace_id, token_id)
         return Response({"status": "revoked", "id": token_id})

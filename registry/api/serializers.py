@@ -1,4 +1,4 @@
-"""Wire shapes of workspaces and of what agents send. The rules on columns are the models' own."""
+"""Request and response fields of the registry API."""
 
 import json
 from datetime import datetime
@@ -29,21 +29,21 @@ from registry.structure.urls import MAX_URL, validate_agent_url
 
 MAX_CARD_BYTES = 256 * 1024
 MAX_BEATS = 500
-"""Of one host at once."""
+"""Heartbeats in one request."""
 MAX_COORDINATE = 1e7
 MAX_INT = 2**31 - 1
 MAX_SEQ_DIGITS = 19
 
 
 class AgentUrlField(serializers.CharField):
-    """Where an agent listens; see registry/structure/urls.py."""
+    """The URL of an agent; registry/structure/urls.py has the rule."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_URL, validators=[validate_agent_url], **kwargs)
 
 
 class AgentCardField(serializers.JSONField):
-    """An A2A Agent Card, stored whole: a JSON object with a name that the rule for names accepts."""
+    """An A2A Agent Card, stored unchanged: a JSON object whose `name` follows the rule for names."""
 
     default_error_messages = {
         "object": "must be a JSON object",
@@ -67,7 +67,7 @@ class AgentCardField(serializers.JSONField):
 
 
 class TierField(serializers.IntegerField):
-    """1-4; 0 means the default."""
+    """An integer from 1 to 4; 0 means the default."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_value=0, max_value=4, **kwargs)
@@ -77,7 +77,7 @@ class TierField(serializers.IntegerField):
 
 
 class RoleField(serializers.CharField):
-    """A role, or null: never "" in what is stored and answered."""
+    """A role or null; "" becomes null."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_null=True, allow_blank=True, max_length=MAX_ROLE, **kwargs)
@@ -95,7 +95,7 @@ class Coordinate(FiniteFloatField):
 
 
 class NameField(serializers.CharField):
-    """One line of 1-255 characters, in NFC; see registry.structure.text."""
+    """One line of 1-255 characters; registry/structure/text.py has the rule."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_NAME, **kwargs)
@@ -105,7 +105,7 @@ class NameField(serializers.CharField):
 
 
 class RuntimeField(serializers.CharField):
-    """What runs the agent; "" when nobody said so."""
+    """What runs the agent; null becomes "", which means unknown."""
 
     def __init__(self, **kwargs: Any) -> None:
         options: dict[str, Any] = {"max_length": 100, "validators": [no_line_breaks]}
@@ -116,7 +116,7 @@ class RuntimeField(serializers.CharField):
 
 
 class IntervalField(serializers.IntegerField):
-    """How often an agent will send heartbeats, in seconds; None and "" mean that it does not say."""
+    """Seconds between an agent's heartbeats; null and "" mean that it did not declare an interval."""
 
     def __init__(self, **kwargs: Any) -> None:
         bounds: dict[str, Any] = {"min_value": MIN_INTERVAL_SECONDS, "max_value": MAX_INTERVAL_SECONDS}
@@ -133,13 +133,13 @@ class RegisterBody(serializers.Serializer[Any]):
     heartbeat_interval = IntervalField(help_text="In seconds. A lease then lasts 2.5 times as long.")
 
 
-class Registration(serializers.Serializer[Any]):
+class RegistrationResponse(serializers.Serializer[Any]):
     status = serializers.CharField()
-    auth_token = serializers.CharField(required=False, help_text="The workspace's token, once.")
+    auth_token = serializers.CharField(required=False, help_text="The workspace's token. It is not shown again.")
 
 
 class HeartbeatBody(serializers.Serializer[Any]):
-    """Longer texts are cut at 4,000 characters."""
+    """Texts longer than 4,000 characters are cut."""
 
     workspace_id = serializers.UUIDField()
     error_rate = FiniteFloatField(default=0.0, min_value=0, max_value=1)
@@ -149,13 +149,15 @@ class HeartbeatBody(serializers.Serializer[Any]):
     current_task = serializers.CharField(default="", allow_blank=True)
 
 
-class SignedHeartbeatBody(HeartbeatBody):
-    token = serializers.CharField(write_only=True, help_text="The workspace's own.")
+class HeartbeatWithToken(HeartbeatBody):
+    token = serializers.CharField(write_only=True, help_text="The workspace's token.")
 
 
 class HeartbeatsBody(serializers.Serializer[Any]):
     beats = serializers.ListField(
-        child=serializers.JSONField(), max_length=MAX_BEATS, help_text="Each with its own token."
+        child=serializers.JSONField(),
+        max_length=MAX_BEATS,
+        help_text="Heartbeats, each with the token of its workspace.",
     )
 
 
@@ -176,7 +178,7 @@ class CardBody(serializers.Serializer[Any]):
     agent_card = AgentCardField()
 
 
-class Outcome(serializers.Serializer[Any]):
+class StatusResponse(serializers.Serializer[Any]):
     status = serializers.CharField()
 
 
@@ -184,7 +186,7 @@ class NotifyBody(serializers.Serializer[Any]):
     message = serializers.CharField(max_length=64 * 1024)
 
 
-class StateAnswer(serializers.Serializer[Any]):
+class StateResponse(serializers.Serializer[Any]):
     workspace_id = serializers.UUIDField()
     status = serializers.CharField(required=False)
     paused = serializers.BooleanField(required=False)
@@ -206,13 +208,15 @@ class WorkspaceBody(serializers.Serializer[Any]):
     parent_id = serializers.UUIDField(default=None, allow_null=True)
     model = serializers.CharField(default=None, allow_null=True, max_length=100, validators=[no_line_breaks])
     template = serializers.CharField(default=None, allow_null=True, max_length=255, validators=[no_line_breaks])
-    external = serializers.BooleanField(default=False, help_text="Run elsewhere; online at once if a url is given.")
+    external = serializers.BooleanField(
+        default=False, help_text="The agent runs elsewhere. With a url the workspace is online at once."
+    )
     url = AgentUrlField(default=None, allow_null=True)
     canvas = Place(default=None, allow_null=True)
 
 
 class WorkspaceChanges(serializers.Serializer[Any]):
-    """What PATCH may change; x and y only together. Unknown fields are ignored."""
+    """The fields that PATCH can change; x and y are sent together. Unknown fields are ignored."""
 
     name = NameField(required=False)
     role = RoleField(required=False)
@@ -225,7 +229,7 @@ class WorkspaceChanges(serializers.Serializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("x" in attrs) != ("y" in attrs):
-            raise serializers.ValidationError({"x": "x and y go together"})
+            raise serializers.ValidationError({"x": "send x and y together"})
         return attrs
 
 
@@ -242,7 +246,7 @@ class AgentMoveBody(serializers.Serializer[Any]):
     target_workspace_id = serializers.UUIDField()
 
 
-class DismissalBody(serializers.Serializer[Any]):
+class UnassignBody(serializers.Serializer[Any]):
     reason = serializers.CharField(default=None, allow_null=True, allow_blank=True, max_length=1000)
 
 
@@ -294,17 +298,17 @@ class ExplainQuery(serializers.Serializer[Any]):
 
 class DiffQuery(serializers.Serializer[Any]):
     def get_fields(self) -> dict[str, Any]:
-        """`from` is a word of Python's own."""
+        """A method, because `from` is a keyword in Python."""
         return {"from": MomentField(), "to": MomentField(required=False)}
 
 
-class Explanation(serializers.Serializer[Any]):
+class ExplainResponse(serializers.Serializer[Any]):
     allowed = serializers.BooleanField()
     rule = serializers.ChoiceField([rule.value for rule in Rule])
     seq = serializers.IntegerField()
 
 
-class Address(serializers.Serializer[Any]):
+class DiscoveryResponse(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     url = serializers.CharField()
     name = serializers.CharField()
@@ -312,7 +316,7 @@ class Address(serializers.Serializer[Any]):
 
 
 class PeerRow(serializers.ModelSerializer[Workspace]):
-    """A workspace as its relatives see it (documentation; discovery.peers builds it)."""
+    """A workspace as its peers see it. For the documentation only: discovery.peers builds the response."""
 
     url = serializers.CharField()
 
@@ -351,7 +355,7 @@ class TokenBody(serializers.Serializer[Any]):
 
 class TokenIssued(serializers.Serializer[Any]):
     id = serializers.UUIDField()
-    auth_token = serializers.CharField(help_text="Said once, and kept nowhere.")
+    auth_token = serializers.CharField(help_text="It is not stored and not shown again.")
     prefix = serializers.CharField()
 
 
@@ -362,7 +366,7 @@ class TokenRow(serializers.ModelSerializer[WorkspaceToken]):
 
 
 class EnrolmentIssued(serializers.Serializer[Any]):
-    enrolment_token = serializers.CharField(help_text="Lets one agent register, once. It is not shown again.")
+    enrolment_token = serializers.CharField(help_text="Lets one agent register once. It is not shown again.")
     expires_at = serializers.DateTimeField()
 
 
@@ -375,8 +379,8 @@ class LastRefusal(serializers.Serializer[Any]):
     address = serializers.CharField(help_text="The client's address.")
 
 
-class WorkspacePicture(serializers.ModelSerializer[Workspace]):
-    """A workspace as clients see it (documentation; canvas.snapshot builds it)."""
+class WorkspaceRow(serializers.ModelSerializer[Workspace]):
+    """A workspace as clients see it. For the documentation only: canvas.snapshot builds the response."""
 
     x = serializers.FloatField()
     y = serializers.FloatField()
@@ -393,7 +397,7 @@ class WorkspacePicture(serializers.ModelSerializer[Workspace]):
         ]  # fmt: skip
 
 
-class OneWorkspacePicture(WorkspacePicture):
+class OneWorkspaceRow(WorkspaceRow):
     """A workspace that was asked for by its id."""
 
     agent_card_problems = serializers.ListField(
@@ -402,5 +406,5 @@ class OneWorkspacePicture(WorkspacePicture):
         help_text="What cannot be used in its Agent Card, one sentence each. For operators and the workspace itself.",
     )
 
-    class Meta(WorkspacePicture.Meta):
-        fields = [*WorkspacePicture.Meta.fields, "agent_card_problems"]
+    class Meta(WorkspaceRow.Meta):
+        fields = [*WorkspaceRow.Meta.fields, "agent_card_problems"]

@@ -1,4 +1,4 @@
-"""REST for operators: enrolment; pause, resume, restart; teams; model assignments."""
+"""REST for operators: enrolment tokens; pause, resume, restart; teams; model assignments."""
 
 from typing import Any
 from uuid import UUID
@@ -9,11 +9,11 @@ from activity.endpoints import Endpoint, documented
 from registry.api.serializers import (
     AgentMoveBody,
     AgentRow,
-    DismissalBody,
     EnrolmentIssued,
     ExpandBody,
     ModelBody,
-    Outcome,
+    StatusResponse,
+    UnassignBody,
 )
 from registry.identity import enrolment
 from registry.models import Agent
@@ -21,39 +21,44 @@ from registry.organisation import agents, pausing, teams
 from registry.organisation.teams import Member
 from registry.structure import rows
 
-GONE = (404, 410)
+UNKNOWN_OR_REMOVED = (404, 410)
 
 
 class Enrolment(Endpoint):
-    @documented("Issue a new enrolment token", answers={201: EnrolmentIssued}, errors=GONE)
+    @documented("Issue a new enrolment token", answers={201: EnrolmentIssued}, errors=UNKNOWN_OR_REMOVED)
     def post(self, request: Any, workspace_id: UUID) -> Response:
         issued = enrolment.issue(workspace_id)
         return Response({"enrolment_token": issued.token, "expires_at": issued.expires_at}, status=201)
 
 
 class Pause(Endpoint):
-    @documented("Pause a workspace and its team", answers={200: Outcome}, errors=GONE)
+    @documented("Pause a workspace and its team", answers={200: StatusResponse}, errors=UNKNOWN_OR_REMOVED)
     def post(self, request: Any, workspace_id: UUID) -> Response:
         count = pausing.pause(workspace_id, actor=self.principal.actor)
         return Response({"status": "paused", "paused_count": count})
 
 
 class Resume(Endpoint):
-    @documented("Resume a workspace and its team", answers={200: Outcome}, errors=(*GONE, 409))
+    @documented("Resume a workspace and its team", answers={200: StatusResponse}, errors=(*UNKNOWN_OR_REMOVED, 409))
     def post(self, request: Any, workspace_id: UUID) -> Response:
         count = pausing.resume(workspace_id, actor=self.principal.actor)
         return Response({"status": "provisioning", "resumed_count": count})
 
 
 class Restart(Endpoint):
-    @documented("Restart a workspace's agent", answers={200: Outcome}, errors=(*GONE, 409))
+    @documented("Restart a workspace's agent", answers={200: StatusResponse}, errors=(*UNKNOWN_OR_REMOVED, 409))
     def post(self, request: Any, workspace_id: UUID) -> Response:
         pausing.restart(workspace_id, actor=self.principal.actor)
         return Response({"status": "provisioning"})
 
 
 class Expand(Endpoint):
-    @documented("Add members to a workspace's team", request=ExpandBody, answers={200: Outcome}, errors=GONE)
+    @documented(
+        "Add members to a workspace's team",
+        request=ExpandBody,
+        answers={200: StatusResponse},
+        errors=UNKNOWN_OR_REMOVED,
+    )
     def post(self, request: Any, workspace_id: UUID) -> Response:
         members = [Member(**member) for member in self.body(ExpandBody)["members"]]
         children = teams.expand(workspace_id, members, actor=self.principal.actor)
@@ -62,25 +67,25 @@ class Expand(Endpoint):
 
 
 class RemoveTeam(Endpoint):
-    @documented("Remove a workspace's team", answers={200: Outcome}, errors=GONE)
+    @documented("Remove a workspace's team", answers={200: StatusResponse}, errors=UNKNOWN_OR_REMOVED)
     def post(self, request: Any, workspace_id: UUID) -> Response:
         return Response({"status": "collapsed", "removed": teams.remove_team(workspace_id, actor=self.principal.actor)})
 
 
 class ActiveAgent(Endpoint):
-    @documented("Assign a model", request=ModelBody, answers={201: ModelBody}, errors=(*GONE, 409))
+    @documented("Assign a model", request=ModelBody, answers={201: ModelBody}, errors=(*UNKNOWN_OR_REMOVED, 409))
     def post(self, request: Any, workspace_id: UUID) -> Response:
         agent = agents.assign(workspace_id, self.body(ModelBody)["model"], actor=self.principal.actor)
         return Response({"agent_id": agent.id, "model": agent.model}, status=201)
 
-    @documented("Replace the assigned model", request=ModelBody, answers={200: ModelBody}, errors=GONE)
+    @documented("Replace the assigned model", request=ModelBody, answers={200: ModelBody}, errors=UNKNOWN_OR_REMOVED)
     def patch(self, request: Any, workspace_id: UUID) -> Response:
-        done = agents.replace(workspace_id, self.body(ModelBody)["model"], actor=self.principal.actor)
-        return Response({"agent_id": done.agent_id, "model": done.model, "old_model": done.old_model})
+        result = agents.replace(workspace_id, self.body(ModelBody)["model"], actor=self.principal.actor)
+        return Response({"agent_id": result.agent_id, "model": result.model, "old_model": result.old_model})
 
-    @documented("Unassign the model", request=DismissalBody, answers={200: Outcome}, errors=GONE)
+    @documented("Unassign the model", request=UnassignBody, answers={200: StatusResponse}, errors=UNKNOWN_OR_REMOVED)
     def delete(self, request: Any, workspace_id: UUID) -> Response:
-        agent = agents.remove(workspace_id, reason=self.body(DismissalBody)["reason"], actor=self.principal.actor)
+        agent = agents.remove(workspace_id, reason=self.body(UnassignBody)["reason"], actor=self.principal.actor)
         return Response({"status": "removed", "agent_id": agent.id})
 
 
@@ -89,7 +94,7 @@ class MoveAgent(Endpoint):
         "Move the model assignment to another workspace",
         request=AgentMoveBody,
         answers={200: ModelBody},
-        errors=(*GONE, 409),
+        errors=(*UNKNOWN_OR_REMOVED, 409),
     )
     def post(self, request: Any, workspace_id: UUID) -> Response:
         target = self.body(AgentMoveBody)["target_workspace_id"]

@@ -1,4 +1,4 @@
-"""REST: where somebody is, who the peers are, who may talk to whom, and why."""
+"""REST for discovery, peers, access between workspaces, and differences between two moments."""
 
 from typing import Any
 from uuid import UUID
@@ -8,14 +8,14 @@ from rest_framework.response import Response
 from activity import caching
 from activity.endpoints import Endpoint, documented
 from activity.principals import Kind
-from registry.api.serializers import AccessBody, Address, DiffQuery, ExplainQuery, Explanation, PeerRow
+from registry.api.serializers import AccessBody, DiffQuery, DiscoveryResponse, ExplainQuery, ExplainResponse, PeerRow
 from registry.exceptions import Invalid
 from registry.organisation import discovery
 from registry.structure import access, history
 
 
 class Discover(Endpoint):
-    @documented("A workspace's address", answers={200: Address}, errors=(404, 410))
+    @documented("The URL of a workspace's agent", answers={200: DiscoveryResponse}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
         if self.principal.kind == Kind.OPEN:
             raise Invalid("X-Workspace-ID header is required", field="X-Workspace-ID")
@@ -25,34 +25,42 @@ class Discover(Endpoint):
 
 
 class Peers(Endpoint):
-    @documented("Siblings, children and parent", answers={200: PeerRow(many=True)}, errors=(404, 410))
+    @documented(
+        "The peers of a workspace: siblings, children and the parent",
+        answers={200: PeerRow(many=True)},
+        errors=(404, 410),
+    )
     def get(self, request: Any, workspace_id: UUID) -> Response:
         return caching.respond(request, discovery.peers(workspace_id))
 
 
 class CheckAccess(Endpoint):
-    @documented("May they talk?", request=AccessBody, answers={200: dict})
+    @documented("Whether one workspace may communicate with another", request=AccessBody, answers={200: dict})
     def post(self, request: Any) -> Response:
         body = self.body(AccessBody)
         return Response({"allowed": access.can_communicate(body["caller_id"], body["target_id"])})
 
 
 class Explain(Endpoint):
-    @documented("May they talk, or might they then, and by which rule?", query=ExplainQuery, answers={200: Explanation})
+    @documented(
+        "Whether one workspace may communicate with another, now or at an earlier moment, and by which rule",
+        query=ExplainQuery,
+        answers={200: ExplainResponse},
+    )
     def get(self, request: Any) -> Response:
-        asked = self.query(ExplainQuery)
-        then = history.moment(asked.get("at"))
-        both = history.active_at(then, workspace_ids=[asked["caller"], asked["target"]])
+        query = self.query(ExplainQuery)
+        moment = history.moment(query.get("at"))
+        both = history.active_at(moment, workspace_ids=[query["caller"], query["target"]])
         parents = {i: row["parent_id"] for i, row in both.items()}
-        rule = access.rule(asked["caller"], asked["target"], parents)
-        return Response({"allowed": rule != access.Rule.NONE, "rule": rule, "seq": then.seq})
+        rule = access.rule(query["caller"], query["target"], parents)
+        return Response({"allowed": rule != access.Rule.NONE, "rule": rule, "seq": moment.seq})
 
 
 class Diff(Endpoint):
     @documented("What changed between two moments, by workspace", query=DiffQuery, answers={200: dict})
     def get(self, request: Any) -> Response:
-        asked = self.query(DiffQuery)
-        since, until = history.moment(asked["from"]), history.moment(asked.get("to"))
+        query = self.query(DiffQuery)
+        since, until = history.moment(query["from"]), history.moment(query.get("to"))
         if since.seq > until.seq:
             raise Invalid("from: must not be after to", field="from")
         return Response({"from": since.seq, "to": until.seq, "changes": history.diff(since, until)})

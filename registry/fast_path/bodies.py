@@ -42,7 +42,7 @@ def beat(body: Any, presented: PresentedToken) -> Beat | None:
 
 
 def signed_beat(body: Any) -> Beat | None:
-    """The heartbeat that SignedHeartbeatBody would read, or None."""
+    """The heartbeat that HeartbeatWithToken would read, or None."""
     token = body.get("token") if type(body) is dict else None
     presented = tokens.presented_token(token) if type(token) is str else None
     return beat(body, presented) if presented else None

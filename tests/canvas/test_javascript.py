@@ -7,10 +7,10 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 SCRIPTS = TESTS.parents[1] / "canvas/static/canvas/js"
-MOST_BYTES = 32 * 1024
+MAX_BYTES = 32 * 1024
 
 
-def test_pure_modules_behave():
+def test_the_javascript_tests_pass():
     node = shutil.which("node")
     assert node, "the tests of the canvas page need Node.js 20.19 or later: no `node` on PATH"
     outcome = subprocess.run([node, "--test", str(TESTS)], capture_output=True, text=True, timeout=60)
@@ -18,6 +18,6 @@ def test_pure_modules_behave():
     assert "# tests 0" not in outcome.stdout, "no test was found"
 
 
-def test_the_page_stays_light():
-    weights = {path.name: len(gzip.compress(path.read_bytes())) for path in SCRIPTS.glob("*.js")}
-    assert 0 < sum(weights.values()) <= MOST_BYTES, weights
+def test_the_scripts_stay_below_the_size_limit():
+    sizes = {path.name: len(gzip.compress(path.read_bytes())) for path in SCRIPTS.glob("*.js")}
+    assert 0 < sum(sizes.values()) <= MAX_BYTES, sizes

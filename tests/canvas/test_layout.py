@@ -1,4 +1,4 @@
-"""Places and the viewport: saved and broadcast, never recorded as structure events."""
+"""Places of cards and the viewport: saved and broadcast, never recorded as structure events."""
 
 import threading
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def test_the_viewport_starts_at_the_origin_and_is_saved(as_operator: APIClient) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_concurrent_first_saves_leave_one_row() -> None:
+def test_concurrent_first_saves_create_one_row() -> None:
     start = threading.Barrier(4)
 
     def save(number: int) -> None:
@@ -43,7 +43,7 @@ def test_concurrent_first_saves_leave_one_row() -> None:
     assert CanvasViewport.objects.count() == 1
 
 
-def test_the_database_allows_one_viewport(db: None) -> None:
+def test_the_database_refuses_a_second_viewport(db: None) -> None:
     CanvasViewport.objects.create()
     with pytest.raises(IntegrityError), transaction.atomic():
         CanvasViewport.objects.create()
@@ -59,8 +59,8 @@ def test_layout_is_broadcast_and_not_recorded(
     layout.place(workspace.id, x=1.0, y=2.0)
     layout.place(workspace.id, collapsed=True)
     layout.save_viewport(x=1, y=2, zoom=3)
-    heard = [(message["event"], message["seq"], message["payload"]) for message in broadcasts()]
-    assert heard == [
+    received = [(message["event"], message["seq"], message["payload"]) for message in broadcasts()]
+    assert received == [
         ("LAYOUT_UPDATED", None, {"x": 1.0, "y": 2.0, "collapsed": False}),
         ("LAYOUT_UPDATED", None, {"x": 1.0, "y": 2.0, "collapsed": True}),
         ("VIEWPORT_UPDATED", None, {"x": 1, "y": 2, "zoom": 3}),
@@ -68,7 +68,7 @@ def test_layout_is_broadcast_and_not_recorded(
     assert StructureEvent.objects.count() == recorded
 
 
-def test_a_removed_workspace_has_no_layout_and_gets_none(make_workspace: Make) -> None:
+def test_a_removal_deletes_the_layout_and_prevents_a_new_one(make_workspace: Make) -> None:
     workspace = make_workspace()
     layout.place(workspace.id, x=1.0, y=2.0)
     removal.remove(workspace.id, actor="test", confirm=True)

@@ -32,11 +32,11 @@ CHANGES: dict[str, Callable[[Workspace, Workspace], object]] = {
     "a status": lambda one, _: pausing.pause(one.id, actor=ACTOR),
     "a place": lambda one, _: layout.place(one.id, x=1.0, y=1.0),
     "a fold": lambda one, _: layout.place(one.id, collapsed=True),
-    "a newcomer": lambda one, _: workspaces.create(workspaces.NewWorkspace(name="new"), actor=ACTOR),
+    "a new workspace": lambda one, _: workspaces.create(workspaces.NewWorkspace(name="new"), actor=ACTOR),
     "a removal": lambda one, _: removal.remove(one.id, actor=ACTOR, confirm=True),
     "a forward": lambda one, other: removal.remove(one.id, actor=ACTOR, confirm=True, forward_to=other.id),
     "an agent": lambda one, _: agents.assign(one.id, "m", actor=ACTOR),
-    "a write by hand": lambda one, _: Workspace.objects.filter(id=one.id).update(uptime_seconds=5),
+    "a write by SQL": lambda one, _: Workspace.objects.filter(id=one.id).update(uptime_seconds=5),
 }
 
 
@@ -54,7 +54,7 @@ def pair(make_workspace: Make) -> tuple[Workspace, Workspace]:
 
 @committed
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_change_gives_a_new_etag_and_nothing_else_does(
+def test_the_etag_changes_with_every_change_and_only_then(
     as_viewer: APIClient, pair: tuple[Workspace, Workspace], change: str
 ) -> None:
     etags = {path: as_viewer.get(path)["ETag"] for path in LISTS}
@@ -208,7 +208,7 @@ def test_nothing_else_is_compressed(as_viewer: APIClient, make_workspace: Make, 
 # --- In pages ----------------------------------------------------------------------------------------
 
 
-def test_a_link_keeps_the_query_and_ends_with_the_last_row(as_viewer: APIClient, make_workspace: Make) -> None:
+def test_the_link_keeps_the_query_and_the_last_page_has_none(as_viewer: APIClient, make_workspace: Make) -> None:
     ids = [str(make_workspace(str(number)).id) for number in range(4)]
     first = as_viewer.get("/workspaces?mine=a%20%26b&limit=2")
     assert first["Link"] == f'</workspaces?mine=a+%26b&limit=2&after={ids[1]}>; rel="next"'

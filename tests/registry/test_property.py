@@ -1,4 +1,4 @@
-"""Random operations on several connections at once: replaying the log gives the tables, and no rule is broken."""
+"""Random concurrent operations: replaying the log gives the tables, and every rule holds."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -118,7 +118,7 @@ OPERATIONS: dict[str, Callable[[World, UUID, UUID, int], object]] = {
     "restart": lambda world, who, whom, how: pausing.restart(who, actor=ACTOR),
     "assign": lambda world, who, whom, how: agents.assign(who, "m", actor=ACTOR),
     "replace": lambda world, who, whom, how: agents.replace(who, f"m{how}", actor=ACTOR),
-    "dismiss": lambda world, who, whom, how: agents.remove(who, reason="r" if how else None, actor=ACTOR),
+    "unassign": lambda world, who, whom, how: agents.remove(who, reason="r" if how else None, actor=ACTOR),
     "move agent": lambda world, who, whom, how: agents.move(who, whom, actor=ACTOR),
     "collapse": lambda world, who, whom, how: teams.remove_team(who, actor=ACTOR),
     "forward": lambda world, who, whom, how: removal.forward(who, whom if how else None, actor=ACTOR),
@@ -148,7 +148,7 @@ def test_after_concurrent_operations_replay_gives_the_tables(
 ) -> None:
     empty()
     world = World()
-    with override_settings(MOLECULE_OPEN=True):  # which lets restarts through
+    with override_settings(MOLECULE_OPEN=True):  # so that restarts are allowed
         together(*(partial(perform, world, history[number::CONNECTIONS]) for number in range(CONNECTIONS)))
     assert rebuild.check() == []
     hierarchy_is_sound()

@@ -1,4 +1,4 @@
-"""Races between two operations, each forced to happen."""
+"""Races between two operations, in a forced order."""
 
 import threading
 from collections.abc import Callable
@@ -33,13 +33,13 @@ def until_waiting(count: int) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_of_two_first_registrations_of_one_id_one_succeeds() -> None:
     """Both have found no workspace with that id, and wait for the lock of the log."""
-    newcomer, outcomes, holding = uuid4(), [], threading.Event()
+    workspace_id, outcomes, holding = uuid4(), [], threading.Event()
 
     def register() -> None:
         holding.wait(PATIENCE_SECONDS)
         try:
             card = {"name": "Agent"}
-            outcomes.append(workspaces.register(newcomer, url="u", agent_card=card, held=False, enrolment_id=None))
+            outcomes.append(workspaces.register(workspace_id, url="u", agent_card=card, held=False, enrolment_id=None))
         except BadCredential:
             outcomes.append("refused")
 

@@ -1,4 +1,4 @@
-"""The wire of agents and operators: shapes, statuses, compact JSON."""
+"""The REST API for agents and operators: fields, status codes, compact JSON."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ As = Callable[[Workspace], APIClient]
 CARD = {"name": "Agent", "skills": [{"id": "s"}]}
 
 
-def test_create_list_and_read(as_operator: APIClient) -> None:
+def test_a_created_workspace_is_in_the_list_with_all_fields(as_operator: APIClient) -> None:
     created = as_operator.post(
         "/workspaces", {"name": "CEO", "role": "", "tier": 0, "canvas": {"x": 3, "y": 4}, "new": 1}
     )
@@ -46,12 +46,12 @@ def test_json_is_compact_and_typed(as_operator: APIClient) -> None:
     assert ": " not in text
 
 
-def test_an_external_workspace(as_operator: APIClient) -> None:
+def test_an_external_workspace_with_a_url_is_online_without_an_enrolment_token(as_operator: APIClient) -> None:
     answer = as_operator.post("/workspaces", {"name": "x", "external": True, "url": "http://x:1"}).json()
     assert answer == {"id": answer["id"], "status": "online", "external": True}
 
 
-def test_lists_come_in_pages(as_operator: APIClient, make_workspace: Make) -> None:
+def test_the_link_header_leads_through_all_pages(as_operator: APIClient, make_workspace: Make) -> None:
     names = [make_workspace(str(number)).name for number in range(5)]
     path, seen = "/workspaces?limit=2", []
     while path:
@@ -61,7 +61,7 @@ def test_lists_come_in_pages(as_operator: APIClient, make_workspace: Make) -> No
     assert seen == names
 
 
-def test_patch_saves_place_and_structure(as_operator: APIClient, make_workspace: Make) -> None:
+def test_patch_saves_the_place_and_records_other_changes(as_operator: APIClient, make_workspace: Make) -> None:
     workspace = make_workspace()
     path = f"/workspaces/{workspace.id}"
     assert as_operator.patch(path, {"x": 1.5, "y": -2}).json() == {"status": "updated"}
@@ -72,7 +72,7 @@ def test_patch_saves_place_and_structure(as_operator: APIClient, make_workspace:
     assert StructureEvent.objects.filter(event_type="WORKSPACE_UPDATED").count() == 2
 
 
-def test_the_full_life_of_an_agent(as_operator: APIClient, anonymous: APIClient) -> None:
+def test_an_agent_enrols_registers_again_and_sends_heartbeats(as_operator: APIClient, anonymous: APIClient) -> None:
     created = as_operator.post("/workspaces", {"name": "a"}).json()
     anonymous.credentials(HTTP_AUTHORIZATION=f"Bearer {created['enrolment_token']}")
     body = {"id": created["id"], "url": "http://a:1", "agent_card": CARD}
@@ -90,7 +90,7 @@ def test_the_full_life_of_an_agent(as_operator: APIClient, anonymous: APIClient)
     assert (row["status"], row["url"], row["agent_card"]) == ("online", "http://a:1", {"name": "New"})
 
 
-def test_the_first_of_two_authorizations_counts(anonymous: APIClient, make_workspace: Make) -> None:
+def test_the_first_of_two_authorization_headers_counts(anonymous: APIClient, make_workspace: Make) -> None:
     workspace = make_workspace()
     token = tokens.issue_workspace_token(workspace.id).text
     for header, status in ((f"Bearer {token}, Bearer x", 200), (f"Bearer x, Bearer {token}", 401)):
@@ -98,14 +98,14 @@ def test_the_first_of_two_authorizations_counts(anonymous: APIClient, make_works
         assert anonymous.get(f"/workspaces/{workspace.id}/state").status_code == status
 
 
-def test_state_of_the_unknown(as_operator: APIClient) -> None:
+def test_the_state_of_an_unknown_workspace(as_operator: APIClient) -> None:
     unknown = str(uuid4())
     answer = as_operator.get(f"/workspaces/{unknown}/state")
     assert (answer.status_code, answer.json()) == (404, {"workspace_id": unknown, "deleted": True})
 
 
-def test_removal_over_the_wire(as_operator: APIClient, make_workspace: Make) -> None:
-    top, heir = make_workspace("top"), make_workspace("heir", url="http://heir:1", external=True)
+def test_remove_and_forward_by_the_api(as_operator: APIClient, make_workspace: Make) -> None:
+    top, target = make_workspace("top"), make_workspace("target", url="http://target:1", external=True)
     child = make_workspace("child", parent_id=top.id)
     path = f"/workspaces/{top.id}"
     refused = as_operator.delete(path)
@@ -113,18 +113,20 @@ def test_removal_over_the_wire(as_operator: APIClient, make_workspace: Make) -> 
     assert refused.json()["status"] == "confirmation_required"
     assert refused.json()["children"] == [{"id": str(child.id), "name": "child"}]
     assert refused.json()["children_count"] == 1
-    removed = as_operator.delete(f"{path}?confirm=true&forward_to={heir.id}")
+    removed = as_operator.delete(f"{path}?confirm=true&forward_to={target.id}")
     assert removed.json() == {"status": "removed", "cascade_deleted": 1}
     forwarded = as_operator.get(path)
-    assert (forwarded.status_code, forwarded["Location"]) == (301, f"/workspaces/{heir.id}")
-    assert forwarded.json() == {"id": str(top.id), "forwarded_to": str(heir.id), "url": "http://heir:1"}
-    gone = as_operator.get(f"/workspaces/{child.id}")
-    assert (gone.status_code, gone.json()["error"]) == (410, "workspace removed")
-    assert gone.json()["last_event"]["event"] == "WORKSPACE_REMOVED"
-    assert [row["name"] for row in as_operator.get("/workspaces").json()] == ["heir"]
+    assert (forwarded.status_code, forwarded["Location"]) == (301, f"/workspaces/{target.id}")
+    assert forwarded.json() == {"id": str(top.id), "forwarded_to": str(target.id), "url": "http://target:1"}
+    removed_child = as_operator.get(f"/workspaces/{child.id}")
+    assert (removed_child.status_code, removed_child.json()["error"]) == (410, "workspace removed")
+    assert removed_child.json()["last_event"]["event"] == "WORKSPACE_REMOVED"
+    assert [row["name"] for row in as_operator.get("/workspaces").json()] == ["target"]
 
 
-def test_activity_one_and_many(as_operator: APIClient, make_workspace: Make, as_workspace: As) -> None:
+def test_activity_is_reported_as_one_entry_or_a_list(
+    as_operator: APIClient, make_workspace: Make, as_workspace: As
+) -> None:
     workspace = make_workspace()
     agent, path = as_workspace(workspace), f"/workspaces/{workspace.id}/activity"
     one = {"activity_type": "a2a_send", "method": "message/send", "metadata": {"k": 1}, "target_id": str(uuid4())}
@@ -159,7 +161,7 @@ def test_activity_is_filtered(as_operator: APIClient, make_workspace: Make, as_w
     assert len(as_operator.get("/activity").json()) == 3
 
 
-def test_a_task_reported_as_activity_is_not_the_current_task(make_workspace: Make, as_workspace: As) -> None:
+def test_a_task_update_in_activity_does_not_set_the_current_task(make_workspace: Make, as_workspace: As) -> None:
     workspace = make_workspace()
     as_workspace(workspace).post(
         f"/workspaces/{workspace.id}/activity", {"activity_type": "task_update", "summary": "busy"}
@@ -168,7 +170,7 @@ def test_a_task_reported_as_activity_is_not_the_current_task(make_workspace: Mak
     assert workspace.current_task is None
 
 
-def test_a_message_to_the_operators_is_kept(make_workspace: Make, as_workspace: As) -> None:
+def test_a_message_to_the_operators_is_stored_as_activity(make_workspace: Make, as_workspace: As) -> None:
     workspace = make_workspace()
     answer = as_workspace(workspace).post(f"/workspaces/{workspace.id}/notify", {"message": "done"})
     assert answer.json() == {"status": "sent"}
@@ -193,57 +195,63 @@ def test_events_are_paged_by_position(as_operator: APIClient, make_workspace: Ma
     assert len(as_operator.get("/events?type=WORKSPACE_UPDATED").json()) == 5
 
 
-def test_what_the_product_has_none_of_is_an_empty_list(as_viewer: APIClient) -> None:
+def test_templates_and_approvals_are_empty_lists(as_viewer: APIClient) -> None:
     for path in ("/templates", "/org/templates", "/approvals/pending"):
         assert as_viewer.get(path).content == b"[]"
 
 
-def test_open_enrolment(anonymous: APIClient, make_workspace: Make, settings: Any) -> None:
+def test_open_enrolment_creates_a_workspace_and_works_once(
+    anonymous: APIClient, make_workspace: Make, settings: Any
+) -> None:
     body = {"id": str(uuid4()), "url": "remote://no-inbound", "agent_card": CARD}
     assert anonymous.post("/registry/register", body).status_code == 401
     settings.MOLECULE_ENROLMENT = "open"
     assert set(anonymous.post("/registry/register", body).json()) == {"status", "auth_token"}
     assert Workspace.objects.get().name == "Agent"
-    assert anonymous.post("/registry/register", body).status_code == 401, "held by an agent now"
+    assert anonymous.post("/registry/register", body).status_code == 401, "the workspace has a token now"
     assert WorkspaceToken.objects.count() == 1
 
 
-def test_open_mode_lets_strangers_act_and_still_checks_what_is_sent(
+def test_open_mode_accepts_anonymous_requests_and_still_checks_credentials(
     anonymous: APIClient, make_workspace: Make, as_workspace: As, settings: Any
 ) -> None:
     workspace = make_workspace()
-    mint = f"/admin/workspaces/{workspace.id}/test-token"
-    assert anonymous.get(mint).status_code == 404
+    path = f"/admin/workspaces/{workspace.id}/test-token"
+    assert anonymous.get(path).status_code == 404
     settings.MOLECULE_OPEN = True
     assert anonymous.get("/workspaces").status_code == 200
     named = {"X-Workspace-ID": str(workspace.id)}
     beat = {"workspace_id": str(workspace.id)}
     assert anonymous.post("/registry/heartbeat", beat, headers=named).status_code == 200
     assert anonymous.post("/registry/heartbeat", beat).status_code == 200
-    minted = anonymous.get(mint).json()
-    assert set(minted) == {"auth_token", "workspace_id"}
-    assert anonymous.post("/registry/heartbeat", beat, headers=named).status_code == 401, "it has a token now"
+    issued = anonymous.get(path).json()
+    assert set(issued) == {"auth_token", "workspace_id"}
+    assert anonymous.post("/registry/heartbeat", beat, headers=named).status_code == 401, (
+        "the workspace has a token now"
+    )
     assert anonymous.post("/registry/heartbeat", beat).status_code == 403
-    assert as_workspace(workspace).get("/workspaces").status_code == 200, "a token takes nothing away"
+    assert as_workspace(workspace).get("/workspaces").status_code == 200, (
+        "a token does not reduce what anonymous requests may do"
+    )
     anonymous.credentials(HTTP_AUTHORIZATION="Bearer mol_ws_0_wrong")
     assert anonymous.get("/workspaces").status_code == 401
 
 
-def test_cors_for_the_front_ends_that_are_named(anonymous: APIClient) -> None:
-    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "x-workspace-id"}
-    ours = anonymous.options("/workspaces", headers={"Origin": "http://localhost:3000", **asked})
-    assert ours["Access-Control-Allow-Origin"] == "http://localhost:3000"
-    assert ours["Access-Control-Allow-Credentials"] == "true"
-    assert "x-workspace-id" in ours["Access-Control-Allow-Headers"]
-    theirs = anonymous.options("/workspaces", headers={"Origin": "http://evil.example", **asked})
-    assert "Access-Control-Allow-Origin" not in theirs
+def test_cors_allows_only_the_configured_origins(anonymous: APIClient) -> None:
+    preflight = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "x-workspace-id"}
+    configured = anonymous.options("/workspaces", headers={"Origin": "http://localhost:3000", **preflight})
+    assert configured["Access-Control-Allow-Origin"] == "http://localhost:3000"
+    assert configured["Access-Control-Allow-Credentials"] == "true"
+    assert "x-workspace-id" in configured["Access-Control-Allow-Headers"]
+    other = anonymous.options("/workspaces", headers={"Origin": "http://evil.example", **preflight})
+    assert "Access-Control-Allow-Origin" not in other
 
 
 @pytest.mark.parametrize("path", ["/api/schema", "/api/docs"])
-def test_the_api_describes_itself(as_viewer: APIClient, path: str) -> None:
+def test_the_openapi_schema_and_the_documentation_page(as_viewer: APIClient, path: str) -> None:
     answer = as_viewer.get(path)
     assert answer.status_code == 200
     if path == "/api/schema":
-        described = json.loads(answer.content)
-        assert "/registry/heartbeat" in described["paths"]
-        assert described["openapi"].startswith("3.")
+        schema = json.loads(answer.content)
+        assert "/registry/heartbeat" in schema["paths"]
+        assert schema["openapi"].startswith("3.")

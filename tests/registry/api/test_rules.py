@@ -1,4 +1,4 @@
-"""What every door refuses, and what it stores: names, roles, addresses, runtimes, intervals."""
+"""The API's rules for names, roles, URLs, runtimes and heartbeat intervals: what is refused and what is stored."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ def registration(workspace: Workspace, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", [BIDI, "\u200b", "a\nb", "\u2800", "x" * 256], ids=ascii)
-def test_names_are_refused_at_every_door(as_operator: APIClient, make_workspace: Make, name: str) -> None:
+def test_every_route_refuses_invalid_names(as_operator: APIClient, make_workspace: Make, name: str) -> None:
     path = f"/workspaces/{make_workspace().id}"
     events = StructureEvent.objects.count()
     answers = [
@@ -40,7 +40,7 @@ def test_names_are_refused_at_every_door(as_operator: APIClient, make_workspace:
     assert StructureEvent.objects.count() == events
 
 
-def test_roles_are_refused_at_every_door(as_operator: APIClient, make_workspace: Make) -> None:
+def test_every_route_refuses_invalid_roles(as_operator: APIClient, make_workspace: Make) -> None:
     path = f"/workspaces/{make_workspace().id}"
     answers = [
         as_operator.post("/workspaces", {"name": "a", "role": BIDI}),
@@ -51,14 +51,14 @@ def test_roles_are_refused_at_every_door(as_operator: APIClient, make_workspace:
     assert all("role" in answer.json()["field"] for answer in answers)
 
 
-def test_a_role_of_several_lines_is_kept(as_operator: APIClient) -> None:
+def test_a_role_may_have_several_lines(as_operator: APIClient) -> None:
     created = as_operator.post("/workspaces", {"name": " Zoe\u0308 ", "role": "First line\r\nSecond line"}).json()
     row = as_operator.get(f"/workspaces/{created['id']}").json()
     assert (row["name"], row["role"]) == ("Zo\u00eb", "First line\nSecond line")
 
 
 @pytest.mark.parametrize("name", [BIDI, "a\nb", "\u200b"], ids=ascii)
-def test_a_cards_name_follows_the_rule(make_workspace: Make, as_workspace: As, name: str) -> None:
+def test_a_card_with_an_invalid_name_is_refused(make_workspace: Make, as_workspace: As, name: str) -> None:
     workspace = make_workspace()
     client = as_workspace(workspace)
     card = {"name": name}
@@ -71,7 +71,7 @@ def test_a_cards_name_follows_the_rule(make_workspace: Make, as_workspace: As, n
     assert workspace.agent_card is None
 
 
-def test_a_card_is_kept_as_it_came(make_workspace: Make, as_workspace: As, as_operator: APIClient) -> None:
+def test_a_card_is_stored_unchanged(make_workspace: Make, as_workspace: As, as_operator: APIClient) -> None:
     workspace = make_workspace()
     card = {"name": "  Zoe\u0308 ", "url": "http://user:pw@a"}
     as_workspace(workspace).post("/registry/register", registration(workspace, agent_card=card))
@@ -81,7 +81,7 @@ def test_a_card_is_kept_as_it_came(make_workspace: Make, as_workspace: As, as_op
 @pytest.mark.parametrize(
     "url", ["http://user@a:1", "http://user:pw@a:1", "https://:pw@a", "remote://me@x", "http://@a"]
 )
-def test_user_info_in_an_address_is_refused_at_every_door(
+def test_every_route_refuses_a_url_with_a_user_name_or_password(
     as_operator: APIClient, make_workspace: Make, as_workspace: As, url: str
 ) -> None:
     workspace = make_workspace()
@@ -94,7 +94,7 @@ def test_user_info_in_an_address_is_refused_at_every_door(
     assert not any("pw" in answer.content.decode() for answer in answers)
 
 
-def test_a_new_registration_keeps_what_it_replaces(make_workspace: Make, as_workspace: As) -> None:
+def test_the_event_of_a_registration_has_the_replaced_values(make_workspace: Make, as_workspace: As) -> None:
     workspace = make_workspace()
     client = as_workspace(workspace)
     for fields in ({}, {"url": "http://b:2"}, {"agent_card": {"name": "Tool"}}):
@@ -112,7 +112,7 @@ def test_a_new_registration_keeps_what_it_replaces(make_workspace: Make, as_work
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_runtime_that_nobody_named_is_empty_on_the_wire_and_null_in_the_table(as_operator: APIClient) -> None:
+def test_an_unknown_runtime_is_empty_in_the_api_and_null_in_the_table(as_operator: APIClient) -> None:
     created = as_operator.post("/workspaces", {"name": "a", "runtime": None}).json()
     path = f"/workspaces/{created['id']}"
     workspace = Workspace.objects.get(id=created["id"])
@@ -184,7 +184,9 @@ def test_registering_again_without_an_interval_ends_the_long_lease(make_workspac
     assert (workspace.lease_expires_at - timezone.now()).total_seconds() < 65
 
 
-def test_an_unknown_workspace_is_named_by_its_card(anonymous: APIClient, settings: Any, db: None) -> None:
+def test_open_enrolment_names_the_workspace_by_the_shortened_name_of_its_card(
+    anonymous: APIClient, settings: Any, db: None
+) -> None:
     settings.MOLECULE_ENROLMENT = "open"
     i = uuid4()
     body = {"id": str(i), "url": "http://a:1", "agent_card": {"name": "  Zoe\u0308 " + "x" * 250 + "\u200dx"}}

@@ -1,4 +1,4 @@
-"""Tokens over the wire: shown once, rotated with overlap, revoked at once."""
+"""The REST API of workspace tokens: issue, list, rotate, revoke."""
 
 from collections.abc import Callable
 from uuid import uuid4
@@ -19,7 +19,7 @@ def as_administrator(make_user: Callable[..., User]) -> APIClient:
     return bearer(tokens.issue_operator_token(make_user("administrator")))
 
 
-def test_an_agent_changes_over_to_a_new_token(make_workspace: Make) -> None:
+def test_an_agent_rotates_its_token(make_workspace: Make) -> None:
     workspace = make_workspace()
     issued = tokens.issue_workspace_token(workspace.id)
     old, path = bearer(issued.text), f"/workspaces/{workspace.id}/tokens"
@@ -35,13 +35,15 @@ def test_an_agent_changes_over_to_a_new_token(make_workspace: Make) -> None:
     assert answer.json()["auth_token"] not in new.get(path).content.decode()
 
 
-def test_who_may_not_touch_tokens(as_operator: APIClient, as_administrator: APIClient, make_workspace: Make) -> None:
+def test_only_administrators_and_the_workspace_itself_may_use_tokens(
+    as_operator: APIClient, as_administrator: APIClient, make_workspace: Make
+) -> None:
     one, two = make_workspace(), make_workspace()
     path = f"/workspaces/{one.id}/tokens"
-    theirs = tokens.issue_workspace_token(two.id)
+    other = tokens.issue_workspace_token(two.id)
     assert as_operator.get(path).status_code == as_operator.post(path, {}).status_code == 403
-    assert bearer(theirs.text).post(path, {}).status_code == 403
-    assert as_administrator.delete(f"{path}/{theirs.id}").status_code == 404, "not of this workspace"
+    assert bearer(other.text).post(path, {}).status_code == 403
+    assert as_administrator.delete(f"{path}/{other.id}").status_code == 404, "a token of another workspace"
     assert as_administrator.delete(f"{path}/{uuid4()}").status_code == 404
     assert as_administrator.delete(f"{path}/x").status_code == 400
     for body in ({"expires_at": "2001-01-01T00:00:00Z"}, {"label": "x" * 101}, {"expires_at": "soon"}):

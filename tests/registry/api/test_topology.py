@@ -1,4 +1,4 @@
-"""Addresses and peers follow the hierarchy, at once."""
+"""Discovery, peers and access follow the hierarchy, and changes take effect at once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,16 +16,16 @@ As = Callable[[Workspace], APIClient]
 CARD = {"name": "a"}
 
 
-def alive(make: Make, name: str, **fields: Any) -> Workspace:
+def registered(make: Make, name: str, **fields: Any) -> Workspace:
     workspace = make(name, **fields)
     workspaces.register(workspace.id, url=f"http://{name}:1", agent_card=CARD, held=True, enrolment_id=None)
     return workspace
 
 
-def test_discovering_a_relative(make_workspace: Make, as_workspace: As, as_viewer: APIClient) -> None:
-    top = alive(make_workspace, "top")
-    child = alive(make_workspace, "child", parent_id=top.id)
-    grandchild = alive(make_workspace, "grandchild", parent_id=child.id)
+def test_a_workspace_discovers_its_peers_only(make_workspace: Make, as_workspace: As, as_viewer: APIClient) -> None:
+    top = registered(make_workspace, "top")
+    child = registered(make_workspace, "child", parent_id=top.id)
+    grandchild = registered(make_workspace, "grandchild", parent_id=child.id)
     expected = {"id": str(top.id), "url": "http://top:1", "name": "top", "status": "online"}
     assert as_workspace(child).get(f"/registry/discover/{top.id}").json() == expected
     assert as_viewer.get(f"/registry/discover/{top.id}").json() == expected
@@ -34,11 +34,11 @@ def test_discovering_a_relative(make_workspace: Make, as_workspace: As, as_viewe
     assert as_workspace(grandchild).get(f"/registry/discover/{top.id}").json() == expected
 
 
-def test_the_cached_url_is_put_right_and_never_believed_over_the_row(
+def test_discovery_uses_the_row_and_corrects_the_cached_url(
     make_workspace: Make, as_viewer: APIClient, django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        workspace = alive(make_workspace, "a")
+        workspace = registered(make_workspace, "a")
     path, key = f"/registry/discover/{workspace.id}", f"ws:{workspace.id}:url"
     assert redis.client().get(key) == "http://a:1"
     redis.client().set(key, "http://stale:1")
@@ -49,32 +49,39 @@ def test_the_cached_url_is_put_right_and_never_believed_over_the_row(
     assert redis.client().get(key) == "http://a:1"
 
 
-def test_who_is_not_there_has_no_address(make_workspace: Make, as_viewer: APIClient, unreachable_redis: None) -> None:
-    silent = make_workspace(status="online")
-    offline = alive(make_workspace, "off")
+def test_discovery_of_a_workspace_without_url_or_lease_is_503(
+    make_workspace: Make, as_viewer: APIClient, unreachable_redis: None
+) -> None:
+    without_url = make_workspace(status="online")
+    offline = registered(make_workspace, "off")
     Workspace.objects.filter(id=offline.id).update(status="offline")
-    for workspace, status in ((silent, "online"), (offline, "offline")):
+    for workspace, status in ((without_url, "online"), (offline, "offline")):
         answer = as_viewer.get(f"/registry/discover/{workspace.id}")
         assert (answer.status_code, answer.json()["status"]) == (503, status)
         assert answer["Retry-After"]
     assert as_viewer.get(f"/registry/discover/{uuid4()}").status_code == 404
 
 
-def test_a_forwarded_workspace_is_followed(make_workspace: Make, as_workspace: As, as_viewer: APIClient) -> None:
-    caller, old, heir = make_workspace("caller"), make_workspace("old"), alive(make_workspace, "heir")
-    removal.remove(old.id, actor="test", confirm=True, forward_to=heir.id)
+def test_discovery_follows_forwards_to_allowed_targets(
+    make_workspace: Make, as_workspace: As, as_viewer: APIClient
+) -> None:
+    caller, old = make_workspace("caller"), make_workspace("old")
+    target = registered(make_workspace, "target")
+    removal.remove(old.id, actor="test", confirm=True, forward_to=target.id)
     for client in (as_viewer, as_workspace(caller)):
-        assert client.get(f"/registry/discover/{old.id}").json()["id"] == str(heir.id)
-    stranger = make_workspace("stranger", parent_id=make_workspace("p", parent_id=caller.id).id)
-    assert as_workspace(stranger).get(f"/registry/discover/{old.id}").status_code == 403
-    gone = make_workspace("gone")
-    removal.remove(gone.id, actor="test", confirm=True)
-    assert as_viewer.get(f"/registry/discover/{gone.id}").status_code == 410
+        assert client.get(f"/registry/discover/{old.id}").json()["id"] == str(target.id)
+    other = make_workspace("other", parent_id=make_workspace("p", parent_id=caller.id).id)
+    assert as_workspace(other).get(f"/registry/discover/{old.id}").status_code == 403
+    removed = make_workspace("removed")
+    removal.remove(removed.id, actor="test", confirm=True)
+    assert as_viewer.get(f"/registry/discover/{removed.id}").status_code == 410
 
 
-def test_open_mode_wants_to_know_who_asks(make_workspace: Make, anonymous: APIClient, settings: Any) -> None:
+def test_discovery_in_open_mode_needs_the_workspace_header(
+    make_workspace: Make, anonymous: APIClient, settings: Any
+) -> None:
     settings.MOLECULE_OPEN = True
-    one, two = alive(make_workspace, "one"), make_workspace("two")
+    one, two = registered(make_workspace, "one"), make_workspace("two")
     path = f"/registry/discover/{one.id}"
     answer = anonymous.get(path)
     assert (answer.status_code, answer.json()["error"]) == (400, "X-Workspace-ID header is required")
@@ -82,10 +89,10 @@ def test_open_mode_wants_to_know_who_asks(make_workspace: Make, anonymous: APICl
 
 
 @pytest.mark.parametrize("is_root", [True, False])
-def test_peers_come_by_nearness_and_then_by_age(
+def test_peers_are_sorted_by_relation_and_then_by_creation(
     make_workspace: Make, as_workspace: As, as_viewer: APIClient, is_root: bool
 ) -> None:
-    """Children that are older than siblings still come after them."""
+    """Children come after siblings even if they were created earlier."""
     parent = make_workspace("parent")
     above = None if is_root else parent.id
     me = make_workspace("me", parent_id=above)
@@ -94,8 +101,8 @@ def test_peers_come_by_nearness_and_then_by_age(
     make_workspace("gone", parent_id=above, status="removed")
     names = [row["name"] for row in as_workspace(me).get(f"/registry/{me.id}/peers").json()]
     assert names == (["parent", "s1", "s2", "c1", "c2"] if is_root else ["s1", "s2", "c1", "c2", "parent"])
-    packed = as_viewer.get(f"/registry/{me.id}/peers", headers={"Accept-Encoding": "gzip"})
-    assert packed["Content-Encoding"] == "gzip"
+    compressed = as_viewer.get(f"/registry/{me.id}/peers", headers={"Accept-Encoding": "gzip"})
+    assert compressed["Content-Encoding"] == "gzip"
 
 
 def test_peers_are_siblings_then_children_then_the_parent(make_workspace: Make, as_workspace: As) -> None:
@@ -112,7 +119,9 @@ def test_peers_are_siblings_then_children_then_the_parent(make_workspace: Make, 
     assert as_workspace(sibling).get(f"/registry/{me.id}/peers").status_code == 403
 
 
-def test_check_access(make_workspace: Make, as_viewer: APIClient, as_workspace: As) -> None:
+def test_check_access_returns_whether_two_workspaces_may_communicate(
+    make_workspace: Make, as_viewer: APIClient, as_workspace: As
+) -> None:
     top = make_workspace("top")
     child = make_workspace("child", parent_id=top.id)
     grandchild = make_workspace("grandchild", parent_id=child.id)
@@ -127,7 +136,7 @@ def test_check_access(make_workspace: Make, as_viewer: APIClient, as_workspace: 
     assert ask(as_workspace(top), child, top).status_code == 403
 
 
-def test_explain_then_and_now(make_workspace: Make, as_viewer: APIClient) -> None:
+def test_explain_returns_the_rule_now_and_at_an_earlier_moment(make_workspace: Make, as_viewer: APIClient) -> None:
     one, two = make_workspace("one"), make_workspace("two")
     child = make_workspace("child", parent_id=one.id)
     sibling = make_workspace("sibling", parent_id=one.id)
