@@ -1,17 +1,17 @@
-"""What can go wrong in the registry. registry/api/errors.py gives each its HTTP status.
+"""The errors that operations of the registry raise. registry/api/errors.py gives each its HTTP status.
 
 RegistryError
 ├── Invalid              a value breaks a rule; `field` says which
-├── NotFound             no such workspace, agent, token or secret
-├── Removed              the workspace is gone for good; `last_event` says how
-├── Forwarded            the workspace lives on elsewhere
-├── NotAllowed           the credential is good, the act is not permitted
-├── BadCredential        the credential is not good (used, expired, unknown)
-├── Conflict             the present state does not permit it
-│   └── HasChildren      removal would take children along and was not confirmed
-├── Unreachable          the workspace has no address, or nobody is there
-├── SecretsUnavailable   no usable encryption key
-└── SecretsBroken        sealed values that do not open; `failed_keys` names them
+├── NotFound             there is no such workspace, agent, token or secret
+├── Removed              the workspace was removed; `last_event` says how
+├── Forwarded            the workspace was removed and names a successor, `forwarded_to`
+├── NotAllowed           the credential is valid, but does not permit this
+├── BadCredential        the credential is not valid (used, expired, unknown)
+├── Conflict             the current state does not permit this
+│   └── HasChildren      removal would also remove children, and was not confirmed
+├── Unreachable          the workspace has no URL, or is not online
+├── SecretsUnavailable   there is no usable encryption key
+└── SecretsBroken        values cannot be decrypted; `failed_keys` names them
 """
 
 from collections.abc import Sequence
@@ -36,10 +36,14 @@ class RegistryError(Exception):
 
 
 class Invalid(RegistryError):
+    """A value breaks a rule; `field` names it."""
+
     code = "invalid"
 
 
 class NotFound(RegistryError):
+    """There is no such workspace, agent, token or secret."""
+
     code = "not_found"
 
     def __init__(self, message: str = "workspace not found") -> None:
@@ -47,6 +51,8 @@ class NotFound(RegistryError):
 
 
 class Removed(RegistryError):
+    """The workspace was removed. `last_event` is its last event as REST shows it, where known."""
+
     code = "removed"
 
     def __init__(self, workspace_id: UUID, last_event: dict[str, Any] | None = None) -> None:
@@ -56,6 +62,8 @@ class Removed(RegistryError):
 
 
 class Forwarded(RegistryError):
+    """The workspace was removed; `forwarded_to` is its active successor, `url` the URL of that one's agent, or ""."""
+
     def __init__(self, workspace_id: UUID, forwarded_to: UUID, url: str) -> None:
         super().__init__("workspace forwarded")
         self.workspace_id = workspace_id
@@ -64,19 +72,25 @@ class Forwarded(RegistryError):
 
 
 class NotAllowed(RegistryError):
+    """The credential is valid, but does not permit this."""
+
     code = "not_allowed"
 
 
 class BadCredential(RegistryError):
+    """The credential is not valid: used, expired or unknown."""
+
     code = "bad_credential"
 
 
 class Conflict(RegistryError):
+    """The current state does not permit this."""
+
     code = "conflict"
 
 
 class HasChildren(Conflict):
-    """`children` are the direct ones as (id, name)."""
+    """A removal was not confirmed. `children` are the direct children as (id, name)."""
 
     def __init__(self, children: Sequence[tuple[UUID, str]]) -> None:
         super().__init__(f"workspace has {len(children)} children: confirm=true removes them and all below them")
@@ -84,16 +98,20 @@ class HasChildren(Conflict):
 
 
 class Unreachable(RegistryError):
+    """The workspace has no URL, or is not online; `status` is its status."""
+
     def __init__(self, message: str, status: str) -> None:
         super().__init__(message)
         self.status = status
 
 
 class SecretsUnavailable(RegistryError):
-    pass
+    """There is no usable encryption key."""
 
 
 class SecretsBroken(RegistryError):
+    """Values cannot be decrypted; `failed_keys` are the names of their secrets."""
+
     def __init__(self, failed_keys: Sequence[str]) -> None:
         super().__init__(f"these secrets do not open: {', '.join(failed_keys)}")
         self.failed_keys = failed_keys

@@ -1,4 +1,4 @@
-"""Every error becomes `{"error": …}` with its status, here and nowhere else."""
+"""The one place that turns errors into `{"error": …}` and an HTTP status."""
 
 import logging
 from typing import Any
@@ -33,7 +33,7 @@ RETRY_AFTER_SECONDS = 2
 
 
 def answer(error: Exception, context: dict[str, Any]) -> Response:
-    """DRF's EXCEPTION_HANDLER."""
+    """Return the response to an error; this is DRF's EXCEPTION_HANDLER."""
     if isinstance(error, registry.RegistryError):
         return _registry(error)
     if isinstance(error, exceptions.ValidationError):
@@ -54,7 +54,7 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
 
 
 def _too_many(context: dict[str, Any]) -> exceptions.Throttled | None:
-    """Who is not let in has not come as far as the throttle, and is counted here."""
+    """Count a request without a valid credential, which never reaches the view's throttle."""
     throttle = CredentialThrottle()
     if throttle.allow_request(context["request"], context["view"]):
         return None
@@ -62,6 +62,7 @@ def _too_many(context: dict[str, Any]) -> exceptions.Throttled | None:
 
 
 def unavailable(message: str, **more: str) -> Response:
+    """Return a 503 that asks the client to try again after RETRY_AFTER_SECONDS."""
     return Response({"error": message, **more}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 

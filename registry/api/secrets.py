@@ -1,4 +1,4 @@
-"""REST: secrets without their values, values for their own workspace, and tokens."""
+"""REST: list and set secrets, read their values as a workspace, and manage tokens."""
 
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,9 @@ MODEL_SECRETS = ("MODEL_PROVIDER", "MODEL")
 
 
 class WorkspaceSecrets(Endpoint):
-    @documented("The secrets a workspace sees, without values", answers={200: SecretRow(many=True)}, errors=(404, 410))
+    @documented(
+        "List the secrets of a workspace, without values", answers={200: SecretRow(many=True)}, errors=(404, 410)
+    )
     def get(self, request: Any, workspace_id: UUID) -> Response:
         rows.find(workspace_id)
         return Response(store.listing(workspace_id))
@@ -39,18 +41,18 @@ class WorkspaceSecret(Endpoint):
 
 
 class SecretValues(Endpoint):
-    @documented("All values, for the workspace itself", answers={200: dict, 500: dict}, errors=(404, 410))
+    @documented("Read all values, as the workspace itself", answers={200: dict, 500: dict}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
         values = store.environment_for(workspace_id, actor=self.principal.actor)
         return Response(values, headers={"Cache-Control": "no-store"})
 
 
 class GlobalSecrets(Endpoint):
-    @documented("The secrets of all, without values", answers={200: SecretRow(many=True)})
+    @documented("List the global secrets, without values", answers={200: SecretRow(many=True)})
     def get(self, request: Any) -> Response:
         return Response(store.listing(None))
 
-    @documented("Set a secret for all", request=SecretBody, answers={200: Outcome})
+    @documented("Set a global secret", request=SecretBody, answers={200: Outcome})
     def post(self, request: Any) -> Response:
         body = self.body(SecretBody)
         store.set_for_all(body["key"], body["value"], actor=self.principal.actor)
@@ -60,16 +62,16 @@ class GlobalSecrets(Endpoint):
 
 
 class GlobalSecret(Endpoint):
-    @documented("Delete a secret of all", answers={200: Outcome}, errors=(404,))
+    @documented("Delete a global secret", answers={200: Outcome}, errors=(404,))
     def delete(self, request: Any, key: str) -> Response:
         store.delete_for_all(key, actor=self.principal.actor)
         return Response({"status": "deleted", "key": key, "scope": "global"})
 
 
 class Model(Endpoint):
-    @documented("Which model works here", answers={200: dict}, errors=(404, 410))
+    @documented("The model of a workspace", answers={200: dict}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
-        """A model that is set as a secret stays one: its source is told, its value is not."""
+        """A model that is set as a secret is not shown, only its source."""
         rows.find(workspace_id)
         agent = agents.active(workspace_id)
         if agent is not None:
@@ -85,7 +87,9 @@ class Tokens(Endpoint):
         live = WorkspaceToken.objects.filter(workspace_id=workspace_id, revoked_at=None)
         return Response(TokenRow(live, many=True).data)
 
-    @documented("A further token; the others go on", request=TokenBody, answers={201: TokenIssued}, errors=(404, 410))
+    @documented(
+        "Issue a further token; the others stay valid", request=TokenBody, answers={201: TokenIssued}, errors=(404, 410)
+    )
     def post(self, request: Any, workspace_id: UUID) -> Response:
         issued = tokens.issue_workspace_token(workspace_id, **self.body(TokenBody))
         return Response({"id": issued.id, "auth_token": issued.text, "prefix": issued.prefix}, status=201)

@@ -1,4 +1,4 @@
-"""Wire shapes of workspaces and of what agents send. The rules on columns are the models' own."""
+"""Bodies, queries and answers of the REST API of the registry."""
 
 import json
 from datetime import datetime
@@ -28,7 +28,7 @@ from registry.structure.urls import MAX_URL, validate_agent_url
 
 MAX_CARD_BYTES = 256 * 1024
 MAX_BEATS = 500
-"""Of one host at once."""
+"""In one request."""
 MAX_COORDINATE = 1e7
 MAX_INT = 2**31 - 1
 MAX_SEQ_DIGITS = 19
@@ -76,7 +76,7 @@ class TierField(serializers.IntegerField):
 
 
 class RoleField(serializers.CharField):
-    """A role, or null: never "" in what is stored and answered."""
+    """A role, or null: "" becomes null."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_null=True, allow_blank=True, max_length=MAX_ROLE, **kwargs)
@@ -89,6 +89,8 @@ class RoleField(serializers.CharField):
 
 
 class Coordinate(FiniteFloatField):
+    """A place on the canvas, along one axis."""
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_value=-MAX_COORDINATE, max_value=MAX_COORDINATE, **kwargs)
 
@@ -134,11 +136,11 @@ class RegisterBody(serializers.Serializer[Any]):
 
 class Registration(serializers.Serializer[Any]):
     status = serializers.CharField()
-    auth_token = serializers.CharField(required=False, help_text="The workspace's token, once.")
+    auth_token = serializers.CharField(required=False, help_text="The workspace's token. It is not shown again.")
 
 
 class HeartbeatBody(serializers.Serializer[Any]):
-    """Longer texts are cut at 4,000 characters."""
+    """A heartbeat. Texts are cut at 4,000 characters."""
 
     workspace_id = serializers.UUIDField()
     error_rate = FiniteFloatField(default=0.0, min_value=0, max_value=1)
@@ -149,7 +151,7 @@ class HeartbeatBody(serializers.Serializer[Any]):
 
 
 class SignedHeartbeatBody(HeartbeatBody):
-    token = serializers.CharField(write_only=True, help_text="The workspace's own.")
+    token = serializers.CharField(write_only=True, help_text="The workspace's token.")
 
 
 class HeartbeatsBody(serializers.Serializer[Any]):
@@ -293,7 +295,7 @@ class ExplainQuery(serializers.Serializer[Any]):
 
 class DiffQuery(serializers.Serializer[Any]):
     def get_fields(self) -> dict[str, Any]:
-        """`from` is a word of Python's own."""
+        """`from` is a keyword in Python, so it cannot be an attribute."""
         return {"from": MomentField(), "to": MomentField(required=False)}
 
 
@@ -350,7 +352,7 @@ class TokenBody(serializers.Serializer[Any]):
 
 class TokenIssued(serializers.Serializer[Any]):
     id = serializers.UUIDField()
-    auth_token = serializers.CharField(help_text="Said once, and kept nowhere.")
+    auth_token = serializers.CharField(help_text="It is not shown again, and only its hash is stored.")
     prefix = serializers.CharField()
 
 
@@ -383,7 +385,7 @@ class WorkspacePicture(serializers.ModelSerializer[Workspace]):
 
 
 class OneWorkspacePicture(WorkspacePicture):
-    """A workspace that was asked for by its id."""
+    """The answer of GET /workspaces/{id}."""
 
     agent_card_problems = serializers.ListField(
         child=serializers.CharField(),

@@ -16,8 +16,8 @@ class LoopTicks(models.Manager["LoopTick"]):
 class LoopTick(models.Model):
     """A background job: when it last completed a step, and its errors.
 
-    `since`: running without a break from then on. `last_error` happened at `failed_at`. `now`: when the row was read,
-    by the clock that wrote all of these, PostgreSQL's; hosts may have another time.
+    `since`: it has run without a break since then. `last_error` happened at `failed_at`. `now`: when the row was read.
+    All times are of PostgreSQL's clock, so they can be compared; the clocks of hosts may differ.
     """
 
     now: datetime

@@ -1,4 +1,4 @@
-"""Sealed secrets, and the log of who touched them."""
+"""Encrypted secrets, and the log of who used them."""
 
 import uuid
 
@@ -16,7 +16,7 @@ secret_key_name = RegexValidator(
 
 
 class SealedSecret(models.Model):
-    """A value under seal. `context()` is what the seal is bound to."""
+    """An encrypted value. It can be decrypted only together with `context()`, so it is useless in another row."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
     key = models.TextField(validators=[secret_key_name], help_text="The environment variable the agent sees.")
@@ -31,6 +31,7 @@ class SealedSecret(models.Model):
         return self.key
 
     def context(self) -> str:
+        """Return the table, workspace and key to which the encrypted value is bound."""
         raise NotImplementedError
 
 
@@ -51,7 +52,7 @@ class WorkspaceSecret(SealedSecret):
 
 
 class GlobalSecret(SealedSecret):
-    """Every workspace's default; a workspace's own key wins."""
+    """A secret of every workspace that has none of its own with the same key."""
 
     class Meta:
         db_table = "global_secrets"
@@ -71,7 +72,7 @@ class SecretAction(models.TextChoices):
 
 
 class SecretAccess(models.Model):
-    """Who set, deleted or read which secrets, and when. Never a value. Without a workspace: global ones."""
+    """Who set, deleted or read which secrets, and when; never their values. Global secrets have no workspace."""
 
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField(db_default=Now())

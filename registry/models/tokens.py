@@ -12,7 +12,7 @@ from registry.models.workspaces import Workspace
 
 
 class Token(models.Model):
-    """A credential, stored as a hash. `prefix` is its clear beginning, for lookup and for people."""
+    """A credential, stored as a hash. `prefix` is how it begins, in clear text: to find it, and to show it in lists."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
     prefix = models.TextField(unique=True)
@@ -30,6 +30,7 @@ class Token(models.Model):
         return f"{self.prefix}…"
 
     def is_live(self, now: datetime) -> bool:
+        """Return whether it is neither revoked nor expired at `now`."""
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
 
@@ -41,7 +42,7 @@ class TokenKind(models.TextChoices):
 
 
 class WorkspaceToken(Token):
-    """An agent's credential, or the one-time enrolment that earns it."""
+    """An agent's token, or the enrolment token for which an agent receives one, once."""
 
     workspace = models.ForeignKey(Workspace, models.DO_NOTHING, related_name="tokens")
     kind = models.TextField(choices=TokenKind)
@@ -52,7 +53,7 @@ class WorkspaceToken(Token):
 
 
 class OperatorToken(Token):
-    """A person's credential for scripts; it may do what its user may."""
+    """A token for scripts of an operator, with the permissions of that user."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
 

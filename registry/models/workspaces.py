@@ -24,20 +24,21 @@ class Status(models.TextChoices):
 
 
 ALIVE = (Status.ONLINE, Status.DEGRADED)
-"""The statuses that a lease keeps up."""
+"""The statuses that end when the lease does."""
 
 DEFAULT_TIER = 1
 
 
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
-    """`living()`: all that are not removed."""
+    """Queries on workspaces."""
 
     def living(self) -> "WorkspaceQuerySet":
+        """Return those that are not removed."""
         return self.exclude(status=Status.REMOVED)
 
 
 class Workspace(models.Model):
-    """A role in the org chart, run by one agent. `parent_id` is hierarchy and communication topology in one."""
+    """A role in the organisation, filled by one agent. `parent_id` gives the hierarchy, and who may communicate."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
     # registry.structure.text has the whole rule for names and roles.

@@ -25,7 +25,7 @@ class Replaced:
 
 
 def assignment(workspace_id: UUID, model: str) -> NewEvent:
-    """The event of a first agent, for whoever creates a workspace with one."""
+    """Return the event that assigns a model to a workspace which has none, such as a new one."""
     agent_id = uuid4()
     return NewEvent(
         event_type=EventType.AGENT_ASSIGNED,
@@ -36,7 +36,7 @@ def assignment(workspace_id: UUID, model: str) -> NewEvent:
 
 
 def assign(workspace_id: UUID, model: str, *, actor: str) -> Agent:
-    """Raises NotFound, Removed, Conflict (it has one)."""
+    """Assign a model; returns the new agent. Raises NotFound, Removed, Conflict (the workspace has one)."""
     with transaction.atomic():
         rows.lock_living(workspace_id)
         if active(workspace_id) is not None:
@@ -46,7 +46,7 @@ def assign(workspace_id: UUID, model: str, *, actor: str) -> Agent:
 
 
 def replace(workspace_id: UUID, model: str, *, actor: str) -> Replaced:
-    """The old one becomes history, the new one is another agent. Raises NotFound, Removed."""
+    """Replace the model: the active agent is removed, and another one is assigned. Raises NotFound, Removed."""
     with transaction.atomic():
         rows.lock_living(workspace_id)
         old = _required(workspace_id, "no active agent to replace")
@@ -62,7 +62,7 @@ def replace(workspace_id: UUID, model: str, *, actor: str) -> Replaced:
 
 
 def remove(workspace_id: UUID, *, reason: str | None, actor: str) -> Agent:
-    """Raises NotFound, Removed."""
+    """Remove the active agent and return it, as it was before. Raises NotFound, Removed."""
     with transaction.atomic():
         rows.lock_living(workspace_id)
         agent = _required(workspace_id, "no active agent to remove")
@@ -72,7 +72,10 @@ def remove(workspace_id: UUID, *, reason: str | None, actor: str) -> Agent:
 
 
 def move(workspace_id: UUID, target_id: UUID, *, actor: str) -> Agent:
-    """The same agent, elsewhere; an event for each of the two. Raises NotFound, Removed, Conflict."""
+    """Move the active agent to another workspace and return it, as it was before; records an event for each workspace.
+
+    Raises NotFound, Removed, Conflict (the target has one).
+    """
     with transaction.atomic():
         locked = rows.lock([workspace_id, target_id])
         for one in (workspace_id, target_id):

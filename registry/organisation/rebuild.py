@@ -1,4 +1,4 @@
-"""rebuild: is the projection what the log says? check() compares, fix() repairs it from the log."""
+"""Compare the tables of workspaces and agents with a replay of the event log, and repair them from it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ STRUCTURAL: dict[type[Workspace] | type[Agent], tuple[str, ...]] = {
     ),
     Agent: ("workspace_id", "model", "status", "removed_at", "removal_reason", "created_at"),
 }  # fmt: skip
-# What guards the projection against the application would stand in the way of its repair.
+# These triggers refuse changes that a repair may need to make.
 GUARDS = ("workspaces_removed_is_final", "workspaces_no_cycle")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A row that is not what the log says. `found` or `replayed` is None when one of them has no such row."""
+    """A row that differs from the log. `found` is None if the table lacks it, `replayed` if the log does."""
 
     table: type[Workspace] | type[Agent]
     id: UUID
@@ -36,7 +36,7 @@ class Difference:
     replayed: Row | None
 
     def columns(self) -> Iterator[tuple[str, Any, Any]]:
-        """(column, found, replayed) for each column that differs."""
+        """Yield (column, found, replayed) for each column that differs."""
         for name in STRUCTURAL[self.table]:
             found, replayed = (None if row is None else row[name] for row in (self.found, self.replayed))
             if found != replayed:
@@ -44,7 +44,10 @@ class Difference:
 
 
 def check(progress: Callable[[int], None] = lambda done: None) -> list[Difference]:
-    """Replay the log and compare it with the tables, both as of one instant, while everybody works on."""
+    """Return where the tables differ from the log, both as of one instant. Blocks nobody.
+
+    `progress` is called with the number of events replayed so far.
+    """
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -52,10 +55,10 @@ def check(progress: Callable[[int], None] = lambda done: None) -> list[Differenc
 
 
 def fix(progress: Callable[[int], None] = lambda done: None) -> list[Difference]:
-    """Make the tables what the log says, while nobody else writes; returns what was different."""
+    """Repair the tables from the log and return what was different. Blocks all other writers until it is done."""
     with transaction.atomic():
         with connection.cursor() as cursor:
-            # Operations lock rows first and the log last: so do we, with all rows at once.
+            # Operations lock rows before the log. Locking all rows first keeps that order, so nothing can deadlock.
             cursor.execute("LOCK TABLE workspaces, agents IN EXCLUSIVE MODE")
             lock_log()
             _guards(cursor, "DISABLE")
@@ -93,7 +96,7 @@ def _differences(table: type[Workspace] | type[Agent], replayed: dict[UUID, Row]
 
 
 def _repair(differences: list[Difference]) -> None:
-    """Missing rows first and without their references, so that every reference finds its row."""
+    """Create missing rows first, without their references, so that every reference finds its row."""
     for one in differences:
         if one.found is None and one.replayed is not None and one.table is Workspace:
             Workspace.objects.create(id=one.id, name=one.replayed["name"])

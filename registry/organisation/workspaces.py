@@ -1,4 +1,4 @@
-"""The state machine: create, register, update, move, remove. Each locks, decides, records, applies."""
+"""Create, register, update and move workspaces: each operation locks rows, decides, records events, applies them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ RULES: dict[str, Callable[[Any], Any]] = {"name": clean_name, "role": clean_role
 
 @dataclass(frozen=True, kw_only=True)
 class NewWorkspace:
-    """What create() needs. `place` is the canvas position, kept in the event for whoever draws it.
+    """What create() needs. `place` is (x, y) on the canvas; it is kept in the event only.
 
     Raises Invalid for a name or role that breaks the rules of registry.structure.text.
     """
@@ -86,12 +86,12 @@ def register(
     held: bool,
     enrolment_id: UUID | None,
 ) -> str | None:
-    """An agent is here: online from any state but removed (Removed) and paused (which it stays).
+    """Register an agent: its workspace goes online from every status except paused, which stays.
 
-    `held`: it showed the workspace's token, and needs no new one. `enrolment_id`: it showed an enrolment,
-    which is used up. Neither: enrolment is open, which also creates an unknown workspace, named by its card.
-    `heartbeat_interval`: how often it will send heartbeats, in seconds; None: as often as LEASE_SECONDS demands.
-    Returns the token issued, if any. Raises NotFound, Removed, BadCredential.
+    `held`: the agent presented the workspace's token and needs no new one. `enrolment_id`: it presented an enrolment
+    token, which is used up. With neither, enrolment is open: an unknown workspace is created, named by the card.
+    `heartbeat_interval`: how often the agent will send heartbeats, in seconds; None: it did not say.
+    Returns the token issued, or None. Raises NotFound, Removed, BadCredential.
     """
     actor = f"{Kind.WORKSPACE}:{id}"
     is_open = not held and enrolment_id is None
@@ -110,7 +110,7 @@ def register(
 
 
 def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
-    """Set name, role, tier, runtime and parent_id as given; returns whether a restart is needed to see it.
+    """Set those of name, role, tier, runtime and parent_id that are given; returns whether they need a restart.
 
     Raises NotFound, Removed, Invalid (name, role, unknown parent, cycle).
     """
@@ -137,7 +137,7 @@ def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
 
 
 def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -> None:
-    """Raises NotFound, Removed. The same card again is no event."""
+    """Store another Agent Card; one equal to the stored card records nothing. Raises NotFound, Removed."""
     with transaction.atomic():
         workspace = rows.lock_living(workspace_id)
         if workspace.agent_card != agent_card:
@@ -147,7 +147,7 @@ def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -
 
 
 def _create_unknown(workspace_id: UUID, name: str, actor: str) -> None:
-    """Of two that come at once the second waits for the lock, looks again and finds what the first one created."""
+    """Create the workspace unless it exists. Of two concurrent calls the second waits for the lock and checks again."""
     found = Workspace.objects.filter(id=workspace_id)
     if not found.exists():
         hierarchy.lock()
@@ -163,7 +163,7 @@ def _start_lease(workspace_id: UUID, url: str, heartbeat_interval: int | None) -
 
 
 def _check_parent(workspace_id: UUID, parent_id: UUID | None, locked: dict[UUID, Workspace]) -> None:
-    """The database refuses cycles as well; here it gets a name. Needs the hierarchy lock."""
+    """Raise Invalid for an unknown parent or a cycle, before the trigger would. Needs the hierarchy lock."""
     if parent_id is None:
         return
     if parent_id == workspace_id or parent_id in hierarchy.descendants(workspace_id):
