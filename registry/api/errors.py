@@ -60,6 +60,7 @@ def _throttled(context: dict[str, Any]) -> exceptions.Throttled | None:
 
 
 def unavailable(message: str, **more: str) -> Response:
+    """Return a 503 that asks the client to try again after RETRY_AFTER_SECONDS."""
     return Response({"error": message, **more}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 

@@ -90,6 +90,8 @@ class RoleField(serializers.CharField):
 
 
 class Coordinate(FiniteFloatField):
+    """A place on the canvas, along one axis."""
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_value=-MAX_COORDINATE, max_value=MAX_COORDINATE, **kwargs)
 
