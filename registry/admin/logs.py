@@ -108,6 +108,7 @@ class ActivityLogAdmin(LogAdmin):
 
 @admin.register(StructureEvent)
 class StructureEventAdmin(LogAdmin):
+    labels = ("event", "audit log")
     position = ("seq",)
     deferred = ("payload",)
     list_display = ["seq", "when", "event_type", "workspace", "actor_name", "details_excerpt"]

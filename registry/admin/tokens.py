@@ -80,7 +80,7 @@ class TokenAdmin(ReadOnlyAdmin):
         raise NotImplementedError
 
     def get_fields(self, request: Any, obj: Any = None) -> Any:
-        return [*self.list_display, "id"]
+        return [*self.list_display, "revoked", "id"]
 
     def get_queryset(self, request: Any) -> QuerySet[Any]:
         return super().get_queryset(request).defer("hash")
@@ -101,7 +101,7 @@ class TokenAdmin(ReadOnlyAdmin):
 
     @admin.display(description="expires", ordering="expires_at")
     def expires(self, token: Token) -> SafeString:
-        return formats.until(token.expires_at)
+        return formats.EMPTY if token.revoked_at else formats.until(token.expires_at)
 
     @admin.display(description="revoked", ordering="revoked_at")
     def revoked(self, token: Token) -> SafeString:
@@ -110,7 +110,7 @@ class TokenAdmin(ReadOnlyAdmin):
 
 @admin.register(WorkspaceToken)
 class WorkspaceTokenAdmin(TokenAdmin):
-    list_display = ["prefix", "owner", "kind", "state", "created", "last_used", "expires", "revoked"]
+    list_display = ["prefix", "owner", "kind", "state", "created", "last_used", "expires"]
     list_filter = ["kind"]
     list_select_related = ["workspace"]
     search_fields = ["prefix", "label", "workspace__name", "=workspace__id", "=id"]
@@ -135,7 +135,7 @@ class WorkspaceTokenAdmin(TokenAdmin):
 class OperatorTokenAdmin(TokenAdmin):
     """Every user issues, sees and revokes their own; those of others need the permission to view them."""
 
-    list_display = ["prefix", "owner", "label", "state", "created", "last_used", "expires", "revoked"]
+    list_display = ["prefix", "owner", "label", "state", "created", "last_used", "expires"]
     list_select_related = ["user"]
     search_fields = ["prefix", "label", "user__username", "=id"]
     search_help_text = "Prefix, label, user name, or a whole id."

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
@@ -123,3 +124,21 @@ def test_background_jobs_show_their_last_error(root: Client, db: None) -> None:
 def test_retention_shows_its_progress(root: Client, db: None, progress: Progress, words: str) -> None:
     jobs.tick(jobs.RETENTION, **progress.detail())
     assert words in root.get(reverse("admin:registry_looptick_changelist")).content.decode()
+
+
+def test_lists_have_the_names_that_operators_use(root: Client, furnished: Workspace) -> None:
+    expected = {
+        "registry_agent": "Model assignments",
+        "registry_secretaccess": "Secret access log",
+        "registry_looptick": "Background jobs",
+        "activity_structureevent": "Audit log",
+    }
+    index = root.get(reverse("admin:index")).content.decode()
+    for name, label in expected.items():
+        page = root.get(reverse(f"admin:{name}_changelist"))
+        assert page.context["title"] == label
+        assert f">{label}</a>" in index
+
+
+def test_the_labels_need_no_migration(db: None) -> None:
+    call_command("makemigrations", "registry", "activity", check=True, dry_run=True)

@@ -17,6 +17,7 @@ from tests.registry.admin.pages import Make, change_url, confirmation_url, execu
 
 FEW, MANY = 3, 30
 MOST = 10
+NOT_APPLICABLE = (verbs.RESUME, verbs.RESTART)
 LISTS = sorted(model._meta.label_lower.replace(".", "_") for model in admin.site._registry)
 
 
@@ -41,7 +42,7 @@ def grow(lead: Workspace, make: Make, count: int) -> None:
 def pages(lead: Workspace) -> dict[str, str]:
     """Returns the URLs of one workspace's pages and of all lists."""
     found = {name: reverse(f"admin:{name}_changelist") for name in LISTS}
-    found |= {verb.name: confirmation_url(verb.name, lead) for verb in verbs.VERBS if verb.name != "resume"}
+    found |= {verb.name: confirmation_url(verb.name, lead) for verb in verbs.VERBS if verb not in NOT_APPLICABLE}
     found |= {one.name: url_of(one.name, lead) for one in dialogs.DIALOGS}
     found |= {name: url_of(name, lead) for name in ("expand", "timeline")}
     return found | {"change": change_url(lead), "add": reverse("admin:registry_workspace_add"), "index": "/admin/"}
