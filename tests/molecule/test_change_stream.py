@@ -33,8 +33,8 @@ SUBSCRIPTION = "molecule_copy"
 WORKSPACES = "SELECT row_to_json(w)::text FROM (SELECT * FROM workspaces ORDER BY id) w"
 CHECKS = """
 import json
-from molecule.health import CHECKS, _outcome
-print(json.dumps({name: _outcome(check) for name, check in CHECKS.items()}))
+from molecule.health import CHECKS, _result
+print(json.dumps({name: _result(check) for name, check in CHECKS.items()}))
 """
 THREE_WORKSPACES = """
 from registry.organisation.workspaces import NewWorkspace, create
