@@ -20,7 +20,7 @@ class Rule(StrEnum):
 def rule(caller: UUID, target: UUID, parents: dict[UUID, UUID | None]) -> Rule:
     """Return the rule that lets `caller` reach `target`. Roots are siblings of each other.
 
-    `parents` has the parent of each active workspace. For one that is missing from it, the answer is NONE.
+    `parents` has the parent of each active workspace. For one that is missing from it, the result is NONE.
     """
     if caller not in parents or target not in parents:
         return Rule.NONE

@@ -52,14 +52,14 @@ class Organisation:
             self.hub.add(listener)
             assert self.hub.subscribe(listener)
 
-    def step(self, act: str, who: int, whom: int) -> None:
+    def step(self, act: str, first: int, second: int) -> None:
         """Do `act` if it is possible; the numbers choose the workspaces."""
         unused, active = [own for own in IDS if own not in self.parents], list(self.active())
-        other = [None, *active][whom % (len(active) + 1)]
+        other = [None, *active][second % (len(active) + 1)]
         if act == "create" and unused:
             self.send("WORKSPACE_PROVISIONING", unused[0], {"parent_id": text(other)}, after={unused[0]: other})
         elif act != "create" and active:
-            self.change(act, active[who % len(active)], other)
+            self.change(act, active[first % len(active)], other)
 
     def change(self, act: str, own: UUID, other: UUID | None) -> None:
         if act == "move":
@@ -125,8 +125,8 @@ def text(own: UUID | None) -> str | None:
 def test_every_agent_receives_exactly_what_the_hierarchy_allows(steps: list[tuple[str, int, int]]) -> None:
     async def run() -> None:
         organisation = Organisation()
-        for act, who, whom in steps:
-            organisation.step(act, who, whom)
+        for act, first, second in steps:
+            organisation.step(act, first, second)
         organisation.hub.flush()
         for own, client in organisation.clients.items():
             assert [message["test_id"] for message in client.heard] == organisation.expected[own]
@@ -207,17 +207,17 @@ def test_sockets_of_a_revoked_token_are_unauthorized(make_workspace: Make, djang
 
 
 def test_other_sockets_are_authorized_once_for_each_credential() -> None:
-    asked: list[str] = []
+    calls: list[str] = []
 
     def identify(name: str, *, is_good: bool) -> Principal:
-        asked.append(name)
+        calls.append(name)
         if not is_good:
             raise Refused(NOT_ALLOWED)
         return Principal(kind=Kind.OPERATOR)
 
     token = Principal(kind=Kind.OPERATOR, token_id=uuid4())
-    sockets = [listening(Client(), principal=who) for who in (token, token, Principal(kind=Kind.OPERATOR))]
+    sockets = [listening(Client(), principal=each) for each in (token, token, Principal(kind=Kind.OPERATOR))]
     sockets[0].identify = lambda: identify("token", is_good=True)
     sockets[2].identify = lambda: identify("session", is_good=False)
     assert Teams().unauthorized(sockets) == [sockets[2]]
-    assert asked == ["token", "session"]
+    assert calls == ["token", "session"]

@@ -187,12 +187,12 @@ def test_random_histories(world: World, committed: Callable[[Post], None], make_
     chance = random.Random(7)
     names = list(world.ids)
     for _ in range(60):
-        who, whom = chance.sample(names, 2)
+        one, other = chance.sample(names, 2)
         operations: list[Callable[[], Any]] = [
-            partial(workspaces.update, world.ids[who], {"parent_id": world.ids[whom]}, actor="test"),
-            partial(workspaces.update, world.ids[who], {"parent_id": None}, actor="test"),
-            partial(pausing.pause, world.ids[who], actor="test"),
-            partial(pausing.resume, world.ids[who], actor="test"),
+            partial(workspaces.update, world.ids[one], {"parent_id": world.ids[other]}, actor="test"),
+            partial(workspaces.update, world.ids[one], {"parent_id": None}, actor="test"),
+            partial(pausing.pause, world.ids[one], actor="test"),
+            partial(pausing.resume, world.ids[one], actor="test"),
             partial(_flush, world),
         ]
         operation = chance.choice(operations)
