@@ -21,15 +21,16 @@ SPACE_BEFORE_OFFSET = re.compile(r"(:\d\d(?:[.,]\d+)?|[Tt ]\d+) (\d\d(?::?\d\d)?
 
 
 def query_time(text: str) -> datetime | None:
-    """The ISO 8601 time of a query parameter, in UTC if it has no offset; None if the text is not a time.
+    """The ISO 8601 time of a query parameter, in UTC, which is also assumed without an offset; None for other text.
 
     The "+" of an offset that a client did not encode arrives as a space.
     """
     try:
         moment = parse_datetime(SPACE_BEFORE_OFFSET.sub(r"\1+\2", text))
-    except ValueError:
+        # In UTC: PostgreSQL refuses offsets from 16 hours on.
+        return moment and (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
         return None
-    return moment and (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 class TimeField(serializers.DateTimeField):

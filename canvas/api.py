@@ -20,7 +20,14 @@ from canvas.serializers import (
     UpdatedResponse,
     ViewportBody,
 )
-from registry.api.serializers import RemovalQuery, StatusResponse, WorkspaceBody, WorkspaceChanges, WorkspaceRow
+from registry.api.serializers import (
+    OneWorkspaceRow,
+    RemovalQuery,
+    StatusResponse,
+    WorkspaceBody,
+    WorkspaceChanges,
+    WorkspaceRow,
+)
 from registry.identity import enrolment
 from registry.models import Status
 from registry.organisation import removal, workspaces
@@ -69,10 +76,13 @@ class Workspaces(Endpoint):
 
 
 class OneWorkspace(Endpoint):
-    @documented("One workspace", answers={200: WorkspaceRow, 301: dict}, errors=(404, 410))
+    @documented("One workspace", answers={200: OneWorkspaceRow, 301: dict}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
         shown = snapshot.workspace(workspace_id)
-        return Response(shown if self.principal.level >= Level.VIEW else snapshot.without_operator_fields(shown))
+        is_operator = self.principal.level >= Level.VIEW
+        if is_operator or self.principal.workspace_id == workspace_id:
+            shown["agent_card_problems"] = snapshot.agent_card_problems(shown)
+        return Response(shown if is_operator else snapshot.without_operator_fields(shown))
 
     @documented("Change a workspace", request=WorkspaceChanges, answers={200: UpdatedResponse}, errors=(404, 410))
     def patch(self, request: Any, workspace_id: UUID) -> Response:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 from zlib import crc32
 
+import orjson
 from django.db import connection
 from django.utils import timezone
 
@@ -15,6 +16,7 @@ from canvas.layout import viewport
 from canvas.models import CanvasLayout
 from registry.exceptions import Invalid, NotFound
 from registry.models import Workspace
+from registry.organisation.agent_cards import read_card
 from registry.structure import history, rows
 from registry.structure.projection import Row
 
@@ -45,6 +47,8 @@ COLUMNS = {
     "last_heartbeat_at": _time("w.last_heartbeat_at"),
     "flapping_until": _time("w.flapping_until"),
     "enrolment_expires_at": _time("w.enrolment_expires_at"),
+    "last_refusal": f"""CASE WHEN w.refused_at IS NOT NULL THEN json_build_object('at', {_time("w.refused_at")},
+      'count', w.refused_count, 'reason', w.refused_reason, 'address', w.refused_address) END""",
     "created_at": _time("w.created_at"),
     "updated_at": _time("w.updated_at"),
     "x": "coalesce(l.x, 0)",
@@ -61,8 +65,9 @@ LIVE = (
     "last_heartbeat_at",
     "flapping_until",
     "enrolment_expires_at",
+    "last_refusal",
 )
-OPERATOR_FIELDS = {"enrolment_expires_at"}
+OPERATOR_FIELDS = {"enrolment_expires_at", "last_refusal"}
 UNPLACED = CanvasLayout(x=0.0, y=0.0, collapsed=False)
 
 # Each row has the last seq, so that both are read by one statement and at one instant.
@@ -126,6 +131,13 @@ def workspace(workspace_id: UUID) -> dict[str, Any]:
         rows.find(workspace_id)
         raise NotFound
     return found[0]
+
+
+def agent_card_problems(workspace: dict[str, Any]) -> list[str]:
+    """What cannot be used in the card of a workspace as workspace() returns it; empty without a card."""
+    card = workspace["agent_card"]
+    # The card is a fragment of JSON text, which orjson gives back only by printing it.
+    return [] if card is None else list(read_card(orjson.loads(orjson.dumps(card))).problems)
 
 
 def without_operator_fields(workspace: dict[str, Any]) -> dict[str, Any]:

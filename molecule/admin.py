@@ -1,10 +1,10 @@
-"""The admin site: stock Django under our name."""
+"""The admin site: Django's, with the product's name and the order of its index."""
 
 from typing import Any
 
 from django.contrib import admin
 
-# What operators look for first comes first; what is not named here follows, by name.
+# In the order in which operators need them; others follow, sorted by name.
 APPS = ("registry", "activity", "auth")
 MODELS = (
     "Workspace",

@@ -19,6 +19,7 @@ from molecule.policy import may_listen  # noqa: E402
 from molecule.threads import ThreadedDjango  # noqa: E402
 from registry.consumers import OrganisationStream  # noqa: E402
 from registry.fast_path.application import FastPath  # noqa: E402
+from registry.identity import refusals  # noqa: E402
 from registry.supervision.web_liveness import WebLiveness  # noqa: E402
 
 refuse_unsafe_configuration()
@@ -37,5 +38,6 @@ application = WebLiveness(
             "http": BoundedBody(fast_path),
             "websocket": CookieMiddleware(URLRouter([path("ws", Stream.as_asgi())])),
         }
-    )
+    ),
+    also=refusals.flush,
 )

@@ -1,4 +1,4 @@
-"""System checks: configuration that would be unsafe or would not work. Errors also keep the server from starting."""
+"""System checks: configuration that is unsafe or cannot work. An error keeps the web process from starting."""
 
 import re
 from collections.abc import Sequence
@@ -6,12 +6,15 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register, run_checks
+from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 
 from molecule.settings import is_loopback
 from registry.secrets.sealing import Keyring, KeyUnusable
 
+# The oldest that the tests have run on.
+POSTGRESQL_MINIMUM = 15
 ENROLMENT = ("open", "token")
 LONGEST_RETENTION_DAYS = 365 * 100
 LONGEST_INTERVAL_HOURS = 24 * 365
@@ -19,7 +22,7 @@ METRICS_TOKEN = re.compile(r"[!-+\--~]{16,256}")
 
 
 def refuse_unsafe_configuration() -> None:
-    """For the server's start, where nobody runs `manage.py check`. Raises ImproperlyConfigured."""
+    """For the start of the web process, which runs no `manage.py check`. Raises ImproperlyConfigured."""
     errors = [message for message in run_checks(tags=["molecule"]) if message.is_serious()]
     if errors:
         raise ImproperlyConfigured("; ".join(f"{error.id}: {error.msg} {error.hint or ''}".strip() for error in errors))
@@ -31,7 +34,7 @@ def open_mode(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Ch
         return []
     return [
         Error(
-            "MOLECULE_OPEN lets anybody in, and this server is not a private one.",
+            "MOLECULE_OPEN makes everybody an administrator, and others may be able to reach this server.",
             hint="Unset MOLECULE_OPEN, or set DEBUG=true and HOST=127.0.0.1.",
             id="molecule.E001",
         )
@@ -45,7 +48,7 @@ def enrolment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Ch
     if settings.MOLECULE_ENROLMENT == "open" and not (is_loopback(settings.HOST) and settings.DEBUG):
         return [
             Warning(
-                "MOLECULE_ENROLMENT=open: whoever reaches this server can become a workspace that has no agent yet.",
+                "MOLECULE_ENROLMENT=open: anybody can register as a workspace that has no agent yet.",
                 hint="Set MOLECULE_ENROLMENT=token; POST /workspaces returns a one-time token for each agent.",
                 id="molecule.W001",
             )
@@ -68,7 +71,7 @@ def encryption_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 def retention(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if not 0 <= settings.ACTIVITY_RETENTION_DAYS <= LONGEST_RETENTION_DAYS:
-        hint = "Set 0 to keep activity for ever."
+        hint = "0 keeps activity for ever."
         found.append(
             Error(f"ACTIVITY_RETENTION_DAYS must be 0 to {LONGEST_RETENTION_DAYS}.", hint=hint, id="molecule.E004")
         )
@@ -84,3 +87,25 @@ def metrics_token(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
         return []
     wanted = "METRICS_TOKEN must be 16 to 256 ASCII characters without spaces and commas."
     return [Error(wanted, hint="openssl rand -hex 32 makes one.", id="molecule.E006")]
+
+
+@register(Tags.database)
+def postgresql_version(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """For `migrate` and `check --database default`; other commands check no database."""
+    versions = [postgresql_major(connections[name]) for name in databases or ()]
+    return [
+        Error(
+            f"PostgreSQL {version} is too old.",
+            hint=f"Molecule needs PostgreSQL {POSTGRESQL_MINIMUM} or newer.",
+            id="molecule.E007",
+        )
+        for version in versions
+        if version < POSTGRESQL_MINIMUM
+    ]
+
+
+def postgresql_major(connection: Any) -> int:
+    """The server's major version."""
+    return int(connection.pg_version) // 10_000

@@ -1,4 +1,4 @@
-"""Is it serving, and is all that it needs there?"""
+"""Liveness and readiness: does the process serve, and does everything that it needs?"""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -16,26 +16,27 @@ from rest_framework.response import Response
 from activity import redis
 from activity.endpoints import Endpoint, documented
 from activity.principals import Level
+from molecule.checks import POSTGRESQL_MINIMUM, postgresql_major
 from registry.liveness import presence
 from registry.models import LoopTick
 from registry.supervision import jobs
 
-# A slot keeps WAL until its consumer has it: a forgotten one fills the disk, whichever database it is of.
+# A slot keeps WAL until its consumer has it. A forgotten one fills the disk, whichever database it belongs to.
 RETAINED_WAL_BYTES = 1024**3
 PUBLICATION = "molecule_changes"
 PUBLISHED = "structure_events, workspaces"
 
 
-class Unwell(Exception):
-    """What is wrong, in words for operators."""
+class CheckFailed(Exception):
+    """Not ready; the message tells operators why."""
 
 
-class Worrying(Exception):
-    """What wants attention although Molecule serves without it: a warning, still ready."""
+class CheckWarning(Exception):
+    """Ready; the message tells operators what needs attention."""
 
 
 class Health(Endpoint):
-    """Asks nothing of anybody: it answers while the process serves."""
+    """200 while the process serves. Needs neither PostgreSQL nor Redis nor a credential."""
 
     authentication_classes = []
 
@@ -45,26 +46,35 @@ class Health(Endpoint):
 
 
 class Ready(Endpoint):
-    """Details are for operators; strangers learn only what is not well."""
+    """200, or 503 when a check fails. Only operators see details; everybody else sees which checks fail."""
 
     @documented("Everything it needs is there", answers={200: dict, 503: dict})
     def get(self, request: Request) -> Response:
-        checks = {name: _outcome(check) for name, check in CHECKS.items()}
-        well = all(check["ok"] for check in checks.values())
-        answer: dict[str, object] = {"status": "ok" if well else "unavailable"}
+        checks = _checks()
+        is_ready = all(check["ok"] for check in checks.values())
+        answer: dict[str, object] = {"status": "ok" if is_ready else "unavailable"}
         if self.principal.level < Level.VIEW:
             answer["checks"] = {name: {"ok": check["ok"]} for name, check in checks.items()}
         else:
-            answer |= {"checks": checks, "loops": _loops() if checks["postgres"]["ok"] else []}
-        return Response(answer, status=200 if well else 503)
+            answer |= {"checks": checks, "loops": _jobs() if checks["postgres"]["ok"] else []}
+        return Response(answer, status=200 if is_ready else 503)
 
 
-def _outcome(check: Callable[[], str]) -> dict[str, object]:
+def _checks() -> dict[str, dict[str, object]]:
+    """By name. When PostgreSQL does not answer, the checks that need it fail at once: each would wait five seconds."""
+    results: dict[str, dict[str, object]] = {}
+    for name, check in CHECKS.items():
+        cannot_run = name in NEED_POSTGRES and not results["postgres"]["ok"]
+        results[name] = {"ok": False, "detail": "PostgreSQL does not answer"} if cannot_run else _result(check)
+    return results
+
+
+def _result(check: Callable[[], str]) -> dict[str, object]:
     try:
         return {"ok": True, "detail": check()}
-    except Worrying as reason:
+    except CheckWarning as reason:
         return {"ok": True, "warning": True, "detail": str(reason)}
-    except Unwell as reason:
+    except CheckFailed as reason:
         return {"ok": False, "detail": str(reason)}
     except (DatabaseError, PoolTimeout, RedisError) as error:
         return {"ok": False, "detail": f"{type(error).__name__}: cannot reach it"}
@@ -77,13 +87,17 @@ def _rows(query: str, *parameters: str) -> list[Any]:
 
 
 def _postgres() -> str:
-    return f"PostgreSQL {_rows('SHOW server_version')[0][0]}"
+    major = postgresql_major(connection)
+    if major < POSTGRESQL_MINIMUM:
+        raise CheckFailed(f"PostgreSQL {major}: Molecule needs {POSTGRESQL_MINIMUM} or newer")
+    [(version,)] = _rows("SHOW server_version")
+    return f"PostgreSQL {version}"
 
 
 def _migrations() -> str:
     missing = sorted(_known_migrations() - set(MigrationRecorder(connection).applied_migrations()))
     if missing:
-        raise Unwell(f"not applied: {', '.join('.'.join(name) for name in missing)}; run manage.py migrate")
+        raise CheckFailed(f"not applied: {', '.join('.'.join(name) for name in missing)}; run manage.py migrate")
     return "all applied"
 
 
@@ -99,11 +113,11 @@ def _redis() -> str:
 
 def _expiry_hints() -> str:
     if not presence.expiries_are_announced():
-        raise Unwell("notify-keyspace-events lacks KEA: set it; until then only leases in PostgreSQL tell who is gone")
+        raise CheckFailed("notify-keyspace-events lacks KEA: set it. Until then only leases show who is offline")
     return "keyspace notifications on"
 
 
-def _loops() -> list[dict[str, object]]:
+def _jobs() -> list[dict[str, object]]:
     return [
         {
             "name": tick.name,
@@ -122,21 +136,21 @@ def _loops() -> list[dict[str, object]]:
 def _supervisor() -> str:
     tick = jobs.last(jobs.SUPERVISOR)
     if tick is None or tick.ticked_at is None:
-        raise Unwell("never ran: start manage.py supervise")
+        raise CheckFailed("never ran: start manage.py supervise")
     if not jobs.is_fresh(tick):
-        raise Unwell(f"{_age(tick)}: start manage.py supervise")
+        raise CheckFailed(f"{_age(tick)}: start manage.py supervise")
     return _age(tick)
 
 
-def _background_loops() -> str:
-    """All that have a row; the watch over leases, without which deaths go unseen, is `_supervisor`."""
+def _background_jobs() -> str:
+    """Every job that has a row. `_supervisor` checks the one that Molecule is not ready without."""
     ticks = jobs.every()
-    if worries := [worry for tick in ticks if (worry := _worry_about_loop(tick))]:
-        raise Worrying("; ".join(worries))
+    if warnings := [warning for tick in ticks if (warning := _job_warning(tick))]:
+        raise CheckWarning("; ".join(warnings))
     return ", ".join(f"{tick.name}: {_age(tick)}" for tick in ticks) or "none has run yet"
 
 
-def _worry_about_loop(tick: LoopTick) -> str | None:
+def _job_warning(tick: LoopTick) -> str | None:
     if jobs.is_failing(tick):
         return f"{tick.name}: errors: {tick.errors}, the last: {tick.last_error}"
     return None if jobs.is_fresh(tick) else f"{tick.name}: {_age(tick)}"
@@ -144,31 +158,31 @@ def _worry_about_loop(tick: LoopTick) -> str | None:
 
 def _age(tick: LoopTick) -> str:
     seconds = jobs.age(tick)
-    return "never ran" if seconds is None else f"last tick {seconds:.0f} s ago"
+    return "never ran" if seconds is None else f"last run {seconds:.0f} s ago"
 
 
 def _change_stream() -> str:
     [(level,)] = _rows("SHOW wal_level")
     if level != "logical":
-        raise Worrying(f"wal_level is {level}, nobody can follow changes: set wal_level=logical, restart PostgreSQL")
+        raise CheckWarning(f"wal_level is {level}, the change stream is off: set wal_level=logical, restart PostgreSQL")
     tables = _rows("SELECT tablename FROM pg_publication_tables WHERE pubname = %s ORDER BY 1", PUBLICATION)
     published = ", ".join(name for (name,) in tables)
     if published != PUBLISHED:
-        raise Worrying(f"{PUBLICATION} publishes {published or 'nothing'}: make it FOR TABLE {PUBLISHED}")
+        raise CheckWarning(f"{PUBLICATION} publishes {published or 'nothing'}: make it FOR TABLE {PUBLISHED}")
     return f"{PUBLICATION} publishes {published}"
 
 
 def _replication_slots() -> str:
     slots = _rows("SELECT slot_name, active, wal_status, pg_current_wal_lsn() - restart_lsn FROM pg_replication_slots")
-    if worries := [worry for slot in sorted(slots) if (worry := _worry_about(*slot))]:
-        raise Worrying("; ".join(worries))
+    if warnings := [warning for slot in sorted(slots) if (warning := _slot_warning(*slot))]:
+        raise CheckWarning("; ".join(warnings))
     return f"slots: {len(slots)}, none holds WAL back"
 
 
-def _worry_about(slot: str, active: bool, status: str | None, retained: Decimal | None) -> str | None:
+def _slot_warning(slot: str, active: bool, status: str | None, retained: Decimal | None) -> str | None:
     drop = f"SELECT pg_drop_replication_slot('{slot}')"
     if status == "lost":
-        return f"{slot} has lost WAL that its consumer needs: {drop}, then let the consumer copy everything anew"
+        return f"{slot} has lost WAL that its consumer needs: {drop}, then copy everything to the consumer again"
     if status not in ("extended", "unreserved") and (retained or 0) <= RETAINED_WAL_BYTES:
         return None
     state = f"{'active' if active else 'inactive'}, holds back {(retained or 0) / 1024**2:,.0f} MiB of WAL"
@@ -181,7 +195,8 @@ CHECKS: dict[str, Callable[[], str]] = {
     "redis": _redis,
     "expiry-hints": _expiry_hints,
     "supervisor": _supervisor,
-    "loops": _background_loops,
+    "loops": _background_jobs,
     "change-stream": _change_stream,
     "replication-slots": _replication_slots,
 }
+NEED_POSTGRES = ("migrations", "supervisor", "loops", "change-stream", "replication-slots")

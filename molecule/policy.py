@@ -36,6 +36,12 @@ class Rule:
     named: str | None = None
     tombstone: bool = False
 
+    @property
+    def names_caller(self) -> bool:
+        """Does the request name the workspace that its token must be for, and not one that it asks about?"""
+        letters = set(self.who.split())
+        return bool(letters & {"W", "E"}) and not letters & {"P", "C"}
+
 
 POLICY: dict[str, dict[str, Rule]] = {
     "health": {"GET": Rule("-")},
@@ -99,11 +105,9 @@ class Policy(BasePermission):
     message = "not allowed"
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        route = request.resolver_match.url_name if request.resolver_match else None
-        rules = POLICY.get(route or "", {})
         if (request.method or "").lower() not in _methods(view):
             raise MethodNotAllowed(request.method or "")
-        rule = rules.get("GET" if request.method == "HEAD" else request.method or "")
+        rule = rule_of(request)
         if rule is None:
             raise PermissionDenied("no policy for this route")
         principal = principal_of(request)
@@ -113,6 +117,16 @@ class Policy(BasePermission):
         if not allowed and principal.retired:
             raise NotAuthenticated("token revoked")
         return allowed
+
+
+def route_of(request: Request) -> str:
+    """The name of the request's route, "" when there is none."""
+    return (request.resolver_match and request.resolver_match.url_name) or ""
+
+
+def rule_of(request: Request) -> Rule | None:
+    """The rule for the request's route and method, None when there is none."""
+    return POLICY.get(route_of(request), {}).get("GET" if request.method == "HEAD" else request.method or "")
 
 
 def _methods(view: "APIView") -> set[str]:
@@ -181,8 +195,16 @@ def _named(rule: Rule, request: Request, kwargs: dict[str, Any]) -> UUID | None:
         return value if isinstance(value, UUID) else None
     if principal_of(request).kind == Kind.ANONYMOUS and "open" not in rule.who:
         return None
+    named = named_in_body(request, rule.named)
+    if named is None:
+        raise ValidationError({rule.named: "must name a workspace, as a UUID"})
+    return named
+
+
+def named_in_body(request: Request, field: str) -> UUID | None:
+    """The UUID in that field of the body, None when there is none. Raises APIException for an unreadable body."""
     body: Any = request.data
     try:
-        return UUID(body[rule.named])
+        return UUID(body[field])
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise ValidationError({rule.named: "must name a workspace, as a UUID"}) from None
+        return None

@@ -1,22 +1,24 @@
 """`make run`: everything on one machine, in the foreground: engines, migrations, an operator, web and supervisor.
 
-Whatever it starts stops with it, however it ends. All state is in one folder, MOLECULE_STATE or .molecule/.
+Whatever it starts stops with it, however it ends. When one process ends, so do all, with status 1. All state is in one
+folder, MOLECULE_STATE or .molecule/.
 """
 
 import errno
 import fcntl
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 import environ
 import httpx
@@ -30,7 +32,7 @@ MANAGE = str(BASE_DIR / "manage.py")
 WEB = [PYTHON, "-m", "uvicorn", "molecule.asgi:application", "--log-level", "warning", "--no-access-log"]
 WEB += ["--ws", "molecule.sockets:Sockets", "--ws-per-message-deflate", "false", "--ws-max-size", "1048576"]
 WEB += ["--ws-ping-interval", "20", "--ws-ping-timeout", "20"]
-# Who is asked through a proxy is settings.SECURE_PROXY's to say.
+# No proxy headers: settings.SECURE_PROXY decides which are trusted.
 WEB += ["--timeout-graceful-shutdown", "5", "--no-proxy-headers", "--no-server-header"]
 SUPERVISOR = [PYTHON, MANAGE, "supervise"]
 START_SECONDS = 60.0
@@ -39,7 +41,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class CannotRun(Exception):
-    """Why not, in words for whoever typed the command."""
+    """The message says why, for the person who typed the command."""
 
 
 def main() -> int:
@@ -60,13 +62,13 @@ def main() -> int:
 
 
 def address_of(host: str, port: int) -> str:
-    """Where to point a browser on this machine."""
+    """The URL for a browser on this machine."""
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # read, not bound
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def running_at(state: Path = STATE) -> str | None:
-    """The address of the platform that runs on this state, None when none does."""
+    """The URL of the platform that runs on this state; None when none runs."""
     try:
         with (state / "lock").open() as lock:
             if _locked(lock.fileno()):
@@ -77,7 +79,7 @@ def running_at(state: Path = STATE) -> str | None:
 
 
 def _read_env_file() -> None:
-    """The environment file is written on the first start; what the process was given wins over it."""
+    """Writes the file on the first start. Variables that are set already win over it."""
     if not environ.FileAwareEnv().bool("MOLECULE_READ_ENV_FILE", True):
         return
     path = STATE / "env"
@@ -85,7 +87,10 @@ def _read_env_file() -> None:
         keys = {"SECRET_KEY": secrets.token_urlsafe(48), "SECRETS_ENCRYPTION_KEY": secrets.token_hex(32)}
         lines = [f"{name}={value}\n" for name, value in (keys | {"DEBUG": "true"}).items()]
         _write_private(
-            path, "".join(["# Made by the first `make run`. Keep it: without its keys secrets stay shut.\n", *lines])
+            path,
+            "".join(
+                ["# Made by the first `make run`. Keep it: stored secrets cannot be read without its key.\n", *lines]
+            ),
         )
     environ.FileAwareEnv.read_env(path)
 
@@ -100,7 +105,7 @@ def _address() -> tuple[str, int]:
 
 @contextmanager
 def _only_one() -> Iterator[IO[str]]:
-    """Hold the state's lock, a file that says where we serve; the kernel gives it back even when we are killed."""
+    """Holds the state's lock, a file with our URL. The kernel releases it also when we are killed."""
     with (STATE / "lock").open("a+") as lock:
         if not _locked(lock.fileno()):
             lock.seek(0)
@@ -118,7 +123,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def _check_free(host: str, port: int) -> None:
-    """A web process that was orphaned a moment ago still closes its socket: it gets a second."""
+    """Raises CannotRun. A web process whose runner was killed a moment ago gets a second to close its socket."""
     deadline = time.monotonic() + 1
     while True:
         try:
@@ -132,7 +137,11 @@ def _check_free(host: str, port: int) -> None:
             if taken and time.monotonic() < deadline:
                 time.sleep(0.1)
                 continue
-            hint = f"port {port} is taken: PORT={port + 1} make run" if taken else f"{host}:{port}: {error.strerror}"
+            hint = (
+                f"port {port} is taken: use another, PORT={port + 1} make run"
+                if taken
+                else f"{host}:{port}: {error.strerror}"
+            )
             raise CannotRun(hint) from None
 
 
@@ -142,7 +151,7 @@ def _serve(host: str, port: int) -> None:
         urls = stack.enter_context(embedded.engines(STATE))
         environment = os.environ | urls | {"HOST": host, "PORT": str(port), "MOLECULE_STATE": str(STATE)}
         stack.enter_context(_engines_file(urls))
-        _say("bringing the database up to date")
+        _say("migrating the database")
         _manage(environment, "migrate", "--verbosity", "0")
         created = _create_operator(environment)
         _say("starting web and supervisor")
@@ -150,13 +159,13 @@ def _serve(host: str, port: int) -> None:
         web = stack.enter_context(_child("web", [*WEB, "--host", host, "--port", str(port)], environment))
         _wait_until_it_answers(address_of(host, port), web)
         print(_banner(host, port, created=created), flush=True)
-        stack.callback(print, "molecule: stopping", flush=True)
+        stack.callback(_say, "stopping")
         _watch([supervisor, web])
 
 
 @contextmanager
 def _engines_file(urls: Mapping[str, str]) -> Iterator[None]:
-    """So that manage.py, called by hand meanwhile, finds the same engines."""
+    """For manage.py called by hand: it reads the URLs of the running engines here."""
     path = STATE / "engines"
     _write_private(path, "".join(f"{name}={url}\n" for name, url in urls.items()))
     try:
@@ -175,12 +184,12 @@ def _manage(environment: Mapping[str, str], *arguments: str) -> str:
 
 
 def _create_operator(environment: Mapping[str, str]) -> bool:
-    """Was there none before?"""
+    """True when there was no operator before."""
     return bool(_manage(environment, "create_operator", "--into", str(STATE)).strip())
 
 
 class Child:
-    """A process of ours, its output passed on line by line with its name before it."""
+    """A process whose output is printed line by line, prefixed with its name."""
 
     def __init__(self, name: str, process: "subprocess.Popen[bytes]") -> None:
         self.name = name
@@ -195,10 +204,18 @@ class Child:
             self.last.append(text)
             print(f"{self.name}: {text}", flush=True)
 
-    def obituary(self) -> str:
-        self.process.wait()
+    def ending(self) -> str:
+        """Waits for the process; how it ended and its last lines."""
+        status = self.process.wait()
         self.reader.join(1)
-        return "\n".join([f"{self.name} stopped by itself (exit code {self.process.returncode}):", *self.last])
+        return ending(self.name, status, self.last)
+
+
+def ending(name: str, status: int, output: Iterable[str]) -> str:
+    """How a process ended; `status` as in Popen.returncode, negative for a signal."""
+    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
+    lines = [f"  {line}" for line in output]
+    return "\n".join([f"{name} {how}. " + ("Its last lines:" if lines else "It had printed nothing."), *lines])
 
 
 @contextmanager
@@ -210,7 +227,7 @@ def _child(name: str, command: list[str], environment: Mapping[str, str]) -> Ite
 
 
 def _wait_until_it_answers(address: str, web: Child) -> None:
-    """Any answer will do: with production settings it may be a redirect to https."""
+    """Raises CannotRun when it ends or takes longer than START_SECONDS."""
     deadline = time.monotonic() + START_SECONDS
     while web.process.poll() is None:
         try:
@@ -221,18 +238,20 @@ def _wait_until_it_answers(address: str, web: Child) -> None:
             time.sleep(0.1)
         else:
             return
-    raise CannotRun(web.obituary())
+    raise CannotRun(web.ending())
 
 
-def _watch(children: list[Child]) -> None:
-    """Until one process of ours, engines included, is no more. A signal ends the wait from outside."""
+def _watch(children: list[Child]) -> NoReturn:
+    """Waits until any process that we started ends, and raises CannotRun. A signal ends the wait with SystemExit."""
     ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-    pid = ended.si_pid if ended else 0
+    if ended is None:
+        raise CannotRun("no process is left")
     for child in children:
-        if child.process.pid == pid:
-            raise CannotRun(child.obituary())
-    engine = Path(f"/proc/{pid}/comm").read_text().strip().partition("-")[0]
-    raise CannotRun(f"{engine} stopped by itself:\n{embedded.tail(STATE / f'{engine}.log')}")
+        if child.process.pid == ended.si_pid:
+            raise CannotRun(child.ending())
+    engine = Path(f"/proc/{ended.si_pid}/comm").read_text().strip().partition("-")[0]
+    status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+    raise CannotRun(ending(engine, status, embedded.tail(STATE / f"{engine}.log").splitlines()))
 
 
 def _banner(host: str, port: int, *, created: bool) -> str:
@@ -246,7 +265,7 @@ def _banner(host: str, port: int, *, created: bool) -> str:
     lines += ["", f"  state     {_shown(STATE)} (password in operator, API token in operator-token)"]
     if host not in LOOPBACK:
         lines.append(
-            f"  note      HOST={host} is for others too: set ALLOWED_HOSTS to the names they use, and DEBUG=false"
+            f"  note      others can reach HOST={host}: set ALLOWED_HOSTS to the names they use, and DEBUG=false"
         )
     return "\n".join([*lines, "  try       make demo", "  stop      Ctrl-C", ""])
 
@@ -265,7 +284,7 @@ def _shown(path: Path) -> str:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Atomically: a reader sees all of it or nothing."""
     unfinished = path.with_name(f"{path.name}.new")
     unfinished.touch(mode=0o600)
     unfinished.write_text(text)

@@ -101,15 +101,17 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "molecule.probes.HostCheck",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "molecule.error_pages.NotFoundPages",
 ]
 
 ROOT_URLCONF = "molecule.urls"
+CSRF_FAILURE_VIEW = "molecule.error_pages.csrf_failure"
 ASGI_APPLICATION = "molecule.asgi.application"
 APPEND_SLASH = False
 LOGIN_URL = "admin:login"
@@ -175,7 +177,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "activity.wire.AlwaysJSON",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_METADATA_CLASS": None,
-    "EXCEPTION_HANDLER": "registry.api.errors.handle_exception",
+    "EXCEPTION_HANDLER": "molecule.refusals.handle_exception",
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
@@ -216,6 +218,9 @@ AXES_ENABLE_ADMIN = False
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not DEBUG
+# Exact paths, which orchestrators and Prometheus request by address and over plain HTTP: see molecule/probes.py.
+PROBE_PATHS = ("/health", "/health/ready", "/metrics")
+SECURE_REDIRECT_EXEMPT = [rf"\A{path[1:]}\Z" for path in PROBE_PATHS]
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31536000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_PROXY else None

@@ -5,20 +5,18 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from asgiref.typing import HTTPScope
+from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.http import HttpResponseBase
 from django.urls import set_script_prefix
 
+from molecule.probes import Answer, Probe
 from registry.fast_path.application import respond
 
 # How many requests may wait for a thread; a few seconds' worth.
 MAX_WAITING = 500
-# Is asked whether the process lives, so it waits for no thread that waits for a database.
-LIVENESS = "/health"
-Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
-"""Status, headers, content."""
 BUSY: Answer = (
     503,
     [(b"content-type", b"application/json"), (b"retry-after", b"2")],
@@ -37,7 +35,8 @@ class ThreadedDjango(ASGIHandler):
         self.inside = 0
         self.pool = ThreadPoolExecutor(threads, "django")
         self.in_thread = _in_thread_of(self.pool, self.answer)
-        self.in_spare_thread = _in_thread_of(ThreadPoolExecutor(1, "django-liveness"), self.answer)
+        # Probes wait for no thread that waits for a database.
+        self.probes = {path: Probe(_in_thread_of(_one_thread(path), self.answer)) for path in settings.PROBE_PATHS}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -48,8 +47,8 @@ class ThreadedDjango(ASGIHandler):
             await respond(send, *await self._answered(scope, body))
 
     async def _answered(self, scope: Any, body: Any) -> Answer:
-        if scope["path"] == LIVENESS:
-            return await self.in_spare_thread(scope, body)  # type: ignore[no-any-return]
+        if probe := self.probes.get(scope["path"]):
+            return await probe.answer(scope, body)
         if self.inside >= self.places:
             return BUSY
         self.inside += 1
@@ -69,6 +68,10 @@ class ThreadedDjango(ASGIHandler):
             return response.status_code, _headers(response), b"".join(response)
         finally:
             response.close()
+
+
+def _one_thread(path: str) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, f"probe {path}")
 
 
 def _in_thread_of(pool: ThreadPoolExecutor, call: Any) -> Any:

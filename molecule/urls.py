@@ -66,6 +66,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/workspaces/<str:workspace_id>/test-token", life.TestToken.as_view(), name="test-token"),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
-    # The rest is answered in JSON too, also with DEBUG on.
+    # A route of its own, so that API clients get JSON with DEBUG on too.
     re_path("", NotFound.as_view(), name="not-found"),
 ]
+
+handler400 = "molecule.error_pages.bad_request"
+handler403 = "molecule.error_pages.forbidden"
+handler404 = "molecule.error_pages.not_found"
+handler500 = "molecule.error_pages.server_error"

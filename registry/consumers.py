@@ -1,8 +1,10 @@
-"""/ws: who may listen, and to what; agents beat over it as well."""
+"""/ws: who may listen, and to what; agents may also send heartbeats over it."""
 
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user
@@ -15,15 +17,15 @@ from activity.outbox import MALFORMED, NO_CREDENTIAL, NOT_ALLOWED
 from activity.principals import ANONYMOUS, Kind, Principal
 from activity.stream import EventStream, Refused, problem
 from registry.api.serializers import HeartbeatBody
-from registry.exceptions import Invalid, NotAllowed, RegistryError
+from registry.exceptions import BadCredential, Invalid, NotAllowed, RegistryError
 from registry.fast_path import bodies
-from registry.identity import authentication, tokens
+from registry.identity import authentication, refusals, tokens
 from registry.liveness.heartbeats import Beat
 from registry.organisation.audience import Teams
 
 
 class _Request(HttpRequest):
-    """As much of a request as Django needs to find its user, read afresh from the session's store."""
+    """The part of a request that Django needs to find the user of a session, read anew from the session store."""
 
     def __init__(self, session_key: str) -> None:
         super().__init__()
@@ -31,16 +33,17 @@ class _Request(HttpRequest):
 
 
 class OrganisationStream(EventStream):
-    """Operators hear everything, agents what the hierarchy lets them.
+    """Operators receive all events, agents those of their own workspace and its peers.
 
-    `may_listen` is the policy, supplied by the assembly; without it every socket is refused. `accept_beat` passes a
+    `may_listen` is the policy, supplied by molecule.asgi; without it every socket is refused. `accept_beat` passes a
     heartbeat to the fast path and returns None once it is committed, else what is wrong with it.
     """
 
     may_listen: Callable[[Principal], bool] = staticmethod(lambda principal: False)
-    accept_beat: Callable[[Beat], Awaitable[dict[str, str] | None]]
+    accept_beat: Callable[[Beat, str], Awaitable[dict[str, str] | None]]
 
     def identify(self) -> Principal:
+        """Raises Refused."""
         principal = self._principal()
         if principal == ANONYMOUS:
             raise Refused(NO_CREDENTIAL)
@@ -49,25 +52,28 @@ class OrganisationStream(EventStream):
         return principal
 
     def audience(self) -> Teams:
+        """A new Audience, for the process's hub."""
         return Teams()
 
     async def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The reply to a client's message."""
         if message.get("type") != "heartbeat":
             return await super().answer(message)
         own = self.principal.workspace_id
         if self.principal.kind != Kind.WORKSPACE or own is None:
-            return problem("only an agent beats", "not_allowed")
+            return problem("only agents send heartbeats", "not_allowed")
         try:
             beat = self._read({"workspace_id": str(own), **message})
         except ValidationError as error:
             return problem(**error_body(error))
         if beat.workspace_id != own:
+            refusals.note(beat.workspace_id, beat.token, self._client_address)
             return problem("workspace_id is not the token's workspace", "not_allowed")
-        wrong = await self.accept_beat(beat)
+        wrong = await self.accept_beat(beat, self._client_address)
         return problem(**wrong) if wrong else {"type": "heartbeat.ok"}
 
     def _read(self, body: dict[str, Any]) -> Beat:
-        """With the token that opened the socket, so that a revoked one beats no more. Raises ValidationError."""
+        """With the token that opened the socket, which is checked again with each heartbeat. Raises ValidationError."""
         text = authentication.bearer_token(self._header("authorization"))
         presented = None if text is None else tokens.presented_token(text)
         if presented and (beat := bodies.beat(body, presented)):
@@ -83,7 +89,7 @@ class OrganisationStream(EventStream):
             claimed = authentication.workspace_header(self._header("x-workspace-id"))
             text = authentication.bearer_token(self._header("authorization"))
             if text is not None:
-                return authentication.narrow(tokens.principal_for_token(text)[1], claimed)
+                return self._token_holder(text, claimed)
             self._check_origin()
             if session := self.scope["cookies"].get(settings.SESSION_COOKIE_NAME):
                 user = get_user(_Request(session))
@@ -97,8 +103,21 @@ class OrganisationStream(EventStream):
         except (RegistryError, AuthenticationFailed):
             raise Refused(NO_CREDENTIAL) from None
 
+    def _token_holder(self, text: str, claimed: UUID | None) -> Principal:
+        """Raises BadCredential, NotAllowed; both are noted on the workspace that the header or the token names."""
+        try:
+            return authentication.narrow(tokens.principal_for_token(text)[1], claimed)
+        except (BadCredential, NotAllowed):
+            if token := tokens.presented_token(text, tokens.WORKSPACE_TYPES):
+                refusals.note(claimed, token, self._client_address)
+            raise
+
+    @cached_property
+    def _client_address(self) -> str:
+        return authentication.client_address(self.scope, dict(reversed(self.scope["headers"])))
+
     def _check_origin(self) -> None:
-        """A browser sends cookies wherever a page asks it to; it says honestly which page that was."""
+        """Refuse a session from a foreign page: browsers send cookies for any page, and name the page in Origin."""
         origin = self._header("origin")
         if origin is None or origin in settings.CORS_ALLOWED_ORIGINS:
             return

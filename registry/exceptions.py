@@ -18,6 +18,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError
+from psycopg_pool import PoolTimeout
+
+# What the database raises while it is unavailable.
+UNAVAILABLE_ERRORS = (OperationalError, InterfaceError, PoolTimeout)
+
 
 class RegistryError(Exception):
     """`message` is for people, `code` for programs; `field` is the name of the invalid input, if any."""
@@ -36,10 +42,14 @@ class RegistryError(Exception):
 
 
 class Invalid(RegistryError):
+    """A value breaks a rule; `field` names it."""
+
     code = "invalid"
 
 
 class NotFound(RegistryError):
+    """There is no such workspace, agent, token or secret."""
+
     code = "not_found"
 
     def __init__(self, message: str = "workspace not found") -> None:
@@ -47,6 +57,8 @@ class NotFound(RegistryError):
 
 
 class Removed(RegistryError):
+    """The workspace was removed. `last_event` is its last event as REST shows it, where known."""
+
     code = "removed"
 
     def __init__(self, workspace_id: UUID, last_event: dict[str, Any] | None = None) -> None:
@@ -56,6 +68,8 @@ class Removed(RegistryError):
 
 
 class Forwarded(RegistryError):
+    """The workspace was removed; `forwarded_to` is its active successor, `url` the URL of that one's agent, or ""."""
+
     def __init__(self, workspace_id: UUID, forwarded_to: UUID, url: str) -> None:
         super().__init__("workspace forwarded")
         self.workspace_id = workspace_id
@@ -64,14 +78,20 @@ class Forwarded(RegistryError):
 
 
 class NotAllowed(RegistryError):
+    """The credential is valid, but does not permit this."""
+
     code = "not_allowed"
 
 
 class BadCredential(RegistryError):
+    """The credential is not valid: used, expired or unknown."""
+
     code = "bad_credential"
 
 
 class Conflict(RegistryError):
+    """The current state does not permit this."""
+
     code = "conflict"
 
 
@@ -86,16 +106,20 @@ class HasChildren(Conflict):
 
 
 class Unreachable(RegistryError):
+    """The workspace has no URL, or is not online; `status` is its status."""
+
     def __init__(self, message: str, status: str) -> None:
         super().__init__(message)
         self.status = status
 
 
 class SecretsUnavailable(RegistryError):
-    pass
+    """There is no usable encryption key."""
 
 
 class SecretsBroken(RegistryError):
+    """Values cannot be decrypted; `failed_keys` are the names of their secrets."""
+
     def __init__(self, failed_keys: Sequence[str]) -> None:
         super().__init__(f"these secrets cannot be decrypted: {', '.join(failed_keys)}")
         self.failed_keys = failed_keys

@@ -1,24 +1,48 @@
-"""The two kinds of admin: facts, which nobody edits here, and what operations change."""
+"""Base classes of the admin: read-only lists, and models that are changed through operations only."""
 
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
 from django.core.validators import EMPTY_VALUES
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
+from django.utils.text import capfirst
 
-from registry.admin.widgets import WorkspaceSelect
+from registry.admin.widgets import NO_SUCH_WORKSPACE, WorkspaceSelect
 from registry.exceptions import RegistryError
 from registry.identity.tokens import principal_for_user
 from registry.models import Workspace
 
 
-class FactAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for type checkers only
-    """To be read. Not even a superuser adds, changes or deletes."""
+class LabelledAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for type checkers only
+    """`labels`: singular and plural, where operators use other words than the model's name.
 
-    actions = None
+    They are set on the model's options, because Django's lists, breadcrumbs and index read them there. The options
+    that migrations compare are the declared ones, which stay as they are.
+    """
+
+    labels: tuple[str, str] | None = None
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+
+    def __init__(self, model: Any, admin_site: admin.AdminSite) -> None:
+        super().__init__(model, admin_site)
+        if self.labels is not None:
+            self.opts.verbose_name, self.opts.verbose_name_plural = self.labels
+
+    def changelist_view(self, request: Any, extra_context: Any = None) -> HttpResponse:
+        title = capfirst(str(self.opts.verbose_name_plural))
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+
+class ReadOnlyAdmin(LabelledAdmin):
+    """Nobody adds, changes or deletes these rows in the admin, not even a superuser.
+
+    `has_history`: whether actions on them are logged, so that Django's history page shows something.
+    """
+
+    actions = None
+    has_history = False
 
     def has_add_permission(self, request: Any) -> bool:
         return False
@@ -29,61 +53,71 @@ class FactAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for type
     def has_delete_permission(self, request: Any, obj: Any = None) -> bool:
         return False
 
+    def render_change_form(self, request: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().render_change_form(request, {**context, "hide_history": not self.has_history}, *args, **kwargs)
+
+    def history_view(self, request: Any, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Raises Http404 where the page would always be empty."""
+        if not self.has_history:
+            raise Http404
+        return super().history_view(request, object_id, extra_context)
+
 
 class OperationForm(forms.ModelForm):  # type: ignore[type-arg]
-    """`refusal`: what the operation said when it was tried with these values."""
+    """`operation_error`: why the operation refused these values, when it was tried."""
 
-    refusal: ClassVar[RegistryError | None] = None
+    operation_error: ClassVar[RegistryError | None] = None
 
     def clean(self) -> dict[str, Any]:
-        if self.refusal is not None:
-            add_refusal(self, self.refusal)
+        if self.operation_error is not None:
+            add_operation_error(self, self.operation_error)
         return self.cleaned_data
 
 
-class OperatedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """save_model() calls an operation. One that refuses leaves the form as it was, with the reason."""
+class OperationAdmin(LabelledAdmin):
+    """Saves by calling an operation. When the operation refuses, the form is shown again with the reason."""
 
     form: type[OperationForm] = OperationForm
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
 
     def changeform_view(
         self, request: Any, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except RegistryError as refusal:
-            # The transaction is rolled back. Once more, with a form that knows why and so is not valid.
-            request.refusal = refusal
+        except RegistryError as error:
+            # The transaction is rolled back. The second pass uses a form that carries the error, so nothing is saved.
+            request.operation_error = error
             return super().changeform_view(request, object_id, form_url, extra_context)
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change, **kwargs)
-        refusal = getattr(request, "refusal", None)
-        return form if refusal is None else type(form)(form.__name__, (form,), {"refusal": refusal})
+        error = getattr(request, "operation_error", None)
+        return form if error is None else type(form)(form.__name__, (form,), {"operation_error": error})
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
-        """Workspaces to choose from are the living ones; they are made and edited on pages of their own."""
+        """Offers active workspaces only, without the pop-ups that add and change one."""
         if db_field.related_model is not Workspace:
             return super().formfield_for_dbfield(db_field, request, **kwargs)
         kwargs |= {"widget": WorkspaceSelect(), "queryset": Workspace.objects.living()}
         field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None:
+            field.error_messages["invalid_choice"] = NO_SUCH_WORKSPACE
             field.widget.can_add_related = field.widget.can_change_related = False
         return field
 
 
-def add_refusal(form: forms.BaseForm, refusal: RegistryError) -> None:
-    """At the field the refusal names ("parent_id: …" belongs to `parent`), else above all."""
-    named = refusal.field or ""
+def add_operation_error(form: forms.BaseForm, error: RegistryError) -> None:
+    """Adds the error at the field that it names ("parent_id: …" belongs to `parent`), otherwise above the form."""
+    named = error.field or ""
     field = next((name for name in (named, named.removesuffix("_id")) if name in form.fields), None)
-    form.add_error(field, refusal.message.removeprefix(f"{named}: ") if field else refusal.message)
+    form.add_error(field, error.message.removeprefix(f"{named}: ") if field else error.message)
 
 
 def actor_of(request: Any) -> str:
+    """Returns the actor that events by this user are recorded under, "operator:<username>"."""
     return principal_for_user(request.user).actor
 
 
 def none_if_empty(value: Any) -> Any:
+    """Returns None for an empty form value, otherwise the value."""
     return None if value in EMPTY_VALUES else value

@@ -24,7 +24,7 @@ def status(workspace: Workspace) -> SafeString:
 @admin.display(description="flapping")
 def flapping(workspace: Workspace) -> SafeString:
     if not _is_flapping(workspace):
-        return formats.NOTHING
+        return formats.EMPTY
     return format_html("{}; until {}", rule(), formats.absolute(workspace.flapping_until))
 
 
@@ -42,13 +42,13 @@ def name(workspace: Workspace) -> SafeString | str:
 @admin.display(description="parent", ordering="parent__name")
 def parent(workspace: Workspace) -> SafeString:
     if workspace.parent is None:
-        return formats.NOTHING
+        return formats.EMPTY
     return formats.workspace_link(workspace.parent.id, workspace.parent.name)
 
 
 @admin.display(description="current task")
 def task(workspace: Workspace) -> SafeString:
-    """What a workspace last did when it was heard of; of a silent one nobody knows whether it still does."""
+    """Marked "last:" unless heartbeats arrive, because a silent agent may have stopped the task."""
     if not workspace.current_task or workspace.status in ALIVE:
         return formats.short(workspace.current_task)
     return format_html('<span class="past">last: {}</span>', formats.short(workspace.current_task))
@@ -75,7 +75,7 @@ def sample_error(workspace: Workspace) -> SafeString | str:
 
 
 @admin.display(description="current task")
-def whole_task(workspace: Workspace) -> SafeString | str:
+def full_task(workspace: Workspace) -> SafeString | str:
     return formats.text(workspace.current_task)
 
 
@@ -91,14 +91,14 @@ def card(workspace: Workspace) -> SafeString:
 
 @admin.display(description="URL")
 def url(workspace: Workspace) -> SafeString | str:
-    """Not a link: agents say what it is."""
+    """Not a link, because agents choose it."""
     return formats.text(workspace.url)
 
 
 @admin.display(description="forwarded to")
 def forwarded_to(workspace: Workspace) -> SafeString:
     target = workspace.forwarded_to
-    return formats.NOTHING if target is None else formats.workspace_link(target.id, target.name)
+    return formats.EMPTY if target is None else formats.workspace_link(target.id, target.name)
 
 
 @admin.display(description="created")
@@ -112,4 +112,5 @@ def updated(workspace: Workspace) -> SafeString:
 
 
 def canvas_url(workspace: Workspace) -> str:
+    """Returns the canvas, focused on the workspace."""
     return f"{reverse('canvas')}?{urlencode({'ws': workspace.id})}"

@@ -1,6 +1,6 @@
-"""Verbs on one workspace that ask for a value: its agent, and where a removed one lives on.
+"""Verbs on one workspace that take a value: its agent, and where requests for a removed workspace are forwarded.
 
-Each is a small form on the workspace's page, and a page of its own when it was refused.
+Each is a small form on the workspace's page; the same form on a page of its own shows errors.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from registry.admin.bases import actor_of, add_refusal, none_if_empty
+from registry.admin.bases import actor_of, add_operation_error, none_if_empty
 from registry.admin.widgets import select_workspace
 from registry.exceptions import RegistryError
 from registry.models import Agent, AgentStatus, Status, Workspace, no_line_breaks
@@ -39,12 +39,12 @@ class ReasonForm(forms.Form):
         required=False,
         validators=[MaxLengthValidator(1000)],
         widget=AdminTextInputWidget,
-        help_text="Optional; kept in its history.",
+        help_text="Optional. Kept in the history.",
     )
 
 
 class TargetForm(forms.Form):
-    target = forms.ModelChoiceField(Workspace.objects.living(), label="To", help_text="One without an agent.")
+    target = forms.ModelChoiceField(Workspace.objects.living(), label="To", help_text="A workspace without an agent.")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -55,7 +55,7 @@ class ForwardForm(forms.Form):
     forward_to = forms.ModelChoiceField(
         Workspace.objects.living(),
         required=False,
-        help_text="Whoever asks for this workspace is sent there. Empty: nowhere.",
+        help_text="Requests for this workspace are sent there. Leave empty to stop forwarding.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -65,55 +65,56 @@ class ForwardForm(forms.Form):
 
 @dataclass(frozen=True, kw_only=True)
 class Dialog:
-    """`operation(workspace, cleaned values, actor)` returns what to say was done, or raises RegistryError."""
+    """`operation(workspace, cleaned data, actor)` returns a message of what was done, or raises RegistryError."""
 
     name: str
     title: str
     form: type[forms.Form]
     operation: Operation
-    destroys: bool = False
+    destructive: bool = False
 
     @property
     def url_name(self) -> str:
         return f"registry_workspace_{self.name}"
 
-    def bound(self, workspace: Workspace, data: Any = None) -> "Asked":
+    def bound(self, workspace: Workspace, data: Any = None) -> "BoundDialog":
+        """Returns the dialog with its form, filled with `data` when it was posted."""
         initial = {"forward_to": workspace.forwarded_to_id}
         form = self.form(data, auto_id=f"id_{self.name}_%s", initial=initial)
-        return Asked(dialog=self, form=form, url=reverse(f"admin:{self.url_name}", args=[workspace.id]))
+        return BoundDialog(dialog=self, form=form, url=reverse(f"admin:{self.url_name}", args=[workspace.id]))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A dialog about one workspace, as templates show it."""
+class BoundDialog:
+    """A dialog for one workspace, as templates show it."""
 
     dialog: Dialog
     form: forms.Form
     url: str
 
 
-def _assign(workspace: Workspace, said: dict[str, Any], actor: str) -> str:
-    agent = agents.assign(workspace.id, said["model"], actor=actor)
+def _assign(workspace: Workspace, data: dict[str, Any], actor: str) -> str:
+    agent = agents.assign(workspace.id, data["model"], actor=actor)
     return f"Assigned {agent.model} to {workspace}."
 
 
-def _replace(workspace: Workspace, said: dict[str, Any], actor: str) -> str:
-    done = agents.replace(workspace.id, said["model"], actor=actor)
-    return f"Replaced {done.old_model} by {done.model}."
+def _replace(workspace: Workspace, data: dict[str, Any], actor: str) -> str:
+    done = agents.replace(workspace.id, data["model"], actor=actor)
+    return f"Replaced {done.old_model} with {done.model}."
 
 
-def _move(workspace: Workspace, said: dict[str, Any], actor: str) -> str:
-    agent = agents.move(workspace.id, said["target"].id, actor=actor)
-    return f"Moved {agent.model} to {said['target']}."
+def _move(workspace: Workspace, data: dict[str, Any], actor: str) -> str:
+    agent = agents.move(workspace.id, data["target"].id, actor=actor)
+    return f"Moved {agent.model} to {data['target']}."
 
 
-def _dismiss(workspace: Workspace, said: dict[str, Any], actor: str) -> str:
-    agent = agents.remove(workspace.id, reason=none_if_empty(said["reason"]), actor=actor)
+def _dismiss(workspace: Workspace, data: dict[str, Any], actor: str) -> str:
+    agent = agents.remove(workspace.id, reason=none_if_empty(data["reason"]), actor=actor)
     return f"Removed {agent.model} from {workspace}."
 
 
-def _forward(workspace: Workspace, said: dict[str, Any], actor: str) -> str:
-    target = said["forward_to"]
+def _forward(workspace: Workspace, data: dict[str, Any], actor: str) -> str:
+    target = data["forward_to"]
     removal.forward(workspace.id, target.id if target else None, actor=actor)
     return f"{workspace} is forwarded to {target}." if target else f"{workspace} is no longer forwarded."
 
@@ -121,13 +122,13 @@ def _forward(workspace: Workspace, said: dict[str, Any], actor: str) -> str:
 ASSIGN = Dialog(name="assign", title="Assign an agent", form=ModelForm, operation=_assign)
 REPLACE = Dialog(name="replace", title="Replace the agent", form=ModelForm, operation=_replace)
 TRANSFER = Dialog(name="transfer", title="Move the agent", form=TargetForm, operation=_move)
-DISMISS = Dialog(name="dismiss", title="Remove the agent", form=ReasonForm, operation=_dismiss, destroys=True)
+DISMISS = Dialog(name="dismiss", title="Remove the agent", form=ReasonForm, operation=_dismiss, destructive=True)
 FORWARD = Dialog(name="forward", title="Forward", form=ForwardForm, operation=_forward)
 DIALOGS = (ASSIGN, REPLACE, TRANSFER, DISMISS, FORWARD)
 
 
-def offered(workspace: Workspace, history: list[Agent]) -> list[Asked]:
-    """What can be said to it as it is."""
+def available(workspace: Workspace, history: list[Agent]) -> list[BoundDialog]:
+    """Returns the dialogs that apply to the workspace in its present state."""
     if workspace.status == Status.REMOVED:
         return [FORWARD.bound(workspace)]
     has_agent = any(agent.status == AgentStatus.ACTIVE for agent in history)
@@ -135,30 +136,30 @@ def offered(workspace: Workspace, history: list[Agent]) -> list[Asked]:
 
 
 def page(dialog: Dialog, model_admin: Admin, request: Any, workspace_id: UUID) -> HttpResponse:
-    """GET asks, POST does. An operation that refuses leaves the form, with the reason."""
+    """GET shows the form, POST runs the operation and redirects. An error is shown in the form, with what was typed."""
     workspace = get_object_or_404(Workspace.objects.defer("agent_card"), id=workspace_id)
     if not model_admin.has_change_permission(request, None if dialog is FORWARD else workspace):
         raise PermissionDenied
-    asked = dialog.bound(workspace, request.POST if request.method == "POST" else None)
-    if asked.form.is_valid() and _carry_out(asked, model_admin, request, workspace):
+    bound = dialog.bound(workspace, request.POST if request.method == "POST" else None)
+    if bound.form.is_valid() and _execute(bound, model_admin, request, workspace):
         return HttpResponseRedirect(reverse("admin:registry_workspace_change", args=[workspace.id]))
     context = {
         **model_admin.admin_site.each_context(request),
         "title": f"{dialog.title}: {workspace}",
         "opts": model_admin.opts,
-        "media": model_admin.media + asked.form.media,
+        "media": model_admin.media + bound.form.media,
         "original": workspace,
-        "asked": asked,
+        "bound": bound,
     }
     return TemplateResponse(request, TEMPLATE, context)
 
 
-def _carry_out(asked: Asked, model_admin: Admin, request: Any, workspace: Workspace) -> bool:
+def _execute(bound: BoundDialog, model_admin: Admin, request: Any, workspace: Workspace) -> bool:
     try:
-        said = asked.dialog.operation(workspace, asked.form.cleaned_data, actor_of(request))
-    except RegistryError as refusal:
-        add_refusal(asked.form, refusal)
+        message = bound.dialog.operation(workspace, bound.form.cleaned_data, actor_of(request))
+    except RegistryError as error:
+        add_operation_error(bound.form, error)
         return False
-    model_admin.log_change(request, workspace, said)
-    messages.success(request, said)
+    model_admin.log_change(request, workspace, message)
+    messages.success(request, message)
     return True

@@ -1,4 +1,4 @@
-"""The filters beside the list of workspaces. None of them counts."""
+"""The filters beside the list of workspaces. None of them runs a count."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,31 +10,31 @@ from django.utils import timezone
 from registry.models import Status
 
 
-class Existence(admin.SimpleListFilter):
-    """Without a choice only the living are listed, unless the removed are asked for by status."""
+class StateFilter(admin.SimpleListFilter):
+    """Lists active workspaces by default; with a filter by status, those of that status, also removed ones."""
 
-    title = "existence"
-    parameter_name = "existence"
+    title = "state"
+    parameter_name = "state"
 
     def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
-        self.by_status = "status__exact" in request.GET
-        return [("living", "Living"), ("removed", "Removed"), ("all", "All")]
+        self.filters_by_status = "status__exact" in request.GET
+        return [("active", "Active"), ("removed", "Removed"), ("all", "All")]
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        chosen = self.value() or "living"
+        selected = self.value() or "active"
         for value, title in self.lookup_choices:
             query = changelist.get_query_string({self.parameter_name: value})
-            yield {"selected": chosen == value, "query_string": query, "display": title}
+            yield {"selected": selected == value, "query_string": query, "display": title}
 
     def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "removed":
             return queryset.filter(status=Status.REMOVED)
-        if self.value() == "all" or (self.value() is None and self.by_status):
+        if self.value() == "all" or (self.value() is None and self.filters_by_status):
             return queryset
         return queryset.exclude(status=Status.REMOVED)
 
 
-class Flapping(admin.SimpleListFilter):
+class FlappingFilter(admin.SimpleListFilter):
     title = "flapping"
     parameter_name = "flapping"
 
@@ -45,12 +45,12 @@ class Flapping(admin.SimpleListFilter):
         return queryset if self.value() is None else queryset.filter(flapping_until__gt=timezone.now())
 
 
-class Place(admin.SimpleListFilter):
-    title = "place"
-    parameter_name = "place"
+class PositionFilter(admin.SimpleListFilter):
+    title = "position"
+    parameter_name = "position"
 
     def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
-        return [("root", "At the top"), ("below", "Below a parent")]
+        return [("top", "Top level"), ("team", "In a team")]
 
     def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset if self.value() is None else queryset.filter(parent__isnull=self.value() == "root")
+        return queryset if self.value() is None else queryset.filter(parent__isnull=self.value() == "top")

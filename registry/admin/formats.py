@@ -1,4 +1,4 @@
-"""How the admin writes a status, a time, a workspace, JSON. No style attributes: a strict CSP refuses them."""
+"""HTML of statuses, times, workspaces and JSON. Without style attributes, which the content security policy refuses."""
 
 import json
 from datetime import datetime
@@ -11,34 +11,38 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
-NOTHING = mark_safe('<span class="nothing">-</span>')
+EMPTY = mark_safe('<span class="empty">-</span>')
 MINUTE, HOUR, DAY = 60, 3600, 86400
+UNITS = ((DAY, "d", "day"), (HOUR, "h", "hour"), (MINUTE, "min", "minute"), (1, "s", "second"))
 
 
 def badge(tone: str, word: str) -> SafeString:
-    """`tone` is a workspace status; its colour is the canvas's."""
+    """`tone` is a workspace status, whose colour the badge takes."""
     return format_html('<span class="badge badge-{}">{}</span>', tone, word)
 
 
 def span(seconds: float) -> str:
-    """A duration in its largest whole unit. static/registry/admin.js says the same."""
-    whole = max(0, int(seconds))
-    for size, unit in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
-        if whole >= size:
-            return f"{whole // size} {unit}"
-    return f"{whole} s"
+    """Returns a duration in its largest whole unit, "2 h". static/registry/admin.js writes the same."""
+    count, short_unit, _long_unit = _largest_unit(seconds)
+    return f"{count} {short_unit}"
+
+
+def long_span(seconds: float) -> str:
+    """Returns a duration in its largest whole unit, "2 hours"."""
+    count, _short_unit, long_unit = _largest_unit(seconds)
+    return f"{count} {long_unit}" if count == 1 else f"{count} {long_unit}s"
 
 
 def absolute(moment: datetime | None) -> SafeString:
     if moment is None:
-        return NOTHING
+        return EMPTY
     return format_html('<time datetime="{}">{}</time>', moment.isoformat(), _to_the_second(moment))
 
 
 def relative(moment: datetime | None, *, absent: str = "never") -> SafeString:
-    """ "12 s ago", kept fresh by admin.js; the absolute time on hover."""
+    """ "12 s ago", updated by admin.js; the absolute time is the title."""
     if moment is None:
-        return format_html('<span class="nothing">{}</span>', absent)
+        return format_html('<span class="empty">{}</span>', absent)
     return format_html(
         '<time datetime="{}" title="{}" data-relative>{} ago</time>',
         moment.isoformat(),
@@ -47,10 +51,18 @@ def relative(moment: datetime | None, *, absent: str = "never") -> SafeString:
     )
 
 
+def until(moment: datetime | None) -> SafeString:
+    """ "in 3 hours", or the time itself once it has passed; empty without one."""
+    if moment is None or moment <= timezone.now():
+        return absolute(moment)
+    left = long_span((moment - timezone.now()).total_seconds())
+    return format_html('<time datetime="{}" title="{}">in {}</time>', moment.isoformat(), _to_the_second(moment), left)
+
+
 def workspace_link(workspace_id: UUID | None, name: str | None) -> SafeString:
-    """Without a name (nobody we know) the id stands for itself."""
+    """Without a name, as for a workspace that is not in the database, returns the id unlinked."""
     if workspace_id is None:
-        return NOTHING
+        return EMPTY
     if name is None:
         return format_html("<code>{}</code>", workspace_id)
     return link(reverse("admin:registry_workspace_change", args=[workspace_id]), name)
@@ -62,20 +74,26 @@ def link(url: str, text: object) -> SafeString:
 
 def pretty(value: Any) -> SafeString:
     if value is None:
-        return NOTHING
+        return EMPTY
     text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
     return format_html('<pre class="json" tabindex="0">{}</pre>', text)
 
 
 def text(value: object) -> SafeString | str:
-    return NOTHING if value in (None, "") else str(value)
+    return EMPTY if value in (None, "") else str(value)
 
 
 def short(value: str | None, length: int = 60) -> SafeString:
-    """One line; all of it on hover."""
+    """Cuts the text to `length` characters; the whole text is the title."""
     if not value:
-        return NOTHING
+        return EMPTY
     return format_html('<span title="{}">{}</span>', value, Truncator(value).chars(length))
+
+
+def _largest_unit(seconds: float) -> tuple[int, str, str]:
+    whole = max(0, int(seconds))
+    size, short_unit, long_unit = next((unit for unit in UNITS if whole >= unit[0]), UNITS[-1])
+    return whole // size, short_unit, long_unit
 
 
 def _to_the_second(moment: datetime) -> str:

@@ -1,11 +1,11 @@
-"""What operators type. The rules on columns are the models' own; operations keep the rest."""
+"""The admin's forms. Models validate the columns; operations enforce every other rule."""
 
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.validators import MaxLengthValidator
 
 from registry.admin.bases import OperationForm, none_if_empty
@@ -13,6 +13,8 @@ from registry.admin.widgets import SecretTextarea, select_workspace
 from registry.models import SealedSecret, Workspace, no_line_breaks
 from registry.secrets.store import MAX_VALUE_BYTES
 from registry.structure.urls import validate_agent_url
+
+KEY_EXISTS = "A secret with this key already exists. To replace its value, open that secret in the list."
 
 
 class WorkspaceForm(OperationForm):
@@ -26,13 +28,13 @@ class WorkspaceForm(OperationForm):
         }
         help_texts: ClassVar[dict[str, str]] = {
             "role": "What it does. Several lines are allowed; lists show the first.",
-            "parent": "Whose team it is on. Empty: at the top.",
+            "parent": "The workspace whose team it is in. Leave empty for the top level.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for field in self.fields.values():
-            # Compare with what the page showed: what someone else changed meanwhile is not changed back.
+            # Compares with the values the page showed, so that a concurrent change of another field is not reverted.
             field.show_hidden_initial = True
 
     def clean_role(self) -> str | None:
@@ -41,7 +43,7 @@ class WorkspaceForm(OperationForm):
 
     @property
     def changes(self) -> dict[str, Any]:
-        """As lifecycle.update() takes them."""
+        """Returns the changed fields, as workspaces.update() takes them."""
         changed = {name: self.cleaned_data[name] for name in self.changed_data}
         if "parent" in changed:
             changed["parent_id"] = _id(changed.pop("parent"))
@@ -53,21 +55,23 @@ class NewWorkspaceForm(WorkspaceForm):
         required=False,
         validators=[MaxLengthValidator(100), no_line_breaks],
         widget=AdminTextInputWidget,
-        help_text="Assigns an agent of this model. Optional.",
+        help_text="Optional. Assigns an agent of this model.",
     )
-    external = forms.BooleanField(required=False, help_text="Run elsewhere, not deployed by us.")
+    external = forms.BooleanField(
+        required=False, help_text="The agent runs elsewhere; this platform does not deploy it."
+    )
     agent_url = forms.CharField(
         required=False,
         label="URL",
         empty_value=None,
         validators=[validate_agent_url],
         widget=AdminTextInputWidget,
-        help_text="Where an external agent listens. With it, the workspace is online at once.",
+        help_text="Where an external agent listens. With a URL, the workspace is online at once.",
     )
 
     @property
-    def wanted(self) -> dict[str, Any]:
-        """As NewWorkspace takes them."""
+    def creation_values(self) -> dict[str, Any]:
+        """Returns the fields of a NewWorkspace."""
         data = self.cleaned_data
         return {
             **{name: data[name] for name in ("name", "role", "tier", "runtime", "external")},
@@ -78,41 +82,45 @@ class NewWorkspaceForm(WorkspaceForm):
 
 
 class ConfirmationForm(forms.Form):
-    """`seen`: a fingerprint of what the page listed, so that nothing is touched that nobody has seen."""
+    """`seen`: the fingerprint of the list on the page; if it differs now, the page asks again."""
 
     chosen = forms.CharField(widget=forms.HiddenInput)
     seen = forms.CharField(widget=forms.HiddenInput, required=False)
     forward_to = forms.ModelChoiceField(
         Workspace.objects.living(),
         required=False,
-        help_text="Optional. Whoever asks for the removed workspace is sent there.",
+        help_text="Optional. Requests for the removed workspace are sent there.",
     )
 
-    def __init__(self, *args: Any, forwards: bool, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, can_forward: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if forwards:
+        if can_forward:
             select_workspace(self.fields["forward_to"])
         else:
             del self.fields["forward_to"]
 
 
 class SecretForm(OperationForm):
-    """The value goes in and never comes back."""
+    """The value is written and never shown."""
 
     value = forms.CharField(
         strip=False,
         widget=SecretTextarea,
-        help_text="Sealed with AES-256-GCM and never shown again. At most 64 KiB; lines are kept as they are, and a "
-        "break after the only line is dropped.",
+        help_text="Encrypted with AES-256-GCM and never shown again. At most 64 KiB. Line breaks are kept, except "
+        "one at the end of a single line.",
     )
 
     class Meta:
         model = SealedSecret
         fields = ("key",)
         widgets: ClassVar[dict[str, forms.Widget]] = {"key": AdminTextInputWidget()}
+        error_messages: ClassVar[dict[str, dict[str, str]]] = {
+            "key": {"unique": KEY_EXISTS},
+            NON_FIELD_ERRORS: {"unique_together": KEY_EXISTS},
+        }
 
     def clean_value(self) -> str:
-        """Browsers send every line break as CRLF; a token pasted with one at its end is meant without."""
+        """Browsers send line breaks as CRLF; a single line is often pasted with a break that is not part of it."""
         value: str = self.cleaned_data["value"].replace("\r\n", "\n")
         if "\n" not in value[:-1]:
             value = value.removesuffix("\n")

@@ -1,4 +1,4 @@
-"""The two logs: activity and structure events. To be read, at any length, without counting."""
+"""The two logs, activity and structure events: read-only lists of any length that never run a count."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,26 +13,26 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from activity.models import ActivityLog, ActivityStatus, EventType, StructureEvent
-from registry.admin import formats, timeline, words
-from registry.admin.bases import FactAdmin
-from registry.admin.inputs import Actor, OfWorkspace, Time
+from registry.admin import event_summaries, formats, timeline
+from registry.admin.bases import ReadOnlyAdmin
+from registry.admin.log_filters import ActorFilter, TimeFilter, WorkspaceFilter
 from registry.admin.paging import KeysetChangeList
 from registry.models import Status, Workspace
 
-EXCERPT = 160
+EXCERPT_LENGTH = 160
 SEARCH_SPAN = timedelta(days=1)
-TONES = {
+STATUS_TONES = {
     ActivityStatus.OK: Status.ONLINE,
     ActivityStatus.ERROR: Status.FAILED,
     ActivityStatus.TIMEOUT: Status.DEGRADED,
 }
 
 
-class LogAdmin(FactAdmin):
-    """`position` orders the list (see KeysetChangeList); `heavy` columns are left to the detail page."""
+class LogAdmin(ReadOnlyAdmin):
+    """`position` orders the list (see KeysetChangeList); `deferred` columns are read by the detail page only."""
 
     position: tuple[str, ...]
-    heavy: tuple[str, ...]
+    deferred: tuple[str, ...]
     sortable_by = ()
     list_per_page = 50
 
@@ -40,8 +40,8 @@ class LogAdmin(FactAdmin):
         return KeysetChangeList
 
     def get_queryset(self, request: Any) -> QuerySet[Any]:
-        named = Workspace.objects.filter(id=OuterRef("workspace_id")).values("name")
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(workspace_name=Subquery(named))
+        names = Workspace.objects.filter(id=OuterRef("workspace_id")).values("name")
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(workspace_name=Subquery(names))
         return rows
 
     @admin.display(description="when")
@@ -52,7 +52,7 @@ class LogAdmin(FactAdmin):
     def workspace(self, row: Any) -> SafeString:
         return formats.workspace_link(row.workspace_id, row.workspace_name)
 
-    @admin.display(description="at")
+    @admin.display(description="time")
     def at(self, row: Any) -> SafeString:
         return formats.absolute(row.created_at)
 
@@ -60,14 +60,14 @@ class LogAdmin(FactAdmin):
 @admin.register(ActivityLog)
 class ActivityLogAdmin(LogAdmin):
     position = ("created_at", "id")
-    heavy = ("request_body", "response_body", "error_detail")
-    list_display = ["when", "workspace", "activity_type", "outcome", "method", "what", "took"]
-    list_filter = [OfWorkspace, Time, "activity_type", "status"]
+    deferred = ("request_body", "response_body", "error_detail")
+    list_display = ["when", "workspace", "activity_type", "outcome", "method", "short_summary", "duration"]
+    list_filter = [WorkspaceFilter, TimeFilter, "activity_type", "status"]
     search_fields = ["summary"]
-    search_help_text = "A workspace's id, or words in the summaries of the last day."
+    search_help_text = "A workspace id, or words in the summaries of the last day."
     fields = [
-        "at", "workspace", "activity_type", "outcome", "method", "summary", "took", "error_detail",
-        "source", "target", "asked", "answered", "id",
+        "at", "workspace", "activity_type", "outcome", "method", "summary", "duration", "error_detail",
+        "source", "target", "request_json", "response_json", "id",
     ]  # fmt: skip
 
     def get_search_results(self, request: Any, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
@@ -79,46 +79,58 @@ class ActivityLogAdmin(LogAdmin):
 
     @admin.display(description="status")
     def outcome(self, row: ActivityLog) -> SafeString:
-        return formats.badge(TONES[ActivityStatus(row.status)], row.status)
+        return formats.badge(STATUS_TONES[ActivityStatus(row.status)], row.status)
 
     @admin.display(description="summary")
-    def what(self, row: ActivityLog) -> SafeString:
+    def short_summary(self, row: ActivityLog) -> SafeString:
         return formats.short(row.summary, 90)
 
-    @admin.display(description="took")
-    def took(self, row: ActivityLog) -> SafeString | str:
-        return formats.NOTHING if row.duration_ms is None else f"{row.duration_ms:,} ms"
+    @admin.display(description="duration")
+    def duration(self, row: ActivityLog) -> SafeString | str:
+        return formats.EMPTY if row.duration_ms is None else f"{row.duration_ms:,} ms"
 
     @admin.display(description="source")
     def source(self, row: ActivityLog) -> SafeString:
-        return _named(row.source_id)
+        return _link_by_id(row.source_id)
 
     @admin.display(description="target")
     def target(self, row: ActivityLog) -> SafeString:
-        return _named(row.target_id)
+        return _link_by_id(row.target_id)
 
     @admin.display(description="request")
-    def asked(self, row: ActivityLog) -> SafeString:
+    def request_json(self, row: ActivityLog) -> SafeString:
         return formats.pretty(row.request_body)
 
     @admin.display(description="response")
-    def answered(self, row: ActivityLog) -> SafeString:
+    def response_json(self, row: ActivityLog) -> SafeString:
         return formats.pretty(row.response_body)
 
 
 @admin.register(StructureEvent)
 class StructureEventAdmin(LogAdmin):
     position = ("seq",)
-    heavy = ("payload",)
-    list_display = ["seq", "when", "event_type", "workspace", "by", "excerpt"]
-    list_filter = [OfWorkspace, Actor, Time, "event_type"]
+    deferred = ("payload",)
+    list_display = ["seq", "when", "event_type", "workspace", "actor_name", "details_excerpt"]
+    list_filter = [WorkspaceFilter, ActorFilter, TimeFilter, "event_type"]
     search_fields = ["event_type"]
-    search_help_text = "A workspace's id, or part of an event type."
-    fields = ["seq", "at", "event_type", "workspace", "actor", "story", "org", "details", "agent_id", "target_id", "id"]
+    search_help_text = "A workspace id, or part of an event type."
+    fields = [
+        "seq",
+        "at",
+        "event_type",
+        "workspace",
+        "actor_name",
+        "summary",
+        "org",
+        "details",
+        "agent_id",
+        "target_id",
+        "id",
+    ]
 
     def get_queryset(self, request: Any) -> QuerySet[Any]:
-        beginning = Left(Cast("payload", TextField()), EXCERPT)
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(beginning=beginning)
+        payload_excerpt = Left(Cast("payload", TextField()), EXCERPT_LENGTH)
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(payload_excerpt=payload_excerpt)
         return rows
 
     def get_search_results(self, request: Any, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
@@ -127,30 +139,32 @@ class StructureEventAdmin(LogAdmin):
         wanted = search_term.strip().upper().replace(" ", "_")
         return queryset.filter(event_type__in=[name for name in EventType.values if wanted in name]), False
 
-    @admin.display(description="by")
-    def by(self, row: StructureEvent) -> SafeString:
-        return formats.short(words.who(row.actor, row.workspace_id, {}), 30)
+    @admin.display(description="actor")
+    def actor_name(self, row: StructureEvent) -> SafeString:
+        return formats.short(event_summaries.actor_label(row.actor, row.workspace_id, {}), 30)
 
-    @admin.display(description="story")
-    def story(self, row: StructureEvent) -> SafeString:
-        return render_to_string("admin/activity/story.html", {"entry": timeline.entries([row])[0]})
+    @admin.display(description="summary")
+    def summary(self, row: StructureEvent) -> SafeString:
+        return render_to_string("admin/activity/event_summary.html", {"entry": timeline.entries([row])[0]})
 
-    @admin.display(description="the org")
+    @admin.display(description="canvas")
     def org(self, row: StructureEvent) -> SafeString:
-        return formats.link(timeline.org_url(row), "At this moment")
+        return formats.link(timeline.org_url(row), "Org at this moment")
 
     @admin.display(description="details")
-    def excerpt(self, row: Any) -> SafeString:
-        return format_html('<code class="excerpt">{}</code>', row.beginning) if row.beginning else formats.NOTHING
+    def details_excerpt(self, row: Any) -> SafeString:
+        if not row.payload_excerpt:
+            return formats.EMPTY
+        return format_html('<code class="excerpt">{}</code>', row.payload_excerpt)
 
     @admin.display(description="details")
     def details(self, row: StructureEvent) -> SafeString:
         return formats.pretty(row.payload)
 
 
-def _named(workspace_id: UUID | None) -> SafeString:
+def _link_by_id(workspace_id: UUID | None) -> SafeString:
     if workspace_id is None:
-        return formats.NOTHING
+        return formats.EMPTY
     name = Workspace.objects.filter(id=workspace_id).values_list("name", flat=True).first()
     return formats.workspace_link(workspace_id, name)
 

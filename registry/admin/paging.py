@@ -1,4 +1,4 @@
-"""Lists that never count: pages are cut at a position (keyset), so the last costs what the first does."""
+"""Keyset pagination for lists: no count, and every page costs the same."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ SEPARATOR = "~"
 
 
 class KeysetChangeList(ChangeList):
-    """Newest first, by `model_admin.position` (a unique, descending order); only older and newest to go to."""
+    """Newest first, by `model_admin.position` (unique, descending); links to older rows and to the newest."""
 
     model_admin: Any
 
@@ -21,10 +21,10 @@ class KeysetChangeList(ChangeList):
         return [f"-{name}" for name in self.model_admin.position]
 
     def get_queryset(self, request: Any, exclude_parameters: Any = None) -> QuerySet[Any]:
-        """The position is no filter, and does not outlive a change of them: links leave it out."""
+        """The position is left out of filter links, so that a changed filter starts at the newest row."""
         self.before = self.params.pop(BEFORE, None)
         self.filter_params.pop(BEFORE, None)
-        queryset: QuerySet[Any] = super().get_queryset(request, exclude_parameters).defer(*self.model_admin.heavy)
+        queryset: QuerySet[Any] = super().get_queryset(request, exclude_parameters).defer(*self.model_admin.deferred)
         return queryset.filter(self._older_than(self.before)) if self.before else queryset
 
     def get_results(self, request: Any) -> None:
@@ -33,7 +33,7 @@ class KeysetChangeList(ChangeList):
         more = len(found) > self.list_per_page
         self.older = self.get_query_string({BEFORE: self._position(self.result_list[-1])}) if more else None
         self.newest = self.get_query_string()
-        # Equal counts: nothing is left to say about a total.
+        # Equal counts, so that the template shows no total.
         self.result_count = self.full_result_count = len(self.result_list)
         self.show_full_result_count = self.can_show_all = self.multi_page = self.show_admin_actions = False
 
@@ -53,7 +53,7 @@ class KeysetChangeList(ChangeList):
 
 
 def older(position: dict[str, Any]) -> Q:
-    """Row-wise less-than; the leading column stands alone, where its index sees it."""
+    """Returns a row-wise less-than. The leading column is also compared alone, so that its index is used."""
     (name, value), *rest = position.items()
     if not rest:
         return Q(**{f"{name}__lt": value})

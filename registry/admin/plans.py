@@ -1,4 +1,4 @@
-"""What a verb would touch, known before it does: of each chosen workspace the team that goes along."""
+"""Which workspaces a verb affects: the chosen ones and, for some verbs, the teams below them."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -7,66 +7,82 @@ from uuid import UUID
 
 from registry.models import Workspace
 
-Test = Callable[[Workspace], bool]
+Predicate = Callable[[Workspace], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Team:
-    """A workspace to act on, and those of its team that it `touches`, the nearest first."""
+    """A workspace to act on (`root`), its team, and which of both the verb affects; nearest to the root first."""
 
     root: Workspace
-    below: list[Workspace]
-    touches: list[Workspace]
+    descendants: list[Workspace]
+    affected: list[Workspace]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
+    """`chosen`: the selected workspaces that the verb applies to, also those in the team of another one."""
+
     teams: list[Team]
+    chosen: list[UUID]
 
     @property
     def size(self) -> int:
-        return sum(len(team.touches) for team in self.teams)
+        return sum(len(team.affected) for team in self.teams)
 
     @property
-    def alone(self) -> bool:
-        """Nothing is touched but the one that was chosen."""
-        return len(self.teams) == 1 and self.teams[0].touches == [self.teams[0].root]
+    def in_teams(self) -> int:
+        """How many are affected that were not chosen themselves."""
+        return len({w.id for team in self.teams for w in team.affected}.difference(self.chosen))
+
+    @property
+    def affects_only_chosen(self) -> bool:
+        """Whether a single workspace is affected, the chosen one."""
+        return len(self.teams) == 1 and self.teams[0].affected == [self.teams[0].root]
 
     @property
     def fingerprint(self) -> str:
-        ids = sorted(str(w.id) for team in self.teams for w in team.touches)
+        """Identifies the set of affected workspaces, to notice that it changed after it was shown."""
+        ids = sorted(str(w.id) for team in self.teams for w in team.affected)
         return hashlib.sha256(",".join(ids).encode()).hexdigest()[:32]
 
 
-def plan_for(chosen: Sequence[UUID], *, applies: Test, touches: Test, root: bool, team: bool) -> Plan:
-    """Of the chosen, the living that it `applies` to and that are not below another one of them.
+def plan_for(
+    chosen: Sequence[UUID], *, applies: Predicate, affects: Predicate, includes_root: bool, includes_team: bool
+) -> Plan:
+    """Returns one team for each chosen active workspace that the verb `applies` to and that is not below another.
 
-    `root` and `team`: whether the verb touches the workspace itself, and those below it. Two queries.
+    `includes_root`, `includes_team`: whether the verb affects the workspace itself, and its team. Two queries.
     """
-    children = _children() if team else {}
-    below = {one: list(_below(one, children)) for one in chosen}
+    children = _children_by_parent() if includes_team else {}
+    below = {one: list(_descendants(one, children)) for one in chosen}
     rows = {w.id: w for w in _rows({*chosen, *(one for ids in below.values() for one in ids)})}
     roots = [one for one in chosen if one in rows and applies(rows[one])]
     covered = {one for root_id in roots for one in below[root_id]}
-    return Plan(teams=[_team(one, below[one], rows, touches, root) for one in roots if one not in covered])
+    return Plan(
+        teams=[_team(one, below[one], rows, affects, includes_root) for one in roots if one not in covered],
+        chosen=roots,
+    )
 
 
-def _team(root_id: UUID, below: list[UUID], rows: dict[UUID, Workspace], touches: Test, root: bool) -> Team:
+def _team(
+    root_id: UUID, below: list[UUID], rows: dict[UUID, Workspace], affects: Predicate, includes_root: bool
+) -> Team:
     team = [rows[one] for one in below if one in rows]
-    reached = [rows[root_id], *team] if root else team
-    return Team(root=rows[root_id], below=team, touches=[one for one in reached if touches(one)])
+    candidates = [rows[root_id], *team] if includes_root else team
+    return Team(root=rows[root_id], descendants=team, affected=[one for one in candidates if affects(one)])
 
 
-def _children() -> dict[UUID | None, list[UUID]]:
-    """The whole hierarchy at once: many may be chosen, and each would cost a query of its own."""
+def _children_by_parent() -> dict[UUID | None, list[UUID]]:
+    """Reads the whole hierarchy in one query; one for each chosen workspace would cost more."""
     children: dict[UUID | None, list[UUID]] = {}
     for one, parent in Workspace.objects.living().values_list("id", "parent_id").order_by("name", "id"):
         children.setdefault(parent, []).append(one)
     return children
 
 
-def _below(root: UUID, children: dict[UUID | None, list[UUID]]) -> Iterable[UUID]:
-    """Nearest first. The database refuses cycles; this ends on one all the same."""
+def _descendants(root: UUID, children: dict[UUID | None, list[UUID]]) -> Iterable[UUID]:
+    """Nearest first. Terminates also on a cycle, although the database refuses them."""
     seen, level = {root}, [root]
     while level:
         level = [child for parent in level for child in children.get(parent, ()) if child not in seen]

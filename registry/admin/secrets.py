@@ -1,4 +1,4 @@
-"""Secrets: stored, replaced, deleted, never shown, neither plain nor sealed."""
+"""Secrets: stored, replaced and deleted. Neither their values nor the encrypted bytes are ever shown."""
 
 from typing import Any
 
@@ -10,21 +10,23 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
 from registry.admin import formats
-from registry.admin.bases import OperatedAdmin, actor_of
+from registry.admin.bases import OperationAdmin, actor_of
 from registry.admin.forms import SecretForm
 from registry.models import GlobalSecret, SealedSecret, WorkspaceSecret
 from registry.secrets import store
 
 
-class SecretAdmin(OperatedAdmin):
+class SecretAdmin(OperationAdmin):
     form = SecretForm
     search_fields = ["key"]
     ordering = ["key", "id"]
 
-    def store(self, secret: Any, value: str, actor: str) -> None:
+    def store_value(self, secret: Any, value: str, actor: str) -> None:
+        """Encrypt and store the value; sets the primary key of `secret`."""
         raise NotImplementedError
 
-    def drop(self, secret: Any, actor: str) -> None:
+    def delete_value(self, secret: Any, actor: str) -> None:
+        """Delete the secret."""
         raise NotImplementedError
 
     @method_decorator(sensitive_post_parameters("value"))
@@ -35,14 +37,14 @@ class SecretAdmin(OperatedAdmin):
         return super().get_queryset(request).defer("encrypted_value")
 
     def save_model(self, request: Any, obj: Any, form: SecretForm, change: bool) -> None:
-        self.store(obj, form.cleaned_data["value"], actor_of(request))
+        self.store_value(obj, form.cleaned_data["value"], actor_of(request))
 
     def delete_model(self, request: Any, obj: Any) -> None:
-        self.drop(obj, actor_of(request))
+        self.delete_value(obj, actor_of(request))
 
     def delete_queryset(self, request: Any, queryset: QuerySet[Any]) -> None:
         for secret in queryset:
-            self.drop(secret, actor_of(request))
+            self.delete_value(secret, actor_of(request))
 
     @admin.display(description="created", ordering="created_at")
     def created(self, secret: SealedSecret) -> SafeString:
@@ -55,7 +57,7 @@ class SecretAdmin(OperatedAdmin):
 
 @admin.register(WorkspaceSecret)
 class WorkspaceSecretAdmin(SecretAdmin):
-    list_display = ["key", "of", "created", "updated"]
+    list_display = ["key", "workspace_link", "created", "updated"]
     list_select_related = ["workspace"]
     search_fields = ["key", "workspace__name"]
     fields = ["workspace", "key", "value"]
@@ -63,15 +65,15 @@ class WorkspaceSecretAdmin(SecretAdmin):
     def get_readonly_fields(self, request: Any, obj: WorkspaceSecret | None = None) -> tuple[str, ...]:
         return () if obj is None else ("workspace", "key")
 
-    def store(self, secret: WorkspaceSecret, value: str, actor: str) -> None:
+    def store_value(self, secret: WorkspaceSecret, value: str, actor: str) -> None:
         store.set_for_workspace(secret.workspace_id, secret.key, value, actor=actor)
         secret.pk = WorkspaceSecret.objects.only("id").get(workspace=secret.workspace_id, key=secret.key).pk
 
-    def drop(self, secret: WorkspaceSecret, actor: str) -> None:
+    def delete_value(self, secret: WorkspaceSecret, actor: str) -> None:
         store.delete_for_workspace(secret.workspace_id, secret.key, actor=actor)
 
     @admin.display(description="workspace", ordering="workspace__name")
-    def of(self, secret: WorkspaceSecret) -> SafeString:
+    def workspace_link(self, secret: WorkspaceSecret) -> SafeString:
         return formats.workspace_link(secret.workspace_id, secret.workspace.name)
 
 
@@ -83,9 +85,9 @@ class GlobalSecretAdmin(SecretAdmin):
     def get_readonly_fields(self, request: Any, obj: GlobalSecret | None = None) -> tuple[str, ...]:
         return () if obj is None else ("key",)
 
-    def store(self, secret: GlobalSecret, value: str, actor: str) -> None:
+    def store_value(self, secret: GlobalSecret, value: str, actor: str) -> None:
         store.set_for_all(secret.key, value, actor=actor)
         secret.pk = GlobalSecret.objects.only("id").get(key=secret.key).pk
 
-    def drop(self, secret: GlobalSecret, actor: str) -> None:
+    def delete_value(self, secret: GlobalSecret, actor: str) -> None:
         store.delete_for_all(secret.key, actor=actor)

@@ -1,4 +1,4 @@
-"""A team for a workspace: a page with a row for each new member."""
+"""The page that adds members to a workspace's team, with a row for each."""
 
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from registry.exceptions import RegistryError
 from registry.models import DEFAULT_TIER, Workspace, no_line_breaks
 from registry.organisation import teams
 from registry.organisation.teams import Member
+from registry.structure import text
 
 ROWS = 4
 TEMPLATE = "admin/registry/workspace/expand.html"
@@ -32,11 +33,20 @@ class MemberForm(forms.Form):
         required=False, validators=[MaxLengthValidator(100), no_line_breaks], widget=AdminTextInputWidget
     )
 
+    def clean_name(self) -> str:
+        """Returns the name as it is stored. Raises ValidationError."""
+        return text.clean_name(self.cleaned_data["name"])
+
+    def clean_role(self) -> str | None:
+        """Returns the role as it is stored, None for an empty one. Raises ValidationError."""
+        return text.clean_role(self.cleaned_data["role"])
+
 
 MemberFormSet = forms.formset_factory(MemberForm, extra=ROWS, max_num=100, absolute_max=100)
 
 
 def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID) -> HttpResponse:
+    """GET shows the rows, POST adds the members and redirects. Errors leave the rows as typed."""
     workspace = get_object_or_404(Workspace.objects.defer("agent_card"), id=workspace_id)
     if not model_admin.has_change_permission(request, workspace):
         raise PermissionDenied
@@ -44,7 +54,7 @@ def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID)
     refusal = None
     if formset.is_valid():
         try:
-            return _carry_out(model_admin, request, workspace, _members(formset))
+            return _execute(model_admin, request, workspace, _members(formset))
         except RegistryError as error:
             refusal = error
     context = {
@@ -59,20 +69,19 @@ def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID)
     return TemplateResponse(request, TEMPLATE, context)
 
 
-def _carry_out(
+def _execute(
     model_admin: "ModelAdmin[Workspace]", request: Any, workspace: Workspace, members: list[Member]
 ) -> HttpResponse:
     added = teams.expand(workspace.id, members, actor=actor_of(request))
-    said = f"Added {len(added)} member{'' if len(added) == 1 else 's'}: {', '.join(child.name for child in added)}."
-    model_admin.log_change(request, workspace, said)
-    messages.success(request, f"{said} Each needs an enrolment token, issued on its page.")
+    message = f"Added {len(added)} member{'' if len(added) == 1 else 's'}: {', '.join(child.name for child in added)}."
+    model_admin.log_change(request, workspace, message)
+    messages.success(request, f"{message} Issue an enrolment token for each on its page.")
     return HttpResponseRedirect(reverse("admin:registry_workspace_change", args=[workspace.id]))
 
 
 def _members(formset: Any) -> list[Member]:
-    """Of the rows that were filled in."""
+    """Returns a member for each row that was filled in."""
     rows = [form.cleaned_data for form in formset if form.has_changed()]
     return [
-        Member(name=row["name"], role=none_if_empty(row["role"]), tier=row["tier"], model=none_if_empty(row["model"]))
-        for row in rows
+        Member(name=row["name"], role=row["role"], tier=row["tier"], model=none_if_empty(row["model"])) for row in rows
     ]

@@ -1,4 +1,4 @@
-"""A workspace's timeline: its events in words, newest first, paged by `seq`."""
+"""A workspace's timeline: summaries of its events, newest first, paged by `seq`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from django.utils.safestring import SafeString
 
 from activity import events
 from activity.models import StructureEvent
-from registry.admin import formats, words
-from registry.admin.words import Story
+from registry.admin import event_summaries, formats
+from registry.admin.event_summaries import EventSummary
 from registry.models import Workspace
 
-INLINE, PAGE = 20, 50
+RECENT_SIZE, PAGE_SIZE = 20, 50
 TEMPLATE = "admin/registry/workspace/timeline.html"
 MAX_SEQ = 2**63 - 1
 
@@ -28,8 +28,8 @@ MAX_SEQ = 2**63 - 1
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     event: StructureEvent
-    who: str
-    story: Story
+    actor: str
+    summary: EventSummary
 
     @property
     def when(self) -> SafeString:
@@ -41,41 +41,48 @@ class Entry:
 
 
 def entries(rows: Sequence[StructureEvent]) -> list[Entry]:
-    """One query, for the names of all workspaces they mention."""
-    ids = {one for row in rows for one in words.mentioned(row)}
+    """Runs one query, for the names of all workspaces that the events mention."""
+    ids = {one for row in rows for one in event_summaries.mentioned_workspaces(row)}
     names = dict(Workspace.objects.filter(id__in=ids).values_list("id", "name")) if ids else {}
     return [
-        Entry(event=row, who=words.who(row.actor, row.workspace_id, names), story=words.story(row, names))
+        Entry(
+            event=row,
+            actor=event_summaries.actor_label(row.actor, row.workspace_id, names),
+            summary=event_summaries.summarize(row, names),
+        )
         for row in rows
     ]
 
 
 def recent(workspace_id: UUID) -> list[Entry]:
-    return entries(list(events.read(workspace_id=workspace_id, limit=INLINE)))
+    """Returns the last RECENT_SIZE events."""
+    return entries(list(events.read(workspace_id=workspace_id, limit=RECENT_SIZE)))
 
 
 def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID) -> HttpResponse:
+    """The page of all events of a workspace, PAGE_SIZE at a time. Raises Http404, PermissionDenied."""
     workspace = get_object_or_404(Workspace.objects.defer("agent_card"), id=workspace_id)
     if not model_admin.has_view_permission(request, workspace):
         raise PermissionDenied
     before = _position(request.GET.get("before"))
-    rows = list(events.read(workspace_id=workspace_id, before=before, limit=PAGE + 1))
+    rows = list(events.read(workspace_id=workspace_id, before=before, limit=PAGE_SIZE + 1))
     context = {
         **model_admin.admin_site.each_context(request),
         "title": f"Timeline of {workspace}",
         "opts": model_admin.opts,
         "media": model_admin.media,
         "original": workspace,
-        "entries": entries(rows[:PAGE]),
+        "entries": entries(rows[:PAGE_SIZE]),
         "before": before,
-        "older": rows[PAGE - 1].seq if len(rows) > PAGE else None,
+        "older": rows[PAGE_SIZE - 1].seq if len(rows) > PAGE_SIZE else None,
     }
     return TemplateResponse(request, TEMPLATE, context)
 
 
 def org_url(event: StructureEvent) -> str:
-    """The canvas as the event left the organisation."""
-    return f"{reverse('canvas')}?{urlencode({'at': event.seq})}"
+    """The canvas just after the event, focused on the event's workspace."""
+    focus = {"ws": event.workspace_id} if event.workspace_id else {}
+    return f"{reverse('canvas')}?{urlencode({'at': event.seq, **focus})}"
 
 
 def _position(text: str | None) -> int | None:

@@ -1,44 +1,86 @@
-"""Tokens in the admin: prefix and dates, never the hash; issued for oneself, revoked by who may."""
+"""Tokens: issued for oneself, shown once, listed by prefix and dates (never the hash), and revoked."""
 
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
-from django.http import HttpResponse, HttpResponseNotAllowed
+from django.http import HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from registry.admin import formats
-from registry.admin.bases import FactAdmin
-from registry.identity import tokens
+from registry.admin import formats, one_time_secrets
+from registry.admin.bases import ReadOnlyAdmin
+from registry.exceptions import NotFound
+from registry.identity import enrolment, tokens
 from registry.models import OperatorToken, Status, Token, WorkspaceToken
 
+ISSUE_URL = "admin:registry_operatortoken_issue"
+# The name under which a new token waits to be shown.
+ISSUED = "operator token"
 
-class TokenAdmin(FactAdmin):
-    """Tokens are never edited: they are issued, shown once, and revoked."""
 
-    search_fields = ["prefix", "label"]
+class TokenAdmin(ReadOnlyAdmin):
+    """`revocation_effect`: what stops working, said before it is done."""
+
+    revocation_effect: str
+    has_history = True
     actions = ["revoke"]  # type: ignore[assignment]
     change_list_template = "admin/registry/token/change_list.html"
 
     def has_revoke_permission(self, request: Any) -> bool:
         return bool(request.user.has_perm(f"registry.change_{self.opts.model_name}"))
 
-    @admin.action(description="Revoke selected tokens", permissions=["revoke"])
-    def revoke(self, request: Any, queryset: QuerySet[Any]) -> None:
-        live = [token for token in queryset if token.revoked_at is None]
-        for token in live:
-            self.end(token)
-            self.log_change(request, token, "Revoked.")
-        self.message_user(request, f"{len(live)} revoked; what they opened is closed.", messages.SUCCESS)
+    @admin.action(description="Revoke tokens…", permissions=["revoke"])
+    def revoke(self, request: Any, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Asks first; the page it returns posts the same action with `confirmed`."""
+        tokens = [token for token in queryset if token.revoked_at is None]
+        if not tokens:
+            self.message_user(request, "Nothing to revoke: the selected tokens are revoked already.", messages.WARNING)
+            return None
+        if "confirmed" not in request.POST:
+            return self._confirm_revocation(request, tokens)
+        revoked = sum(self._revoke(request, token) for token in tokens)
+        done = f"Revoked {_count_label(revoked)}. Connections opened with them are closed."
+        self.message_user(request, done, messages.SUCCESS)
+        return None
 
-    def end(self, token: Any) -> None:
+    def _revoke(self, request: Any, token: Any) -> bool:
+        """Returns False when somebody else revoked it meanwhile."""
+        try:
+            self.revoke_one(token)
+        except NotFound:
+            return False
+        self.log_change(request, token, "Revoked.")
+        return True
+
+    def _confirm_revocation(self, request: Any, tokens: list[Any]) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Revoke {_count_label(len(tokens))}",
+            "opts": self.opts,
+            "media": self.media,
+            "rows": [
+                {"id": one.id, "prefix": one.prefix, "owner": self.owner(one), "last_used": self.last_used(one)}
+                for one in tokens
+            ],
+            "effect": self.revocation_effect,
+            "checkbox_name": ACTION_CHECKBOX_NAME,
+        }
+        return TemplateResponse(request, "admin/registry/token/revoke.html", context)
+
+    def revoke_one(self, token: Any) -> None:
+        """Revoke it. Raises NotFound when it was revoked meanwhile."""
+        raise NotImplementedError
+
+    def owner(self, token: Any) -> SafeString | str:
+        """Returns the workspace or the user that the token belongs to."""
         raise NotImplementedError
 
     def get_fields(self, request: Any, obj: Any = None) -> Any:
-        return [*self.list_display, "expires"]
+        return [*self.list_display, "id"]
 
     def get_queryset(self, request: Any) -> QuerySet[Any]:
         return super().get_queryset(request).defer("hash")
@@ -46,7 +88,7 @@ class TokenAdmin(FactAdmin):
     @admin.display(description="state")
     def state(self, token: Token) -> SafeString:
         if token.is_live(timezone.now()):
-            return formats.badge(Status.ONLINE, "live")
+            return formats.badge(Status.ONLINE, "active")
         return formats.badge(Status.REMOVED, "expired" if token.revoked_at is None else "revoked")
 
     @admin.display(description="created", ordering="created_at")
@@ -59,7 +101,7 @@ class TokenAdmin(FactAdmin):
 
     @admin.display(description="expires", ordering="expires_at")
     def expires(self, token: Token) -> SafeString:
-        return formats.absolute(token.expires_at)
+        return formats.until(token.expires_at)
 
     @admin.display(description="revoked", ordering="revoked_at")
     def revoked(self, token: Token) -> SafeString:
@@ -68,27 +110,36 @@ class TokenAdmin(FactAdmin):
 
 @admin.register(WorkspaceToken)
 class WorkspaceTokenAdmin(TokenAdmin):
-    list_display = ["prefix", "of", "kind", "state", "created", "last_used", "revoked"]
+    list_display = ["prefix", "owner", "kind", "state", "created", "last_used", "expires", "revoked"]
     list_filter = ["kind"]
     list_select_related = ["workspace"]
+    search_fields = ["prefix", "label", "workspace__name", "=workspace__id", "=id"]
+    search_help_text = "Prefix, label, workspace name, or a whole id."
+    revocation_effect = (
+        "The workspace's agent can no longer send heartbeats or calls with a revoked token, and its connections are "
+        "closed. A revoked enrolment token can no longer enrol an agent."
+    )
 
     def get_queryset(self, request: Any) -> QuerySet[Any]:
         return super().get_queryset(request).defer("workspace__agent_card")
 
     @admin.display(description="workspace", ordering="workspace__name")
-    def of(self, token: WorkspaceToken) -> SafeString:
+    def owner(self, token: WorkspaceToken) -> SafeString:
         return formats.workspace_link(token.workspace_id, token.workspace.name)
 
-    def end(self, token: WorkspaceToken) -> None:
-        tokens.revoke_token(token.workspace_id, token.id)
+    def revoke_one(self, token: WorkspaceToken) -> None:
+        enrolment.revoke_token(token.workspace_id, token.id)
 
 
 @admin.register(OperatorToken)
 class OperatorTokenAdmin(TokenAdmin):
-    """Everybody may have tokens of their own; whose others are is for those who may see that."""
+    """Every user issues, sees and revokes their own; those of others need the permission to view them."""
 
-    list_display = ["prefix", "user", "label", "state", "created", "last_used", "revoked"]
+    list_display = ["prefix", "owner", "label", "state", "created", "last_used", "expires", "revoked"]
     list_select_related = ["user"]
+    search_fields = ["prefix", "label", "user__username", "=id"]
+    search_help_text = "Prefix, label, user name, or a whole id."
+    revocation_effect = "Scripts that use a revoked token are refused from now on, and their connections are closed."
 
     def get_urls(self) -> list[Any]:
         issue = path("issue/", self.admin_site.admin_view(self.issue), name="registry_operatortoken_issue")
@@ -108,15 +159,25 @@ class OperatorTokenAdmin(TokenAdmin):
         return tokens if super().has_view_permission(request) else tokens.filter(user=request.user)
 
     def changelist_view(self, request: Any, extra_context: Any = None) -> HttpResponse:
-        return super().changelist_view(request, {"issue_url": reverse("admin:registry_operatortoken_issue")})
+        return super().changelist_view(request, {"issue_url": reverse(ISSUE_URL)})
 
     def issue(self, request: Any) -> HttpResponse:
-        """A token for whoever asks, shown in the answer and nowhere else."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        text = tokens.issue_operator_token(request.user, label="admin")
-        context = {**self.admin_site.each_context(request), "title": "Your new token", "opts": self.opts, "token": text}
+        """Issue a token for the user (POST) or show the one just issued (GET)."""
+        if request.method == "POST":
+            text = tokens.issue_operator_token(request.user, label="admin")
+            one_time_secrets.put(request, ISSUED, text)
+            return HttpResponseRedirect(reverse(ISSUE_URL))
+        token = one_time_secrets.pop(request, ISSUED)
+        context = {**self.admin_site.each_context(request), "title": "New token", "opts": self.opts, "token": token}
         return TemplateResponse(request, "admin/registry/token/issued.html", context)
 
-    def end(self, token: OperatorToken) -> None:
+    @admin.display(description="user", ordering="user__username")
+    def owner(self, token: OperatorToken) -> str:
+        return token.user.get_username()
+
+    def revoke_one(self, token: OperatorToken) -> None:
         tokens.revoke_operator_token(token.id)
+
+
+def _count_label(count: int) -> str:
+    return f"{count} token{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""The verbs on top of a workspace's page: those that can be said to it as it is."""
+"""The buttons on top of a workspace's page: the verbs that apply to it in its present state."""
 
 from dataclasses import dataclass
 
@@ -11,36 +11,39 @@ from registry.models import Status, Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class Button:
-    """`posts`: acts at once unless it would touch others; else a link to a page that asks."""
+    """`is_post`: posts, and acts at once unless it affects a team; otherwise it links to a page."""
 
     title: str
     url: str
-    posts: bool
-    destroys: bool = False
+    is_post: bool
+    destructive: bool = False
 
 
 def buttons(workspace: Workspace) -> list[Button]:
+    """Returns the buttons in order; none for a removed workspace."""
     if workspace.status == Status.REMOVED:
         return []
     has_team = Workspace.objects.living().filter(parent_id=workspace.id).exists()
-    said = [_said(verb, asks=has_team and verb.team) for verb in _liveliness(workspace)]
-    said.append(Button(title="Add members…", url=_url("expand", workspace), posts=False))
-    said.append(Button(title="New enrolment token", url=_url("enrol", workspace), posts=True))
+    result = [
+        _post_button(verb, needs_confirmation=has_team and verb.includes_team) for verb in _state_verbs(workspace)
+    ]
+    result.append(Button(title="Add members…", url=_url("expand", workspace), is_post=False))
+    result.append(Button(title="New enrolment token", url=_url("enrol", workspace), is_post=True))
     if has_team:
-        said.append(_asked("Collapse team…", verbs.COLLAPSE, workspace))
-    return [*said, _asked("Remove…", verbs.REMOVE, workspace)]
+        result.append(_link_button("Remove team…", verbs.COLLAPSE, workspace))
+    return [*result, _link_button("Remove…", verbs.REMOVE, workspace)]
 
 
-def _liveliness(workspace: Workspace) -> tuple[Verb, ...]:
+def _state_verbs(workspace: Workspace) -> tuple[Verb, ...]:
     return tuple(verb for verb in (verbs.PAUSE, verbs.RESUME, verbs.RESTART) if verb.applies(workspace))
 
 
-def _said(verb: Verb, *, asks: bool) -> Button:
-    return Button(title=f"{verb.title} team…" if asks else verb.title, url=verb.url, posts=True)
+def _post_button(verb: Verb, *, needs_confirmation: bool) -> Button:
+    return Button(title=f"{verb.title} team…" if needs_confirmation else verb.title, url=verb.url, is_post=True)
 
 
-def _asked(title: str, verb: Verb, workspace: Workspace) -> Button:
-    return Button(title=title, url=f"{verb.url}?id={workspace.id}", posts=False, destroys=True)
+def _link_button(title: str, verb: Verb, workspace: Workspace) -> Button:
+    return Button(title=title, url=f"{verb.url}?id={workspace.id}", is_post=False, destructive=True)
 
 
 def _url(name: str, workspace: Workspace) -> str:

@@ -1,4 +1,4 @@
-"""Before → after, as the admin writes it. Pure: names of workspaces are given."""
+"""Old and new values of an event, as the admin writes them. Without queries: names of workspaces are passed in."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ MAX_TEXT = 120
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """`workspace_id`: it names a workspace, to be linked. `absent`: the text only says that there is none."""
+    """`workspace_id`: the workspace to link to, if it is one. `absent`: the text stands for a missing value."""
 
     text: str
     workspace_id: UUID | None = None
@@ -23,7 +23,7 @@ class Value:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """`before` is None where the event does not say, not where there was nothing."""
+    """`before` is None where the event does not record it; a value that was empty is an absent Value."""
 
     field: str
     before: Value | None = None
@@ -31,7 +31,7 @@ class Difference:
 
 
 def to_status(payload: dict[str, Any], status: Status) -> tuple[Difference, ...]:
-    """The change of status; none where it stayed."""
+    """Returns the change of status; empty when it did not change."""
     if payload.get("from") == status:
         return ()
     before = value(payload["from"]) if payload.get("from") else None
@@ -43,7 +43,7 @@ def agent(before: Any, after: Any) -> Difference:
 
 
 def differences(name: str, before: Any, after: Any, names: Names) -> Iterator[Difference]:
-    """One for a plain value; for a document one for each key that differs at its top."""
+    """Yields one difference for a plain value; for a JSON object, one for each top-level key that differs."""
     if name == "forwarded_to":
         yield Difference(field="forwarded to", before=workspace(before, names), after=workspace(after, names))
     elif isinstance(before, dict) or isinstance(after, dict):
@@ -56,31 +56,31 @@ def differences(name: str, before: Any, after: Any, names: Names) -> Iterator[Di
         yield Difference(field=name.replace("_", " "), before=value(before), after=value(after))
 
 
-def value(given: Any) -> Value:
-    return Value(text="none", absent=True) if given in (None, "") else Value(text=text(given))
+def value(raw: Any) -> Value:
+    return Value(text="none", absent=True) if raw in (None, "") else Value(text=text(raw))
 
 
-def workspace(given: Any, names: Names) -> Value:
-    """One that we do not know is written as it is, and not linked."""
-    known = as_uuid(given)
+def workspace(raw: Any, names: Names) -> Value:
+    """A workspace whose name is not known is written as its id, without a link."""
+    known = as_uuid(raw)
     if known is None or known not in names:
-        return value(given)
+        return value(raw)
     return Value(text=names[known], workspace_id=known)
 
 
-def place(given: Any, names: Names) -> Value:
-    return Value(text="the top", absent=True) if given is None else workspace(given, names)
+def parent(raw: Any, names: Names) -> Value:
+    return Value(text="top level", absent=True) if raw is None else workspace(raw, names)
 
 
-def text(given: Any) -> str:
-    if given is None:
+def text(raw: Any) -> str:
+    if raw is None:
         return ""
-    whole = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    whole = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)
     return whole if len(whole) <= MAX_TEXT else f"{whole[: MAX_TEXT - 1]}…"
 
 
-def as_uuid(given: Any) -> UUID | None:
+def as_uuid(raw: Any) -> UUID | None:
     try:
-        return UUID(given)
+        return UUID(raw)
     except (TypeError, ValueError, AttributeError):
         return None

@@ -1,4 +1,4 @@
-"""The verbs that may take a team along: what each is called, says, touches and does."""
+"""The verbs that may include a team: names, texts, which workspaces they affect, and their operations."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from registry.models import Status, Workspace
 from registry.organisation import pausing, removal, teams
 from registry.structure import hierarchy
 
+PERMANENT = "This cannot be undone. Tokens are revoked now; history is kept."
+
 
 def _any(workspace: Workspace) -> bool:
     return True
@@ -26,30 +28,30 @@ def _not_paused(workspace: Workspace) -> bool:
     return workspace.status != Status.PAUSED
 
 
+def _restartable(workspace: Workspace) -> bool:
+    return _not_paused(workspace) and pausing.can_restart(workspace)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verb:
-    """`operation(workspace_id, actor, forward_to)` returns how many it touched, or raises RegistryError.
+    """`operation(workspace_id, actor, forward_to)` returns how many workspaces it changed, or raises RegistryError.
 
-    `applies` to the workspaces it can be said to; `touches` of their team those that would change; `root` and
-    `team`: whether that means the workspace itself, and those below it.
+    `applies`: whether it can be used on a workspace; `affects`: whether it would change one of the team;
+    `includes_root`, `includes_team`: whether it acts on the workspace itself, and on its team.
     """
 
     name: str
-    done: str
-    does: str
+    title: str
+    past_tense: str
     consequence: str
-    nothing: str
+    nothing_to_do: str
     operation: Callable[[UUID, str, UUID | None], int]
-    applies: plans.Test = _any
-    touches: plans.Test = _any
-    root: bool = True
-    team: bool = True
-    forwards: bool = False
-    destroys: bool = False
-
-    @property
-    def title(self) -> str:
-        return self.name.capitalize()
+    applies: plans.Predicate = _any
+    affects: plans.Predicate = _any
+    includes_root: bool = True
+    includes_team: bool = True
+    can_forward: bool = False
+    destructive: bool = False
 
     @property
     def url_name(self) -> str:
@@ -60,7 +62,13 @@ class Verb:
         return reverse(f"admin:{self.url_name}")
 
     def plan(self, chosen: Sequence[UUID]) -> Plan:
-        return plans.plan_for(chosen, applies=self.applies, touches=self.touches, root=self.root, team=self.team)
+        return plans.plan_for(
+            chosen,
+            applies=self.applies,
+            affects=self.affects,
+            includes_root=self.includes_root,
+            includes_team=self.includes_team,
+        )
 
 
 def _pause(workspace_id: UUID, actor: str, forward_to: UUID | None) -> int:
@@ -77,7 +85,7 @@ def _restart(workspace_id: UUID, actor: str, forward_to: UUID | None) -> int:
 
 
 def _collapse(workspace_id: UUID, actor: str, forward_to: UUID | None) -> int:
-    """The operation names the children; how many go with them is counted under its own lock."""
+    """The operation returns the children only; the lock keeps the count of the whole team right."""
     with transaction.atomic():
         hierarchy.lock()
         below = len(hierarchy.descendants(workspace_id))
@@ -91,53 +99,53 @@ def _remove(workspace_id: UUID, actor: str, forward_to: UUID | None) -> int:
 
 PAUSE = Verb(
     name="pause",
-    done="Paused",
-    does="pauses",
-    consequence="They get no work until they are resumed; a heartbeat does not wake them.",
-    nothing="There is nothing to pause: it is paused or removed.",
+    title="Pause",
+    past_tense="Paused",
+    consequence="Paused workspaces get no work until they are resumed; heartbeats do not resume them.",
+    nothing_to_do="Nothing to pause: already paused or removed.",
     operation=_pause,
     applies=_not_paused,
-    touches=_not_paused,
+    affects=_not_paused,
 )
 RESUME = Verb(
     name="resume",
-    done="Resumed",
-    does="resumes",
-    consequence="They start anew: provisioning, until their agents are heard of.",
-    nothing="There is nothing to resume: it is not paused.",
+    title="Resume",
+    past_tense="Resumed",
+    consequence="They are provisioning until their agents send heartbeats.",
+    nothing_to_do="Nothing to resume: not paused.",
     operation=_resume,
     applies=_paused,
-    touches=_paused,
+    affects=_paused,
 )
 RESTART = Verb(
     name="restart",
-    done="Restarted",
-    does="restarts",
-    consequence="They start anew: provisioning, until their agents are heard of. Their teams are left as they are.",
-    nothing="There is nothing to restart: it is paused or removed.",
+    title="Restart",
+    past_tense="Restarted",
+    consequence="The processes restart; their teams are not restarted.",
+    nothing_to_do="Nothing to restart: paused, removed, or not run by this platform.",
     operation=_restart,
-    applies=_not_paused,
-    touches=_not_paused,
-    team=False,
+    applies=_restartable,
+    affects=_restartable,
+    includes_team=False,
 )
 COLLAPSE = Verb(
     name="collapse",
-    done="Removed",
-    does="removes",
-    consequence="The team goes for good: tokens stop working, and nobody comes back. History stays.",
-    nothing="There is nothing to collapse: nobody is below.",
+    title="Remove team",
+    past_tense="Removed",
+    consequence=PERMANENT,
+    nothing_to_do="This workspace has no team.",
     operation=_collapse,
-    root=False,
-    destroys=True,
+    includes_root=False,
+    destructive=True,
 )
 REMOVE = Verb(
     name="remove",
-    done="Removed",
-    does="removes",
-    consequence="They go for good: their tokens stop working, and they never come back. Their history stays.",
-    nothing="There is nothing to remove: it is removed already.",
+    title="Remove",
+    past_tense="Removed",
+    consequence=PERMANENT,
+    nothing_to_do="Nothing to remove: already removed.",
     operation=_remove,
-    forwards=True,
-    destroys=True,
+    can_forward=True,
+    destructive=True,
 )
 VERBS = (PAUSE, RESUME, RESTART, COLLAPSE, REMOVE)

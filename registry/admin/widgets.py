@@ -1,4 +1,4 @@
-"""Choosing a workspace by typing part of its name; typing a secret."""
+"""Widgets: choose a workspace by part of its name; type a secret."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +10,11 @@ from django.contrib.admin.widgets import AutocompleteSelect
 
 from registry.models import Workspace
 
+NO_SUCH_WORKSPACE = "There is no such workspace, or it was removed."
+
 
 class WorkspaceSelect(AutocompleteSelect):
-    """Django's own asks the database for whatever was sent, and fails on what is no UUID."""
+    """Ignores values that are no UUID; Django's widget would query the database with them and fail."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(Workspace._meta.get_field("parent"), admin.site, **options)
@@ -22,19 +24,20 @@ class WorkspaceSelect(AutocompleteSelect):
 
 
 class SecretTextarea(forms.Textarea):
-    """Takes several lines (a PEM key) and never renders a value, not even a refused one."""
+    """Takes several lines (a PEM key) and never renders a value, not even after a form error."""
 
     def __init__(self) -> None:
-        keep_quiet = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
-        super().__init__({"class": "vLargeTextField secret", "rows": 4, "cols": 40, **keep_quiet})
+        no_assistance = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
+        super().__init__({"class": "vLargeTextField secret", "rows": 4, "cols": 40, **no_assistance})
 
     def format_value(self, value: Any) -> str:
         return ""
 
 
 def select_workspace(field: Any) -> None:
-    """Give a ModelChoiceField the widget, which needs to know the field's choices."""
+    """Give a ModelChoiceField the widget, with the field's choices."""
     field.widget = WorkspaceSelect(choices=field.choices)
+    field.error_messages["invalid_choice"] = NO_SUCH_WORKSPACE
 
 
 def _is_uuid(text: str) -> bool:

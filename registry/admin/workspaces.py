@@ -1,37 +1,39 @@
-"""Workspaces: create, edit, retire. Every verb is an operation of the registry."""
+"""Workspaces: list, create and edit. Everything that changes one is an operation of the registry."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
 from django.forms import Media
-from django.http import HttpResponse
-from django.urls import URLPattern, path
+from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
 
-from registry.admin import columns, confirming, dialogs, enrolment, teams, timeline, toolbar, verbs
-from registry.admin.bases import OperatedAdmin, actor_of
-from registry.admin.filters import Existence, Flapping, Place
+from registry.admin import columns, confirmation, dialogs, enrolment, teams, timeline, toolbar, verbs
+from registry.admin.bases import OperationAdmin, actor_of
+from registry.admin.filters import FlappingFilter, PositionFilter, StateFilter
 from registry.admin.forms import NewWorkspaceForm, WorkspaceForm
 from registry.models import Agent, Status, Workspace
 from registry.organisation import workspaces
 from registry.organisation.workspaces import NewWorkspace
 
 MAX_AGENTS = 50
-EDITABLE = ("name", "role", "tier", "runtime", "parent")
-ON_CREATION = ("model", "external", "agent_url")
-LIVE = (
+EDITABLE_FIELDS = ("name", "role", "tier", "runtime", "parent")
+CREATION_FIELDS = ("model", "external", "agent_url")
+LIVE_FIELDS = (
     columns.status,
     columns.flapping,
     columns.heartbeat,
     columns.error_rate,
     columns.sample_error,
     "active_tasks",
-    columns.whole_task,
+    columns.full_task,
     columns.uptime,
 )
-REST = (
+DETAIL_FIELDS = (
     columns.url,
     columns.card,
     columns.forwarded_to,
@@ -40,11 +42,11 @@ REST = (
     columns.created,
     columns.updated,
 )
-BULK = (verbs.PAUSE, verbs.RESUME, verbs.RESTART, verbs.REMOVE)
+BULK_VERBS = (verbs.PAUSE, verbs.RESUME, verbs.REMOVE)
 
 
 @admin.register(Workspace)
-class WorkspaceAdmin(OperatedAdmin):
+class WorkspaceAdmin(OperationAdmin):
     form = WorkspaceForm
     list_display = [
         columns.name,
@@ -55,27 +57,34 @@ class WorkspaceAdmin(OperatedAdmin):
         columns.heartbeat,
         columns.canvas,
     ]
-    list_filter = [Existence, "status", Flapping, Place, "tier", ("runtime", admin.AllValuesFieldListFilter)]
+    list_filter = [
+        StateFilter,
+        "status",
+        FlappingFilter,
+        PositionFilter,
+        "tier",
+        ("runtime", admin.AllValuesFieldListFilter),
+    ]
     list_select_related = ["parent"]
     search_fields = ["name", "role", "=id"]
     search_help_text = "Name, role, or a whole id."
     ordering = ["name", "created_at", "id"]
-    actions = [confirming.action(verb) for verb in BULK]
+    actions = [confirmation.action(verb) for verb in BULK_VERBS]
 
-    # --- Who may -------------------------------------------------------------------------------------
+    # --- Permissions ---------------------------------------------------------------------------------
 
     def has_add_permission(self, request: Any) -> bool:
-        """To act is one permission, as it is in the API."""
+        """Creating and changing are one permission, as in the API."""
         return super().has_change_permission(request)
 
     def has_change_permission(self, request: Any, obj: Workspace | None = None) -> bool:
         return super().has_change_permission(request) and (obj is None or obj.status != Status.REMOVED)
 
     def has_delete_permission(self, request: Any, obj: Workspace | None = None) -> bool:
-        """Retire, never delete."""
+        """Workspaces are removed by an operation; their rows are never deleted."""
         return False
 
-    # --- What is shown -------------------------------------------------------------------------------
+    # --- Pages ---------------------------------------------------------------------------------------
 
     def get_queryset(self, request: Any) -> QuerySet[Workspace]:
         return super().get_queryset(request).defer("agent_card", "parent__agent_card")
@@ -87,11 +96,15 @@ class WorkspaceAdmin(OperatedAdmin):
 
     def get_fieldsets(self, request: Any, obj: Workspace | None = None) -> Any:
         if obj is None:
-            return [(None, {"fields": EDITABLE}), ("Its agent", {"fields": ON_CREATION})]
-        return [(None, {"fields": EDITABLE}), ("Live", {"fields": LIVE}), ("More", {"fields": REST})]
+            return [(None, {"fields": EDITABLE_FIELDS}), ("Agent", {"fields": CREATION_FIELDS})]
+        return [
+            (None, {"fields": EDITABLE_FIELDS}),
+            ("Current state", {"fields": LIVE_FIELDS}),
+            ("Details", {"fields": DETAIL_FIELDS}),
+        ]
 
     def get_readonly_fields(self, request: Any, obj: Workspace | None = None) -> Any:
-        return () if obj is None else LIVE + REST
+        return () if obj is None else LIVE_FIELDS + DETAIL_FIELDS
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is None:
@@ -107,28 +120,37 @@ class WorkspaceAdmin(OperatedAdmin):
         form_url: str = "",
         obj: Workspace | None = None,
     ) -> Any:
+        context["hide_history"] = True  # the timeline is linked
         if obj is not None:
-            context |= _context_of(obj, context["media"], acts=super().has_change_permission(request))
+            context |= _context_of(obj, context["media"], may_act=super().has_change_permission(request))
         return super().render_change_form(request, context, add, change, form_url, obj)
 
-    # --- What is done --------------------------------------------------------------------------------
+    # --- Operations ----------------------------------------------------------------------------------
 
     def save_model(self, request: Any, obj: Workspace, form: Any, change: bool) -> None:
         if change:
             workspaces.update(obj.id, form.changes, actor=actor_of(request))
             return
-        workspaces.create(NewWorkspace(**form.wanted), actor=actor_of(request), workspace_id=obj.id)
+        workspaces.create(NewWorkspace(**form.creation_values), actor=actor_of(request), workspace_id=obj.id)
 
     def response_add(self, request: Any, obj: Workspace, post_url_continue: str | None = None) -> HttpResponse:
-        """Not a redirect: the token is in this answer alone, in no cookie and no session."""
-        return enrolment.show(self, request, obj.id, created=True)
+        """Redirects, so that a reload creates nothing, to the page that shows the enrolment token once."""
+        messages.success(request, f"Created {obj}.")
+        return enrolment.issue(request, obj.id)
+
+    def history_view(self, request: Any, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Redirects to the timeline, which has the changes made outside the admin as well."""
+        try:
+            return HttpResponseRedirect(reverse("admin:registry_workspace_timeline", args=[UUID(unquote(object_id))]))
+        except ValueError:
+            raise Http404 from None
 
     def get_urls(self) -> list[URLPattern]:
         def at(route: str, name: str, view: Callable[..., HttpResponse]) -> URLPattern:
             return path(route, self.admin_site.admin_view(view), name=f"registry_workspace_{name}")
 
         return [
-            *(at(f"{verb.name}/", verb.name, partial(confirming.page, verb, self)) for verb in verbs.VERBS),
+            *(at(f"{verb.name}/", verb.name, partial(confirmation.page, verb, self)) for verb in verbs.VERBS),
             *(
                 at(f"<uuid:workspace_id>/{one.name}/", one.name, partial(dialogs.page, one, self))
                 for one in dialogs.DIALOGS
@@ -140,14 +162,14 @@ class WorkspaceAdmin(OperatedAdmin):
         ]
 
 
-def _context_of(workspace: Workspace, media: Media, *, acts: bool) -> dict[str, Any]:
+def _context_of(workspace: Workspace, media: Media, *, may_act: bool) -> dict[str, Any]:
     history = list(Agent.objects.filter(workspace=workspace).order_by("status", "-created_at")[:MAX_AGENTS])
-    asked = dialogs.offered(workspace, history) if acts else []
+    available = dialogs.available(workspace, history) if may_act else []
     return {
         "canvas_url": columns.canvas_url(workspace),
         "agents": history,
-        "buttons": toolbar.buttons(workspace) if acts else [],
-        "dialogs": asked,
+        "buttons": toolbar.buttons(workspace) if may_act else [],
+        "dialogs": available,
         "entries": timeline.recent(workspace.id),
-        "media": sum((one.form.media for one in asked), start=media),
+        "media": sum((one.form.media for one in available), start=media),
     }

@@ -4,9 +4,7 @@ import logging
 from typing import Any
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
-from django.db import InterfaceError, OperationalError
 from django.http import Http404
-from psycopg_pool import PoolTimeout
 from redis.exceptions import ConnectionError as RedisConnectionError
 from rest_framework import exceptions, status
 from rest_framework.response import Response
@@ -46,7 +44,7 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
         return Response({"error": "not found"}, status=404)
     if isinstance(error, DjangoPermissionDenied):
         return Response({"error": "not allowed"}, status=403)
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeout | RedisConnectionError):
+    if isinstance(error, (*registry.UNAVAILABLE_ERRORS, RedisConnectionError)):
         log.warning("dependency unavailable", extra={"error": str(error)})
         return unavailable("database unavailable, try again")
     log.error("request failed", exc_info=error)
@@ -62,6 +60,7 @@ def _throttled(context: dict[str, Any]) -> exceptions.Throttled | None:
 
 
 def unavailable(message: str, **more: str) -> Response:
+    """Return a 503 that asks the client to try again after RETRY_AFTER_SECONDS."""
     return Response({"error": message, **more}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 

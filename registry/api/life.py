@@ -8,7 +8,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 
 from activity import log
-from activity.endpoints import Endpoint, documented, error_body
+from activity.endpoints import UUID_TEXT, Endpoint, documented, error_body
 from activity.log import Entry
 from activity.principals import Kind
 from activity.serializers import MAX_ENTRIES, ActivityEntry, ActivityQuery, ActivityRow
@@ -25,7 +25,8 @@ from registry.api.serializers import (
     StatusResponse,
 )
 from registry.exceptions import BadCredential, NotAllowed, NotFound
-from registry.identity import tokens
+from registry.identity import refusals, tokens
+from registry.identity.throttling import CredentialThrottle
 from registry.liveness import batches, heartbeats
 from registry.liveness.heartbeats import Beat
 from registry.messaging import reports
@@ -64,9 +65,12 @@ class Heartbeats(Endpoint):
         bodies = self.body(HeartbeatsBody)["beats"]
         parsed = [_parsed(body) for body in bodies]
         beats = [beat for beat in parsed if isinstance(beat, Beat)]
-        refusals = iter(batches.problems(beats, batches.commit(beats)))
-        problems = [next(refusals) if isinstance(beat, Beat) else beat for beat in parsed]
-        return Response(batches.results(bodies, problems))
+        address = CredentialThrottle().get_ident(request)
+        for body in bodies:
+            _note_missing_token(body, address)
+        found = iter(batches.errors(beats, batches.commit(beats), address))
+        errors = [next(found) if isinstance(beat, Beat) else beat for beat in parsed]
+        return Response(batches.response_body(bodies, errors))
 
 
 class UpdateCard(Endpoint):
@@ -143,6 +147,11 @@ class TestToken(Endpoint):
         rows.find(workspace_id)
         token = tokens.issue_workspace_token(workspace_id, label="test").text
         return Response({"auth_token": token, "workspace_id": workspace_id})
+
+
+def _note_missing_token(body: Any, address: str) -> None:
+    if isinstance(body, dict) and not body.get("token") and UUID_TEXT.fullmatch(str(body.get("workspace_id"))):
+        refusals.note(UUID(body["workspace_id"]), None, address)
 
 
 def _parsed(body: Any) -> Beat | dict[str, str]:

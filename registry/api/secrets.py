@@ -7,7 +7,7 @@ from rest_framework.response import Response
 
 from activity.endpoints import Endpoint, documented
 from registry.api.serializers import SecretBody, SecretRow, StatusResponse, TokenBody, TokenIssued, TokenRow
-from registry.identity import tokens
+from registry.identity import enrolment, tokens
 from registry.models import WorkspaceToken
 from registry.organisation import agents
 from registry.secrets import store
@@ -105,5 +105,5 @@ class Tokens(Endpoint):
 class Token(Endpoint):
     @documented("Revoke a token", answers={200: StatusResponse}, errors=(404,))
     def delete(self, request: Any, workspace_id: UUID, token_id: UUID) -> Response:
-        tokens.revoke_token(workspace_id, token_id)
+        enrolment.revoke_token(workspace_id, token_id)
         return Response({"status": "revoked", "id": token_id})

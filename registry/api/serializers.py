@@ -12,6 +12,7 @@ from rest_framework.fields import empty
 
 from activity.endpoints import FiniteFloatField
 from activity.serializers import query_time
+from registry.identity.refusals import Reason
 from registry.liveness.presence import MAX_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS
 from registry.models import (
     DEFAULT_TIER,
@@ -89,6 +90,8 @@ class RoleField(serializers.CharField):
 
 
 class Coordinate(FiniteFloatField):
+    """A place on the canvas, along one axis."""
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_value=-MAX_COORDINATE, max_value=MAX_COORDINATE, **kwargs)
 
@@ -369,18 +372,41 @@ class EnrolmentIssued(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField()
 
 
+class LastRefusal(serializers.Serializer[Any]):
+    """The last refused credential since the last good heartbeat, and how many there were."""
+
+    at = serializers.DateTimeField()
+    count = serializers.IntegerField()
+    reason = serializers.ChoiceField([reason.value for reason in Reason])
+    address = serializers.CharField(help_text="The client's address.")
+
+
 class WorkspaceRow(serializers.ModelSerializer[Workspace]):
     """A workspace as clients see it. For the documentation only: canvas.snapshot builds the response."""
 
     x = serializers.FloatField()
     y = serializers.FloatField()
     collapsed = serializers.BooleanField()
+    last_refusal = LastRefusal(allow_null=True, required=False, help_text="For operators only.")
 
     class Meta:
         model = Workspace
         fields = [
             "id", "name", "role", "tier", "status", "agent_card", "url", "parent_id", "forwarded_to",
             "source_bundle_id", "active_tasks", "last_error_rate", "last_sample_error", "uptime_seconds",
-            "current_task", "runtime", "last_heartbeat_at", "flapping_until", "enrolment_expires_at", "created_at",
-            "updated_at", "x", "y", "collapsed",
+            "current_task", "runtime", "last_heartbeat_at", "flapping_until", "enrolment_expires_at", "last_refusal",
+            "created_at", "updated_at", "x", "y", "collapsed",
         ]  # fmt: skip
+
+
+class OneWorkspaceRow(WorkspaceRow):
+    """A workspace that was asked for by its id."""
+
+    agent_card_problems = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="What cannot be used in its Agent Card, one sentence each. For operators and the workspace itself.",
+    )
+
+    class Meta(WorkspaceRow.Meta):
+        fields = [*WorkspaceRow.Meta.fields, "agent_card_problems"]

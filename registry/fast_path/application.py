@@ -1,9 +1,9 @@
-"""The fast lane: heartbeats, activity and discovery, as plain ASGI in front of Django, in group commits.
+"""The fast path: heartbeats, activity and discovery as plain ASGI in front of Django, in group commits.
 
-It answers what is plainly right, and only that. Everything else, every error included, goes the ordinary way:
-to the views, which do the same and know all the words. So no rule about who may do what stands here twice:
-a proof that is not good, a body that is not plain, a budget that is used up, each is the views' to answer. Only of
-batches each beat has its own answer, on both ways that of registry/batches.py.
+It answers only requests that succeed. Everything else goes to the Django views, which implement the same operations and
+answer every error: an invalid token, a body that needs conversion, an exceeded rate limit. So no rule about permissions
+is repeated here. The exception are batches of heartbeats, where each heartbeat has its own result: both paths take it
+from registry/liveness/batches.py.
 """
 
 import logging
@@ -16,19 +16,18 @@ import orjson
 from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
-from psycopg_pool import PoolTimeout
 
 from activity import strict_json
 from activity.group_commit import GroupCommit, Overloaded
 from activity.serializers import MAX_ENTRIES
 from registry.api.serializers import MAX_BEATS
+from registry.exceptions import UNAVAILABLE_ERRORS
 from registry.fast_path import bodies
 from registry.identity import authentication, rate_limits, tokens
 from registry.identity.authentication import LONGEST_TOKEN
 from registry.identity.tokens import PresentedToken
 from registry.liveness import batches
-from registry.liveness.batches import Outcome
+from registry.liveness.batches import Result
 from registry.liveness.heartbeats import Beat
 from registry.messaging import reports
 from registry.messaging.reports import Report
@@ -42,9 +41,8 @@ RETRY_AFTER = b"2"
 OK = b'{"status":"ok"}'
 LOGGED = b'{"status":"logged"}'
 LOGGED_MANY = b'{"status":"logged","count":%d}'
-BUSY = "too much at once, try again"
+BUSY = "too many requests at once, try again"
 DOWN = "database unavailable, try again"
-UNAVAILABLE_ERRORS = (OperationalError, InterfaceError, PoolTimeout)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -54,7 +52,7 @@ Reply = tuple[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`token` is that of the Authorization header, `claimed` says X-Workspace-ID, `rest` is left of the path."""
+    """`token` is from the Authorization header, `claimed` from X-Workspace-ID, `rest` the variable part of the path."""
 
     address: str
     token: PresentedToken | None
@@ -64,13 +62,13 @@ class Request:
 
 
 class FastPath:
-    """ASGI middleware for HTTP; each gate has a thread of its own."""
+    """ASGI middleware for HTTP. Each of its three queues has its own thread."""
 
     def __init__(self, application: Any) -> None:
         self.application = application
         self.directory = Directory()
         self.beats = GroupCommit("heartbeats", batches.commit, batch=BATCH, capacity=CAPACITY)
-        # However large MAX_BODY_BYTES lets a body be, there is room for it: then it is a batch by itself.
+        # A body may weigh more than a batch (MAX_BODY_BYTES): then it is a batch of its own.
         self.reports = GroupCommit(
             "activity",
             self._commit_reports,
@@ -82,17 +80,17 @@ class FastPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler, rest = self._route(scope["method"], scope["path"])
-        # Of several headers with one name the first counts.
+        # Of several headers with the same name the first counts.
         headers = {} if handler is None else dict(reversed(scope["headers"]))
         if handler is None or not _is_plain(scope, headers):
             await self.application(scope, receive, send)
             return
-        # BoundedBody is outside of us: the body comes whole.
+        # BoundedBody, which wraps this, passes the whole body in one message.
         message = await receive()
         claimed = headers.get(b"x-workspace-id")
         request = Request(
-            address=_address(scope, headers),
-            token=_proof(headers.get(b"authorization")),
+            address=authentication.client_address(scope, headers),
+            token=_presented_token(headers.get(b"authorization")),
             claimed=None if claimed is None else bodies.uuid(claimed.decode("latin-1")),
             rest=rest,
             body=message["body"],
@@ -104,26 +102,26 @@ class FastPath:
         else:
             await _send(send, *reply)
 
-    async def accept_beat(self, beat: Beat) -> dict[str, str] | None:
-        """For `/ws`: None when the beat is in, or what is wrong with it, as errors are said."""
+    async def accept_beat(self, beat: Beat, address: str) -> dict[str, str] | None:
+        """For `/ws`: None once the heartbeat is committed, else its error as the API says it."""
         if rate_limits.BEATS.is_over(beat.token):
             return batches.TOO_MANY
         try:
-            return (await self._problems([beat]))[0]
+            return (await self._errors([beat], address))[0]
         except Overloaded:
             return {"error": BUSY, "code": "overloaded"}
         except UNAVAILABLE_ERRORS:
             return {"error": DOWN, "code": "unavailable"}
         except Exception:
-            log.exception("a batch failed")
+            log.exception("a batch of heartbeats failed")
             return {"error": "internal error", "code": "internal"}
 
-    async def _problems(self, beats: Sequence[Beat]) -> list[dict[str, str] | None]:
-        outcomes = await self.beats.submit(beats)
-        if all(outcome is Outcome.ACCEPTED for outcome in outcomes):
+    async def _errors(self, beats: Sequence[Beat], address: str) -> list[dict[str, str] | None]:
+        results = await self.beats.submit(beats)
+        if all(result is Result.ACCEPTED for result in results):
             return [None] * len(beats)
-        problems: list[dict[str, str] | None] = await database_sync_to_async(batches.problems)(beats, outcomes)
-        return problems
+        errors: list[dict[str, str] | None] = await database_sync_to_async(batches.errors)(beats, results, address)
+        return errors
 
     def _route(self, method: str, path: str) -> tuple[Callable[[Request], Awaitable[Reply | None]] | None, str]:
         if method == "POST":
@@ -145,10 +143,10 @@ class FastPath:
         except Overloaded:
             return 503, orjson.dumps({"error": BUSY})
         except UNAVAILABLE_ERRORS as error:
-            log.warning("database does not answer: %s", type(error).__name__)
+            log.warning("database unavailable: %s", type(error).__name__)
             return 503, orjson.dumps({"error": DOWN})
         except Exception:
-            log.exception("a batch failed: each of its requests goes the ordinary way")
+            log.exception("a batch failed; its requests are passed to Django one by one")
             return None
 
     async def _heartbeat(self, request: Request) -> Reply | None:
@@ -157,11 +155,13 @@ class FastPath:
         beat = bodies.beat(strict_json.parse(request.body), request.token)
         if beat is None or request.claimed not in (None, beat.workspace_id):
             return None
-        return (200, OK) if (await self.beats.submit([beat]))[0] is Outcome.ACCEPTED else None
+        return (200, OK) if (await self.beats.submit([beat]))[0] is Result.ACCEPTED else None
 
     async def _heartbeats(self, request: Request) -> Reply | None:
-        """Once all are read, each has its answer here: no beat is taken twice. A request with something wrong in it
-        is counted for its address, as the view's throttle would."""
+        """If every item is readable, all results are given here, so that no heartbeat is committed twice.
+
+        A request with a refused heartbeat counts against its address's rate limit, as in the view.
+        """
         body = strict_json.parse(request.body)
         items = body.get("beats") if type(body) is dict else None
         if type(items) is not list or not 0 < len(items) <= MAX_BEATS or rate_limits.REQUESTS.is_over(request.address):
@@ -169,12 +169,12 @@ class FastPath:
         beats = [beat for item in items if (beat := bodies.signed_beat(item)) is not None]
         if len(beats) < len(items):
             return None
-        problems = await self._problems(beats)
-        if any(problems):
+        errors = await self._errors(beats, request.address)
+        if any(errors):
             await sync_to_async(rate_limits.REQUESTS.charge, thread_sensitive=False)(
                 [(request.address, request.address)]
             )
-        return 200, orjson.dumps(batches.results(items, problems))
+        return 200, orjson.dumps(batches.response_body(items, errors))
 
     async def _activity(self, request: Request) -> Reply | None:
         own = bodies.uuid(request.rest)
@@ -192,25 +192,25 @@ class FastPath:
         target = bodies.uuid(request.rest)
         if request.token is None or target is None or rate_limits.REQUESTS.is_over(request.token):
             return None
-        [found] = await self.lookups.submit([Lookup(target, request.token, request.claimed)])
-        if found is None:
+        [match] = await self.lookups.submit([Lookup(target, request.token, request.claimed)])
+        if match is None:
             return None
-        return 200, orjson.dumps({"id": found.id, "url": found.url, "name": found.name, "status": found.status})
+        return 200, orjson.dumps({"id": match.id, "url": match.url, "name": match.name, "status": match.status})
 
-    def _commit_reports(self, given: list[Report]) -> list[bool]:
-        accepted = reports.commit(given)
-        rate_limits.REQUESTS.charge([(given[n].token, token_id) for n, token_id in accepted.items()])
-        return [n in accepted for n in range(len(given))]
+    def _commit_reports(self, batch: list[Report]) -> list[bool]:
+        accepted = reports.commit(batch)
+        rate_limits.REQUESTS.charge([(batch[n].token, token_id) for n, token_id in accepted.items()])
+        return [n in accepted for n in range(len(batch))]
 
     def _resolve(self, lookups: list[Lookup]) -> list[Match | None]:
         matches = self.directory.resolve(lookups)
-        asked_and_found = zip(lookups, matches, strict=True)
-        rate_limits.REQUESTS.charge([(asked.token, found.token_id) for asked, found in asked_and_found if found])
+        used = [(lookup.token, match.token_id) for lookup, match in zip(lookups, matches, strict=True) if match]
+        rate_limits.REQUESTS.charge(used)
         return matches
 
 
 def _is_plain(scope: Scope, headers: dict[bytes, bytes]) -> bool:
-    """No browser, a host that is ours, encrypted where that is asked for, JSON."""
+    """Not from a browser, one of our hosts, over HTTPS where that is required, and JSON."""
     content_type = headers.get(b"content-type", b"")
     is_json = content_type == b"application/json" or content_type.startswith(b"application/json;")
     return (
@@ -221,34 +221,26 @@ def _is_plain(scope: Scope, headers: dict[bytes, bytes]) -> bool:
     )
 
 
-def _address(scope: Scope, headers: dict[bytes, bytes]) -> str:
-    """As CredentialThrottle.get_ident() finds it."""
-    forwarded = headers.get(b"x-forwarded-for") if settings.SECURE_PROXY else None
-    if forwarded is not None:
-        return forwarded.decode("latin-1").rpartition(",")[2].strip()
-    return scope["client"][0] if scope["client"] else ""
-
-
 def _is_encrypted(scope: Scope, headers: dict[bytes, bytes]) -> bool:
     if settings.SECURE_PROXY:
         return headers.get(b"x-forwarded-proto") == b"https"
     return bool(scope["scheme"] == "https")
 
 
-def _proof(authorization: bytes | None) -> PresentedToken | None:
+def _presented_token(authorization: bytes | None) -> PresentedToken | None:
     if authorization is None or len(authorization) > LONGEST_TOKEN or not authorization.startswith(b"Bearer mol_"):
         return None
     return tokens.presented_token(authorization[len(b"Bearer ") :].decode("latin-1"))
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives a body which has been read already."""
+    """A `receive` that returns a body which has been read already."""
     pending = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def again() -> Any:
+    async def receive_again() -> Any:
         return pending.pop() if pending else await receive()
 
-    return again
+    return receive_again
 
 
 async def _send(send: Send, status: int, body: bytes) -> None:
@@ -263,6 +255,6 @@ async def _send(send: Send, status: int, body: bytes) -> None:
 
 
 async def respond(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
-    """A whole answer."""
+    """Send a whole response."""
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

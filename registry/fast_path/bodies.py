@@ -1,6 +1,6 @@
-"""What is plainly right is read here, without a serializer: exact types, within bounds, nothing to convert.
+"""Request bodies of the fast path, read without serializers: exact types, within bounds, nothing to convert.
 
-None means "not plainly": the serializers, which are the rule, say then what it is or what is wrong with it.
+None means that the body needs a serializer, which then converts it or says what is wrong.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ STATUSES = tuple(ActivityStatus.values)
 
 
 def beat(body: Any, presented: PresentedToken) -> Beat | None:
-    """HeartbeatBody."""
+    """The heartbeat that HeartbeatBody would read, or None."""
     if type(body) is not dict:
         return None
     workspace_id = uuid(body.get("workspace_id"))
@@ -42,14 +42,17 @@ def beat(body: Any, presented: PresentedToken) -> Beat | None:
 
 
 def signed_beat(body: Any) -> Beat | None:
-    """HeartbeatWithToken."""
+    """The heartbeat that HeartbeatWithToken would read, or None."""
     token = body.get("token") if type(body) is dict else None
     presented = tokens.presented_token(token) if type(token) is str else None
     return beat(body, presented) if presented else None
 
 
 def entries(body: Any, own: UUID, *, most: int) -> list[Entry] | None:
-    """ActivityEntry, or a list of 1 to `most`, from the workspace `own` about itself."""
+    """The entries that ActivityEntry would read from one object or a list of 1 to `most`, or None.
+
+    They are from the workspace `own` about itself.
+    """
     bodies = body if type(body) is list else [body]
     if not 0 < len(bodies) <= most:
         return None
@@ -58,7 +61,7 @@ def entries(body: Any, own: UUID, *, most: int) -> list[Entry] | None:
 
 
 def uuid(value: Any) -> UUID | None:
-    """The id, or None if the value is not the text of one."""
+    """The UUID in canonical form, with hyphens; None for anything else."""
     return UUID(value) if type(value) is str and UUID_TEXT.fullmatch(value) else None
 
 
@@ -95,5 +98,5 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    """The serializers trim: what they would trim is theirs."""
+    """Text that the serializers would trim is left to them."""
     return type(value) is str and value == value.strip()

@@ -1,4 +1,4 @@
-"""Who is asking? One credential, one Principal. A header may narrow it, never name it."""
+"""Authentication: from one credential to one Principal. X-Workspace-ID may restrict it, and never grants anything."""
 
 from functools import lru_cache
 from typing import Any
@@ -15,15 +15,16 @@ from activity.principals import ANONYMOUS, Kind, Level, Principal
 from registry.exceptions import BadCredential, Invalid, NotAllowed
 from registry.identity import tokens
 
-# What a request without a credential may do in open mode.
+# The level of a request without a credential in open mode.
 OPEN_LEVEL = Level.ADMINISTER
 LONGEST_TOKEN = 256
 
 
 class CredentialAuthentication(BaseAuthentication):
-    """DRF's way in: `request.auth` is the Principal, also for strangers."""
+    """DRF's authentication class: `request.auth` is the Principal, also of an unauthenticated request."""
 
     def authenticate(self, request: Request) -> tuple[User | AnonymousUser, Principal]:
+        """Raises AuthenticationFailed, Invalid, NotAllowed."""
         claimed = workspace_header(request.headers.get("X-Workspace-ID"))
         text = bearer_token(request.headers.get("Authorization"))
         if text is not None:
@@ -39,6 +40,7 @@ class CredentialAuthentication(BaseAuthentication):
         return AnonymousUser(), without_credential(claimed)
 
     def authenticate_header(self, request: Request) -> str:
+        """The WWW-Authenticate header of a 401."""
         return "Bearer"
 
 
@@ -49,7 +51,10 @@ def principal_of(request: Request) -> Principal:
 
 
 def bearer_token(header: str | None) -> str | None:
-    """The token of the first Authorization header (ASGI joins several with commas); None when there is none."""
+    """The token of the first Authorization header (ASGI joins several with commas); None without a header.
+
+    Raises AuthenticationFailed if it is not a bearer token.
+    """
     if header is None:
         return None
     scheme, _, token = header.split(",")[0].strip().partition(" ")
@@ -59,8 +64,16 @@ def bearer_token(header: str | None) -> str | None:
     return token
 
 
+def client_address(scope: dict[str, Any], headers: dict[bytes, bytes]) -> str:
+    """The client's address, determined as CredentialThrottle.get_ident() does; "" when it is unknown."""
+    forwarded = headers.get(b"x-forwarded-for") if settings.SECURE_PROXY else None
+    if forwarded is not None:
+        return forwarded.decode("latin-1").rpartition(",")[2].strip()
+    return scope["client"][0] if scope.get("client") else ""
+
+
 def is_our_host(header: str) -> bool:
-    """A page of somewhere else may have had its name pointed at us (DNS rebinding)."""
+    """Is it one of ALLOWED_HOSTS? Protects against DNS rebinding: a foreign name that resolves to this server."""
     return _is_allowed(header, tuple(settings.ALLOWED_HOSTS))
 
 
@@ -71,7 +84,7 @@ def _is_allowed(header: str, allowed: tuple[str, ...]) -> bool:
 
 
 def workspace_header(value: str | None) -> UUID | None:
-    """Raises Invalid."""
+    """The UUID in X-Workspace-ID, None when it is not sent. Raises Invalid."""
     if not value:
         return None
     try:
@@ -81,14 +94,17 @@ def workspace_header(value: str | None) -> UUID | None:
 
 
 def narrow(principal: Principal, claimed: UUID | None) -> Principal:
-    """X-Workspace-ID must agree with a workspace's token; for everyone else it means nothing."""
+    """The same principal. Raises NotAllowed if X-Workspace-ID names another workspace than a workspace token."""
     if principal.workspace_id is not None and claimed not in (None, principal.workspace_id):
         raise NotAllowed("X-Workspace-ID is not the token's workspace")
     return principal
 
 
 def without_credential(claimed: UUID | None) -> Principal:
-    """A stranger; in open mode an operator, or the named workspace while no agent holds a token for it."""
+    """Anonymous; in open mode an operator, or the workspace in X-Workspace-ID.
+
+    Raises AuthenticationFailed if that workspace has a valid agent token.
+    """
     if not settings.MOLECULE_OPEN:
         return ANONYMOUS
     if claimed is None:

@@ -14,6 +14,7 @@ from activity import bus
 from registry.exceptions import BadCredential
 from registry.identity import tokens
 from registry.models import TokenKind, Workspace, WorkspaceToken
+from registry.structure import rows
 
 UPDATED = "ENROLMENT_UPDATED"
 
@@ -49,6 +50,18 @@ def redeem(token_id: UUID) -> None:
     ).update(revoked_at=Now())
     if not used:
         raise BadCredential("enrolment token already used or expired")
+
+
+def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
+    """Revoke a token of the workspace; an enrolment that still waits for this token expires. Raises NotFound."""
+    with transaction.atomic():
+        rows.lock([workspace_id])
+        tokens.revoke_token(workspace_id, token_id)
+        if WorkspaceToken.objects.filter(id=token_id, kind=TokenKind.ENROLMENT).exists():
+            now = timezone.now()
+            awaiting = Workspace.objects.filter(id=workspace_id, enrolment_expires_at__gt=now)
+            if awaiting.update(enrolment_expires_at=now):
+                bus.after_commit(_publish, workspace_id, now)
 
 
 def complete(workspace: Workspace) -> None:

@@ -1,6 +1,6 @@
-"""How much each credential has used of what it may use in a minute. Heartbeats have a budget of their own.
+"""Rate limits per credential and minute; heartbeats have their own.
 
-Counts live in Redis; while it is away nothing is limited, as limits protect the platform, not its secrets.
+Counts are in Redis. While it is unavailable nothing is limited: limits protect the platform, not its secrets.
 """
 
 import logging
@@ -29,9 +29,10 @@ return counts
 
 
 class RateLimit:
-    """What is counted after it was done, as the fast lane does, is known here without asking Redis again.
+    """One limit per window, of which `setting` holds the number.
 
-    `who` is a proof, or an address; None is somebody whom nobody counts.
+    The fast path charges what it has answered; those counts are kept here, so that it need not ask Redis before the
+    next request. `who` is a presented token or an address; None is not limited.
     """
 
     def __init__(self, name: str, setting: str) -> None:
@@ -41,15 +42,15 @@ class RateLimit:
 
     @property
     def most(self) -> int:
-        """In a window."""
+        """The number of requests allowed in a window."""
         return int(getattr(settings, self.setting))
 
     def is_over(self, who: Hashable) -> bool:
-        """The next one would be over."""
+        """Would the next request exceed the limit, by the counts kept here?"""
         return self._known().get(who, 0) >= self.most
 
     def admit(self, given: Sequence[Hashable]) -> list[bool]:
-        """Which of those that come together are within the budget?"""
+        """For each request of a batch, whether it is within the limit."""
         known, most, more = self._known(), self.most, Counter[Hashable]()
         admitted = []
         for who in given:
@@ -58,7 +59,7 @@ class RateLimit:
         return admitted
 
     def charge(self, used: Sequence[tuple[Hashable, object]]) -> None:
-        """Once for each `who`, by the name under which all processes count it: a token's id, an address."""
+        """Count one request for each `who`, in Redis under the name that all processes use: a token id, an address."""
         given = [(who, str(name)) for who, name in used if who is not None]
         window = this_window()
         counts = self.count([name for _, name in given])
@@ -67,12 +68,12 @@ class RateLimit:
         self.counts |= {who: count for (who, _), count in zip(given, counts, strict=True)}
 
     def count(self, names: Sequence[str]) -> list[int]:
-        """One more for each; how many it is now."""
+        """Count one more request for each name; returns the new counts, 0 while Redis is unavailable."""
         keys = [f"limit:{self.name}:{name}:{this_window()}" for name in names]
         try:
             counts: list[int] = redis.client().eval(COUNT_ALL, len(keys), *keys, 2 * WINDOW_SECONDS) if keys else []
         except RedisError as error:
-            log.warning("requests are not limited: %s", type(error).__name__)
+            log.warning("rate limits are off, Redis is unavailable: %s", type(error).__name__)
             return [0] * len(keys)
         return counts
 
@@ -85,5 +86,5 @@ REQUESTS = RateLimit("requests", "RATE_LIMIT")
 
 
 def this_window() -> int:
-    """The number of the current window of WINDOW_SECONDS."""
+    """The number of the current window since the epoch."""
     return int(time.time()) // WINDOW_SECONDS

@@ -1,4 +1,4 @@
-"""How often a credential may ask: a budget per minute, heartbeats with one of their own."""
+"""Rate limits for DRF's views."""
 
 import time
 from typing import TYPE_CHECKING
@@ -18,30 +18,32 @@ UNLIMITED = ("health", "health-ready")
 
 
 class CredentialThrottle(BaseThrottle):
-    """DRF's DEFAULT_THROTTLE_CLASSES. Per credential, not per address: a fleet behind one NAT is many.
+    """DRF's DEFAULT_THROTTLE_CLASSES: per credential, because many agents may share one address (NAT).
 
-    Open mode, which is for development, knows no credentials and so no budgets.
+    Unauthenticated requests are limited per address. Open mode has no limits.
     """
 
     retry_after = 0.0
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
+        """Counts the request; returns whether it is within its limit."""
         route = request.resolver_match.url_name if request.resolver_match else None
         if route in UNLIMITED:
             return True
         principal = principal_of(request)
         if principal.kind == Kind.OPEN:
             return True
-        budget = rate_limits.BEATS if route == "heartbeat" else rate_limits.REQUESTS
-        [count] = budget.count([_who(principal) or self.get_ident(request)])
+        limit = rate_limits.BEATS if route == "heartbeat" else rate_limits.REQUESTS
+        [count] = limit.count([_credential_id(principal) or self.get_ident(request)])
         self.retry_after = (rate_limits.this_window() + 1) * rate_limits.WINDOW_SECONDS - time.time()
-        is_stranger = principal.kind == Kind.ANONYMOUS and route != "heartbeats"
-        return bool(count <= (settings.RATE_LIMIT_STRANGERS if is_stranger else budget.most))
+        is_unauthenticated = principal.kind == Kind.ANONYMOUS and route != "heartbeats"
+        return bool(count <= (settings.RATE_LIMIT_STRANGERS if is_unauthenticated else limit.most))
 
     def wait(self) -> float:
+        """Seconds until the next window."""
         return max(1.0, self.retry_after)
 
 
-def _who(principal: Principal) -> str:
-    """Empty for strangers, who are told apart by address."""
+def _credential_id(principal: Principal) -> str:
+    """What identifies the credential; empty for an unauthenticated request, which its address identifies."""
     return str(principal.token_id or principal.name or principal.workspace_id or "")

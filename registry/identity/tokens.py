@@ -1,6 +1,7 @@
-"""Tokens: issue, verify, revoke. Their text leaves this module once, and is kept nowhere."""
+"""Tokens: issue, verify, revoke. A token's text is returned once, when it is issued; only its hash is stored."""
 
 import hashlib
+import re
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -30,10 +31,12 @@ from registry.structure import rows
 
 # <typed prefix>_<8 clear characters for lookup>_<43 secret characters: 256 bits>
 TYPES = {"mol_ws": TokenKind.AGENT, "mol_en": TokenKind.ENROLMENT, "mol_op": None}
+WORKSPACE_TYPES = ("mol_ws", "mol_en")
 LOOKUP_BYTES = 6
 SECRET_BYTES = 32
+WELL_FORMED = re.compile(r"((mol_[a-z]{2})_[0-9a-f]{12})_[A-Za-z0-9-]{43}")
 LAST_USED_RESOLUTION = timedelta(minutes=10)
-# For statements that take workspaces with their agents' proofs, as `g(id, prefix, hash)`: the token, if it is good.
+# For statements over workspaces with their agents' tokens, as `g(id, prefix, hash)`: the token's row, if it is valid.
 MATCHING_TOKEN = f"""(
     SELECT t.id, t.last_used_at IS NULL OR t.last_used_at < now() - interval '{LAST_USED_RESOLUTION}' AS is_stale
     FROM workspace_tokens t
@@ -48,28 +51,28 @@ WHERE id IN (SELECT id FROM workspace_tokens WHERE id = ANY(%s) FOR NO KEY UPDAT
 
 
 class PresentedToken(NamedTuple):
-    """What a token shows without being the token: where to look, and what to find there."""
+    """A token as a request shows it, before it is checked: the prefix to look up and the hash to compare."""
 
     prefix: str
     hash: bytes
 
 
 class Caller(NamedTuple):
-    """The workspace that an agent's token is for."""
+    """The workspace that a valid agent token belongs to."""
 
     workspace_id: UUID
     token_id: UUID
     expires_at: datetime | None
 
 
-# Which of Django's permissions make an operator.
+# The Django permissions that give an operator each level.
 LEVELS = {
     "view_workspace": Level.VIEW,
     "change_workspace": Level.ACT,
     "change_workspacesecret": Level.ADMINISTER,
 }
-# Django's own rule (a user's permissions and those of its groups), where Django asks three times. Asked with each
-# request: what was taken from somebody is gone at once.
+# Django's own rule (a user's permissions and those of its groups) in one query instead of three. It runs with each
+# request, so that a permission that is taken away has no effect any more at once.
 HELD = f"""ARRAY(
     SELECT p.codename FROM auth_permission p JOIN django_content_type c ON c.id = p.content_type_id
     WHERE c.app_label = 'registry' AND p.codename IN ({", ".join(f"'{name}'" for name in LEVELS)}) AND (
@@ -83,7 +86,7 @@ HELD_BY_OWNER = HELD.format(user="operator_tokens.user_id")
 
 @dataclass(frozen=True, kw_only=True)
 class Issued:
-    """`text` is the token itself, to be said once."""
+    """A new token. `text` is the token itself, which is shown once."""
 
     id: UUID
     prefix: str
@@ -91,12 +94,12 @@ class Issued:
 
 
 def issue_workspace_token(workspace_id: UUID, *, label: str = "", expires_at: datetime | None = None) -> Issued:
-    """A new agent token; tokens issued before go on, so that an agent can change over. Raises NotFound, Removed."""
+    """Issue an agent token. Earlier tokens stay valid, so that an agent can switch. Raises NotFound, Removed."""
     return issue("mol_ws", workspace_id, kind=TokenKind.AGENT, label=label, expires_at=expires_at)
 
 
 def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
-    """It opens nothing from now on, and its sockets are closed. Raises NotFound."""
+    """Revoke a workspace's token and close its sockets. Raises NotFound."""
     with transaction.atomic():
         live = WorkspaceToken.objects.filter(workspace_id=workspace_id, id=token_id, revoked_at=None)
         if not live.update(revoked_at=Now()):
@@ -105,7 +108,7 @@ def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
 
 
 def revoke_operator_token(token_id: UUID) -> None:
-    """Raises NotFound."""
+    """Revoke an operator's token and close its sockets. Raises NotFound."""
     with transaction.atomic():
         if not OperatorToken.objects.filter(id=token_id, revoked_at=None).update(revoked_at=Now()):
             raise NotFound("no such token")
@@ -113,14 +116,14 @@ def revoke_operator_token(token_id: UUID) -> None:
 
 
 def issue_operator_token(user: User, *, label: str = "") -> str:
-    """Returns the token's text, which is stored nowhere."""
+    """Issue a token with the permissions of `user`; returns its text."""
     prefix, text = _mint("mol_op")
     OperatorToken.objects.create(user=user, prefix=prefix, hash=_hash(text), label=label)
     return text
 
 
 def revoke_workspace_tokens(workspace_ids: Sequence[UUID]) -> None:
-    """Revoke all tokens of these workspaces and close the sockets opened with them."""
+    """Revoke every token of these workspaces, enrolment tokens too, and close their sockets."""
     live = WorkspaceToken.objects.filter(workspace_id__in=workspace_ids, revoked_at=None)
     revoked = [str(token_id) for token_id in live.values_list("id", flat=True)]
     if revoked:
@@ -129,24 +132,24 @@ def revoke_workspace_tokens(workspace_ids: Sequence[UUID]) -> None:
 
 
 def _announce_revoked(token_ids: Sequence[str]) -> None:
-    """Before the commit for caches, after it for open sockets."""
+    """Invalidates caches before the commit, closes open sockets after it."""
     cache_versions.TOKENS.lock()
     cache_versions.TOKENS.invalidate()
     bus.after_commit(bus.close_streams, token_ids)
 
 
 def has_live_token(workspace_id: UUID) -> bool:
-    """Does an agent hold this workspace? Enrolments do not count: nobody is in yet."""
+    """Does the workspace have a valid agent token? Enrolment tokens do not count: no agent has registered yet."""
     return _live_agents().filter(workspace_id=workspace_id).exists()
 
 
 def live_tokens(token_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of them with which an agent still gets in."""
+    """The ids of those that are valid agent tokens."""
     return set(_live_agents().filter(id__in=token_ids).values_list("id", flat=True))
 
 
 def principal_for_token(text: str) -> tuple[User | None, Principal]:
-    """Whose token is it? Raises BadCredential for anything unknown, expired or revoked."""
+    """The user (of an operator's token) and the Principal. Raises BadCredential if unknown, expired or revoked."""
     if _is_metrics_token(text):
         return None, Principal(kind=Kind.SCRAPER)
     typed, _, rest = text.rpartition("_")[0].rpartition("_")
@@ -158,14 +161,14 @@ def principal_for_token(text: str) -> tuple[User | None, Principal]:
     return None, _workspace(presented, TYPES[typed])
 
 
-def presented_token(text: str) -> PresentedToken | None:
-    """For statements that check an agent's token themselves; None for what is no such token."""
-    typed, _, rest = _prefix_of(text).rpartition("_")
-    return PresentedToken(_prefix_of(text), _hash(text)) if rest and TYPES.get(typed) == TokenKind.AGENT else None
+def presented_token(text: str, types: Collection[str] = ("mol_ws",)) -> PresentedToken | None:
+    """For statements that check the token themselves; None for text that is not formed like a token of these types."""
+    match = WELL_FORMED.fullmatch(text)
+    return PresentedToken(match[1], _hash(text)) if match and match[2] in types else None
 
 
 def callers(presented_tokens: Collection[PresentedToken]) -> dict[PresentedToken, Caller]:
-    """Whose proofs are they? In one query; those that are not good are missing."""
+    """The workspaces that these tokens belong to, in one query; invalid tokens are missing."""
     if not presented_tokens:
         return {}
     tokens = _live_agents().filter(prefix__in=[presented.prefix for presented in presented_tokens])
@@ -177,7 +180,10 @@ def callers(presented_tokens: Collection[PresentedToken]) -> dict[PresentedToken
 
 
 def owners(presented_tokens: set[PresentedToken]) -> dict[PresentedToken, UUID]:
-    """Whose proofs are they? Of a removed workspace any counts that was ever issued, so that it hears of its end."""
+    """The workspaces that these tokens belong to; invalid tokens are missing.
+
+    For a removed workspace every token that was ever issued counts, so that its agent can be told.
+    """
     found = {presented: caller.workspace_id for presented, caller in callers(presented_tokens).items()}
     missing = presented_tokens - found.keys()
     if missing:
@@ -191,9 +197,9 @@ def owners(presented_tokens: set[PresentedToken]) -> dict[PresentedToken, UUID]:
 
 
 def mark_used(token_ids: Sequence[UUID]) -> None:
-    """To LAST_USED_RESOLUTION: who saw that it was longer ago says so here.
+    """Set `last_used_at`; callers call it once it is older than LAST_USED_RESOLUTION.
 
-    It waits for nobody: who is locked is being revoked, or somebody else says the same.
+    Skips locked rows: they are being revoked, or another process marks them.
     """
     if token_ids:
         with connection.cursor() as cursor:
@@ -201,7 +207,7 @@ def mark_used(token_ids: Sequence[UUID]) -> None:
 
 
 def principal_for_user(user: User | AnonymousUser) -> Principal:
-    """What an operator may do follows from Django's permissions on workspaces and secrets."""
+    """The user's Principal, with the level that its Django permissions on workspaces and secrets give."""
     held = _held(user) if user.is_active and not user.is_superuser else []
     return _principal(user, held)
 
@@ -228,7 +234,7 @@ def _held(user: User | AnonymousUser) -> list[str]:
 
 
 def _is_metrics_token(text: str) -> bool:
-    """Known without the database: metrics are asked for most when it is down."""
+    """Needs no database: metrics matter most while it is down."""
     token: str = settings.METRICS_TOKEN
     return bool(token) and compare_digest(_hash(text), _hash(token))
 
@@ -261,7 +267,10 @@ def _workspace(presented: PresentedToken, kind: TokenKind | None) -> Principal:
 
 
 def issue(typed: str, workspace_id: UUID, **fields: Any) -> Issued:
-    """The lock makes a removal wait and find the token, or it is found here."""
+    """Issue a token of that type for a workspace. Raises NotFound, Removed.
+
+    The lock serializes it with a removal: either the removal revokes the new token, or this raises Removed.
+    """
     prefix, text = _mint(typed)
     with transaction.atomic():
         rows.lock_living(workspace_id)
@@ -272,7 +281,7 @@ def issue(typed: str, workspace_id: UUID, **fields: Any) -> Issued:
 def _mint(typed: str) -> tuple[str, str]:
     lookup = secrets.token_hex(LOOKUP_BYTES)
     prefix = f"{typed}_{lookup}"
-    # The secret part has no "_": the last one separates it from the prefix.
+    # The secret part contains no "_", so that the last one separates it from the prefix.
     return prefix, f"{prefix}_{secrets.token_urlsafe(SECRET_BYTES).replace('_', '-')}"
 
 
@@ -281,7 +290,7 @@ def _prefix_of(text: str) -> str:
 
 
 def _hash(text: str) -> bytes:
-    """Plain SHA-256: the secret is 256 random bits, there is nothing to guess slowly."""
+    """Plain SHA-256 is enough: the secret is 256 random bits, so a slow hash would protect nothing more."""
     return hashlib.sha256(text.encode()).digest()
 
 

@@ -1,47 +1,50 @@
-"""Beats as they come in, whichever way: each within its token's budget, each with its own answer."""
+"""Heartbeats from any route: each is limited by its token's rate and has its own result."""
 
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from registry.identity import rate_limits
+from registry.identity import rate_limits, refusals
 from registry.liveness import heartbeats
 from registry.liveness.heartbeats import Beat
 
 TOO_MANY = {"error": "too many heartbeats", "code": "throttled"}
 
 
-class Outcome(Enum):
-    """REFUSED by the registry; heartbeats.refusals() knows why."""
+class Result(Enum):
+    """What became of a heartbeat. For REFUSED, heartbeats.errors() says why."""
 
     ACCEPTED = 1
     OVER_LIMIT = 2
     REFUSED = 3
 
 
-def commit(beats: Sequence[Beat]) -> list[Outcome]:
-    """Commit those that are within their budgets, and count those that are taken."""
+def commit(beats: Sequence[Beat]) -> list[Result]:
+    """Commit the heartbeats that are within their rate limits; accepted ones count against it."""
     admitted = rate_limits.BEATS.admit([beat.token for beat in beats])
-    given = [beat for beat, fits in zip(beats, admitted, strict=True) if fits]
-    accepted = heartbeats.commit(given) if given else {}
-    rate_limits.BEATS.charge([(given[n].token, token_id) for n, token_id in accepted.items()])
-    outcomes = iter([Outcome.ACCEPTED if n in accepted else Outcome.REFUSED for n in range(len(given))])
-    return [next(outcomes) if fits else Outcome.OVER_LIMIT for fits in admitted]
+    within_limit = [beat for beat, fits in zip(beats, admitted, strict=True) if fits]
+    accepted = heartbeats.commit(within_limit) if within_limit else {}
+    rate_limits.BEATS.charge([(within_limit[n].token, token_id) for n, token_id in accepted.items()])
+    results = iter([Result.ACCEPTED if n in accepted else Result.REFUSED for n in range(len(within_limit))])
+    return [next(results) if fits else Result.OVER_LIMIT for fits in admitted]
 
 
-def problems(beats: Sequence[Beat], outcomes: Sequence[Outcome]) -> list[dict[str, str] | None]:
-    """What is wrong with each, as errors are said; None for those that are in."""
-    both = list(zip(beats, outcomes, strict=True))
-    refused = iter(heartbeats.refusals([beat for beat, outcome in both if outcome is Outcome.REFUSED]))
-    said = {Outcome.ACCEPTED: None, Outcome.OVER_LIMIT: TOO_MANY}
-    return [next(refused).as_body if outcome is Outcome.REFUSED else said[outcome] for _, outcome in both]
+def errors(beats: Sequence[Beat], results: Sequence[Result], client_address: str) -> list[dict[str, str] | None]:
+    """The error of each heartbeat as the API says it, None for accepted ones. Notes the refused tokens."""
+    refused = [beat for beat, result in zip(beats, results, strict=True) if result is Result.REFUSED]
+    for beat in refused:
+        if beat.token:
+            refusals.note(beat.workspace_id, beat.token, client_address)
+    reasons = iter(heartbeats.errors(refused))
+    known = {Result.ACCEPTED: None, Result.OVER_LIMIT: TOO_MANY}
+    return [next(reasons).as_body if result is Result.REFUSED else known[result] for result in results]
 
 
-def results(bodies: Sequence[Any], problems: Sequence[dict[str, str] | None]) -> dict[str, list[dict[str, Any]]]:
-    """BeatResults."""
-    return {"results": [_result(body, problem) for body, problem in zip(bodies, problems, strict=True)]}
+def response_body(bodies: Sequence[Any], errors: Sequence[dict[str, str] | None]) -> dict[str, list[dict[str, Any]]]:
+    """The response that the serializer BeatResults describes, for the request's `beats`."""
+    return {"results": [_result(body, error) for body, error in zip(bodies, errors, strict=True)]}
 
 
-def _result(body: Any, problem: dict[str, str] | None) -> dict[str, Any]:
+def _result(body: Any, error: dict[str, str] | None) -> dict[str, Any]:
     named = body.get("workspace_id") if isinstance(body, dict) else None
-    return {"workspace_id": named, "status": "error" if problem else "ok", **(problem or {})}
+    return {"workspace_id": named, "status": "error" if error else "ok", **(error or {})}

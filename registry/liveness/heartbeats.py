@@ -1,4 +1,4 @@
-"""Heartbeats: what an agent says of itself every half minute. Live columns, a lease, rarely a transition."""
+"""Heartbeats: they write an agent's live columns, extend its lease and rarely change its status."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from activity import bus, statements
 from activity.events import NewEvent, record
 from activity.models import EventType
 from registry.exceptions import BadCredential, NotAllowed, NotFound, RegistryError, Removed
-from registry.identity import tokens
+from registry.identity import refusals, tokens
 from registry.identity.tokens import PresentedToken
 from registry.liveness import presence
 from registry.models import Status, Workspace
@@ -27,7 +27,7 @@ LONGEST_TEXT = 4000
 class Beat:
     """`error_rate` 0-1; `current_task` and `sample_error` are cut at LONGEST_TEXT characters.
 
-    `token` is checked when the beat is taken; None says that whoever sent it is known already.
+    `token` is checked by commit(); None means that the sender has been authenticated already.
     """
 
     workspace_id: UUID
@@ -45,7 +45,7 @@ class Beat:
 
 
 class AcceptedBeat(NamedTuple):
-    """A beat that is in, and what its workspace was before; `token_id` is that of its proof."""
+    """An accepted heartbeat: its index in the batch, its workspace before it, and its token."""
 
     n: int
     status: str
@@ -53,10 +53,11 @@ class AcceptedBeat(NamedTuple):
     token_id: UUID | None
     is_token_stale: bool
     heartbeat_interval: int | None
+    was_refused: bool
 
 
 def transitions(status: str, error_rate: float) -> list[tuple[EventType, Status]]:
-    """The steps that a beat takes a workspace through; none for a paused one."""
+    """The events and statuses that a heartbeat with this error rate causes, in order; none for a paused workspace."""
     steps = []
     if status in (Status.PROVISIONING, Status.OFFLINE, Status.FAILED):
         steps.append((EventType.WORKSPACE_ONLINE, Status.ONLINE))
@@ -69,23 +70,21 @@ def transitions(status: str, error_rate: float) -> list[tuple[EventType, Status]
 
 
 def flush(beats: Sequence[Beat]) -> dict[UUID, RegistryError | None]:
-    """Take beats of workspaces that are known already. Of several of one workspace the last counts.
+    """Commit heartbeats whose senders have been authenticated. Of several of one workspace the last counts.
 
-    The answer has each workspace once, with None or what was wrong (NotFound, Removed); the wrong ones
-    leave no trace.
+    Returns each workspace once, with None or its error (NotFound, Removed); those with an error are unchanged.
     """
     accepted = commit(beats)
-    outcomes: dict[UUID, RegistryError | None] = {beats[n].workspace_id: None for n in accepted}
-    refused = [beat for beat in beats if beat.workspace_id not in outcomes]
-    return outcomes | {beat.workspace_id: why for beat, why in zip(refused, refusals(refused), strict=True)}
+    results: dict[UUID, RegistryError | None] = {beats[n].workspace_id: None for n in accepted}
+    refused = [beat for beat in beats if beat.workspace_id not in results]
+    return results | {beat.workspace_id: error for beat, error in zip(refused, errors(refused), strict=True)}
 
 
 def commit(beats: Sequence[Beat]) -> dict[int, UUID | None]:
     """Commit a batch: live columns, leases and the transitions they cause, in one transaction.
 
-    Returns the places of the beats that were taken, with the token that each showed; of several of one workspace
-    the last counts. Missing are those of unknown and removed workspaces, and those whose proof is not good: they
-    leave no trace.
+    Returns the indexes of the accepted heartbeats, each with the id of its token; of several of one workspace the last
+    is written. Heartbeats of unknown or removed workspaces and with invalid tokens are missing and change nothing.
     """
     with transaction.atomic():
         accepted = _write(beats)
@@ -96,11 +95,13 @@ def commit(beats: Sequence[Beat]) -> dict[int, UUID | None]:
         if last:
             bus.after_commit(presence.mark_alive, {i: row.heartbeat_interval for i, row in last.items()})
             bus.after_commit(_broadcast, [(beats[row.n], row.current_task) for row in last.values()])
+        if cleared := [workspace_id for workspace_id, row in last.items() if row.was_refused]:
+            bus.after_commit(refusals.publish_cleared, cleared)
     return {row.n: row.token_id for row in accepted}
 
 
-def refusals(beats: Sequence[Beat]) -> list[RegistryError]:
-    """Why each of these was not taken: BadCredential, NotAllowed, NotFound, Removed."""
+def errors(beats: Sequence[Beat]) -> list[RegistryError]:
+    """Why each of these was refused: BadCredential, NotAllowed, NotFound, Removed."""
     owners = tokens.owners({beat.token for beat in beats if beat.token})
     known = {beat.workspace_id for beat in beats if beat.token is None or owners.get(beat.token) == beat.workspace_id}
     removed = set(Workspace.objects.filter(id__in=known, status=Status.REMOVED).values_list("id", flat=True))
@@ -111,16 +112,16 @@ def refusals(beats: Sequence[Beat]) -> list[RegistryError]:
             return NotAllowed("not allowed")
         if beat.workspace_id in removed and (beat.token is None or beat.token in owners):
             return Removed(beat.workspace_id, last.get(beat.workspace_id))
-        # Nobody is told that it is removed but who is: it would stop for good.
+        # Only the removed workspace's own agent is told Removed, because it makes an agent stop for good.
         return BadCredential("invalid token") if beat.token else NotFound()
 
     return [why(beat) for beat in beats]
 
 
 def _write(beats: Sequence[Beat]) -> list[AcceptedBeat]:
-    """One statement: proofs checked, rows locked in the order of their ids, live columns and leases written.
+    """In one statement check tokens, lock rows in the order of their ids, write live columns and leases.
 
-    Returns the beats that were taken, in their order.
+    Returns the accepted heartbeats in their order.
     """
     presented_tokens = [beat.token or (None, None) for beat in beats]
     written = statements.execute(
@@ -153,14 +154,16 @@ def _events(status: str, beat: Beat) -> list[NewEvent]:
     return events
 
 
-def _broadcast(alive: Sequence[tuple[Beat, str]]) -> None:
-    """Beats, each with the task before it. One time for both: they may overtake each other, and who heard the one
-    is not to take the other for old."""
+def _broadcast(accepted: Sequence[tuple[Beat, str]]) -> None:
+    """Publish heartbeats, each given with the task before it.
+
+    TASK_UPDATED and HEARTBEAT have one timestamp: they may arrive in either order, and neither must look older.
+    """
     at = datetime.now(UTC)
-    changed = [beat for beat, task_before in alive if beat.current_task != task_before]
+    changed = [beat for beat, task_before in accepted if beat.current_task != task_before]
     if changed:
         bus.publish([bus.envelope("TASK_UPDATED", beat.workspace_id, _task(beat), at=at) for beat in changed])
-    bus.publish_beats(bus.envelope("HEARTBEAT", beat.workspace_id, _vitals(beat), at=at) for beat, _ in alive)
+    bus.publish_beats(bus.envelope("HEARTBEAT", beat.workspace_id, _vitals(beat), at=at) for beat, _ in accepted)
 
 
 def _task(beat: Beat) -> dict[str, object]:
@@ -176,7 +179,8 @@ def _vitals(beat: Beat) -> dict[str, object]:
     }
 
 
-# A degraded workspace keeps its sample error until it recovers. Only the last good beat of each workspace is written.
+# A degraded workspace keeps its sample error until it recovers. Only the last valid heartbeat of each workspace is
+# written. Refusals are cleared in the same row version, so clearing costs nothing.
 WRITE = f"""
 WITH given AS (
   SELECT * FROM unnest(%(ids)b::uuid[], %(prefixes)b::text[], %(hashes)b::bytea[], %(error_rates)b::float[],
@@ -187,7 +191,7 @@ WITH given AS (
   FROM given g LEFT JOIN LATERAL {tokens.MATCHING_TOKEN} t ON true
   WHERE g.prefix IS NULL OR t.id IS NOT NULL
 ), held AS (
-  SELECT g.*, w.status, w.current_task AS task_before, w.heartbeat_interval
+  SELECT g.*, w.status, w.current_task AS task_before, w.heartbeat_interval, w.refused_at
   FROM good g JOIN workspaces w ON w.id = g.id
   WHERE w.status <> 'removed'
   ORDER BY w.id FOR NO KEY UPDATE OF w
@@ -203,8 +207,14 @@ WITH given AS (
     END,
     active_tasks = b.active_tasks,
     uptime_seconds = b.uptime_seconds,
-    current_task = nullif(b.current_task, '')
+    current_task = nullif(b.current_task, ''),
+    refused_at = NULL,
+    refused_count = 0,
+    refused_reason = NULL,
+    refused_address = NULL
   FROM held b WHERE w.id = b.id AND b.is_last
 )
-SELECT n - 1, status, coalesce(task_before, ''), token_id, coalesce(is_stale, false), heartbeat_interval FROM held
+SELECT n - 1, status, coalesce(task_before, ''), token_id, coalesce(is_stale, false), heartbeat_interval,
+  refused_at IS NOT NULL
+FROM held
 """  # noqa: S608  # of constants

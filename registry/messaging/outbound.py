@@ -1,4 +1,4 @@
-"""The one way out to an agent's URL: resolve once, check the address, connect to exactly that one, no redirects."""
+"""Requests to agents' URLs: the name is resolved once, the address checked and connected to; no redirects (SSRF)."""
 
 import ipaddress
 import socket
@@ -14,9 +14,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class PinnedTransport(httpx.HTTPTransport):
-    """Connects to the address that was checked; what the name says a moment later does not matter."""
+    """Connects to the address that was checked, so that the name may resolve differently afterwards."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises NotAllowed."""
         host = request.url.host
         address = permitted_address(host, request.url.port or {"http": 80, "https": 443}[request.url.scheme])
         request.extensions = {**request.extensions, "sni_hostname": host}
@@ -25,17 +26,17 @@ class PinnedTransport(httpx.HTTPTransport):
 
 
 def client(*, timeout: float) -> httpx.Client:
-    """For one call, or a few. Raises NotAllowed from its requests; proxies of the environment are not used."""
+    """An HTTP client for a few calls; `timeout` in seconds. Its requests raise NotAllowed. Ignores proxy settings."""
     return httpx.Client(transport=PinnedTransport(), timeout=timeout, follow_redirects=False, trust_env=False)
 
 
 def permitted_address(host: str, port: int) -> Address:
-    """The first address of the host, if every one of them may be called. Raises NotAllowed."""
+    """The first address of the host. Raises NotAllowed unless all of its addresses may be called."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise NotAllowed(f"{host} does not resolve") from None
-    addresses = [_plain(ipaddress.ip_address(entry[4][0])) for entry in found]
+    addresses = [_unmapped(ipaddress.ip_address(entry[4][0])) for entry in found]
     networks = [ipaddress.ip_network(text) for text in settings.OUTBOUND_NETWORKS]
     if not addresses or not all(_is_permitted(address, networks) for address in addresses):
         raise NotAllowed(f"{host} is on a network that agents may not be called on (OUTBOUND_NETWORKS)")
@@ -43,10 +44,10 @@ def permitted_address(host: str, port: int) -> Address:
 
 
 def _is_permitted(address: Address, networks: Iterable[Network]) -> bool:
-    """Public addresses always; others (private, loopback, link-local, …) only where the settings name them."""
+    """Public addresses always; others (private, loopback, link-local, …) only if OUTBOUND_NETWORKS contains them."""
     return (address.is_global and not address.is_multicast) or any(address in network for network in networks)
 
 
-def _plain(address: Address) -> Address:
-    """An IPv4 address in IPv6 clothes (::ffff:127.0.0.1) is judged as what it is."""
+def _unmapped(address: Address) -> Address:
+    """An IPv4-mapped IPv6 address (::ffff:127.0.0.1) is checked as the IPv4 address."""
     return getattr(address, "ipv4_mapped", None) or address

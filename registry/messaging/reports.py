@@ -1,4 +1,4 @@
-"""What agents report of their work: activity entries and messages to the people at the canvas."""
+"""What agents report about their work: activity entries, and messages to operators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from registry.models import Workspace
 from registry.secrets.masking import mask
 from registry.structure.rows import find, lock
 
-# So many bytes weigh as much as an entry: 2,048, one batch of the fast lane, are 16 MiB of bodies, 8,192 are 64 MiB.
+# This many bytes weigh as much as one entry: a batch of the fast path (2,048) holds 16 MiB, its queue (8,192) 64 MiB.
 BYTES_OF_AN_ENTRY = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one agent sent at once, in a body of `size` bytes; `token` is checked when it is taken."""
+    """What one agent sent in one request, in a body of `size` bytes. `token` is checked by commit()."""
 
     workspace_id: UUID
     token: PresentedToken
@@ -30,11 +30,12 @@ class Report:
 
     @property
     def weight(self) -> int:
+        """Its size in the queue, in entries."""
         return max(len(self.entries), 1 + self.size // BYTES_OF_AN_ENTRY)
 
 
 def report(workspace_id: UUID, entries: Sequence[Entry]) -> None:
-    """Raises NotFound, Forwarded, Removed."""
+    """Write activity entries of one workspace, with secrets masked. Raises NotFound, Forwarded, Removed."""
     with transaction.atomic():
         _hold(workspace_id)
         log.write_all(mask([(workspace_id, entry) for entry in entries]))
@@ -43,8 +44,8 @@ def report(workspace_id: UUID, entries: Sequence[Entry]) -> None:
 def commit(reports: Sequence[Report]) -> dict[int, UUID]:
     """Commit a batch in one transaction.
 
-    Returns the places of the reports that were taken, with the token that each showed. Missing are those of
-    unknown and removed workspaces, and those whose proof is not good: they leave no trace.
+    Returns the indexes of the accepted reports, each with the id of its token. Reports of unknown or removed workspaces
+    and with invalid tokens are missing and change nothing.
     """
     with transaction.atomic():
         held = statements.execute(
@@ -62,14 +63,14 @@ def commit(reports: Sequence[Report]) -> dict[int, UUID]:
 
 
 def notify(workspace_id: UUID, message: str) -> None:
-    """Say something to the operators; kept as activity, so that a chat survives a reload.
+    """Send a message to the operators. It is kept as activity, so that a chat survives a reload.
 
     Raises NotFound, Forwarded, Removed.
     """
-    said = Entry(activity_type=ActivityType.A2A_RECEIVE, method="notify", response_body={"result": message})
+    message_entry = Entry(activity_type=ActivityType.A2A_RECEIVE, method="notify", response_body={"result": message})
     with transaction.atomic():
         workspace = _hold(workspace_id)
-        masked = mask([(workspace_id, said)])
+        masked = mask([(workspace_id, message_entry)])
         log.write_all(masked)
         shown = masked[0][1].response_body["result"]
         payload = {"message": shown, "workspace_id": workspace_id, "name": workspace.name}
@@ -77,12 +78,12 @@ def notify(workspace_id: UUID, message: str) -> None:
 
 
 def _hold(workspace_id: UUID) -> Workspace:
-    """A removal waits until the report is in, or it is found here."""
+    """Lock and read the workspace: a removal waits for the report, or was committed and raises here."""
     lock([workspace_id])
     return find(workspace_id)
 
 
-# The same for many, with their agents' proofs.
+# _hold() for many workspaces, with their agents' tokens.
 HOLD = f"""
 SELECT g.n, t.id, t.is_stale
 FROM unnest(%(ids)b::uuid[], %(prefixes)b::text[], %(hashes)b::bytea[]) WITH ORDINALITY AS g(id, prefix, hash, n)

@@ -1,4 +1,7 @@
-"""Live columns: the last refused credential, until when an agent may enrol, and the interval an agent declared."""
+"""Live columns: the last refused credential, until when an agent may enrol, and the interval an agent declared.
+
+Workspaces that no agent registered as yet get the end of the enrolment token that they wait for.
+"""
 
 from django.db import migrations, models
 
@@ -11,6 +14,12 @@ ALTER TABLE workspaces
   ADD COLUMN enrolment_expires_at TIMESTAMPTZ,
   ADD COLUMN heartbeat_interval INTEGER,
   ADD CONSTRAINT workspaces_heartbeat_interval_check CHECK (heartbeat_interval BETWEEN 10 AND 600);
+UPDATE workspaces w SET enrolment_expires_at = t.expires_at
+FROM (
+  SELECT workspace_id, max(expires_at) AS expires_at FROM workspace_tokens
+  WHERE kind = 'enrolment' AND revoked_at IS NULL GROUP BY workspace_id
+) t
+WHERE t.workspace_id = w.id AND w.agent_card IS NULL AND w.status <> 'removed';
 """
 DROP = """
 ALTER TABLE workspaces

@@ -1,6 +1,7 @@
 """A runtime that nobody named is NULL; a role may have 10,000 characters.
 
-Rows that exist keep their runtime. Undone, NULL becomes '' again, for a column that allowed no NULL.
+Rows that exist keep their runtime. Undone, NULL becomes '', for a column that allows no NULL; done again, '' becomes
+NULL, as replay has it.
 """
 
 import django.core.validators
@@ -8,6 +9,7 @@ from django.db import migrations, models
 
 APPLY = """
 ALTER TABLE workspaces ALTER COLUMN runtime DROP DEFAULT, ALTER COLUMN runtime DROP NOT NULL;
+UPDATE workspaces SET runtime = NULL WHERE runtime = '';
 """
 UNDO = """
 UPDATE workspaces SET runtime = '' WHERE runtime IS NULL;

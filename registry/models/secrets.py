@@ -31,6 +31,7 @@ class SealedSecret(models.Model):
         return self.key
 
     def context(self) -> str:
+        """Return the table, workspace and key to which the encrypted value is bound."""
         raise NotImplementedError
 
 

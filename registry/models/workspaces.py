@@ -33,6 +33,7 @@ class WorkspaceQuerySet(models.QuerySet["Workspace"]):
     """`living()`: the workspaces that are not removed."""
 
     def living(self) -> "WorkspaceQuerySet":
+        """Return those that are not removed."""
         return self.exclude(status=Status.REMOVED)
 
 

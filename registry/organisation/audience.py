@@ -1,7 +1,7 @@
-"""Who hears what: teams, which follow the hierarchy event by event.
+"""Which agents receive which events: teams, which follow the hierarchy event by event.
 
-Team P is P and its children. What happens to W is heard by the team of its parent and by its own; an agent hears the
-team of its parent and its own. So it hears itself, its parent, its children and its siblings, as access.rule() says.
+Team P is P and its children. Events of W go to the team of its parent and to W's own team; an agent belongs to the same
+two. So it receives events of itself, its parent, its children and its siblings, as access.rule() permits.
 """
 
 from collections.abc import Sequence
@@ -14,27 +14,27 @@ from activity.models import EventType, StructureEvent
 from activity.outbox import Frame
 from activity.principals import Kind
 from activity.stream import Refused
-from registry.identity import enrolment, tokens
+from registry.identity import enrolment, refusals, tokens
 from registry.models import Workspace
 
-# Named by the workspace that leads it; None is the team of the roots.
+# The id of the workspace at its top; None is the team of the roots.
 Team = str | None
 
-# They name workspaces below, which are no relatives of those above and beside.
+# These name the children, who are no peers of the workspace's parent and siblings.
 OWN_TEAM = {EventType.WORKSPACE_EXPANDED, EventType.WORKSPACE_COLLAPSED}
-# Agents do not get these: how people arrange the canvas, and until when another agent may enrol.
-FOR_CANVASES = {"LAYOUT_UPDATED", "VIEWPORT_UPDATED", enrolment.UPDATED}
+# Agents do not receive these: they are about the canvas layout, enrolment and refused credentials.
+FOR_CANVASES = {"LAYOUT_UPDATED", "VIEWPORT_UPDATED", enrolment.UPDATED, refusals.EVENT}
 
 
 class Teams:
-    """The hub's Audience. A removed workspace keeps its parent: its last events are for those who knew it."""
+    """The hub's Audience. A removed workspace keeps its parent, so that its peers receive its last events."""
 
     def __init__(self) -> None:
         self.parents: dict[str, Team] = {}
         self.removed: set[str] = set()
 
     def load(self) -> int:
-        """One statement, so rows and position are of one instant."""
+        """Read the hierarchy; returns the position that it is of. One statement, so both are of the same instant."""
         with connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -48,6 +48,7 @@ class Teams:
         return rows[0][3] or 0 if rows else 0
 
     def fold(self, frame: Frame) -> bool:
+        """Apply an event; returns whether it changed the hierarchy."""
         own = frame.workspace_id or ""
         match frame.event:
             case EventType.WORKSPACE_PROVISIONING:
@@ -61,7 +62,7 @@ class Teams:
         return True
 
     def groups_for(self, frame: Frame) -> tuple[Team, ...]:
-        """A move is heard where it begins and where it ends."""
+        """The teams that receive this event. A move goes to the old and the new team."""
         own = frame.workspace_id
         if own not in self.parents or frame.event in FOR_CANVASES:
             return ()
@@ -73,22 +74,25 @@ class Teams:
         return (self.parents[own], own)
 
     def groups_of(self, member: str) -> tuple[Team, ...] | None:
-        """Somebody yet to be created hears itself."""
+        """The teams an agent belongs to; None for a removed workspace. One not created yet receives its own events."""
         if member in self.removed:
             return None
         return (self.parents[member], member) if member in self.parents else (member,)
 
     def backlog(self, events: QuerySet[StructureEvent], member: str) -> QuerySet[StructureEvent]:
-        """Chosen by the database, so that a long log of others is not read here; groups_for() has the last word."""
+        """A superset of the events that `member` may receive, chosen by the database; groups_for() decides."""
         *parent, own = self.groups_of(member) or (member,)
-        relatives = Q(parent_id=own) | Q(id__in=[own, *filter(None, parent)])
+        peers = Q(parent_id=own) | Q(id__in=[own, *filter(None, parent)])
         for team in parent:
-            relatives |= Q(parent_id=team)
-        heard = Q(workspace_id__in=Workspace.objects.filter(relatives).values("id"))
-        return events.filter(heard | Q(event_type=EventType.WORKSPACE_MOVED))
+            peers |= Q(parent_id=team)
+        received = Q(workspace_id__in=Workspace.objects.filter(peers).values("id"))
+        return events.filter(received | Q(event_type=EventType.WORKSPACE_MOVED))
 
     def unauthorized(self, listeners: Sequence[Listener]) -> list[Listener]:
-        """Agents' tokens in one query; everybody else is asked again, once for all sockets of a credential."""
+        """The listeners whose credentials are no longer valid.
+
+        Agents' tokens are checked in one query, other credentials once for all of their sockets.
+        """
         held = [one.principal.token_id for one in listeners if one.principal.kind == Kind.WORKSPACE]
         live = tokens.live_tokens([token for token in held if token is not None])
         authorized: dict[object, bool] = {str(token): token in live for token in held if token is not None}

@@ -1,7 +1,7 @@
-"""Who is where, in this process's memory: a fold of the event log that knows whether it is up to date.
+"""The addresses of all workspaces in this process's memory, kept up to date from the event log.
 
-For answers that must be right at once after a move, a removal or a revocation, and cost no query while nothing
-of that kind happens. Used from one thread.
+A lookup after a move, a removal or a revocation is right at once, and costs no query while none happens. Used from one
+thread.
 """
 
 import time
@@ -21,14 +21,14 @@ from registry.structure.projection import Row
 
 KEPT = ("parent_id", "status", "url", "name")
 PAGE = 1000
-# A second line behind cache versions, for a Redis that forgets what it has taken: nothing is older.
+# Nothing is trusted for longer, in case Redis loses an invalidation.
 LONGEST_TRUST_SECONDS = 5.0
 MOST_SESSIONS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Where is `target_id`, asks whoever shows `token`, as `claimed` if that is said."""
+    """A request for the address of `target_id` with `token`; `claimed` is X-Workspace-ID."""
 
     target_id: UUID
     token: PresentedToken
@@ -37,7 +37,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """`token_id` is that of the question's proof."""
+    """The address that was found; `token_id` is the id of the lookup's token."""
 
     token_id: UUID
     id: UUID
@@ -47,16 +47,17 @@ class Match:
 
 
 class Directory:
-    """Answers what is plainly so; None means: ask the database."""
+    """Resolves lookups that succeed; None means that the database has to be asked."""
 
     def __init__(self) -> None:
         self.rows: dict[UUID, Row] = {}
         self.position: int | None = None
         self.version: str | None = None
-        self.looked_at = 0.0
+        self.checked_at = 0.0
         self.sessions = Sessions()
 
     def resolve(self, lookups: Sequence[Lookup]) -> list[Match | None]:
+        """A match for each lookup, None where the database has to be asked."""
         log, tokens = cache_versions.read(cache_versions.LOG, cache_versions.TOKENS)
         self._catch_up(log)
         callers = self.sessions.callers({lookup.token for lookup in lookups}, tokens)
@@ -78,19 +79,19 @@ class Directory:
         return access.rule(caller, target, parents) != access.Rule.NONE
 
     def _catch_up(self, version: str | None) -> None:
-        """`version` was read before: what is read here holds as long as it stands."""
+        """`version` was read before, so what is read here is valid until it changes."""
         now = time.monotonic()
-        if version is not None and version == self.version and now - self.looked_at < LONGEST_TRUST_SECONDS:
+        if version is not None and version == self.version and now - self.checked_at < LONGEST_TRUST_SECONDS:
             return
         self.version = None
         if self.position is None:
             self._load()
         while page := list(events.read(after=self.position, limit=PAGE)):
             self._fold(page)
-        self.version, self.looked_at = version, now
+        self.version, self.checked_at = version, now
 
     def _load(self) -> None:
-        """Rows and position of one moment, or neither. Without rows it is true for a position at least this late."""
+        """Rows and position are of one statement. Without rows the position is read before, so nothing is skipped."""
         position, rows = events.latest_seq(), {}
         for row in Workspace.objects.annotate(event_seq=events.position_now()).values("id", *KEPT, "event_seq"):
             position = row.pop("event_seq") or 0
@@ -107,7 +108,7 @@ class Directory:
 
 
 class Sessions:
-    """Whose tokens have been shown lately: known while its cache version stands, and for LONGEST_TRUST_SECONDS."""
+    """Cache of valid tokens: until the cache version changes, and for at most LONGEST_TRUST_SECONDS."""
 
     def __init__(self) -> None:
         self.known: dict[PresentedToken, tuple[Caller, float]] = {}
@@ -116,14 +117,14 @@ class Sessions:
     def callers(
         self, presented_tokens: Collection[PresentedToken], version: str | None
     ) -> dict[PresentedToken, Caller]:
-        """Those whose proof is good. `version` was read before."""
+        """The callers by token; invalid tokens are missing. `version` was read before."""
         if version is None or version != self.version or len(self.known) > MOST_SESSIONS:
             self.known.clear()
         self.version = version
-        asked_at = time.monotonic()
+        checked_at = time.monotonic()
         missing = {presented for presented in presented_tokens if not self._is_known(presented)}
         found = tokens.callers(missing)
-        self.known |= {presented: (caller, asked_at) for presented, caller in found.items()}
+        self.known |= {presented: (caller, checked_at) for presented, caller in found.items()}
         return {
             presented: self.known[presented][0]
             for presented in presented_tokens
@@ -133,6 +134,6 @@ class Sessions:
     def _is_known(self, presented: PresentedToken) -> bool:
         if presented not in self.known:
             return False
-        caller, asked_at = self.known[presented]
+        caller, checked_at = self.known[presented]
         is_live = caller.expires_at is None or caller.expires_at > timezone.now()
-        return is_live and time.monotonic() - asked_at < LONGEST_TRUST_SECONDS
+        return is_live and time.monotonic() - checked_at < LONGEST_TRUST_SECONDS

@@ -1,4 +1,4 @@
-"""Finding each other: a workspace's address, and its peers."""
+"""Discovery: a workspace's address and its peers."""
 
 import logging
 from typing import Any
@@ -36,9 +36,9 @@ PEERS = f"""
 
 
 def discover(target_id: UUID, *, caller_id: UUID | None) -> tuple[Workspace, str]:
-    """The workspace and its URL; `caller_id` None for operators. A forwarded one is followed.
+    """The workspace and its URL. `caller_id` is None for operators. Forwards are followed.
 
-    Raises NotFound, Removed, NotAllowed, Unreachable (no URL, or nobody there).
+    Raises NotFound, Removed, NotAllowed, Unreachable (no URL, or neither online nor degraded).
     """
     workspace = _resolve(target_id)
     if caller_id is not None and not access.can_communicate(caller_id, workspace.id):
@@ -52,9 +52,9 @@ def discover(target_id: UUID, *, caller_id: UUID | None) -> tuple[Workspace, str
 
 
 def peers(workspace_id: UUID) -> list[dict[str, Any]]:
-    """Siblings, then children, then the parent; the living ones, each by age. In a flat organisation that is everybody.
+    """Siblings, then children, then the parent, each by age; removed ones are left out. Roots are siblings.
 
-    Ids are text, agent cards JSON text, for the renderer to pass on. Raises NotFound, Forwarded, Removed.
+    Ids are text and agent cards JSON text, which the renderer passes on. Raises NotFound, Forwarded, Removed.
     """
     workspace = rows.find(workspace_id)
     with connection.cursor() as cursor:
@@ -73,7 +73,7 @@ def _resolve(target_id: UUID) -> Workspace:
 
 
 def _url(workspace: Workspace) -> str:
-    """From the row, which is here already; `ws:{id}:url` is put right for whoever reads Redis alone."""
+    """The URL in the row. Corrects `ws:{id}:url` for clients that read only Redis."""
     url = workspace.url or ""
     try:
         if url and presence.cached_url(workspace.id) != url:

@@ -13,7 +13,7 @@ from activity.events import NewEvent, record
 from activity.models import EventType
 from activity.principals import Kind
 from registry.exceptions import BadCredential, Invalid
-from registry.identity import enrolment, tokens
+from registry.identity import enrolment, refusals, tokens
 from registry.liveness import presence
 from registry.models import DEFAULT_TIER, Status, Workspace
 from registry.organisation import agents
@@ -105,6 +105,7 @@ def register(
             raise BadCredential("this workspace has a token: send it")
         projection.apply(record(_registration(workspace, url, agent_card), actor=actor))
         enrolment.complete(workspace)
+        refusals.clear(workspace)
         _start_lease(id, url, heartbeat_interval)
         return None if held else tokens.issue_workspace_token(id, label="registration").text
 

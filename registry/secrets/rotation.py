@@ -1,4 +1,4 @@
-"""Key rotation: seal again, with the first key, whatever is sealed with another one."""
+"""Key rotation: seals every value that another key seals again with the first key."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +16,10 @@ ROTATION_BATCH = 100
 
 
 def rotate(*, dry_run: bool, progress: Callable[[int, int], None]) -> int:
-    """Seal anew, with the first key, what is sealed with another; returns how many rows.
+    """Seal rows that another key seals again with the first key; returns their number.
 
-    In batches of their own transactions: readers go on, and a rotation that was stopped goes on where it was.
-    Raises SecretsUnavailable, SecretsBroken.
+    Each batch has its own transaction: reads continue meanwhile, and an interrupted rotation resumes where it stopped.
+    `progress(done, total)` is called after each. Raises SecretsUnavailable, SecretsBroken.
     """
     ring = store.keyring()
     wanted = key_id(ring.keys[0])
@@ -47,6 +47,6 @@ def _rotate_batch(table: type[WorkspaceSecret] | type[GlobalSecret], ring: Keyri
 
 
 def _sealed_otherwise(table: Any, wanted: bytes) -> Any:
-    """Rows whose envelope (version, key id, …) names another key."""
+    """Rows whose envelope (version, key id, …) has another key id."""
     named = RawSQL("substring(encrypted_value from 2 for 8)", [])
     return table.objects.annotate(named=named).filter(~Q(named=wanted)).order_by("id")

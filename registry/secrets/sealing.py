@@ -1,4 +1,4 @@
-"""seal() and unseal(): AES-256-GCM in an envelope that says which key opens it. No models, no settings.
+"""Sealing: AES-256-GCM in an envelope that contains the id of its key. No models, no settings.
 
 Envelope: version (1 byte) | key id (8) | nonce (12) | ciphertext and tag.
 """
@@ -23,12 +23,12 @@ class KeyUnusable(ValueError):
 
 
 class SealBroken(ValueError):
-    """The envelope does not open: unknown key, other row, or changed bytes."""
+    """The envelope cannot be opened: unknown key, another row's envelope, or changed bytes."""
 
 
 @dataclass(frozen=True)
 class Keyring:
-    """The first key seals, all of them open."""
+    """The first key seals, each of them opens."""
 
     keys: tuple[bytes, ...]
 
@@ -41,13 +41,13 @@ class Keyring:
         return cls(keys)
 
     def seal(self, plaintext: bytes, *, context: str) -> bytes:
-        """`context` (which table, workspace and key name) is authenticated: elsewhere it does not open."""
+        """The envelope of a value. `context` (table, workspace, key name) is authenticated: it opens for no other."""
         key = self.keys[0]
         nonce = os.urandom(NONCE_BYTES)
         return VERSION + key_id(key) + nonce + AESGCM(key).encrypt(nonce, plaintext, context.encode())
 
     def unseal(self, envelope: bytes, *, context: str) -> bytes:
-        """Raises SealBroken."""
+        """The value in the envelope. Raises SealBroken."""
         head = len(VERSION) + KEY_ID_BYTES
         wanted, nonce = envelope[len(VERSION) : head], envelope[head : head + NONCE_BYTES]
         key = next((key for key in self.keys if key_id(key) == wanted), None)
@@ -60,7 +60,7 @@ class Keyring:
 
 
 def key_id(key: bytes) -> bytes:
-    """Names a key without revealing it."""
+    """Identifies a key without revealing it."""
     return hashlib.sha256(b"molecule key id" + key).digest()[:KEY_ID_BYTES]
 
 

@@ -1,4 +1,4 @@
-"""Secrets: seal, list, hand over, rotate. A plain value leaves this module only towards its own workspace."""
+"""Secrets: store, list, read. Plain values are returned only for their own workspace, and for masking."""
 
 import logging
 from collections.abc import Collection, Iterator
@@ -21,7 +21,7 @@ MAX_VALUE_BYTES = 64 * 1024
 
 
 def keyring() -> Keyring:
-    """Raises SecretsUnavailable: without a usable key nothing is stored, least of all in the clear."""
+    """The configured keys. Raises SecretsUnavailable: without a usable key nothing is stored."""
     try:
         return Keyring.parse(settings.SECRETS_ENCRYPTION_KEY)
     except KeyUnusable as error:
@@ -29,7 +29,7 @@ def keyring() -> Keyring:
 
 
 def set_for_workspace(workspace_id: UUID, key: str, value: str, *, actor: str) -> None:
-    """Raises NotFound, Removed, SecretsUnavailable."""
+    """Store one of a workspace's secrets. Raises NotFound, Removed, SecretsUnavailable."""
     with transaction.atomic():
         rows.lock_living(workspace_id)
         _store(WorkspaceSecret(workspace_id=workspace_id, key=key), value, unique=["workspace", "key"])
@@ -37,24 +37,24 @@ def set_for_workspace(workspace_id: UUID, key: str, value: str, *, actor: str) -
 
 
 def set_for_all(key: str, value: str, *, actor: str) -> None:
-    """Raises SecretsUnavailable."""
+    """Store a global secret. Raises SecretsUnavailable."""
     with transaction.atomic():
         _store(GlobalSecret(key=key), value, unique=["key"])
         _note(SecretAction.SET, [key], None, actor)
 
 
 def delete_for_workspace(workspace_id: UUID, key: str, *, actor: str) -> None:
-    """Raises NotFound."""
+    """Delete one of a workspace's secrets. Raises NotFound."""
     _delete(WorkspaceSecret.objects.filter(workspace_id=workspace_id, key=key), key, workspace_id, actor)
 
 
 def delete_for_all(key: str, *, actor: str) -> None:
-    """Raises NotFound."""
+    """Delete a global secret. Raises NotFound."""
     _delete(GlobalSecret.objects.filter(key=key), key, None, actor)
 
 
 def listing(workspace_id: UUID | None) -> list[dict[str, Any]]:
-    """What there is, without values: the globals, with the workspace's own in their place."""
+    """The secrets without values, by key: global ones, and a workspace's own in place of global ones."""
     found = {row.key: _entry(row, "global") for row in GlobalSecret.objects.defer("encrypted_value")}
     if workspace_id is not None:
         own = WorkspaceSecret.objects.filter(workspace_id=workspace_id).defer("encrypted_value")
@@ -63,7 +63,7 @@ def listing(workspace_id: UUID | None) -> list[dict[str, Any]]:
 
 
 def environment_for(workspace_id: UUID, *, actor: str) -> dict[str, str]:
-    """Every value for this workspace, its own keys winning. All or nothing.
+    """Every value for this workspace; its own replace global ones. All or nothing; the access is logged.
 
     Raises NotFound, Forwarded, Removed, SecretsUnavailable, SecretsBroken (naming the keys that do not open).
     """
@@ -74,26 +74,26 @@ def environment_for(workspace_id: UUID, *, actor: str) -> dict[str, str]:
 
 
 def versions(workspace_ids: Collection[UUID]) -> dict[UUID | None, int]:
-    """Of what each workspace has of its own and, under None, of what is everybody's. Who has no secrets is missing.
+    """A version of each workspace's secrets and, under None, of the global ones; missing where there are none.
 
-    Read it before the values that it is of: then it is too old at worst.
+    Read it before the values: then it is at worst older than they are.
     """
     return dict(statements.execute(VERSIONS, {"ids": list(workspace_ids)}))
 
 
 def values_to_mask(owners: Collection[UUID | None]) -> dict[UUID | None, dict[str, str]]:
-    """Key → value of what each has, for hiding it in what agents report. What does not open is left out, and logged."""
+    """The values of each owner by key, to be masked in reports. Values that do not open are logged and left out."""
     opened: dict[UUID | None, dict[str, str]] = {owner: {} for owner in owners}
     try:
         ring = keyring()
     except SecretsUnavailable as error:
-        log.warning("no secret is masked in reports: %s", error)
+        log.warning("secrets are not masked in reports: %s", error)
         return opened
     for owner, row in _sealed_for(opened):
         try:
             opened[owner][row.key] = _unseal(ring, row)
         except SealBroken:
-            log.warning("a secret does not open and is not masked in reports: %s", row.context())
+            log.warning("a secret cannot be opened and is not masked in reports: %s", row.context())
     return opened
 
 
@@ -154,8 +154,7 @@ def _note(action: SecretAction, keys: list[str], workspace_id: UUID | None, acto
     SecretAccess.objects.create(action=action, keys=keys, workspace_id=workspace_id, actor=actor)
 
 
-# Each change of a row gives it another xmin: a change that commits late shows as late as it can be seen, which no clock
-# in a column would.
+# Each change of a row gives it another xmin. Unlike a timestamp column it changes exactly when the commit is visible.
 VERSIONS = """
 SELECT NULL::uuid, bit_xor(uuid_hash_extended(id, xmin::text::bigint)) FROM global_secrets HAVING count(*) > 0
 UNION ALL

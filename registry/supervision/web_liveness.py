@@ -17,8 +17,9 @@ class WebLiveness:
     In its own thread, so that it is never late because the thread that sockets share is busy.
     """
 
-    def __init__(self, application: ASGI3Application) -> None:
-        self.application = application
+    def __init__(self, application: ASGI3Application, also: Callable[[], None] = lambda: None) -> None:
+        """`also` is called after each heartbeat; what it raises is reported like a failed heartbeat."""
+        self.application, self.also = application, also
         self.thread = ThreadPoolExecutor(1, "web liveness")
         self.task: asyncio.Task[None] | None = None
 
@@ -42,7 +43,7 @@ class WebLiveness:
 
     async def _beat(self) -> None:
         failures = jobs.Failures(jobs.WEB)
-        tick, fail = self._in_thread(_tick), self._in_thread(failures.add)
+        tick, fail = self._in_thread(self._tick), self._in_thread(failures.add)
         while True:
             try:
                 await tick(failures)
@@ -54,7 +55,7 @@ class WebLiveness:
         """Runs in our thread, and returns the connection to the pool after each call."""
         return database_sync_to_async(call, thread_sensitive=False, executor=self.thread)
 
-
-def _tick(failures: jobs.Failures) -> None:
-    failures.write()
-    jobs.tick(jobs.WEB)
+    def _tick(self, failures: jobs.Failures) -> None:
+        failures.write()
+        jobs.tick(jobs.WEB)
+        self.also()

@@ -174,7 +174,7 @@ def test_a_follower_that_is_away_is_reported_with_what_it_holds_back(
     platform.execute("SELECT pg_logical_emit_message(false, 'test', repeat('x', 3 << 20), true)")
     assert health._replication_slots() == "slots: 1, none holds WAL back"
     monkeypatch.setattr(health, "RETAINED_WAL_BYTES", 2 << 20)
-    with pytest.raises(health.Worrying, match=rf"{SUBSCRIPTION}: inactive, holds back \d+ MiB of WAL"):
+    with pytest.raises(health.CheckWarning, match=rf"{SUBSCRIPTION}: inactive, holds back \d+ MiB of WAL"):
         health._replication_slots()
 
 

@@ -1,12 +1,18 @@
 """Unsafe or broken configuration is named, and keeps the server from starting."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
 
-from molecule.checks import refuse_unsafe_configuration
+from molecule import checks
+from molecule.checks import POSTGRESQL_MINIMUM, refuse_unsafe_configuration
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def found() -> list[str]:
@@ -49,3 +55,18 @@ def test_an_error_keeps_the_server_from_starting_and_a_warning_does_not(settings
     settings.MOLECULE_OPEN, settings.HOST = True, "0.0.0.0"
     with pytest.raises(ImproperlyConfigured, match=r"molecule\.E001"):
         refuse_unsafe_configuration()
+
+
+@pytest.mark.django_db
+def test_a_postgresql_that_is_too_old_stops_migrate(monkeypatch: pytest.MonkeyPatch) -> None:
+    call_command("check", databases=["default"])
+    monkeypatch.setattr(checks, "POSTGRESQL_MINIMUM", 99)
+    for command, arguments in (("check", {"databases": ["default"]}), ("migrate", {"skip_checks": False})):
+        with pytest.raises(CommandError, match=r"(?s)molecule\.E007.*too old.*needs PostgreSQL 99 or newer"):
+            call_command(command, **arguments)
+
+
+@pytest.mark.parametrize("page", ["configuration.md", "architecture.md"])
+def test_the_documents_name_the_same_postgresql(page: str) -> None:
+    named = re.findall(r"PostgreSQL (?:≥ )?(\d+)(?= or newer|,)", (DOCS / page).read_text())
+    assert named == [str(POSTGRESQL_MINIMUM)]

@@ -1,4 +1,4 @@
-"""Health says what is wrong, to operators in detail, to strangers only that something is."""
+"""Readiness names the checks that fail; details are for operators."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,14 +17,14 @@ from registry.supervision import jobs
 
 
 @pytest.fixture
-def all_well(db: None) -> None:
+def everything_ready(db: None) -> None:
     jobs.tick(jobs.SUPERVISOR)
     presence.announce_expiries()
 
 
 @pytest.fixture
 def slot(db: None) -> Iterator[str]:
-    """A replication slot that nobody reads."""
+    """A replication slot without a consumer."""
     run("SELECT pg_create_physical_replication_slot('nobody', immediately_reserve => true)")
     yield "nobody"
     run("SELECT pg_drop_replication_slot('nobody')")
@@ -48,44 +48,44 @@ def warnings(client: APIClient) -> dict[str, str]:
     return {name: check["detail"] for name, check in checks.items() if check.get("warning")}
 
 
-def test_alive_asks_nobody(anonymous: APIClient, unreachable_redis: None) -> None:
+def test_liveness_needs_neither_redis_nor_a_credential(anonymous: APIClient, unreachable_redis: None) -> None:
     assert anonymous.get("/health").content == b'{"status":"ok"}'
 
 
-def test_all_well(all_well: None, anonymous: APIClient, as_viewer: APIClient) -> None:
+def test_all_checks_pass(everything_ready: None, anonymous: APIClient, as_viewer: APIClient) -> None:
     assert failing(as_viewer) == []
     assert failing(anonymous) == []
     assert warnings(as_viewer) == {}
 
 
-def test_strangers_get_no_internals(all_well: None, anonymous: APIClient, as_viewer: APIClient) -> None:
+def test_only_operators_see_details(everything_ready: None, anonymous: APIClient, as_viewer: APIClient) -> None:
     assert all(set(check) == {"ok"} for check in anonymous.get("/health/ready").json()["checks"].values())
     assert as_viewer.get("/health/ready").json()["checks"]["postgres"]["detail"].startswith("PostgreSQL")
 
 
-def test_redis_is_away(all_well: None, as_viewer: APIClient, unreachable_redis: None) -> None:
+def test_redis_is_down(everything_ready: None, as_viewer: APIClient, unreachable_redis: None) -> None:
     assert failing(as_viewer) == ["redis", "expiry-hints"]
 
 
-def test_expiries_are_not_announced(all_well: None, as_viewer: APIClient) -> None:
+def test_keyspace_notifications_are_off(everything_ready: None, as_viewer: APIClient) -> None:
     redis.client().config_set("notify-keyspace-events", "")
     assert failing(as_viewer) == ["expiry-hints"]
 
 
-def test_the_supervisor_is_silent(all_well: None, as_viewer: APIClient) -> None:
+def test_the_supervisor_has_not_run(everything_ready: None, as_viewer: APIClient) -> None:
     LoopTick.objects.update(ticked_at=timezone.now() - timedelta(minutes=5))
     assert failing(as_viewer) == ["supervisor"]
     LoopTick.objects.all().delete()
     assert failing(as_viewer) == ["supervisor"]
 
 
-def test_a_migration_is_missing(all_well: None, as_viewer: APIClient) -> None:
+def test_a_migration_is_not_applied(everything_ready: None, as_viewer: APIClient) -> None:
     MigrationRecorder.Migration.objects.filter(app="canvas").delete()
     assert failing(as_viewer) == ["migrations"]
     assert "canvas.0001_initial" in as_viewer.get("/health/ready").json()["checks"]["migrations"]["detail"]
 
 
-def test_warnings_do_not_stop_it_serving(all_well: None, anonymous: APIClient, as_viewer: APIClient) -> None:
+def test_a_warning_leaves_it_ready(everything_ready: None, anonymous: APIClient, as_viewer: APIClient) -> None:
     run("DROP PUBLICATION molecule_changes")
     assert failing(as_viewer) == []
     assert warnings(as_viewer) == {
@@ -94,13 +94,13 @@ def test_warnings_do_not_stop_it_serving(all_well: None, anonymous: APIClient, a
     assert anonymous.get("/health/ready").json()["checks"]["change-stream"] == {"ok": True}
 
 
-def test_more_is_published_than_should_be(all_well: None, as_viewer: APIClient) -> None:
+def test_the_publication_has_other_tables(everything_ready: None, as_viewer: APIClient) -> None:
     run("ALTER PUBLICATION molecule_changes ADD TABLE workspace_tokens")
     assert "publishes structure_events, workspace_tokens, workspaces" in warnings(as_viewer)["change-stream"]
 
 
-def test_a_slot_holds_wal_back(
-    slot: str, all_well: None, as_viewer: APIClient, monkeypatch: pytest.MonkeyPatch
+def test_a_replication_slot_retains_wal(
+    slot: str, everything_ready: None, as_viewer: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert warnings(as_viewer) == {}
     monkeypatch.setattr(health, "RETAINED_WAL_BYTES", 1 << 20)
@@ -111,8 +111,8 @@ def test_a_slot_holds_wal_back(
     assert warning.endswith(f" MiB of WAL: let its consumer catch up, or SELECT pg_drop_replication_slot('{slot}')")
 
 
-def test_operators_see_each_loop_with_its_last_tick_and_errors(
-    all_well: None, as_viewer: APIClient, anonymous: APIClient
+def test_operators_see_each_job_with_its_last_run_and_errors(
+    everything_ready: None, as_viewer: APIClient, anonymous: APIClient
 ) -> None:
     jobs.tick(jobs.RETENTION, removed=3)
     jobs.Failures(jobs.RETENTION).add(ValueError("of a kind"))
@@ -124,13 +124,22 @@ def test_operators_see_each_loop_with_its_last_tick_and_errors(
     assert "loops" not in anonymous.get("/health/ready").json()
 
 
-def test_a_loop_that_fails_or_hangs_is_a_warning(all_well: None, as_viewer: APIClient) -> None:
+def test_a_job_that_fails_or_hangs_is_a_warning(everything_ready: None, as_viewer: APIClient) -> None:
     jobs.tick(jobs.RETENTION)
     jobs.Failures(jobs.RETENTION).add(ValueError("of a kind"))
     assert failing(as_viewer) == []
     assert warnings(as_viewer) == {"loops": "retention: errors: 1, the last: ValueError: of a kind"}
     old = timezone.now() - timedelta(minutes=5)
     LoopTick.objects.filter(name=jobs.RETENTION).update(ticked_at=old, failed_at=old)
-    assert warnings(as_viewer) == {"loops": "retention: last tick 300 s ago"}
+    assert warnings(as_viewer) == {"loops": "retention: last run 300 s ago"}
     LoopTick.objects.filter(name=jobs.RETENTION).update(ticked_at=None)
     assert warnings(as_viewer) == {"loops": "retention: never ran"}
+
+
+def test_a_postgresql_that_is_too_old_is_not_ready(
+    everything_ready: None, as_viewer: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "POSTGRESQL_MINIMUM", 99)
+    checks = as_viewer.get("/health/ready").json()["checks"]
+    assert checks["postgres"]["ok"] is False
+    assert checks["postgres"]["detail"].endswith(": Molecule needs 99 or newer")

@@ -160,7 +160,7 @@ def test_a_second_start_on_the_same_state_is_refused(running: Runner, start: Cal
 def test_a_taken_port_is_said_before_anything_starts(running: Runner, start: Callable[..., Runner]) -> None:
     other = start(port=running.port)
     assert other.process.wait(30) == 1
-    assert f"port {running.port} is taken: PORT={running.port + 1} make run" in other.output
+    assert f"port {running.port} is taken: use another, PORT={running.port + 1} make run" in other.output
     assert not (other.state / "postgres").exists()
 
 
@@ -206,7 +206,7 @@ def test_each_signal_stops_all_of_it_quietly_and_the_data_stays(settled: Path, s
 
 def test_a_signal_while_it_starts_is_no_error(settled: Path, start: Callable[..., Runner]) -> None:
     runner = start(settled)
-    until(lambda: "bringing the database" in runner.output, "it to start")
+    until(lambda: "migrating the database" in runner.output, "it to start")
     assert runner.stop() == 0
     assert "Traceback" not in runner.output
 
@@ -233,8 +233,26 @@ def test_when_a_part_dies_it_says_which_and_stops_the_rest(
     pids = runner.pids
     os.kill(runner.child(part), signal.SIGKILL)
     assert runner.process.wait(30) == 1
-    assert f"molecule: {name} stopped by itself" in runner.output
+    assert f"molecule: {name} was killed by SIGKILL. " in runner.output
     all_gone(pids)
+
+
+def test_when_a_part_ends_its_status_and_last_lines_are_shown(settled: Path, start: Callable[..., Runner]) -> None:
+    runner = start(settled).serving()
+    httpx.get(runner.url, headers={"Host": "elsewhere.example"})
+    until(lambda: "elsewhere.example" in runner.output, "the web process to complain")
+    os.kill(runner.child("uvicorn"), signal.SIGKILL)
+    assert runner.process.wait(30) == 1
+    [_, report] = runner.output.split("molecule: web was killed by SIGKILL. Its last lines:\n")
+    assert report.startswith("  ")
+    assert "elsewhere.example" in report
+
+
+def test_a_part_that_exits_is_reported_with_its_status(settled: Path, start: Callable[..., Runner]) -> None:
+    runner = start(settled).serving()
+    os.kill(runner.child("supervise"), signal.SIGTERM)
+    assert runner.process.wait(30) == 1
+    assert "molecule: supervisor exited with status 0. " in runner.output
 
 
 def test_engines_that_are_given_are_used_and_not_started(start: Callable[..., Runner]) -> None:

@@ -15,8 +15,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpRe
 from django.urls import path
 from rest_framework.response import Response
 
-from molecule import threads
-from molecule.threads import Answer, ThreadedDjango
+from molecule import probes, threads
+from molecule.probes import Answer
+from molecule.threads import ThreadedDjango
 
 PATIENCE_SECONDS = 20
 gate = threading.Event()
@@ -50,6 +51,7 @@ urlpatterns = [
     path("cookies", cookies),
     path("stuck", stuck),
     path("health", told),
+    path("health/ready", stuck),
 ]
 pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db(transaction=True)]
 
@@ -57,6 +59,8 @@ pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db(transaction=True
 @pytest.fixture(autouse=True)
 def _open_in_the_end() -> Iterator[None]:
     gate.clear()
+    while entered.acquire(blocking=False):
+        pass
     yield
     gate.set()
 
@@ -142,3 +146,18 @@ async def test_an_answer_is_freed_as_soon_as_it_has_left(monkeypatch: pytest.Mon
         assert [one() for one in made] == [None]
     finally:
         gc.enable()
+
+
+async def test_a_probe_that_takes_too_long_is_answered_and_the_next_does_not_wait_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probes, "PROBE_SECONDS", 0.05)
+    django = ThreadedDjango(1)
+    for _ in range(3):
+        assert (await answer(asked(django, "/health/ready")))[0] == 503
+    assert entered.acquire(timeout=PATIENCE_SECONDS)
+    assert not entered.acquire(blocking=False), "one request alone has reached the view"
+    monkeypatch.undo()
+    gate.set()
+    while (await answer(asked(django, "/health/ready")))[0] == 503:
+        await asyncio.sleep(0.05)

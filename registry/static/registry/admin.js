@@ -1,4 +1,4 @@
-// Keeps every <time data-relative> fresh; registry/admin/formats.py writes the same words first.
+// Updates every <time data-relative>; the server writes the first text in the same form (registry/admin/formats.py).
 const REFRESH_MS = 1000;
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"]];
 

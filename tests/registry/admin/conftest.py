@@ -1,4 +1,4 @@
-"""Who uses the admin, and something for every list."""
+"""Clients of users with different permissions, and a row for every list."""
 
 import pytest
 from django.contrib.auth.models import User

@@ -1,4 +1,4 @@
-"""What the tests of the admin share: its pages, and forms as the pages give them."""
+"""Shared by the admin's tests: URLs, and forms as the pages contain them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ LISTS = [
     "registry_workspacetoken", "registry_operatortoken", "registry_looptick",
     "activity_activitylog", "activity_structureevent", "auth_user", "auth_group",
 ]  # fmt: skip
-FACTS = [Agent, WorkspaceToken, LoopTick, ActivityLog, StructureEvent]
+READ_ONLY = [Agent, WorkspaceToken, LoopTick, ActivityLog, StructureEvent]
 WORKSPACES = "admin:registry_workspace_changelist"
 
 Make = Callable[..., Workspace]
@@ -38,17 +38,17 @@ def change_url(row: Any) -> str:
 
 
 def url_of(name: str, workspace: Workspace | None = None) -> str:
-    """A verb's page: "pause" of all, "assign" of one."""
+    """Returns the URL of a verb's page; some verbs need a workspace, some none."""
     return reverse(f"admin:registry_workspace_{name}", args=[workspace.id] if workspace else [])
 
 
-def asking_url(verb: str, *workspaces: Workspace) -> str:
+def confirmation_url(verb: str, *workspaces: Workspace) -> str:
     return f"{url_of(verb)}?{'&'.join(f'id={w.id}' for w in workspaces)}"
 
 
-def confirmation(client: Client, verb: str, *workspaces: Workspace) -> dict[str, str]:
-    """The form as the page that asks gives it."""
-    return dict(client.get(asking_url(verb, *workspaces)).context["form"].initial)
+def confirmation_form(client: Client, verb: str, *workspaces: Workspace) -> dict[str, str]:
+    """Returns the form of the confirmation page."""
+    return dict(client.get(confirmation_url(verb, *workspaces)).context["form"].initial)
 
 
 def form_of(workspace: Workspace, **changes: Any) -> dict[str, Any]:
@@ -68,12 +68,12 @@ def last_event(workspace_id: Any) -> StructureEvent:
     return event
 
 
-def said(answer: Any) -> list[str]:
-    """The messages on a page."""
+def shown_messages(answer: Any) -> list[str]:
+    """Returns the messages on a page."""
     return [str(message) for message in answer.context["messages"]]
 
 
-def statements(client: Client, url: str, **query: str) -> list[str]:
+def executed_sql(client: Client, url: str, **query: str) -> list[str]:
     with CaptureQueriesContext(connection) as captured:
         assert client.get(url, query).status_code == 200
     return [query["sql"] for query in captured.captured_queries]

@@ -1,4 +1,4 @@
-"""Verbs that ask for a value: agents, where a removed workspace lives on, members, an enrolment token."""
+"""Verbs that take a value: agents, forwarding a removed workspace, members, an enrolment token."""
 
 import re
 from typing import Any
@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.sessions.models import Session
 from django.test import Client
 
 from activity.models import EventType, StructureEvent
@@ -13,13 +14,13 @@ from registry.admin.dialogs import DIALOGS
 from registry.identity import tokens
 from registry.models import Agent, Workspace, WorkspaceToken
 from registry.organisation import agents, removal
-from tests.registry.admin.pages import Make, change_url, last_event, said, statements, url_of
+from tests.registry.admin.pages import Make, change_url, executed_sql, last_event, shown_messages, url_of
 
 NAMES = [*(dialog.name for dialog in DIALOGS), "expand", "enrol"]
 
 
-def offered(client: Client, workspace: Workspace) -> list[str]:
-    return [asked.dialog.name for asked in client.get(change_url(workspace)).context["dialogs"]]
+def available(client: Client, workspace: Workspace) -> list[str]:
+    return [bound.dialog.name for bound in client.get(change_url(workspace)).context["dialogs"]]
 
 
 def members(*rows: dict[str, Any]) -> dict[str, Any]:
@@ -34,12 +35,12 @@ def members(*rows: dict[str, Any]) -> dict[str, Any]:
 
 def test_an_agent_is_assigned_replaced_and_removed(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
-    assert offered(root, one) == ["assign"]
-    assert said(root.post(url_of("assign", one), {"model": "a"}, follow=True)) == ["Assigned a to One."]
-    assert offered(root, one) == ["replace", "transfer", "dismiss"]
-    assert said(root.post(url_of("replace", one), {"model": "b"}, follow=True)) == ["Replaced a by b."]
+    assert available(root, one) == ["assign"]
+    assert shown_messages(root.post(url_of("assign", one), {"model": "a"}, follow=True)) == ["Assigned a to One."]
+    assert available(root, one) == ["replace", "transfer", "dismiss"]
+    assert shown_messages(root.post(url_of("replace", one), {"model": "b"}, follow=True)) == ["Replaced a with b."]
     gone = root.post(url_of("dismiss", one), {"reason": "too slow"}, follow=True)
-    assert said(gone) == ["Removed b from One."]
+    assert shown_messages(gone) == ["Removed b from One."]
     assert last_event(one.id).payload == {"agent_id": str(Agent.objects.get(model="b").id), "model": "b",
                                           "reason": "too slow"}  # fmt: skip
     assert last_event(one.id).actor == "operator:ada"
@@ -51,12 +52,12 @@ def test_an_agent_is_assigned_replaced_and_removed(root: Client, make_workspace:
 def test_an_agent_moves_to_another_workspace(root: Client, make_workspace: Make) -> None:
     one, other = make_workspace("One", model="m"), make_workspace("Other")
     answer = root.post(url_of("transfer", one), {"target": str(other.id)}, follow=True)
-    assert said(answer) == ["Moved m to Other."]
+    assert shown_messages(answer) == ["Moved m to Other."]
     assert agents.active(one.id) is None
     assert Agent.objects.get().workspace_id == other.id
 
 
-def test_what_the_operation_refuses_is_said_in_the_form(root: Client, make_workspace: Make) -> None:
+def test_an_error_of_the_operation_is_shown_in_the_form(root: Client, make_workspace: Make) -> None:
     busy, also, idle = make_workspace("Busy", model="m"), make_workspace("Also", model="n"), make_workspace("Idle")
     refused: list[tuple[str, Workspace, dict[str, str], str]] = [
         ("assign", busy, {"model": "x"}, agents.ALREADY_ASSIGNED),
@@ -68,24 +69,24 @@ def test_what_the_operation_refuses_is_said_in_the_form(root: Client, make_works
     events = StructureEvent.objects.count()
     for name, workspace, form, why in refused:
         answer = root.post(url_of(name, workspace), form)
-        assert answer.context["asked"].form.non_field_errors() == [why]
+        assert answer.context["bound"].form.non_field_errors() == [why]
     assert StructureEvent.objects.count() == events
     assert not LogEntry.objects.exists()
 
 
 @pytest.mark.parametrize("model", ["", "x" * 101, "a\nb\rc", "a\x00b"])
-def test_a_model_that_is_none_is_a_form_error(root: Client, make_workspace: Make, model: str) -> None:
+def test_an_invalid_model_is_a_form_error(root: Client, make_workspace: Make, model: str) -> None:
     answer = root.post(url_of("assign", make_workspace("One")), {"model": model})
-    assert list(answer.context["asked"].form.errors) == ["model"]
+    assert list(answer.context["bound"].form.errors) == ["model"]
     assert not Agent.objects.exists()
 
 
-def test_a_target_that_is_none_is_a_form_error(root: Client, make_workspace: Make) -> None:
+def test_an_invalid_target_is_a_form_error(root: Client, make_workspace: Make) -> None:
     one, gone = make_workspace("One", model="m"), make_workspace("Gone")
     removal.remove(gone.id, actor="test", confirm=True)
     for target in ("", "x", str(uuid4()), str(gone.id)):
         answer = root.post(url_of("transfer", one), {"target": target})
-        assert list(answer.context["asked"].form.errors) == ["target"]
+        assert list(answer.context["bound"].form.errors) == ["target"]
 
 
 # --- Forwarding the removed --------------------------------------------------------------------------
@@ -98,10 +99,10 @@ def gone(make_workspace: Make) -> Workspace:
     return workspace
 
 
-def test_a_removed_workspace_is_forwarded_and_no_longer(root: Client, gone: Workspace, make_workspace: Make) -> None:
+def test_forwarding_a_removed_workspace_starts_and_ends(root: Client, gone: Workspace, make_workspace: Make) -> None:
     heir = make_workspace("Heir")
-    assert offered(root, gone) == ["forward"]
-    assert said(root.post(url_of("forward", gone), {"forward_to": str(heir.id)}, follow=True)) == [
+    assert available(root, gone) == ["forward"]
+    assert shown_messages(root.post(url_of("forward", gone), {"forward_to": str(heir.id)}, follow=True)) == [
         "Gone is forwarded to Heir."
     ]
     gone.refresh_from_db()
@@ -112,22 +113,20 @@ def test_a_removed_workspace_is_forwarded_and_no_longer(root: Client, gone: Work
     assert gone.forwarded_to_id is None
 
 
-def test_it_is_not_forwarded_in_a_circle_nor_to_the_removed(
-    root: Client, gone: Workspace, make_workspace: Make
-) -> None:
+def test_it_is_not_forwarded_to_itself_or_to_a_removed_one(root: Client, gone: Workspace, make_workspace: Make) -> None:
     also = make_workspace("Also")
     removal.remove(also.id, actor="test", confirm=True)
     for target in (str(gone.id), str(also.id), str(uuid4()), "x"):
         answer = root.post(url_of("forward", gone), {"forward_to": target})
-        assert list(answer.context["asked"].form.errors) == ["forward_to"]
+        assert list(answer.context["bound"].form.errors) == ["forward_to"]
     gone.refresh_from_db()
     assert gone.forwarded_to_id is None
 
 
-def test_the_living_are_not_forwarded(root: Client, make_workspace: Make) -> None:
+def test_an_active_workspace_is_not_forwarded(root: Client, make_workspace: Make) -> None:
     one, heir = make_workspace("One"), make_workspace("Heir")
     answer = root.post(url_of("forward", one), {"forward_to": str(heir.id)})
-    assert answer.context["asked"].form.non_field_errors() == ["only a removed workspace can be forwarded"]
+    assert answer.context["bound"].form.non_field_errors() == ["only a removed workspace can be forwarded"]
 
 
 def test_a_removed_workspace_has_no_other_verb(root: Client, gone: Workspace) -> None:
@@ -142,11 +141,11 @@ def test_a_removed_workspace_has_no_other_verb(root: Client, gone: Workspace) ->
 # --- Members -----------------------------------------------------------------------------------------
 
 
-def test_members_are_added_in_one_go(root: Client, make_workspace: Make) -> None:
+def test_several_members_are_added_at_once(root: Client, make_workspace: Make) -> None:
     lead = make_workspace("Lead")
     form = members({"name": "A", "role": "Cook", "tier": "3", "model": "m"}, {}, {"name": "B"})
     answer = root.post(url_of("expand", lead), form, follow=True)
-    assert said(answer)[0].startswith("Added 2 members: A, B.")
+    assert shown_messages(answer)[0].startswith("Added 2 members: A, B.")
     found = Workspace.objects.filter(parent_id=lead.id).order_by("name").values_list("name", "role", "tier")
     assert list(found) == [("A", "Cook", 3), ("B", None, 1)]
     assert Agent.objects.get().model == "m"
@@ -154,19 +153,19 @@ def test_members_are_added_in_one_go(root: Client, make_workspace: Make) -> None
 
 
 @pytest.mark.parametrize("row", [{"role": "Nobody"}, {"name": "A", "tier": "5"}, {"name": "a\nb\rc"}])
-def test_a_row_that_breaks_a_rule_adds_nobody(root: Client, make_workspace: Make, row: dict[str, str]) -> None:
+def test_an_invalid_row_adds_no_member(root: Client, make_workspace: Make, row: dict[str, str]) -> None:
     lead = make_workspace("Lead")
     answer = root.post(url_of("expand", lead), members({"name": "Fine"}, row))
     assert answer.context["formset"].total_error_count() == 1
     assert Workspace.objects.count() == 1
 
 
-def test_nobody_is_no_team(root: Client, make_workspace: Make) -> None:
+def test_a_team_needs_a_member(root: Client, make_workspace: Make) -> None:
     answer = root.post(url_of("expand", make_workspace("Lead")), members({}, {}))
     assert "Members: must have at least one member" in answer.content.decode()
 
 
-def test_a_formset_without_its_numbers_is_an_error_not_a_crash(root: Client, make_workspace: Make) -> None:
+def test_a_formset_without_its_management_form_is_an_error(root: Client, make_workspace: Make) -> None:
     assert root.post(url_of("expand", make_workspace("Lead")), {}).status_code == 200
     assert Workspace.objects.count() == 1
 
@@ -176,24 +175,33 @@ def test_a_formset_without_its_numbers_is_an_error_not_a_crash(root: Client, mak
 
 def test_an_enrolment_token_is_shown_once_and_kept_nowhere(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
-    answer = root.post(url_of("enrol", one))
+    answer = root.post(url_of("enrol", one), follow=True)
     found = re.search(r"mol_en_\w+?_[\w-]+", answer.content.decode())
     assert found is not None
     assert tokens.principal_for_token(found[0])[1].workspace_id == one.id
     assert "no-store" in answer["Cache-Control"]
-    assert not answer.cookies.get("messages")
     secret = found[0].rpartition("_")[2]
-    assert secret not in root.get(change_url(one)).content.decode()
+    for url in (url_of("enrol", one), change_url(one)):
+        assert secret not in root.get(url).content.decode()
     assert LogEntry.objects.get().change_message == "Issued an enrolment token."
 
 
-def test_to_add_shows_the_token_in_its_answer(root: Client, db: None) -> None:
+def test_to_add_redirects_and_a_reload_creates_nothing(root: Client, db: None) -> None:
     form = {"name": "New", "tier": 1, "runtime": "x", "_addanother": "1"}
-    answer = root.post("/admin/registry/workspace/add/", form)
-    assert answer.status_code == 200
-    assert re.search(r"mol_en_\w+?_[\w-]+", answer.content.decode())
-    assert not answer.cookies.get("messages")
-    assert not list(answer.context["messages"])
+    created = root.post("/admin/registry/workspace/add/", form)
+    one = Workspace.objects.get()
+    assert (created.status_code, created.url) == (302, url_of("enrol", one))  # type: ignore[attr-defined]
+    stored = Session.objects.get()
+    page = root.get(url_of("enrol", one)).content.decode()
+    (token,) = re.findall(r"mol_en_\w+?_[\w-]+", page)
+    assert tokens.principal_for_token(token)[1].workspace_id == one.id
+    secret = token.rpartition("_")[2]
+    assert secret not in stored.session_data
+    assert secret not in str(stored.get_decoded())
+    again = root.get(url_of("enrol", one))
+    assert not re.search(r"mol_en_\w+?_[\w-]+", again.content.decode())
+    assert "shown only once" in again.content.decode()
+    assert (Workspace.objects.count(), WorkspaceToken.objects.count()) == (1, 1)
 
 
 # --- All of them -------------------------------------------------------------------------------------
@@ -204,33 +212,33 @@ def test_get_does_nothing(root: Client, make_workspace: Make, name: str) -> None
     one, other = make_workspace("One", model="m"), make_workspace("Other")
     form = {"model": "x", "reason": "x", "target": str(other.id), "forward_to": str(other.id)}
     events = StructureEvent.objects.count()
-    assert root.get(url_of(name, one), form).status_code == (405 if name == "enrol" else 200)
+    assert root.get(url_of(name, one), form).status_code == 200
     assert StructureEvent.objects.count() == events
     assert not WorkspaceToken.objects.exists()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_viewers_may_not(viewer: Client, make_workspace: Make, name: str) -> None:
+def test_viewers_are_refused(viewer: Client, make_workspace: Make, name: str) -> None:
     one, other = make_workspace("One", model="m"), make_workspace("Other")
     form = {"model": "x", "reason": "x", "target": str(other.id), "forward_to": str(other.id)}
     events = StructureEvent.objects.count()
     for workspace in (one, other):
         assert viewer.post(url_of(name, workspace), form | members({"name": "x"})).status_code == 403
     assert viewer.get(url_of(name, one)).status_code == 403
-    assert offered(viewer, one) == []
+    assert available(viewer, one) == []
     assert StructureEvent.objects.count() == events
     assert not WorkspaceToken.objects.exists()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_who_is_not_there_is_not_found(root: Client, db: None, name: str) -> None:
+def test_an_unknown_workspace_is_not_found(root: Client, db: None, name: str) -> None:
     answer = root.post(url_of(name, Workspace(id=uuid4())), {"model": "x"} | members({"name": "x"}))
     assert answer.status_code == (302 if name == "enrol" else 404)
 
 
-def test_the_page_of_one_costs_the_same_with_any_history(root: Client, make_workspace: Make) -> None:
+def test_queries_of_a_workspace_page_do_not_grow_with_its_history(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One", model="m")
-    few = len(statements(root, change_url(one)))
+    few = len(executed_sql(root, change_url(one)))
     for number in range(30):
         agents.replace(one.id, f"m{number}", actor="test")
-    assert len(statements(root, change_url(one))) == few
+    assert len(executed_sql(root, change_url(one))) == few

@@ -1,4 +1,4 @@
-"""Every page: it renders, shows nothing it must not, and does what one may."""
+"""Every page renders, and offers and does only what the user has permission for."""
 
 import re
 from datetime import UTC, datetime
@@ -13,12 +13,12 @@ from registry.models import GlobalSecret, LoopTick, Status, Workspace, Workspace
 from registry.supervision import jobs
 from registry.supervision.retention import Progress
 from tests.registry.admin.pages import (
-    FACTS,
     LISTS,
+    READ_ONLY,
     WORKSPACES,
     Make,
-    asking_url,
     change_url,
+    confirmation_url,
     form_of,
     url_of,
 )
@@ -32,7 +32,7 @@ def test_every_list_renders(root: Client, furnished: Workspace, name: str) -> No
     assert root.get(reverse(f"admin:{name}_changelist"), {"q": "x"}).status_code == 200
 
 
-@pytest.mark.parametrize("model", [*FACTS, Workspace, WorkspaceSecret, GlobalSecret])
+@pytest.mark.parametrize("model", [*READ_ONLY, Workspace, WorkspaceSecret, GlobalSecret])
 def test_every_detail_renders(root: Client, viewer: Client, furnished: Workspace, model: Any) -> None:
     url = change_url(model.objects.first())
     assert root.get(url).status_code == 200
@@ -48,14 +48,14 @@ def test_index_leads_with_the_registry(root: Client) -> None:
 def test_nothing_inline_that_a_strict_csp_would_refuse(root: Client, furnished: Workspace) -> None:
     pages = [reverse(f"admin:{name}_changelist") for name in LISTS] + [
         change_url(furnished),
-        asking_url("remove", furnished),
+        confirmation_url("remove", furnished),
     ]
     for url in pages:
         html = root.get(url).content.decode()
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", html), url
 
 
-def test_viewer_sees_no_verbs_and_may_do_nothing(viewer: Client, furnished: Workspace) -> None:
+def test_viewers_see_no_verbs_and_change_nothing(viewer: Client, furnished: Workspace) -> None:
     page = viewer.get(change_url(furnished)).content.decode()
     assert "Remove…" not in page
     assert 'name="_save"' not in page
@@ -63,7 +63,7 @@ def test_viewer_sees_no_verbs_and_may_do_nothing(viewer: Client, furnished: Work
     form = form_of(furnished, name="Mine")
     assert viewer.post(change_url(furnished), form).status_code == 403
     assert viewer.post(reverse("admin:registry_workspace_add"), form).status_code == 403
-    assert viewer.get(asking_url("remove", furnished)).status_code == 403
+    assert viewer.get(confirmation_url("remove", furnished)).status_code == 403
     assert viewer.post(url_of("remove"), {"chosen": str(furnished.id)}).status_code == 403
     secret = WorkspaceSecret.objects.get()
     assert viewer.post(change_url(secret), {"value": "x"}).status_code == 403
@@ -72,8 +72,8 @@ def test_viewer_sees_no_verbs_and_may_do_nothing(viewer: Client, furnished: Work
     assert (furnished.name, furnished.status) == ("Furnished", Status.PROVISIONING)
 
 
-@pytest.mark.parametrize("model", FACTS)
-def test_nobody_edits_or_deletes_a_fact(root: Client, furnished: Workspace, model: Any) -> None:
+@pytest.mark.parametrize("model", READ_ONLY)
+def test_read_only_rows_are_not_edited_or_deleted(root: Client, furnished: Workspace, model: Any) -> None:
     row = model.objects.first()
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
     assert root.post(change_url(row), {"payload": "{}"}).status_code == 403
@@ -89,21 +89,21 @@ def test_a_workspace_is_never_deleted(root: Client, make_workspace: Make) -> Non
     assert Workspace.objects.living().filter(id=workspace.id).exists()
 
 
-def test_spans_are_in_their_largest_unit() -> None:
+def test_durations_are_in_their_largest_unit() -> None:
     assert [span(s) for s in (-3, 0, 59.9, 60, 3599, 3600, 86399, 86400, 200000)] == [
         "0 s", "0 s", "59 s", "1 min", "59 min", "1 h", "23 h", "1 d", "2 d",
     ]  # fmt: skip
 
 
-def test_background_loops_are_fresh_or_stale(root: Client, db: None) -> None:
-    jobs.tick("fast")
-    jobs.tick("dead")
-    LoopTick.objects.filter(name="dead").update(ticked_at="2020-01-01T00:00:00Z")
+def test_background_jobs_are_healthy_or_stale(root: Client, db: None) -> None:
+    jobs.tick("running")
+    jobs.tick("stopped")
+    LoopTick.objects.filter(name="stopped").update(ticked_at="2020-01-01T00:00:00Z")
     page = root.get(reverse("admin:registry_looptick_changelist")).content.decode()
-    assert (page.count(">fresh<"), page.count(">stale<")) == (1, 1)
+    assert (page.count(">healthy<"), page.count(">stale<")) == (1, 1)
 
 
-def test_background_loops_show_what_went_wrong(root: Client, db: None) -> None:
+def test_background_jobs_show_their_last_error(root: Client, db: None) -> None:
     jobs.tick("erring")
     jobs.Failures("erring").add(ValueError("<b>of a kind</b>"))
     page = root.get(reverse("admin:registry_looptick_changelist")).content.decode()
@@ -117,9 +117,9 @@ def test_background_loops_show_what_went_wrong(root: Client, db: None) -> None:
     [
         (Progress(), "waiting"),
         (Progress(started_at=MORNING, removed=1500), "pruning: 1,500 rows removed so far"),
-        (Progress(started_at=MORNING, finished_at=MORNING, removed=2, total=3000), "2 rows removed, 3,000 in all; "),
+        (Progress(started_at=MORNING, finished_at=MORNING, removed=2, total=3000), "2 rows removed, 3,000 in total; "),
     ],
 )
-def test_retention_says_where_it_is(root: Client, db: None, progress: Progress, words: str) -> None:
+def test_retention_shows_its_progress(root: Client, db: None, progress: Progress, words: str) -> None:
     jobs.tick(jobs.RETENTION, **progress.detail())
     assert words in root.get(reverse("admin:registry_looptick_changelist")).content.decode()

@@ -1,4 +1,4 @@
-"""No page of the admin costs more queries the more there is to show."""
+"""The number of queries of an admin page does not depend on the number of rows."""
 
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
@@ -13,7 +13,7 @@ from registry.models import Workspace
 from registry.organisation import agents, workspaces
 from registry.secrets import store
 from registry.supervision import jobs
-from tests.registry.admin.pages import Make, asking_url, change_url, statements, url_of
+from tests.registry.admin.pages import Make, change_url, confirmation_url, executed_sql, url_of
 
 FEW, MANY = 3, 30
 MOST = 10
@@ -39,9 +39,9 @@ def grow(lead: Workspace, make: Make, count: int) -> None:
 
 
 def pages(lead: Workspace) -> dict[str, str]:
-    """Those of one workspace that has much of everything, and the lists."""
+    """Returns the URLs of one workspace's pages and of all lists."""
     found = {name: reverse(f"admin:{name}_changelist") for name in LISTS}
-    found |= {verb.name: asking_url(verb.name, lead) for verb in verbs.VERBS if verb.name != "resume"}
+    found |= {verb.name: confirmation_url(verb.name, lead) for verb in verbs.VERBS if verb.name != "resume"}
     found |= {one.name: url_of(one.name, lead) for one in dialogs.DIALOGS}
     found |= {name: url_of(name, lead) for name in ("expand", "timeline")}
     return found | {"change": change_url(lead), "add": reverse("admin:registry_workspace_add"), "index": "/admin/"}
@@ -50,8 +50,8 @@ def pages(lead: Workspace) -> dict[str, str]:
 def test_queries_do_not_grow_with_rows(root: Client, make_workspace: Make) -> None:
     lead = make_workspace("Lead")
     grow(lead, make_workspace, FEW)
-    few = {name: len(statements(root, url)) for name, url in pages(lead).items()}
+    few = {name: len(executed_sql(root, url)) for name, url in pages(lead).items()}
     grow(lead, make_workspace, MANY - FEW)
-    many = {name: len(statements(root, url)) for name, url in pages(lead).items()}
+    many = {name: len(executed_sql(root, url)) for name, url in pages(lead).items()}
     assert {name: count for name, count in many.items() if count > few[name]} == {}
     assert max(many.values()) <= MOST

@@ -1,4 +1,4 @@
-"""Secrets go in and never come back."""
+"""Secrets are stored and never shown."""
 
 import re
 from typing import Any
@@ -8,13 +8,16 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
+from registry.admin.forms import KEY_EXISTS
+from registry.admin.widgets import NO_SUCH_WORKSPACE
 from registry.exceptions import SecretsUnavailable
 from registry.models import GlobalSecret, Workspace, WorkspaceSecret, WorkspaceToken
+from registry.organisation import removal
 from registry.secrets import store
 from tests.registry.admin.pages import CANARY, Make, change_url
 
 
-def test_secret_is_sealed_and_shown_nowhere(root: Client, make_workspace: Make) -> None:
+def test_a_secret_is_encrypted_and_never_shown(root: Client, make_workspace: Make) -> None:
     workspace = make_workspace("Holder")
     form = {"workspace": str(workspace.id), "key": "API_KEY", "value": CANARY}
     added = root.post(reverse("admin:registry_workspacesecret_add"), form, follow=True)
@@ -35,7 +38,7 @@ def test_secret_is_sealed_and_shown_nowhere(root: Client, make_workspace: Make) 
     assert "encrypted" not in told
 
 
-def test_a_refused_value_does_not_come_back(root: Client, db: None) -> None:
+def test_a_refused_value_is_not_shown_again(root: Client, db: None) -> None:
     answer = root.post(reverse("admin:registry_globalsecret_add"), {"key": "not valid", "value": CANARY})
     assert list(answer.context["adminform"].form.errors) == ["key"]
     assert CANARY not in answer.content.decode()
@@ -50,11 +53,28 @@ def test_replacing_a_secret_keeps_its_key(root: Client, db: None) -> None:
     assert (secret.key, opened) == ("OLD", b"after")
 
 
+def test_a_key_that_a_workspace_has_is_refused_with_what_to_do(root: Client, make_workspace: Make) -> None:
+    one = make_workspace("One")
+    store.set_for_workspace(one.id, "KEY", "before", actor="test")
+    form = {"workspace": str(one.id), "key": "KEY", "value": "after"}
+    answer = root.post(reverse("admin:registry_workspacesecret_add"), form)
+    assert answer.context["adminform"].form.non_field_errors() == [KEY_EXISTS]
+    assert 'value="KEY"' in answer.content.decode()
+
+
+def test_a_secret_for_a_removed_workspace_is_refused(root: Client, make_workspace: Make) -> None:
+    gone = make_workspace("Gone")
+    removal.remove(gone.id, actor="test", confirm=True)
+    form = {"workspace": str(gone.id), "key": "KEY", "value": "x"}
+    answer = root.post(reverse("admin:registry_workspacesecret_add"), form)
+    assert answer.context["adminform"].form.errors == {"workspace": [NO_SUCH_WORKSPACE]}
+
+
 def test_a_key_that_exists_is_not_overwritten_by_adding(root: Client, db: None) -> None:
     store.set_for_all("KEY", "before", actor="test")
     sealed = bytes(GlobalSecret.objects.get().encrypted_value)
     answer = root.post(reverse("admin:registry_globalsecret_add"), {"key": "KEY", "value": "after"})
-    assert answer.status_code == 200
+    assert answer.context["adminform"].form.errors == {"key": [KEY_EXISTS]}
     assert bytes(GlobalSecret.objects.get().encrypted_value) == sealed
 
 
@@ -119,17 +139,17 @@ def opened(secret: GlobalSecret) -> bytes:
         ("a\n\n", "a\n\n"),
     ],
 )
-def test_lines_are_kept_and_a_pasted_break_is_not(root: Client, db: None, sent: str, kept: str) -> None:
+def test_line_breaks_are_kept_except_one_after_a_single_line(root: Client, db: None, sent: str, kept: str) -> None:
     root.post(reverse("admin:registry_globalsecret_add"), {"key": "KEY", "value": sent})
     assert opened(GlobalSecret.objects.get()).decode() == kept
 
 
-def test_nothing_but_a_break_is_no_value(root: Client, db: None) -> None:
+def test_a_line_break_alone_is_refused(root: Client, db: None) -> None:
     answer = root.post(reverse("admin:registry_globalsecret_add"), {"key": "KEY", "value": "\r\n"})
     assert list(answer.context["adminform"].form.errors) == ["value"]
 
 
-def test_the_field_takes_lines_shows_none_and_is_not_remembered(root: Client, db: None) -> None:
+def test_the_field_takes_several_lines_and_shows_no_value(root: Client, db: None) -> None:
     page = root.post(reverse("admin:registry_globalsecret_add"), {"key": "not valid", "value": CANARY}).content.decode()
     field = re.search(r"<textarea[^>]*>([^<]*)</textarea>", page)
     assert field is not None

@@ -1,5 +1,6 @@
-"""A workspace's timeline: who, when, before → after, page by page."""
+"""A workspace's timeline: actor, time, old and new values, page by page."""
 
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -9,34 +10,34 @@ from django.urls import reverse
 
 from activity.models import StructureEvent
 from registry.admin import timeline
-from registry.models import Workspace
+from registry.models import Agent, Workspace
 from registry.organisation import removal, workspaces
-from tests.registry.admin.pages import Make, change_url, statements, url_of
+from tests.registry.admin.pages import Make, change_url, executed_sql, url_of
 
 
-def test_it_tells_who_when_and_before_and_after(root: Client, make_workspace: Make) -> None:
+def test_it_shows_actor_time_and_old_and_new_values(root: Client, make_workspace: Make) -> None:
     lead, one = make_workspace("Lead"), make_workspace("One")
     workspaces.update(one.id, {"tier": 4, "parent_id": lead.id}, actor="operator:ada")
     page = root.get(url_of("timeline", one))
     moved, updated, created = page.context["entries"]
-    assert [entry.story.what for entry in (moved, updated, created)] == ["Moved", "Changed tier", "Created"]
-    assert {entry.who for entry in (moved, updated)} == {"ada"}
+    assert [entry.summary.title for entry in (moved, updated, created)] == ["Moved", "Changed tier", "Created"]
+    assert {entry.actor for entry in (moved, updated)} == {"ada"}
     html = page.content.decode()
     assert f'<a class="after" href="{change_url(lead)}">Lead</a>' in html
     assert f'datetime="{moved.event.created_at.isoformat()}"' in html
-    assert f'href="/?at={moved.event.seq}"' in html
+    assert f'href="/?at={moved.event.seq}&amp;ws={one.id}"' in html
     assert reverse("admin:activity_structureevent_change", args=[moved.event.pk]) in html
 
 
-def test_what_an_agent_did_itself_is_said_so(root: Client, make_workspace: Make) -> None:
+def test_changes_by_the_agent_itself_are_labelled(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
     workspaces.register(one.id, url="http://a:1", agent_card={"name": "One"}, held=True, enrolment_id=None)
-    assert root.get(url_of("timeline", one)).context["entries"][0].who == "the agent itself"
+    assert root.get(url_of("timeline", one)).context["entries"][0].actor == "the agent itself"
 
 
 def test_pages_follow_each_other_without_gap_or_overlap(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
-    for number in range(timeline.PAGE * 2):
+    for number in range(timeline.PAGE_SIZE * 2):
         workspaces.update(one.id, {"name": f"Name {number}"}, actor="operator:ada")
         if number % 10 == 0:
             make_workspace("Somebody else")
@@ -48,15 +49,15 @@ def test_pages_follow_each_other_without_gap_or_overlap(root: Client, make_works
         pages += [{"before": page.context["older"]}] if page.context["older"] else []
     own = StructureEvent.objects.filter(workspace_id=one.id).order_by("-seq")
     assert seen == list(own.values_list("seq", flat=True))
-    assert len(seen) == timeline.PAGE * 2 + 1
+    assert len(seen) == timeline.PAGE_SIZE * 2 + 1
 
 
 def test_the_last_twenty_are_on_the_workspace_page(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
-    for number in range(timeline.INLINE + 5):
+    for number in range(timeline.RECENT_SIZE + 5):
         workspaces.update(one.id, {"name": f"Name {number}"}, actor="operator:ada")
     page = root.get(change_url(one))
-    assert len(page.context["entries"]) == timeline.INLINE
+    assert len(page.context["entries"]) == timeline.RECENT_SIZE
     assert url_of("timeline", one) in page.content.decode()
 
 
@@ -68,33 +69,61 @@ def test_parents_are_named_by_one_query(root: Client, make_workspace: Make) -> N
             workspaces.update(one.id, {"parent_id": make_workspace("Lead").id}, actor="operator:ada")
 
     wander(2)
-    few = len(statements(root, url_of("timeline", one)))
+    few = len(executed_sql(root, url_of("timeline", one)))
     wander(30)
-    assert len(statements(root, url_of("timeline", one))) == few
+    assert len(executed_sql(root, url_of("timeline", one))) == few
 
 
 @pytest.mark.parametrize("before", ["x", "-1", "9" * 30, "\u0661", "1.5", str(2**63)])
-def test_a_position_that_is_none_is_not_found(root: Client, make_workspace: Make, before: str) -> None:
+def test_a_malformed_position_is_not_found(root: Client, make_workspace: Make, before: str) -> None:
     assert root.get(url_of("timeline", make_workspace("One")), {"before": before}).status_code == 404
 
 
 def test_removed_workspaces_keep_their_timeline(root: Client, make_workspace: Make) -> None:
     gone, heir = make_workspace("Gone"), make_workspace("Heir")
     removal.remove(gone.id, actor="operator:ada", confirm=True, forward_to=heir.id)
-    story = root.get(url_of("timeline", gone)).context["entries"][0].story
+    story = root.get(url_of("timeline", gone)).context["entries"][0].summary
     assert [(one.field, one.after.text) for one in story.differences][1] == ("forwarded to", "Heir")
 
 
-def test_who_may_see_workspaces_sees_it(viewer: Client, make_workspace: Make, client: Client) -> None:
+def test_it_needs_the_permission_to_view_workspaces(viewer: Client, make_workspace: Make, client: Client) -> None:
     one = make_workspace("One")
     assert viewer.get(url_of("timeline", one)).status_code == 200
     assert client.get(url_of("timeline", one)).status_code == 302
     assert viewer.get(url_of("timeline", Workspace(id=uuid4()))).status_code == 404
 
 
-def test_what_sql_wrote_without_a_payload_is_shown(root: Client, make_workspace: Make) -> None:
+def test_an_event_without_a_payload_is_shown(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
     event = StructureEvent.objects.create(event_type="WORKSPACE_MOVED", workspace_id=one.id, actor="sql")
     assert root.get(url_of("timeline", one)).status_code == 200
     assert root.get(change_url(one)).status_code == 200
     assert root.get(change_url(event)).status_code == 200
+
+
+def test_djangos_history_leads_to_the_timeline(root: Client, make_workspace: Make) -> None:
+    one = make_workspace("One", model="m")
+    history = reverse("admin:registry_workspace_history", args=[one.id])
+    assert root.get(history).headers["Location"] == url_of("timeline", one)
+    assert root.get(reverse("admin:registry_workspace_history", args=["x"])).status_code == 404
+    assert history not in root.get(change_url(one)).content.decode()
+
+
+def test_rows_that_nobody_edits_have_no_history_page(root: Client, make_workspace: Make) -> None:
+    make_workspace("One", model="m")
+    for row, name in (
+        (Agent.objects.get(), "registry_agent"),
+        (StructureEvent.objects.first(), "activity_structureevent"),
+    ):
+        assert row is not None
+        history = reverse(f"admin:{name}_history", args=[row.pk])
+        assert root.get(history).status_code == 404
+        assert history not in root.get(change_url(row)).content.decode()
+
+
+def test_canvas_links_of_a_workspace_open_it(root: Client, make_workspace: Make) -> None:
+    one = make_workspace("One")
+    for url in (change_url(one), url_of("timeline", one), url_of("expand", one)):
+        links = re.findall(r'href="(/[^"]*)"[^>]*>Canvas<', root.get(url).content.decode())
+        assert links
+        assert set(links) == {f"/?ws={one.id}"}

@@ -1,4 +1,4 @@
-"""Workspaces: the list, and adding and editing by operation."""
+"""Workspaces: the list, creating and editing."""
 
 import re
 from datetime import timedelta
@@ -21,43 +21,43 @@ from tests.registry.admin.pages import (
     LISTS,
     WORKSPACES,
     Make,
-    asking_url,
     change_url,
+    confirmation_url,
     form_of,
     last_event,
 )
 
 
-def test_list_shows_the_living_until_asked(root: Client, make_workspace: Make) -> None:
-    make_workspace("Alive")
+def test_list_shows_active_workspaces_by_default(root: Client, make_workspace: Make) -> None:
+    make_workspace("Active")
     gone = make_workspace("Gone")
     removal.remove(gone.id, actor="test", confirm=True)
 
     def names(**query: str) -> set[str]:
         return {w.name for w in root.get(reverse(WORKSPACES), query).context["cl"].result_list}
 
-    assert names() == {"Alive"}
-    assert names(existence="removed") == names(status__exact="removed") == {"Gone"}
-    assert names(existence="all") == {"Alive", "Gone"}
+    assert names() == {"Active"}
+    assert names(state="removed") == names(status__exact="removed") == {"Gone"}
+    assert names(state="all") == {"Active", "Gone"}
 
 
 def test_list_finds_by_name_role_and_whole_id(root: Client, make_workspace: Make) -> None:
     wanted = make_workspace("Scout", role="Reads sources")
     child = make_workspace("Other", parent_id=wanted.id)
-    for query in ({"q": "scou"}, {"q": "sources"}, {"q": str(wanted.id)}, {"place": "root"}):
+    for query in ({"q": "scou"}, {"q": "sources"}, {"q": str(wanted.id)}, {"position": "top"}):
         assert [w.id for w in root.get(reverse(WORKSPACES), query).context["cl"].result_list] == [wanted.id]
-    below = root.get(reverse(WORKSPACES), {"place": "below"})
+    below = root.get(reverse(WORKSPACES), {"position": "team"})
     assert [w.id for w in below.context["cl"].result_list] == [child.id]
 
 
-def test_list_says_last_for_a_task_nobody_can_vouch_for(root: Client, make_workspace: Make) -> None:
+def test_the_task_of_a_silent_agent_is_marked_as_its_last(root: Client, make_workspace: Make) -> None:
     for status in (Status.ONLINE, Status.OFFLINE):
         made = make_workspace(status, status=status)
         Workspace.objects.filter(id=made.id).update(current_task="Dig")
     assert root.get(reverse(WORKSPACES)).content.decode().count("last: ") == 1
 
 
-def test_flapping_is_shown_for_as_long_as_it_lasts_and_can_be_asked_for(root: Client, make_workspace: Make) -> None:
+def test_flapping_is_shown_while_it_lasts_and_can_be_filtered(root: Client, make_workspace: Make) -> None:
     flapping, calm = make_workspace("Flapping"), make_workspace("Calm")
     for row, until in ((flapping, timedelta(minutes=5)), (calm, -timedelta(seconds=1))):
         Workspace.objects.filter(id=row.id).update(flapping_until=timezone.now() + until)
@@ -68,23 +68,23 @@ def test_flapping_is_shown_for_as_long_as_it_lasts_and_can_be_asked_for(root: Cl
     assert "offline more than" not in root.get(change_url(calm)).content.decode()
 
 
-def test_names_of_agents_are_escaped(root: Client, make_workspace: Make) -> None:
+def test_text_from_agents_is_escaped(root: Client, make_workspace: Make) -> None:
     evil = "<script>alert(1)</script>"
     made = make_workspace(evil, role=evil)
     Workspace.objects.filter(id=made.id).update(current_task=evil, agent_card={"name": evil}, url=evil)
     log.write(made.id, [Entry(activity_type="agent_log", summary=evil, request_body=[evil], method=evil)])
     rows = [made, ActivityLog.objects.get(), last_event(made.id)]
     urls = [reverse(f"admin:{name}_changelist") for name in LISTS] + [change_url(row) for row in rows]
-    for url in [*urls, asking_url("remove", made)]:
+    for url in [*urls, confirmation_url("remove", made)]:
         assert evil not in root.get(url).content.decode(), url
 
 
-def test_autocomplete_offers_the_living(root: Client, make_workspace: Make) -> None:
-    make_workspace("Alive")
+def test_autocomplete_offers_active_workspaces(root: Client, make_workspace: Make) -> None:
+    make_workspace("Active")
     removal.remove(make_workspace("Gone").id, actor="test", confirm=True)
     field = {"app_label": "registry", "model_name": "workspace", "field_name": "parent"}
     answer = root.get(reverse("admin:autocomplete"), field).json()
-    assert [result["text"] for result in answer["results"]] == ["Alive"]
+    assert [result["text"] for result in answer["results"]] == ["Active"]
 
 
 def test_edit_is_an_operation_by_the_operator(root: Client, make_workspace: Make) -> None:
@@ -98,7 +98,7 @@ def test_edit_is_an_operation_by_the_operator(root: Client, make_workspace: Make
     assert (workspace.name, workspace.tier, workspace.parent_id) == ("New", 3, lead.id)
 
 
-def test_saving_an_untouched_form_is_no_event(root: Client, make_workspace: Make) -> None:
+def test_saving_an_unchanged_form_records_no_event(root: Client, make_workspace: Make) -> None:
     workspace = make_workspace("Same")
     assert root.post(change_url(workspace), form_of(workspace)).status_code == 302
     assert last_event(workspace.id).event_type == EventType.WORKSPACE_PROVISIONING
@@ -113,7 +113,7 @@ def test_a_stale_form_does_not_undo_what_others_changed(root: Client, make_works
     assert (workspace.name, workspace.tier) == ("Renamed meanwhile", 2)
 
 
-def test_facts_in_the_form_are_ignored(root: Client, make_workspace: Make) -> None:
+def test_read_only_fields_in_the_form_are_ignored(root: Client, make_workspace: Make) -> None:
     workspace = make_workspace("Fact")
     root.post(change_url(workspace), form_of(workspace, status="online", url="http://evil", active_tasks=9, id=uuid4()))
     workspace.refresh_from_db()
@@ -160,15 +160,17 @@ def test_add_external_with_a_url_is_online(root: Client, db: None) -> None:
     assert Workspace.objects.get(name="Ext").status == Status.ONLINE
 
 
-def test_add_refuses_a_url_that_is_none(root: Client, db: None) -> None:
+def test_an_invalid_url_is_a_form_error_in_one_sentence(root: Client, db: None) -> None:
     form = {"name": "Ext", "tier": 1, "runtime": "x", "external": "on", "agent_url": "javascript:alert(1)"}
     answer = root.post(reverse("admin:registry_workspace_add"), form)
-    assert list(answer.context["adminform"].form.errors) == ["agent_url"]
+    ((field, (message,)),) = answer.context["adminform"].form.errors.items()
+    assert field == "agent_url"
+    assert message.startswith("must be an http(s) URL")
     assert "ErrorDetail" not in answer.content.decode()
     assert not Workspace.objects.exists()
 
 
-def test_to_act_is_one_permission(operator: Client, make_workspace: Make) -> None:
+def test_creating_and_changing_are_one_permission(operator: Client, make_workspace: Make) -> None:
     workspace = make_workspace("Old")
     assert operator.get(reverse("admin:registry_workspace_add")).status_code == 200
     assert operator.post(change_url(workspace), form_of(workspace, name="New")).status_code == 302

@@ -1,4 +1,4 @@
-"""The fast lane and the ordinary way say the same; and when the fast lane is busy or blind it says so."""
+"""The fast path and the views answer alike; a full queue and an unavailable database are 503."""
 
 import asyncio
 import json
@@ -17,8 +17,8 @@ from django.test import RequestFactory
 from activity.models import ActivityLog
 from molecule.asgi import fast_path
 from molecule.limits import BoundedBody
-from registry.fast_path.application import _address
 from registry.identity import tokens
+from registry.identity.authentication import client_address
 from registry.identity.throttling import CredentialThrottle
 from registry.identity.tokens import PresentedToken
 from registry.liveness import heartbeats
@@ -37,8 +37,8 @@ BOGUS = "mol_ws_000000000000_" + "x" * 43
 @pytest.fixture(autouse=True)
 def _leave_no_connection() -> Iterator[None]:
     yield
-    for gate in (fast_path.beats, fast_path.reports, fast_path.lookups):
-        gate.thread.submit(connections.close_all).result()
+    for queue in (fast_path.beats, fast_path.reports, fast_path.lookups):
+        queue.thread.submit(connections.close_all).result()
 
 
 class Team:
@@ -72,8 +72,8 @@ async def agent(token: str | None, **headers: str) -> AsyncIterator[httpx.AsyncC
         yield client
 
 
-def asked(team: Team) -> dict[str, tuple[str | None, str, str, Any]]:
-    """Token, method, path and body of requests right and wrong."""
+def requests_of(team: Team) -> dict[str, tuple[str | None, str, str, Any]]:
+    """Token, method, path and body of valid and invalid requests."""
     activity, discover = f"/workspaces/{team.mine.id}/activity", f"/registry/discover/{team.top.id}"
     beats = [team.beat(token=team.token), {"workspace_id": str(team.far.id), "token": team.far_token}]
     return {
@@ -84,7 +84,7 @@ def asked(team: Team) -> dict[str, tuple[str | None, str, str, Any]]:
         "beat that is a list": (team.token, "POST", "/registry/heartbeat", []),
         "beat of another": (team.token, "POST", "/registry/heartbeat", {"workspace_id": str(team.top.id)}),
         "beat of the removed": (team.gone_token, "POST", "/registry/heartbeat", {"workspace_id": str(team.gone.id)}),
-        "beat of a stranger": (None, "POST", "/registry/heartbeat", team.beat()),
+        "beat without a token": (None, "POST", "/registry/heartbeat", team.beat()),
         "beat with a bad token": (team.token + "x", "POST", "/registry/heartbeat", team.beat()),
         "beats": (None, "POST", "/registry/heartbeats", {"beats": beats}),
         "beats, some refused": (None, "POST", "/registry/heartbeats", {"beats": [*beats, *refused_beats(team)]}),
@@ -101,11 +101,11 @@ def asked(team: Team) -> dict[str, tuple[str | None, str, str, Any]]:
             team.token, "POST", activity, {"activity_type": "error", "source_id": str(team.top.id)}
         ),
         "discover": (team.token, "GET", discover, None),
-        "discover from afar": (team.far_token, "GET", discover, None),
+        "discover by one that is no peer": (team.far_token, "GET", discover, None),
         "discover the removed": (team.token, "GET", f"/registry/discover/{team.gone.id}", None),
         "discover nonsense": (team.token, "GET", "/registry/discover/nonsense", None),
         "discover with hyphens elsewhere": (team.token, "GET", f"/registry/discover/----{team.top.id.hex}", None),
-        "discover as a stranger": (None, "GET", discover, None),
+        "discover without a token": (None, "GET", discover, None),
     }  # fmt: skip
 
 
@@ -129,30 +129,30 @@ def bad_beats(team: Team) -> list[Any]:
     ]
 
 
-PLAIN = {"beat", "beats", "beats, some refused", "activity", "activity list", "discover"}
+ON_FAST_PATH = {"beat", "beats", "beats, some refused", "activity", "activity list", "discover"}
 
 
-async def test_both_ways_say_the_same(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    fast, ordinary = await _answers(team), {}
+async def test_the_fast_path_and_the_views_answer_alike(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast, by_views = await _answers(team), {}
     with monkeypatch.context() as patched:
-        patched.setattr(type(fast_path), "_lane", lambda self, method, path: (None, ""))
-        ordinary = await _answers(team)
-    assert {name: told[:2] for name, told in fast.items()} == {name: told[:2] for name, told in ordinary.items()}
-    assert {name for name, told in fast.items() if told[2]} == PLAIN
-    assert not any(told[2] for told in ordinary.values())
+        patched.setattr(type(fast_path), "_route", lambda self, method, path: (None, ""))
+        by_views = await _answers(team)
+    assert {name: told[:2] for name, told in fast.items()} == {name: told[:2] for name, told in by_views.items()}
+    assert {name for name, told in fast.items() if told[2]} == ON_FAST_PATH
+    assert not any(told[2] for told in by_views.values())
 
 
 async def _answers(team: Team) -> dict[str, tuple[int, Any, bool]]:
-    """Status, body, and whether it came by the fast lane, which sets fewer headers."""
-    told = {}
-    for name, (token, method, path, body) in asked(team).items():
+    """Status, body, and whether the fast path answered, which sets fewer headers."""
+    answers = {}
+    for name, (token, method, path, body) in requests_of(team).items():
         async with agent(token) as client:
             answer = await client.request(method, path, json=body) if body is not None else await client.get(path)
-        told[name] = (answer.status_code, answer.json(), "content-security-policy" not in answer.headers)
-    return told
+        answers[name] = (answer.status_code, answer.json(), "content-security-policy" not in answer.headers)
+    return answers
 
 
-async def test_a_batch_is_answered_one_by_one(team: Team) -> None:
+async def test_each_heartbeat_of_a_batch_has_its_own_result(team: Team) -> None:
     beats = [team.beat(token=team.token, active_tasks=7), *bad_beats(team)]
     async with agent(None) as client:
         answer = await client.post("/registry/heartbeats", json={"beats": beats})
@@ -173,7 +173,7 @@ async def test_a_batch_is_answered_one_by_one(team: Team) -> None:
         {"Content_Type": "text/plain"},
     ],
 )
-async def test_what_is_not_plain_goes_the_ordinary_way(team: Team, headers: dict[str, str]) -> None:
+async def test_requests_that_need_the_views_are_passed_to_them(team: Team, headers: dict[str, str]) -> None:
     async with agent(team.token, **headers) as client:
         client.headers.setdefault("Content-Type", "application/json")
         answer = await client.post("/registry/heartbeat", content=f'{{"workspace_id":"{team.mine.id}"}}')
@@ -181,7 +181,7 @@ async def test_what_is_not_plain_goes_the_ordinary_way(team: Team, headers: dict
     assert "content-security-policy" in answer.headers
 
 
-async def test_without_encryption_nobody_is_served_where_it_is_asked_for(team: Team, settings: Any) -> None:
+async def test_the_fast_path_requires_https_where_the_settings_do(team: Team, settings: Any) -> None:
     settings.SECURE_SSL_REDIRECT, settings.SECURE_PROXY = True, True
     async with agent(team.token) as client:
         assert not await _is_fast(client, team)
@@ -189,7 +189,7 @@ async def test_without_encryption_nobody_is_served_where_it_is_asked_for(team: T
         assert await _is_fast(client, team)
     settings.SECURE_PROXY = False
     async with agent(team.token, X_Forwarded_Proto="https") as client:
-        assert not await _is_fast(client, team), "anybody can send that header"
+        assert not await _is_fast(client, team), "without a trusted proxy any client can send that header"
 
 
 async def _is_fast(client: httpx.AsyncClient, team: Team) -> bool:
@@ -197,7 +197,7 @@ async def _is_fast(client: httpx.AsyncClient, team: Team) -> bool:
     return "content-security-policy" not in answer.headers
 
 
-async def test_the_budget_is_the_same_on_both_ways(team: Team, settings: Any) -> None:
+async def test_rate_limits_are_the_same_on_the_fast_path_and_in_the_views(team: Team, settings: Any) -> None:
     settings.RATE_LIMIT_HEARTBEATS = settings.RATE_LIMIT = 3
     async with agent(team.token) as client:
         beats = [await client.post("/registry/heartbeat", json=team.beat()) for _ in range(5)]
@@ -211,8 +211,10 @@ async def test_the_budget_is_the_same_on_both_ways(team: Team, settings: Any) ->
     assert [result.get("code", "ok") for result in answer.json()["results"]] == ["throttled", "ok"]
 
 
-@pytest.mark.parametrize("extra", [[], [{}]], ids=["in the lane", "in the view"])
-async def test_a_batch_takes_no_token_over_its_budget(team: Team, settings: Any, extra: list[Any]) -> None:
+@pytest.mark.parametrize("extra", [[], [{}]], ids=["fast path", "view"])
+async def test_a_batch_accepts_no_heartbeat_over_its_tokens_rate_limit(
+    team: Team, settings: Any, extra: list[Any]
+) -> None:
     settings.RATE_LIMIT_HEARTBEATS = 3
     beats = [team.beat(token=team.token, active_tasks=n) for n in range(1, 6)]
     async with agent(None) as client:
@@ -227,25 +229,25 @@ async def test_a_batch_takes_no_token_over_its_budget(team: Team, settings: Any,
 
 
 @pytest.mark.parametrize("wrong", [refused_beats, bad_beats])
-async def test_the_good_ones_of_a_batch_are_taken_once(
+async def test_valid_heartbeats_of_a_batch_are_committed_once(
     team: Team, monkeypatch: pytest.MonkeyPatch, wrong: Callable[[Team], list[Any]]
 ) -> None:
-    taken: list[UUID] = []
-    take = heartbeats.commit
+    accepted: list[UUID] = []
+    commit = heartbeats.commit
 
-    def take_and_tell(beats: Any) -> Any:
-        places = take(beats)
-        taken.extend(beats[n].workspace_id for n in places)
-        return places
+    def recording_commit(beats: Any) -> Any:
+        indexes = commit(beats)
+        accepted.extend(beats[n].workspace_id for n in indexes)
+        return indexes
 
-    monkeypatch.setattr(heartbeats, "take", take_and_tell)
+    monkeypatch.setattr(heartbeats, "commit", recording_commit)
     async with agent(None) as client:
         beats = [team.beat(token=team.token), *wrong(team)]
         await client.post("/registry/heartbeats", json={"beats": beats})
-    assert taken == [team.mine.id]
+    assert accepted == [team.mine.id]
 
 
-async def test_who_shows_bad_proofs_in_batches_is_counted_by_address(team: Team, settings: Any) -> None:
+async def test_invalid_tokens_in_batches_count_against_the_addresss_rate_limit(team: Team, settings: Any) -> None:
     settings.RATE_LIMIT = 3
     beats = {"beats": [team.beat(token=BOGUS)]}
     async with agent(None) as client:
@@ -257,7 +259,7 @@ async def test_who_shows_bad_proofs_in_batches_is_counted_by_address(team: Team,
     ("forwarded", "behind_proxy", "address"),
     [(None, True, "10.0.0.1"), ("1.1.1.1, 2.2.2.2", True, "2.2.2.2"), ("1.1.1.1", False, "10.0.0.1")],
 )
-def test_an_address_is_that_of_the_throttle(
+def test_the_fast_path_and_the_throttle_determine_the_same_address(
     forwarded: str | None, behind_proxy: bool, address: str, settings: Any
 ) -> None:
     settings.SECURE_PROXY = behind_proxy
@@ -265,20 +267,22 @@ def test_an_address_is_that_of_the_throttle(
     sent = {b"x-forwarded-for": forwarded.encode()} if forwarded else {}
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     request: Any = RequestFactory().get("/", REMOTE_ADDR="10.0.0.1", headers=headers)
-    assert _address({"client": ("10.0.0.1", 1)}, sent) == CredentialThrottle().get_ident(request) == address
+    assert client_address({"client": ("10.0.0.1", 1)}, sent) == CredentialThrottle().get_ident(request) == address
 
 
-async def test_a_full_queue_is_told_as_such_and_what_waited_is_in(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_queue_answers_503_and_what_waited_is_committed(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another transaction holds the row: beats gather behind it."""
     monkeypatch.setattr(fast_path.beats, "capacity", 2)
     held, begun, release = (threading.Event() for _ in range(3))
-    take = heartbeats.commit
+    commit = heartbeats.commit
 
-    def take_and_say(beats: Any) -> Any:
+    def signalling_commit(beats: Any) -> Any:
         begun.set()
-        return take(beats)
+        return commit(beats)
 
-    monkeypatch.setattr(heartbeats, "take", take_and_say)
+    monkeypatch.setattr(heartbeats, "commit", signalling_commit)
     holding = asyncio.create_task(asyncio.to_thread(_hold, team.mine, held, release))
     await asyncio.to_thread(held.wait, PATIENCE_SECONDS)
     async with agent(team.token) as client:
@@ -309,7 +313,7 @@ def _hold(workspace: Workspace, held: threading.Event, release: threading.Event)
     connections.close_all()
 
 
-async def test_a_database_that_is_down_is_said_to_be(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unavailable_database_answers_503(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     def down(*arguments: object) -> None:
         raise OperationalError("server closed the connection unexpectedly")
 
@@ -319,8 +323,8 @@ async def test_a_database_that_is_down_is_said_to_be(team: Team, monkeypatch: py
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
 
 
-async def test_a_batch_that_fails_is_tried_one_by_one(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Something in it that nobody thought of: the others are not to suffer."""
+async def test_requests_of_a_failed_batch_are_tried_one_by_one(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error of one heartbeat must not fail the others."""
     write = heartbeats._write
 
     def poisoned(beats: Any) -> Any:
@@ -337,7 +341,7 @@ async def test_a_batch_that_fails_is_tried_one_by_one(team: Team, monkeypatch: p
     assert [answer.status_code for answer in answers] == [500, 200]
 
 
-async def test_a_broken_connection_heals(team: Team) -> None:
+async def test_a_broken_connection_is_replaced(team: Team) -> None:
     async with agent(team.token) as client:
         assert (await client.post("/registry/heartbeat", json=team.beat())).status_code == 200
         backend = fast_path.beats.thread.submit(_backend_pid).result()
@@ -348,13 +352,13 @@ async def test_a_broken_connection_heals(team: Team) -> None:
     assert second.status_code == 200
 
 
-async def test_a_database_that_goes_away_before_the_reason_is_said_to_be(team: Team) -> None:
-    """The gate has refused the beat; why, is asked on another connection, which breaks while it waits."""
+async def test_a_database_that_goes_away_before_the_reason_is_read_is_reported_as_unavailable(team: Team) -> None:
+    """The heartbeat is refused. The reason is read on another connection, which breaks while it waits."""
     presented = tokens.presented_token(team.gone_token)
     locked, release = threading.Event(), threading.Event()
     holding = asyncio.create_task(asyncio.to_thread(_hold_the_log, locked, release))
     await asyncio.to_thread(locked.wait, PATIENCE_SECONDS)
-    asking = asyncio.create_task(fast_path.accept_beat(Beat(workspace_id=team.gone.id, token=presented)))
+    asking = asyncio.create_task(fast_path.accept_beat(Beat(workspace_id=team.gone.id, token=presented), "10.0.0.1"))
     try:
         while not (pids := await asyncio.to_thread(_waiting_for_the_log)):
             assert not asking.done()
@@ -391,7 +395,7 @@ def _terminate(pid: int) -> None:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
 
-async def test_activity_is_in_when_it_is_answered(team: Team) -> None:
+async def test_activity_is_committed_when_it_is_answered(team: Team) -> None:
     async with agent(team.token) as client:
         entries = [{"activity_type": "agent_log", "summary": f"{n}", "metadata": {"n": n}} for n in range(20)]
         answers = await asyncio.gather(*(client.post(f"/workspaces/{team.mine.id}/activity", json=e) for e in entries))
@@ -403,18 +407,18 @@ async def test_activity_is_in_when_it_is_answered(team: Team) -> None:
     assert all(row["request_body"] == {"n": int(row["summary"])} and row["source_id"] == team.mine.id for row in rows)
 
 
-async def test_what_waits_to_be_logged_is_bounded_in_bytes(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    """64 MiB wait and 16 MiB are written; the next is refused, however few entries that are."""
+async def test_the_queue_of_reports_is_bounded_in_bytes(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 MiB wait while 16 MiB are written; more is refused, however few entries it has."""
     batches: list[list[Report]] = []
     begun, release = threading.Event(), threading.Event()
 
-    def take(given: list[Report]) -> list[bool]:
+    def flush(given: list[Report]) -> list[bool]:
         begun.set()
         release.wait(PATIENCE_SECONDS)
         batches.append(given)
         return [True] * len(given)
 
-    monkeypatch.setattr(fast_path.reports, "flush", take)
+    monkeypatch.setattr(fast_path.reports, "flush", flush)
     body = json.dumps({"activity_type": "agent_log", "metadata": "x" * (1024**2 - 100)})
     async with agent(team.token, Content_Type="application/json") as client:
 
@@ -434,12 +438,11 @@ async def test_what_waits_to_be_logged_is_bounded_in_bytes(team: Team, monkeypat
     assert max(map(len, batches)) == 16
 
 
-async def test_a_body_of_any_size_that_is_let_in_finds_room(team: Team, settings: Any) -> None:
+async def test_the_largest_permitted_body_fits_into_the_queue(team: Team, settings: Any) -> None:
     settings.MAX_BODY_BYTES = 80 * 1024**2
-    handler = fast_path.reports
-    assert (
-        handler.size_of(Report(team.mine.id, PresentedToken("", b""), [], settings.MAX_BODY_BYTES)) <= handler.capacity
-    )
+    queue = fast_path.reports
+    report = Report(team.mine.id, PresentedToken("", b""), [], settings.MAX_BODY_BYTES)
+    assert queue.size_of(report) <= queue.capacity
 
 
 async def test_discovery_follows_a_move_at_once(team: Team) -> None:

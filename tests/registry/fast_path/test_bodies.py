@@ -1,4 +1,4 @@
-"""What the fast lane reads by itself, the serializers read the same; what they refuse, it does not take."""
+"""What the fast path reads itself, the serializers read alike; what they refuse, it does not accept."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ from registry.fast_path import bodies
 from registry.identity.tokens import PresentedToken
 from registry.liveness.heartbeats import Beat
 
-PROOF = PresentedToken("mol_ws_0", b"")
+TOKEN = PresentedToken("mol_ws_0", b"")
 OWN = uuid4()
 
 texts = some.text(max_size=5) | some.sampled_from(["", " x", "x\n", "x" * 4001, "é", "\u2003"])
@@ -43,12 +43,12 @@ def objects(**fields: Any) -> Any:
 )
 @example({"workspace_id": str(OWN)})
 @example({"workspace_id": str(OWN), "error_rate": 1, "sample_error": "é", "active_tasks": 2**31 - 1})
-def test_a_beat(body: Any) -> None:
-    found = bodies.beat(body, PROOF)
+def test_a_heartbeat_that_the_fast_path_reads_is_valid_and_equal(body: Any) -> None:
+    found = bodies.beat(body, TOKEN)
     if found is not None:
         serializer = HeartbeatBody(data=body)
         assert serializer.is_valid(), serializer.errors
-        assert found == Beat(**serializer.validated_data, token=PROOF)
+        assert found == Beat(**serializer.validated_data, token=TOKEN)
 
 
 @given(
@@ -68,7 +68,7 @@ def test_a_beat(body: Any) -> None:
 )
 @example({"activity_type": "error"})
 @example({"activity_type": "a2a_send", "target_id": str(OWN), "duration_ms": 5, "metadata": {"a": [1]}})
-def test_an_entry(body: Any) -> None:
+def test_an_entry_that_the_fast_path_reads_is_valid_and_equal(body: Any) -> None:
     found = bodies.entries(body, OWN, most=1) if not isinstance(body, list) else None
     if found is not None:
         serializer = ActivityEntry(data=body)
@@ -80,10 +80,10 @@ def test_an_entry(body: Any) -> None:
         assert found == [Entry(**fields, source_id=OWN)]
 
 
-def test_the_plainest_of_all_are_taken() -> None:
-    """Otherwise everything would go the ordinary way, and these tests would say nothing."""
+def test_ordinary_bodies_are_read_by_the_fast_path() -> None:
+    """Otherwise the tests above would compare nothing."""
     beat = {"workspace_id": str(OWN), "error_rate": 0.1, "current_task": "writing", "uptime_seconds": 5}
-    assert bodies.beat(beat, PROOF) is not None
+    assert bodies.beat(beat, TOKEN) is not None
     entry = {"activity_type": "agent_log", "summary": "did it", "request_body": {"a": 1}, "duration_ms": 3}
     assert bodies.entries([entry] * 3, OWN, most=3) == [bodies.entries(entry, OWN, most=1)[0]] * 3  # type: ignore[index]
     assert bodies.entries([entry] * 4, OWN, most=3) is None
@@ -91,7 +91,7 @@ def test_the_plainest_of_all_are_taken() -> None:
 
 
 @given(some.binary(max_size=40) | some.text(max_size=40).map(str.encode))
-def test_strict_json_is_json(body: bytes) -> None:
+def test_what_strict_json_accepts_is_json_with_the_same_value(body: bytes) -> None:
     try:
         value = strict_json.parse(body)
     except strict_json.Malformed:
@@ -99,7 +99,7 @@ def test_strict_json_is_json(body: bytes) -> None:
     assert json.loads(body or b"{}") == value
 
 
-def test_uuids_as_they_are_written() -> None:
+def test_only_canonical_uuids_are_read() -> None:
     assert bodies.uuid(str(OWN)) == OWN
     oddities: list[Any] = [OWN.hex, "", 5, None, [], "g" * 36, UUID(int=0), "-" * 4 + OWN.hex]
     for odd in oddities:

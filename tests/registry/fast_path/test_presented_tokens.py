@@ -1,4 +1,4 @@
-"""take(): beats and reports that show a token are taken only when it is the workspace's own, and good."""
+"""commit(): heartbeats and reports with a token are accepted only if it is valid and the workspace's own."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -26,7 +26,7 @@ from registry.organisation import removal
 Make = Callable[..., Workspace]
 
 
-def proof_of(text: str) -> PresentedToken:
+def presented_token(text: str) -> PresentedToken:
     presented = tokens.presented_token(text)
     assert presented is not None
     return presented
@@ -34,7 +34,7 @@ def proof_of(text: str) -> PresentedToken:
 
 @pytest.fixture
 def scene(make_workspace: Make) -> tuple[Workspace, dict[str, PresentedToken]]:
-    """A workspace, and proofs of all kinds."""
+    """A workspace and tokens of every kind."""
     mine, other = make_workspace("mine", status="online"), make_workspace("other", status="online")
     good = tokens.issue_workspace_token(mine.id).text
     revoked, expired = (tokens.issue_workspace_token(mine.id) for _ in range(2))
@@ -42,20 +42,18 @@ def scene(make_workspace: Make) -> tuple[Workspace, dict[str, PresentedToken]]:
     WorkspaceToken.objects.filter(id=expired.id).update(expires_at=timezone.now() - timedelta(seconds=1))
     shown_once = enrolment.issue(mine.id).token
     return mine, {
-        "good": proof_of(good),
-        "forged": PresentedToken(proof_of(good).prefix, b"x" * 32),
-        "another's": proof_of(tokens.issue_workspace_token(other.id).text),
-        "revoked": proof_of(revoked.text),
-        "expired": proof_of(expired.text),
+        "good": presented_token(good),
+        "forged": PresentedToken(presented_token(good).prefix, b"x" * 32),
+        "another's": presented_token(tokens.issue_workspace_token(other.id).text),
+        "revoked": presented_token(revoked.text),
+        "expired": presented_token(expired.text),
         "enrolment": PresentedToken(shown_once.rpartition("_")[0], tokens._hash(shown_once)),
         "unknown": PresentedToken("mol_ws_000000000000", b"y" * 32),
     }
 
 
 @pytest.mark.parametrize("name", ["forged", "another's", "revoked", "expired", "enrolment", "unknown"])
-def test_a_proof_that_is_not_good_leaves_no_trace(
-    scene: tuple[Workspace, dict[str, PresentedToken]], name: str
-) -> None:
+def test_an_invalid_token_changes_nothing(scene: tuple[Workspace, dict[str, PresentedToken]], name: str) -> None:
     mine, presented_tokens = scene
     before = Workspace.objects.filter(id=mine.id).values().get()
     assert heartbeats.commit([Beat(workspace_id=mine.id, active_tasks=9, token=presented_tokens[name])]) == {}
@@ -64,28 +62,30 @@ def test_a_proof_that_is_not_good_leaves_no_trace(
     assert not ActivityLog.objects.exists()
 
 
-def test_one_that_is_not_good_does_not_disturb_the_others(scene: tuple[Workspace, dict[str, PresentedToken]]) -> None:
+def test_an_invalid_token_does_not_affect_the_others_of_a_batch(
+    scene: tuple[Workspace, dict[str, PresentedToken]],
+) -> None:
     mine, presented_tokens = scene
     for order in (["good", "forged"], ["forged", "good"], ["unknown", "good", "expired"]):
         beats = [
             Beat(workspace_id=mine.id, active_tasks=n, token=presented_tokens[name]) for n, name in enumerate(order)
         ]
-        place = order.index("good")
-        assert list(heartbeats.commit(beats)) == [place]
+        index = order.index("good")
+        assert list(heartbeats.commit(beats)) == [index]
         mine.refresh_from_db()
-        assert mine.active_tasks == place
+        assert mine.active_tasks == index
         given = [
             Report(mine.id, presented_tokens[name], [Entry(activity_type="agent_log", summary=name)]) for name in order
         ]
-        assert list(reports.commit(given)) == [place]
+        assert list(reports.commit(given)) == [index]
     assert set(ActivityLog.objects.values_list("summary", flat=True)) == {"good"}
 
 
-def test_of_two_agents_of_one_workspace_the_later_beat_stays(
+def test_of_two_agents_of_one_workspace_the_last_heartbeat_is_kept(
     scene: tuple[Workspace, dict[str, PresentedToken]],
 ) -> None:
     mine, presented_tokens = scene
-    second = proof_of(tokens.issue_workspace_token(mine.id).text)
+    second = presented_token(tokens.issue_workspace_token(mine.id).text)
     pairs = [(1, presented_tokens["good"]), (2, second), (3, presented_tokens["good"]), (4, second), (5, second)]
     beats = [Beat(workspace_id=mine.id, active_tasks=number, token=presented) for number, presented in pairs]
     assert set(heartbeats.commit(beats)) == {0, 1, 2, 3, 4}
@@ -93,7 +93,7 @@ def test_of_two_agents_of_one_workspace_the_later_beat_stays(
     assert mine.active_tasks == 5
 
 
-def test_a_token_that_beats_has_been_used(scene: tuple[Workspace, dict[str, PresentedToken]]) -> None:
+def test_a_heartbeat_marks_its_token_as_used(scene: tuple[Workspace, dict[str, PresentedToken]]) -> None:
     mine, presented_tokens = scene
     long_ago = timezone.now() - timedelta(days=1)
     token = WorkspaceToken.objects.filter(prefix=presented_tokens["good"].prefix)
@@ -104,42 +104,44 @@ def test_a_token_that_beats_has_been_used(scene: tuple[Workspace, dict[str, Pres
         assert used is not None
         assert used > long_ago + timedelta(hours=23)
     heartbeats.commit([Beat(workspace_id=mine.id, token=presented_tokens["good"])])
-    assert token.get().last_used_at == used, "to ten minutes, or every beat would be a second write"
+    assert token.get().last_used_at == used, "only every ten minutes, else every heartbeat would cost a second write"
 
 
-def test_why_a_beat_was_not_taken(scene: tuple[Workspace, dict[str, PresentedToken]], make_workspace: Make) -> None:
+def test_the_reason_of_each_refused_heartbeat(
+    scene: tuple[Workspace, dict[str, PresentedToken]], make_workspace: Make
+) -> None:
     mine, presented_tokens = scene
-    refusals = heartbeats.refusals(
-        [Beat(workspace_id=mine.id, token=presented) for presented in presented_tokens.values()]
-    )
-    told = dict(zip(presented_tokens, map(type, refusals), strict=True))
-    assert told.pop("another's") is NotAllowed
-    del told["good"]
-    assert set(told.values()) == {BadCredential}
+    errors = heartbeats.errors([Beat(workspace_id=mine.id, token=presented) for presented in presented_tokens.values()])
+    by_name = dict(zip(presented_tokens, map(type, errors), strict=True))
+    assert by_name.pop("another's") is NotAllowed
+    del by_name["good"]
+    assert set(by_name.values()) == {BadCredential}
     gone = make_workspace("gone")
-    presented = proof_of(tokens.issue_workspace_token(gone.id).text)
+    presented = presented_token(tokens.issue_workspace_token(gone.id).text)
     Workspace.objects.filter(id=gone.id).update(status="removed")
-    assert isinstance(heartbeats.refusals([Beat(workspace_id=gone.id, token=presented)])[0], Removed)
-    assert isinstance(heartbeats.refusals([Beat(workspace_id=uuid4())])[0], NotFound)
+    assert isinstance(heartbeats.errors([Beat(workspace_id=gone.id, token=presented)])[0], Removed)
+    assert isinstance(heartbeats.errors([Beat(workspace_id=uuid4())])[0], NotFound)
 
 
-def test_nobody_is_told_that_it_is_removed_but_who_is(scene: tuple[Workspace, dict[str, PresentedToken]]) -> None:
-    """It would stop for good; something else came in between, such as clocks that differ."""
+def test_only_the_agent_of_a_removed_workspace_is_told_that_it_is_removed(
+    scene: tuple[Workspace, dict[str, PresentedToken]],
+) -> None:
+    """An agent stops for good when told Removed, so every other cause (such as clock skew) has another error."""
     mine, presented_tokens = scene
-    told = heartbeats.refusals([Beat(workspace_id=mine.id, token=presented_tokens["good"]), Beat(workspace_id=mine.id)])
-    assert [type(why) for why in told] == [BadCredential, NotFound]
+    errors = heartbeats.errors([Beat(workspace_id=mine.id, token=presented_tokens["good"]), Beat(workspace_id=mine.id)])
+    assert [type(error) for error in errors] == [BadCredential, NotFound]
 
 
-def test_many_bad_beats_cost_a_few_statements(
+def test_many_invalid_heartbeats_cost_a_few_statements(
     scene: tuple[Workspace, dict[str, PresentedToken]], make_workspace: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine, presented_tokens = scene
     gone = [make_workspace(f"gone {n}") for n in range(3)]
-    retired = [proof_of(tokens.issue_workspace_token(each.id).text) for each in gone]
+    retired = [presented_token(tokens.issue_workspace_token(each.id).text) for each in gone]
     for each in gone:
         removal.remove(each.id, actor="test", confirm=True)
-    bogus = [PresentedToken(f"mol_ws_{n:012x}", b"x" * 32) for n in range(500)]
-    beats = [Beat(workspace_id=mine.id, active_tasks=n, token=presented) for n, presented in enumerate(bogus)]
+    unknown = [PresentedToken(f"mol_ws_{n:012x}", b"x" * 32) for n in range(500)]
+    beats = [Beat(workspace_id=mine.id, active_tasks=n, token=presented) for n, presented in enumerate(unknown)]
     beats[250] = Beat(workspace_id=mine.id, active_tasks=250, token=presented_tokens["good"])
     execute = Mock(wraps=statements.execute)
     monkeypatch.setattr(statements, "execute", execute)
@@ -151,10 +153,10 @@ def test_many_bad_beats_cost_a_few_statements(
     beats.append(Beat(workspace_id=mine.id, token=presented_tokens["another's"]))
     beats.append(Beat(workspace_id=uuid4()))
     with CaptureQueriesContext(connection) as queries:
-        told = heartbeats.refusals(beats[:250] + beats[251:])
+        errors = heartbeats.errors(beats[:250] + beats[251:])
     assert len(queries) <= 5, [query["sql"][:100] for query in queries]
-    assert [type(why) for why in told] == [BadCredential] * 499 + [Removed] * 3 + [NotAllowed, NotFound]
-    last = [why.last_event for why in told if isinstance(why, Removed)]
+    assert [type(error) for error in errors] == [BadCredential] * 499 + [Removed] * 3 + [NotAllowed, NotFound]
+    last = [error.last_event for error in errors if isinstance(error, Removed)]
     assert [(event["event"], event["workspace_id"]) for event in last if event] == [
         ("WORKSPACE_REMOVED", str(each.id)) for each in gone
     ]

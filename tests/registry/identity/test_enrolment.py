@@ -10,8 +10,9 @@ from django.conf import settings
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from activity.bus import rfc3339
 from activity.models import StructureEvent
-from registry.identity import enrolment
+from registry.identity import enrolment, tokens
 from registry.models import Workspace, WorkspaceToken
 from registry.organisation import rebuild, removal
 from tests.conftest import bearer
@@ -116,6 +117,35 @@ def test_the_past_and_replay_know_nothing_of_it(as_operator: APIClient, make_wor
     (past,) = as_operator.get("/canvas/snapshot?at=999999999").json()["workspaces"]
     assert past["enrolment_expires_at"] is None
     assert rebuild.check() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_revoking_its_token_ends_an_enrolment(
+    make_workspace: Make, make_user: Any, as_workspace: Any, broadcasts: Callable[[], list[dict[str, Any]]]
+) -> None:
+    workspace = make_workspace()
+    issued = enrolment.issue(workspace.id)
+    agent = as_workspace(workspace)
+    administrator = bearer(tokens.issue_operator_token(make_user("administrator")))
+    path = f"/workspaces/{workspace.id}/tokens"
+    ids = {row["kind"]: row["id"] for row in administrator.get(path).json()}
+    assert administrator.delete(f"{path}/{ids['agent']}").status_code == 200
+    assert expiry_of(workspace) == issued.expires_at
+    assert administrator.delete(f"{path}/{ids['enrolment']}").status_code == 200
+    ended = expiry_of(workspace)
+    assert ended is not None
+    assert ended <= timezone.now()
+    assert broadcasts()[-1]["payload"] == {"enrolment_expires_at": rfc3339(ended)}
+    assert agent.post("/registry/heartbeat", {"workspace_id": str(workspace.id)}).status_code == 401
+
+
+def test_revoking_an_unused_token_is_no_news_of_an_agent_that_is_here(make_workspace: Make, as_workspace: Any) -> None:
+    workspace = make_workspace()
+    enrolment.issue(workspace.id)
+    body = {"id": str(workspace.id), "url": "http://a:1", "agent_card": CARD}
+    assert as_workspace(workspace).post("/registry/register", body).status_code == 200
+    enrolment.revoke_token(workspace.id, WorkspaceToken.objects.get(kind="enrolment").id)
+    assert expiry_of(workspace) is None
 
 
 @pytest.mark.parametrize("way", ["enrolment", "agent token", "open"])

@@ -1,4 +1,4 @@
-"""Budgets per credential; logins per account and address."""
+"""Rate limits per credential; login attempts per account and address."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ def statuses(client: APIClient, path: str, times: int) -> list[int]:
     return [client.get(path).status_code for _ in range(times)]
 
 
-def test_a_credential_that_asks_too_often_is_told_when_to_come_back(
+def test_over_the_rate_limit_the_answer_says_when_to_try_again(
     as_viewer: APIClient, as_operator: APIClient, settings: Any
 ) -> None:
     settings.RATE_LIMIT = 3
@@ -29,11 +29,11 @@ def test_a_credential_that_asks_too_often_is_told_when_to_come_back(
     answer = as_viewer.get("/templates")
     assert 1 <= answer.json()["retry_after"] <= 60
     assert answer["Retry-After"] == str(answer.json()["retry_after"])
-    assert as_operator.get("/templates").status_code == 200, "another credential has its own budget"
+    assert as_operator.get("/templates").status_code == 200, "another credential has its own limit"
     assert statuses(as_viewer, "/health", 5) == [200] * 5
 
 
-def test_heartbeats_have_their_own_budget(make_workspace: Make, as_workspace: As, settings: Any) -> None:
+def test_heartbeats_have_their_own_rate_limit(make_workspace: Make, as_workspace: As, settings: Any) -> None:
     settings.RATE_LIMIT, settings.RATE_LIMIT_HEARTBEATS = 1, 2
     workspace = make_workspace()
     agent = as_workspace(workspace)
@@ -47,7 +47,7 @@ def test_without_redis_nothing_is_limited(as_viewer: APIClient, settings: Any, u
     assert statuses(as_viewer, "/templates", 3) == [200, 200, 200]
 
 
-def test_who_is_not_let_in_is_counted_as_well(
+def test_unauthenticated_requests_are_limited_by_address(
     anonymous: APIClient, as_viewer: APIClient, make_workspace: Make, settings: Any
 ) -> None:
     settings.RATE_LIMIT_STRANGERS = 3
@@ -56,21 +56,21 @@ def test_who_is_not_let_in_is_counted_as_well(
     assert statuses(guessing, "/templates", 3) == [401, 429, 429]
     answer = guessing.get("/templates")
     assert 1 <= int(answer["Retry-After"]) <= 60
-    assert statuses(as_viewer, "/templates", 5) == [200] * 5, "from the same address"
+    assert statuses(as_viewer, "/templates", 5) == [200] * 5, "a valid credential from the same address is not affected"
     beat = {"workspace_id": str(make_workspace().id)}
     assert [anonymous.post("/registry/heartbeat", beat).status_code for _ in range(4)] == [401, 401, 401, 429]
 
 
-def test_whom_nobody_counts_is_never_over() -> None:
-    """In open mode, where there is no proof."""
-    budget = RateLimit("test", "RATE_LIMIT_STRANGERS")
-    budget.charge([(None, None), ("somebody", "somebody")])
-    assert budget.counts == {"somebody": 1}
+def test_requests_without_an_identity_are_not_limited() -> None:
+    """As in open mode, where there is no token."""
+    limit = RateLimit("test", "RATE_LIMIT_STRANGERS")
+    limit.charge([(None, None), ("somebody", "somebody")])
+    assert limit.counts == {"somebody": 1}
     with override_settings(RATE_LIMIT_STRANGERS=1):
-        assert budget.admit([None, None, "somebody", "new", "new"]) == [True, True, False, True, False]
-        assert budget.is_over("somebody")
-        budget.window -= 1
-        assert not budget.is_over("somebody"), "that was another minute"
+        assert limit.admit([None, None, "somebody", "new", "new"]) == [True, True, False, True, False]
+        assert limit.is_over("somebody")
+        limit.window -= 1
+        assert not limit.is_over("somebody"), "a new minute has begun"
 
 
 @pytest.fixture
@@ -92,14 +92,14 @@ def test_guessing_a_password_is_slowed_per_account_and_address(
     settings.AXES_FAILURE_LIMIT = 3
     assert [log_in(person, "wrong") for _ in range(4)] == [200, 200, 429, 429]
     assert log_in(person, "right") == 429
-    assert log_in(person, "right", "10.0.0.2") == 302, "nobody locks somebody else out"
+    assert log_in(person, "right", "10.0.0.2") == 302, "another address is not locked out"
     other = make_user("viewer")
     other.set_password("right")
     other.save()
     assert log_in(other, "right") == 302
 
 
-def test_the_groups_are_there_and_mean_what_they_say(db: None) -> None:
+def test_the_groups_exist_and_have_their_levels(db: None) -> None:
     levels = {}
     for name in ("viewers", "operators", "administrators"):
         user = User.objects.create_user(name)
@@ -114,8 +114,8 @@ def test_the_groups_are_there_and_mean_what_they_say(db: None) -> None:
     assert levels == {"viewers": "VIEW", "operators": "ACT", "administrators": "ADMINISTER"}
 
 
-def test_open_mode_counts_nobody(anonymous: APIClient, make_user: Callable[..., User], settings: Any) -> None:
-    """There is no credential to count; and a person who is called "open" is no open mode."""
+def test_open_mode_has_no_rate_limits(anonymous: APIClient, make_user: Callable[..., User], settings: Any) -> None:
+    """Requests have no credential there. A user who is called "open" is limited as usual."""
     settings.RATE_LIMIT = 1
     namesake = make_user("viewer")
     User.objects.filter(id=namesake.id).update(username="open")

@@ -1,4 +1,4 @@
-"""Tokens are stored hashed and open exactly what they were made for; secrets are stored sealed or not at all."""
+"""Tokens are stored as hashes and authenticate exactly what they were issued for."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -22,7 +22,7 @@ from tests.registry.racing import another_connection
 Make = Callable[..., Workspace]
 
 
-def test_a_token_opens_its_workspace_and_is_not_stored(make_workspace: Make) -> None:
+def test_a_token_authenticates_its_workspace_and_is_stored_only_as_a_hash(make_workspace: Make) -> None:
     workspace = make_workspace()
     text = tokens.issue_workspace_token(workspace.id).text
     _user, principal = tokens.principal_for_token(text)
@@ -34,8 +34,8 @@ def test_a_token_opens_its_workspace_and_is_not_stored(make_workspace: Make) -> 
     assert secret not in row.prefix
 
 
-def test_kinds_are_never_mixed_up(make_workspace: Make, make_user: Callable[..., User]) -> None:
-    """The same secret under another typed prefix is nobody's."""
+def test_a_token_is_not_accepted_as_another_type(make_workspace: Make, make_user: Callable[..., User]) -> None:
+    """The same secret with another type's prefix is unknown."""
     workspace = make_workspace()
     texts = [
         tokens.issue_workspace_token(workspace.id).text,
@@ -50,7 +50,7 @@ def test_kinds_are_never_mixed_up(make_workspace: Make, make_user: Callable[...,
                     tokens.principal_for_token(typed + text[len(typed) :])
 
 
-def test_what_is_nearly_a_token_is_none(make_workspace: Make) -> None:
+def test_changed_tokens_are_refused(make_workspace: Make) -> None:
     text = tokens.issue_workspace_token(make_workspace().id).text
     flipped = text[:-1] + ("A" if text[-1] != "A" else "B")
     for wrong in ("", "x", "_", "__", "mol_ws", "mol_ws_", "mol_ws__", text[:-1], text + "x", flipped, text.upper()):
@@ -58,7 +58,7 @@ def test_what_is_nearly_a_token_is_none(make_workspace: Make) -> None:
             tokens.principal_for_token(wrong)
 
 
-def test_expired_and_revoked_tokens_open_nothing(make_workspace: Make, make_user: Callable[..., User]) -> None:
+def test_expired_and_revoked_tokens_are_refused(make_workspace: Make, make_user: Callable[..., User]) -> None:
     workspace_token = tokens.issue_workspace_token(make_workspace().id).text
     operator_token = tokens.issue_operator_token(make_user())
     for change in ({"revoked_at": timezone.now()}, {"expires_at": timezone.now() - timedelta(seconds=1)}):
@@ -70,7 +70,7 @@ def test_expired_and_revoked_tokens_open_nothing(make_workspace: Make, make_user
                 tokens.principal_for_token(text)
 
 
-def test_a_dismissed_operators_token_opens_nothing(make_user: Callable[..., User]) -> None:
+def test_the_token_of_an_inactive_operator_is_refused(make_user: Callable[..., User]) -> None:
     user = make_user()
     text = tokens.issue_operator_token(user)
     User.objects.update(is_active=False)
@@ -78,7 +78,7 @@ def test_a_dismissed_operators_token_opens_nothing(make_user: Callable[..., User
         tokens.principal_for_token(text)
 
 
-def test_the_token_of_a_removed_workspace_is_known_as_retired(make_workspace: Make) -> None:
+def test_the_token_of_a_removed_workspace_is_retired(make_workspace: Make) -> None:
     workspace = make_workspace()
     text = tokens.issue_workspace_token(workspace.id).text
     removal.remove(workspace.id, actor="test", confirm=True)
@@ -99,11 +99,11 @@ def test_levels_follow_from_permissions(make_user: Callable[..., User], kind: st
     assert tokens.principal_for_user(make_user(kind)).level == level
 
 
-def test_a_visitor_has_no_level(db: None) -> None:
+def test_an_anonymous_user_has_no_level(db: None) -> None:
     assert tokens.principal_for_user(AnonymousUser()).level == Level.NONE
 
 
-def test_last_use_is_written_coarsely(make_workspace: Make, django_assert_num_queries: Any) -> None:
+def test_last_used_at_is_not_written_with_every_request(make_workspace: Make, django_assert_num_queries: Any) -> None:
     text = tokens.issue_workspace_token(make_workspace().id).text
     tokens.principal_for_token(text)
     first = WorkspaceToken.objects.get().last_used_at
@@ -114,8 +114,8 @@ def test_last_use_is_written_coarsely(make_workspace: Make, django_assert_num_qu
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_last_use_of_a_token_waits_for_nobody(make_workspace: Make) -> None:
-    """Least of all for whoever revokes it, and then waits for the log that a batch of beats may hold by now."""
+def test_marking_tokens_as_used_waits_for_no_lock(make_workspace: Make) -> None:
+    """A revocation locks a token and then waits for the log, which a batch of heartbeats may hold: a deadlock."""
     workspace = make_workspace()
     ids = [tokens.issue_workspace_token(workspace.id).id for _ in range(3)]
     with transaction.atomic():
@@ -128,10 +128,10 @@ def test_the_last_use_of_a_token_waits_for_nobody(make_workspace: Make) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_whatever_ends_a_token_tells_its_sockets_once_it_is_committed(
+def test_every_end_of_a_token_closes_its_sockets_after_the_commit(
     make_workspace: Make, make_user: Callable[..., User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once: the recheck every few seconds is for what nobody announces."""
+    """Immediately, not only at the next periodic check."""
     workspace = make_workspace()
     one, two = (tokens.issue_workspace_token(workspace.id) for _ in range(2))
     tokens.issue_operator_token(make_user())
@@ -153,7 +153,7 @@ def permission(name: str) -> Permission:
 
 
 def through_django(user: User) -> Level:
-    """What Django says of the same user, asked in its own way."""
+    """The level by Django's own permission checks."""
     fresh = User.objects.get(pk=user.pk)
     granted = [level for level, name in zip(Level, [None, *GRANTS], strict=True) if name and has(fresh, name)]
     return max(granted, default=Level.NONE)
@@ -170,7 +170,7 @@ def has(user: User, name: str) -> bool:
 )
 @pytest.mark.parametrize("held", HELD, ids=str)
 @pytest.mark.parametrize("by_group", [False, True])
-def test_a_level_is_what_django_permits(
+def test_a_level_agrees_with_djangos_permission_checks(
     db: None, flags: dict[str, bool], held: tuple[str, ...], by_group: bool
 ) -> None:
     user = User.objects.create(username="ada", **flags)
@@ -189,7 +189,9 @@ def test_a_level_is_what_django_permits(
         assert tokens.principal_for_token(text)[1].level == through_django(user)
 
 
-def test_one_question_tells_who_an_operator_is(make_user: Callable[..., User], django_assert_num_queries: Any) -> None:
+def test_an_operator_is_authenticated_in_one_query(
+    make_user: Callable[..., User], django_assert_num_queries: Any
+) -> None:
     user = make_user()
     text = tokens.issue_operator_token(user)
     tokens.principal_for_token(text)

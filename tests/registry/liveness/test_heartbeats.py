@@ -26,7 +26,7 @@ Make = Callable[..., Workspace]
         ("paused", 1.0, []),
     ],
 )
-def test_a_beat_takes_a_workspace_through_the_status_machine(status: str, rate: float, reached: list[str]) -> None:
+def test_the_transitions_of_a_heartbeat(status: str, rate: float, reached: list[str]) -> None:
     assert [str(to) for _event, to in transitions(status, rate)] == reached
 
 
@@ -43,7 +43,7 @@ def event_types(workspace: Workspace) -> list[str]:
     )
 
 
-def test_a_beat_is_kept_with_its_lease_and_its_key(
+def test_a_heartbeat_writes_live_columns_lease_and_key(
     make_workspace: Make, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     workspace = make_workspace(status="online")
@@ -76,7 +76,7 @@ def test_a_beat_restores_a_lost_key(
     assert redis.client().ttl(f"ws:{workspace.id}") > 0
 
 
-def test_a_quiet_beat_records_nothing_and_keeps_updated_at(
+def test_a_heartbeat_without_a_transition_records_no_event_and_keeps_updated_at(
     make_workspace: Make, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     workspace = make_workspace(status="online")
@@ -112,21 +112,21 @@ def test_paused_stays_paused(
     assert event_types(workspace) == before
 
 
-def test_removed_and_unknown_leave_no_trace_and_do_not_disturb_the_others(
+def test_removed_and_unknown_workspaces_are_unchanged_and_do_not_affect_the_others(
     make_workspace: Make, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     good, gone, unknown = make_workspace("good"), make_workspace("gone", status="removed"), uuid4()
     before = Workspace.objects.filter(id=gone.id).values().get()
     with django_capture_on_commit_callbacks(execute=True):
-        outcome = flush([Beat(workspace_id=good.id), Beat(workspace_id=gone.id), Beat(workspace_id=unknown)])
-    assert outcome[good.id] is None
-    assert isinstance(outcome[gone.id], Removed)
-    assert isinstance(outcome[unknown], NotFound)
+        results = flush([Beat(workspace_id=good.id), Beat(workspace_id=gone.id), Beat(workspace_id=unknown)])
+    assert results[good.id] is None
+    assert isinstance(results[gone.id], Removed)
+    assert isinstance(results[unknown], NotFound)
     assert Workspace.objects.filter(id=gone.id).values().get() == before
     assert redis.client().keys("ws:*") == [f"ws:{good.id}"]
 
 
-def test_of_two_beats_in_a_batch_the_last_counts(
+def test_of_two_heartbeats_of_one_workspace_the_last_counts(
     make_workspace: Make, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     workspace = make_workspace(status="online")

@@ -1,4 +1,4 @@
-"""Agent URLs: resolve once, check, connect to exactly that address, follow nothing."""
+"""Requests to agents' URLs: resolved once, checked, sent to exactly that address, no redirects followed."""
 
 import socket
 import threading
@@ -20,7 +20,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(self.headers["Host"].encode())
 
     def log_message(self, *arguments: object) -> None:
-        """Quiet."""
+        """No output."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def port() -> Iterator[int]:
 
 
 def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
-    """A name server that gives one answer after the other; returns what was asked."""
+    """Make names resolve to one answer after the other; returns the list of the names that were resolved."""
     asked: list[str] = []
     really = socket.getaddrinfo
 
@@ -64,7 +64,7 @@ def test_private_addresses_are_refused(settings: Any, monkeypatch: pytest.Monkey
         outbound.permitted_address("agent.example", 80)
 
 
-def test_one_private_address_among_public_ones_is_enough_to_refuse(
+def test_a_name_with_one_private_address_among_public_ones_is_refused(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.OUTBOUND_NETWORKS = []
@@ -73,7 +73,9 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(
         outbound.permitted_address("agent.example", 80)
 
 
-def test_networks_of_the_settings_and_the_public_are_allowed(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_public_addresses_and_networks_of_the_settings_are_allowed(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.OUTBOUND_NETWORKS = ["10.1.0.0/16"]
     resolving(monkeypatch, ["10.1.2.3"], ["93.184.215.14"], ["10.2.0.1"])
     assert str(outbound.permitted_address("inside.example", 80)) == "10.1.2.3"
@@ -83,7 +85,7 @@ def test_networks_of_the_settings_and_the_public_are_allowed(settings: Any, monk
 
 
 def test_it_connects_to_the_address_that_was_checked(settings: Any, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
-    """A name that changes its answer after the check (DNS rebinding) is asked only once."""
+    """A name whose answer changes after the check (DNS rebinding) is resolved only once."""
     settings.OUTBOUND_NETWORKS = ["127.0.0.1/32"]
     asked = resolving(monkeypatch, ["127.0.0.1"], ["169.254.169.254"])
     with outbound.client(timeout=5) as client:
@@ -98,7 +100,7 @@ def test_redirects_are_not_followed(settings: Any, monkeypatch: pytest.MonkeyPat
         assert client.get(f"http://127.0.0.1:{port}/away").status_code == 302
 
 
-def test_names_that_do_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_do_not_resolve_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
         raise socket.gaierror
 

@@ -1,4 +1,4 @@
-"""Agents receive the events that access.rule() allows at each position, for random trees and moves."""
+"""Agents receive exactly the events that access.rule() permits at that position, for any tree and any moves."""
 
 import asyncio
 from collections.abc import Callable
@@ -39,7 +39,7 @@ STEPS = st.lists(
 
 
 class Organisation:
-    """A hub with an agent's socket for every id, and an independent model of the hierarchy."""
+    """A hub with an agent's socket for every id, and the hierarchy as plain dictionaries to compare with."""
 
     def __init__(self) -> None:
         self.hub = Hub(Teams())
@@ -52,50 +52,50 @@ class Organisation:
             self.hub.add(listener)
             assert self.hub.subscribe(listener)
 
-    def step(self, act: str, first: int, second: int) -> None:
-        """Do `act` if it is possible; the numbers choose the workspaces."""
-        unused, active = [own for own in IDS if own not in self.parents], list(self.active())
-        other = [None, *active][second % (len(active) + 1)]
-        if act == "create" and unused:
-            self.send("WORKSPACE_PROVISIONING", unused[0], {"parent_id": text(other)}, after={unused[0]: other})
-        elif act != "create" and active:
-            self.change(act, active[first % len(active)], other)
+    def step(self, act: str, who: int, whom: int) -> None:
+        """One change, if it is possible; the numbers choose the workspaces."""
+        uncreated, alive = [own for own in IDS if own not in self.parents], list(self.living())
+        other = [None, *alive][whom % (len(alive) + 1)]
+        if act == "create" and uncreated:
+            self.happen("WORKSPACE_PROVISIONING", uncreated[0], {"parent_id": text(other)}, after={uncreated[0]: other})
+        elif act != "create" and alive:
+            self.change(act, alive[who % len(alive)], other)
 
     def change(self, act: str, own: UUID, other: UUID | None) -> None:
         if act == "move":
             if other != self.parents[own] and own not in self.upwards(other):
                 payload = {"old_parent_id": text(self.parents[own]), "new_parent_id": text(other)}
-                self.send("WORKSPACE_MOVED", own, payload, after={own: other})
+                self.happen("WORKSPACE_MOVED", own, payload, after={own: other})
         elif act == "remove":
-            for each in sorted(self.active(), key=lambda one: -len(self.upwards(one))):
-                if own in self.upwards(each):
-                    self.send("WORKSPACE_REMOVED", each, {"forwarded_to": None}, removed=each)
+            for going in sorted(self.living(), key=lambda one: -len(self.upwards(one))):
+                if own in self.upwards(going):
+                    self.happen("WORKSPACE_REMOVED", going, {"forwarded_to": None}, gone=going)
         else:
             kinds = {"online": "WORKSPACE_ONLINE", "expand": "WORKSPACE_EXPANDED"}
             transient = {"task": "TASK_UPDATED", "layout": "LAYOUT_UPDATED"}
-            self.send(kinds.get(act) or transient[act], own, {}, is_persisted=act in kinds)
+            self.happen(kinds.get(act) or transient[act], own, {}, is_persisted=act in kinds)
 
-    def send(
+    def happen(
         self,
         event: str,
         own: UUID,
         payload: dict[str, Any],
         *,
         after: Parents | None = None,
-        removed: UUID | None = None,
+        gone: UUID | None = None,
         is_persisted: bool = True,
     ) -> None:
-        before, position = self.active(), self.hub.position
+        before, position = self.living(), self.hub.position
         self.parents |= after or {}
-        now = self.active()
+        now = self.living()
         seq = position + 1 if is_persisted else None
-        message_id = f"{event} {sum(map(len, self.expected.values()))} {seq}"
+        mark = f"{event} {sum(map(len, self.expected.values()))} {seq}"
         for listener in IDS:
             if self.may_receive(listener, own, event, before, now):
-                self.expected[listener].append(message_id)
-        if removed is not None:
-            self.removed.add(removed)
-        message = bus.encode({"event": event, "seq": seq, "payload": payload, "test_id": message_id})
+                self.expected[listener].append(mark)
+        if gone is not None:
+            self.removed.add(gone)
+        message = bus.encode({"event": event, "seq": seq, "payload": payload, "mark": mark})
         self.hub.dispatch({"type": "events", "after": position, "frames": [[seq, event, str(own), message]]})
 
     def may_receive(self, listener: UUID, own: UUID, event: str, before: Parents, now: Parents) -> bool:
@@ -105,7 +105,7 @@ class Organisation:
             return rule(listener, own, now) in (Rule.SELF, Rule.PARENT)
         return any(rule(listener, own, then) != Rule.NONE for then in (before, now))
 
-    def active(self) -> Parents:
+    def living(self) -> Parents:
         return {own: parent for own, parent in self.parents.items() if own not in self.removed}
 
     def upwards(self, own: UUID | None) -> list[UUID]:
@@ -122,22 +122,22 @@ def text(own: UUID | None) -> str | None:
 
 @given(STEPS)
 @settings(max_examples=300, deadline=None, database=None, derandomize=True)
-def test_every_agent_receives_exactly_what_the_hierarchy_allows(steps: list[tuple[str, int, int]]) -> None:
-    async def run() -> None:
+def test_every_agent_receives_exactly_what_the_hierarchy_permits(steps: list[tuple[str, int, int]]) -> None:
+    async def play() -> None:
         organisation = Organisation()
-        for act, first, second in steps:
-            organisation.step(act, first, second)
+        for act, who, whom in steps:
+            organisation.step(act, who, whom)
         organisation.hub.flush()
         for own, client in organisation.clients.items():
-            assert [message["test_id"] for message in client.heard] == organisation.expected[own]
+            assert [message["mark"] for message in client.heard] == organisation.expected[own]
             assert (client.code == NOT_ALLOWED) == (own in organisation.removed)
 
-    asyncio.run(run())
+    asyncio.run(play())
 
 
 @pytest.fixture
 def organisation(make_workspace: Make) -> dict[str, UUID]:
-    """Two trees after moves, a rename, a removal and an added team."""
+    """Two trees, with a move, a restart, a removal and a team in their past."""
     made = {"root": make_workspace("root").id, "other": make_workspace("other").id}
     for name, parent in (("child", "root"), ("sibling", "root"), ("grandchild", "child"), ("cousin", "sibling")):
         made[name] = make_workspace(name, parent_id=made[parent]).id
@@ -154,7 +154,7 @@ def the_log() -> list[Frame]:
     return read_page(StructureEvent.objects.all())
 
 
-def test_loading_the_tables_gives_the_same_as_folding_the_log(organisation: dict[str, UUID]) -> None:
+def test_loading_the_rows_equals_folding_the_log(organisation: dict[str, UUID]) -> None:
     loaded, folded = Teams(), Teams()
     assert loaded.load() == StructureEvent.objects.order_by("-seq")[0].seq
     for frame in the_log():
@@ -166,7 +166,7 @@ def test_without_workspaces_the_position_is_0(db: None) -> None:
     assert Teams().load() == 0
 
 
-def test_the_backlog_of_an_agent_has_what_it_may_receive_now(organisation: dict[str, UUID]) -> None:
+def test_the_backlog_of_an_agent_is_what_it_may_receive_now(organisation: dict[str, UUID]) -> None:
     loaded = Teams()
     loaded.load()
     received: dict[str, set[str]] = {}
@@ -186,15 +186,15 @@ def test_the_backlog_of_an_agent_has_what_it_may_receive_now(organisation: dict[
     assert received["sibling"] == set()
 
 
-def test_only_the_team_itself_receives_the_names_of_its_members(organisation: dict[str, UUID]) -> None:
-    """A sibling of its lead must not learn them."""
+def test_only_the_team_receives_the_names_of_its_members(organisation: dict[str, UUID]) -> None:
+    """Otherwise other roots would learn who works below this one."""
     loaded = Teams()
     loaded.load()
     (expanded,) = [frame for frame in the_log() if frame.event == "WORKSPACE_EXPANDED"]
     assert loaded.groups_for(expanded) == (str(organisation["other"]),)
 
 
-def test_sockets_of_a_revoked_token_are_unauthorized(make_workspace: Make, django_assert_num_queries: Any) -> None:
+def test_sockets_with_a_revoked_token_are_unauthorized(make_workspace: Make, django_assert_num_queries: Any) -> None:
     own = make_workspace().id
     issued = [tokens.issue_workspace_token(own).id for _ in range(3)]
     sockets = [
@@ -206,18 +206,18 @@ def test_sockets_of_a_revoked_token_are_unauthorized(make_workspace: Make, djang
         assert Teams().unauthorized(sockets) == [sockets[1], sockets[3]]
 
 
-def test_other_sockets_are_authorized_once_for_each_credential() -> None:
-    calls: list[str] = []
+def test_operators_are_checked_once_for_each_credential() -> None:
+    asked: list[str] = []
 
     def identify(name: str, *, is_good: bool) -> Principal:
-        calls.append(name)
+        asked.append(name)
         if not is_good:
             raise Refused(NOT_ALLOWED)
         return Principal(kind=Kind.OPERATOR)
 
     token = Principal(kind=Kind.OPERATOR, token_id=uuid4())
-    sockets = [listening(Client(), principal=each) for each in (token, token, Principal(kind=Kind.OPERATOR))]
+    sockets = [listening(Client(), principal=who) for who in (token, token, Principal(kind=Kind.OPERATOR))]
     sockets[0].identify = lambda: identify("token", is_good=True)
     sockets[2].identify = lambda: identify("session", is_good=False)
     assert Teams().unauthorized(sockets) == [sockets[2]]
-    assert calls == ["token", "session"]
+    assert asked == ["token", "session"]

@@ -1,4 +1,4 @@
-"""Discovery from memory: correct at once after a change by any process, without queries between changes."""
+"""Discovery from memory is right at once after every change by any process, and costs no queries meanwhile."""
 
 import random
 import threading
@@ -32,8 +32,8 @@ Make = Callable[..., Workspace]
 Post = Callable[[], None]
 
 
-class World:
-    """A small team with a token for each workspace, and the directories of two processes."""
+class Organisation:
+    """Four workspaces, a token for each, and the directories of two processes."""
 
     def __init__(self, make_workspace: Make) -> None:
         top = make_workspace("top", external=True, url="http://top:1")
@@ -54,18 +54,18 @@ class World:
         [match] = self.processes[process].resolve([lookup])
         return match.url if match else None
 
-    def all_pairs(self) -> dict[tuple[str, str], str | None]:
+    def resolve_all(self) -> dict[tuple[str, str], str | None]:
         """The URL that each caller gets for each target, which must be the same in both processes."""
         pairs = [(a, b) for a in self.ids for b in self.ids]
         first, second = ({pair: self.ask(*pair, process) for pair in pairs} for process in (0, 1))
         assert first == second
         return first
 
-    def by_the_database(self) -> dict[tuple[str, str], str | None]:
-        """The same by discovery.discover(), which reads the database."""
-        return {(a, b): self._by_the_database(a, b) for a in self.ids for b in self.ids}
+    def from_database(self) -> dict[tuple[str, str], str | None]:
+        """The same by discovery.discover(), which queries the database."""
+        return {(a, b): self._from_database(a, b) for a in self.ids for b in self.ids}
 
-    def _by_the_database(self, caller: str, target: str) -> str | None:
+    def _from_database(self, caller: str, target: str) -> str | None:
         if not tokens.callers({self.presented(caller)}):
             return None
         try:
@@ -75,14 +75,16 @@ class World:
 
 
 @pytest.fixture
-def world(make_workspace: Make, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks) -> World:
+def organisation(
+    make_workspace: Make, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> Organisation:
     with django_capture_on_commit_callbacks(execute=True):
-        return World(make_workspace)
+        return Organisation(make_workspace)
 
 
 @pytest.fixture
 def committed(django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks) -> Callable[[Post], None]:
-    """Run an operation as if in a transaction of its own."""
+    """Run an operation as if in its own transaction."""
 
     def run(operation: Post) -> None:
         with django_capture_on_commit_callbacks(execute=True):
@@ -91,7 +93,7 @@ def committed(django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
     return run
 
 
-CHANGES: dict[str, Callable[[World], Any]] = {
+CHANGES: dict[str, Callable[[Organisation], Any]] = {
     "move": lambda w: workspaces.update(w.ids["right"], {"parent_id": w.ids["leaf"]}, actor="test"),
     "remove": lambda w: removal.remove(w.ids["left"], actor="test", confirm=True),
     "revoke": lambda w: tokens.revoke_token(w.ids["leaf"], w.tokens["leaf"].id),
@@ -102,98 +104,102 @@ CHANGES: dict[str, Callable[[World], Any]] = {
 }
 
 
-def test_it_agrees_with_the_database_and_makes_no_queries_without_changes(world: World) -> None:
-    found = world.all_pairs()
-    assert found == world.by_the_database()
-    assert len([url for url in found.values() if url]) > 4
-    assert None in found.values()
+def test_it_agrees_with_the_database_and_costs_no_queries(organisation: Organisation) -> None:
+    urls = organisation.resolve_all()
+    assert urls == organisation.from_database()
+    assert len([url for url in urls.values() if url]) > 4
+    assert None in urls.values()
     with CaptureQueriesContext(connection) as queries:
-        assert world.all_pairs() == found
+        assert organisation.resolve_all() == urls
     assert len(queries) == 0
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_correct_at_once_after_a_change(world: World, committed: Callable[[Post], None], name: str) -> None:
-    before = world.all_pairs()
-    committed(lambda: CHANGES[name](world))
-    after = world.all_pairs()
-    assert after == world.by_the_database()
+def test_it_is_right_at_once_after_a_change(
+    organisation: Organisation, committed: Callable[[Post], None], name: str
+) -> None:
+    before = organisation.resolve_all()
+    committed(lambda: CHANGES[name](organisation))
+    after = organisation.resolve_all()
+    assert after == organisation.from_database()
     assert after != before
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_correct_after_the_commit_and_before_the_on_commit_callbacks(world: World, name: str) -> None:
-    """As if the process had been killed between the commit and its callbacks."""
-    before = world.all_pairs()
-    CHANGES[name](world)
-    assert world.all_pairs() == world.by_the_database() != before
+def test_it_is_right_between_a_commit_and_its_announcement(organisation: Organisation, name: str) -> None:
+    """The on-commit callbacks do not run, as if the process had died after its commit."""
+    before = organisation.resolve_all()
+    CHANGES[name](organisation)
+    assert organisation.resolve_all() == organisation.from_database() != before
 
 
-def _flush(world: World) -> None:
+def _flush(organisation: Organisation) -> None:
     redis.client().flushall()
 
 
-def _lose_versions(world: World) -> None:
-    """They expired: the time between invalidation and commit was longer than OPEN_SECONDS."""
+def _lose_versions(organisation: Organisation) -> None:
+    """They expired, because too long passed between invalidation and commit."""
     redis.client().delete(cache_versions.LOG.key, cache_versions.TOKENS.key)
 
 
 @pytest.mark.parametrize("lose", [_flush, _lose_versions])
 @pytest.mark.parametrize("name", CHANGES)
-def test_lost_cache_versions_cost_only_a_query(
-    world: World, committed: Callable[[Post], None], name: str, lose: Callable[[World], None]
+def test_lost_cache_versions_cost_a_query_and_nothing_else(
+    organisation: Organisation, committed: Callable[[Post], None], name: str, lose: Callable[[Organisation], None]
 ) -> None:
-    world.all_pairs()
-    lose(world)
-    committed(lambda: CHANGES[name](world))
-    lose(world)
-    assert world.all_pairs() == world.by_the_database()
+    organisation.resolve_all()
+    lose(organisation)
+    committed(lambda: CHANGES[name](organisation))
+    lose(organisation)
+    assert organisation.resolve_all() == organisation.from_database()
     with CaptureQueriesContext(connection) as queries:
-        world.ask("top", "top")
-    assert len(queries) == 0, "the versions are set again"
+        organisation.ask("top", "top")
+    assert len(queries) == 0, "the versions have been restored"
 
 
 @contextmanager
-def unreachable_redis_url(settings: Any) -> Iterator[None]:
-    there = settings.REDIS_URL
+def redis_away(settings: Any) -> Iterator[None]:
+    address = settings.REDIS_URL
     settings.REDIS_URL = "unix:///nonexistent/redis.sock"
     redis.client.cache_clear()
     yield
-    settings.REDIS_URL = there
+    settings.REDIS_URL = address
     redis.client.cache_clear()
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_without_redis_it_reads_the_database(world: World, name: str, settings: Any) -> None:
-    world.all_pairs()
-    with unreachable_redis_url(settings):
-        CHANGES[name](world)
-        assert world.all_pairs() == world.by_the_database()
+def test_without_redis_every_lookup_reads_the_database(organisation: Organisation, name: str, settings: Any) -> None:
+    organisation.resolve_all()
+    with redis_away(settings):
+        CHANGES[name](organisation)
+        assert organisation.resolve_all() == organisation.from_database()
 
 
-def test_an_expired_token_is_refused_at_its_time(world: World) -> None:
-    WorkspaceToken.objects.filter(id=world.tokens["left"].id).update(expires_at=timezone.now() + timedelta(seconds=0.3))
-    assert world.ask("left", "top")
-    until(lambda: not world.ask("left", "top"), "the token to expire")
+def test_an_expired_token_is_not_trusted_from_memory(organisation: Organisation) -> None:
+    WorkspaceToken.objects.filter(id=organisation.tokens["left"].id).update(
+        expires_at=timezone.now() + timedelta(seconds=0.3)
+    )
+    assert organisation.ask("left", "top")
+    until(lambda: not organisation.ask("left", "top"), "the token to expire")
 
 
-def test_a_claimed_id_must_be_the_tokens_workspace(world: World) -> None:
-    assert world.ask("left", "top", claimed=world.ids["left"])
-    assert world.ask("left", "top", claimed=world.ids["right"]) is None
+def test_x_workspace_id_must_be_the_callers_workspace(organisation: Organisation) -> None:
+    assert organisation.ask("left", "top", claimed=organisation.ids["left"])
+    assert organisation.ask("left", "top", claimed=organisation.ids["right"]) is None
 
 
-def test_random_histories(world: World, committed: Callable[[Post], None], make_workspace: Make) -> None:
-    """Changes in random order, half of them without their on-commit callbacks, and some with Redis emptied."""
+def test_random_histories(organisation: Organisation, committed: Callable[[Post], None], make_workspace: Make) -> None:
+    """Changes in any order, some announced and some not, sometimes with Redis emptied in between."""
     chance = random.Random(7)
-    names = list(world.ids)
+    names = list(organisation.ids)
     for _ in range(60):
-        one, other = chance.sample(names, 2)
+        who, whom = chance.sample(names, 2)
         operations: list[Callable[[], Any]] = [
-            partial(workspaces.update, world.ids[one], {"parent_id": world.ids[other]}, actor="test"),
-            partial(workspaces.update, world.ids[one], {"parent_id": None}, actor="test"),
-            partial(pausing.pause, world.ids[one], actor="test"),
-            partial(pausing.resume, world.ids[one], actor="test"),
-            partial(_flush, world),
+            partial(workspaces.update, organisation.ids[who], {"parent_id": organisation.ids[whom]}, actor="test"),
+            partial(workspaces.update, organisation.ids[who], {"parent_id": None}, actor="test"),
+            partial(pausing.pause, organisation.ids[who], actor="test"),
+            partial(pausing.resume, organisation.ids[who], actor="test"),
+            partial(_flush, organisation),
         ]
         operation = chance.choice(operations)
         try:
@@ -203,73 +209,74 @@ def test_random_histories(world: World, committed: Callable[[Post], None], make_
                 operation()
         except RegistryError:
             continue
-        assert world.all_pairs() == world.by_the_database()
+        assert organisation.resolve_all() == organisation.from_database()
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_after_the_longest_trust_it_reads_the_database_even_if_the_version_is_unchanged(
-    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+def test_after_the_longest_trust_the_database_is_read_whatever_the_cache_version(
+    organisation: Organisation, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    world.all_pairs()
+    organisation.resolve_all()
     monkeypatch.setattr(cache_versions.CacheVersion, "invalidate", lambda self: None)
-    CHANGES[name](world)
+    CHANGES[name](organisation)
     monkeypatch.setattr(directory, "LONGEST_TRUST_SECONDS", 0.0)
-    assert world.all_pairs() == world.by_the_database()
+    assert organisation.resolve_all() == organisation.from_database()
 
 
-def test_late_on_commit_callbacks_do_not_hide_a_later_change(world: World) -> None:
-    """One process commits, another one makes a later change, and then the callbacks of the first one run."""
+def test_a_late_announcement_hides_no_later_change(organisation: Organisation) -> None:
+    """A process announces its commit only after a later change of another process is committed and announced."""
     with TestCase.captureOnCommitCallbacks() as late:
-        CHANGES["move"](world)
-    world.all_pairs()
+        CHANGES["move"](organisation)
+    organisation.resolve_all()
     with TestCase.captureOnCommitCallbacks(execute=True):
-        CHANGES["remove"](world)
+        CHANGES["remove"](organisation)
     for post in late:
         post()
-    assert world.all_pairs() == world.by_the_database()
+    assert organisation.resolve_all() == organisation.from_database()
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_an_old_version_that_returns_after_a_redis_outage_is_not_trusted(
-    world: World, name: str, settings: Any
+def test_a_cache_version_from_before_a_redis_outage_is_not_trusted(
+    organisation: Organisation, name: str, settings: Any
 ) -> None:
-    """As after a failover to a replica without the change."""
-    world.all_pairs()
-    versions = (cache_versions.LOG, cache_versions.TOKENS)
-    before = {version.key: str(redis.client().get(version.key)) for version in versions}
-    with unreachable_redis_url(settings):
-        CHANGES[name](world)
-        world.all_pairs()
+    """As after a failover to a replica that lacks the change."""
+    organisation.resolve_all()
+    before = {
+        version.key: str(redis.client().get(version.key)) for version in (cache_versions.LOG, cache_versions.TOKENS)
+    }
+    with redis_away(settings):
+        CHANGES[name](organisation)
+        organisation.resolve_all()
     redis.client().mset(before)
-    assert world.all_pairs() == world.by_the_database()
+    assert organisation.resolve_all() == organisation.from_database()
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_version_that_could_not_be_invalidated_is_invalidated_after_the_commit(
-    world: World, name: str, settings: Any
+def test_an_invalidation_that_failed_before_the_commit_is_made_after_it(
+    organisation: Organisation, name: str, settings: Any
 ) -> None:
-    world.all_pairs()
-    with TestCase.captureOnCommitCallbacks(execute=True), unreachable_redis_url(settings):
-        CHANGES[name](world)
-    assert world.all_pairs() == world.by_the_database()
+    organisation.resolve_all()
+    with TestCase.captureOnCommitCallbacks(execute=True), redis_away(settings):
+        CHANGES[name](organisation)
+    assert organisation.resolve_all() == organisation.from_database()
 
 
-def test_an_event_of_an_unknown_workspace_creates_no_entry(world: World) -> None:
-    """Such an entry would be a root, which every other root may talk to."""
-    world.all_pairs()
-    world.ids["unknown"] = uuid4()
+def test_an_event_of_an_unknown_workspace_adds_none(organisation: Organisation) -> None:
+    """It would be a root, which every other root may talk to."""
+    organisation.resolve_all()
+    organisation.ids["unknown"] = uuid4()
     payload = {"from": "offline", "url": "http://unknown:1"}
-    event = NewEvent(event_type=EventType.WORKSPACE_ONLINE, workspace_id=world.ids["unknown"], payload=payload)
+    event = NewEvent(event_type=EventType.WORKSPACE_ONLINE, workspace_id=organisation.ids["unknown"], payload=payload)
     with transaction.atomic():
         record([event], actor="test")
-    assert world.ask("top", "unknown") is None
+    assert organisation.ask("top", "unknown") is None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_load_that_fails_halfway_leaves_no_rows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostgreSQL closes the connection between the query for the position and that for the rows."""
+def test_a_load_that_fails_halfway_is_discarded(organisation: Organisation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL goes away between the position and the rows."""
 
-    def terminate_after_reading() -> int:
+    def disconnect() -> int:
         seq = latest_seq()
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
@@ -278,31 +285,31 @@ def test_a_load_that_fails_halfway_leaves_no_rows(world: World, monkeypatch: pyt
             cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [own])
         return seq
 
-    monkeypatch.setattr(events, "latest_seq", terminate_after_reading)
+    monkeypatch.setattr(events, "latest_seq", disconnect)
     with pytest.raises(OperationalError):
-        world.ask("left", "right")
+        organisation.ask("left", "right")
     monkeypatch.undo()
     connection.close()
-    CHANGES["move"](world)
-    assert world.ask("top", "right") is None
-    assert world.all_pairs() == world.by_the_database()
+    CHANGES["move"](organisation)
+    assert organisation.ask("top", "right") is None
+    assert organisation.resolve_all() == organisation.from_database()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_concurrent_revocations_of_which_the_first_runs_no_callbacks(world: World) -> None:
+def test_of_two_concurrent_revocations_the_first_is_never_announced(organisation: Organisation) -> None:
     def revoke() -> None:
-        tokens.revoke_token(world.ids["right"], world.tokens["right"].id)
+        tokens.revoke_token(organisation.ids["right"], organisation.tokens["right"].id)
         connection.close()
 
-    world.all_pairs()
+    organisation.resolve_all()
     other = threading.Thread(target=revoke)
     with transaction.atomic():
-        tokens.revoke_token(world.ids["leaf"], world.tokens["leaf"].id)
+        tokens.revoke_token(organisation.ids["leaf"], organisation.tokens["leaf"].id)
         other.start()
-        until(lambda: not other.is_alive() or waiting(), "the second revocation to be done, or to wait for the first")
+        until(lambda: not other.is_alive() or waiting(), "the second revocation to finish, or to wait for the first")
         with another_connection():
-            assert world.ask("leaf", "left"), "not committed yet"
+            assert organisation.ask("leaf", "left"), "not committed yet"
         connection.run_on_commit.clear()
     other.join()
-    assert world.ask("leaf", "left") is None
-    assert world.all_pairs() == world.by_the_database()
+    assert organisation.ask("leaf", "left") is None
+    assert organisation.resolve_all() == organisation.from_database()

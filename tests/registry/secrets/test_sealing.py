@@ -1,4 +1,4 @@
-"""A seal opens with its key, in its place, unchanged; otherwise not at all."""
+"""An envelope opens with its key, in its context and unchanged; otherwise not at all."""
 
 import base64
 
@@ -32,7 +32,7 @@ def test_the_envelope_hides_the_value_and_never_repeats() -> None:
     assert first != second
 
 
-def test_it_does_not_open_elsewhere_with_another_key_or_changed() -> None:
+def test_it_does_not_open_with_another_context_or_key_or_changed() -> None:
     keyring = Keyring((OLD,))
     sealed = keyring.seal(b"value", context=HERE)
     with pytest.raises(SealBroken):

@@ -1,4 +1,4 @@
-"""Secrets: sealed or not stored, handed to their owner whole or not at all, seen nowhere else."""
+"""Secrets are stored sealed, returned to their owner all or none, and appear nowhere else."""
 
 import io
 import logging
@@ -39,7 +39,7 @@ def put(workspace: Workspace, key: str, value: str) -> None:
     store.set_for_workspace(workspace.id, key, value, actor="test")
 
 
-def test_set_list_hand_over_delete(as_administrator: APIClient, make_workspace: Make, as_workspace: As) -> None:
+def test_set_list_read_and_delete(as_administrator: APIClient, make_workspace: Make, as_workspace: As) -> None:
     workspace = make_workspace()
     agent, path = as_workspace(workspace), f"/workspaces/{workspace.id}/secrets"
     assert as_administrator.post(path, {"key": "OWN", "value": "a"}).json() == {"status": "saved", "key": "OWN"}
@@ -92,7 +92,7 @@ def test_only_the_workspace_itself_gets_values(
     ],
     ids=lambda body: str(body)[:40],
 )
-def test_what_is_no_secret_is_refused(as_administrator: APIClient, make_workspace: Make, body: dict[str, Any]) -> None:
+def test_invalid_secrets_are_refused(as_administrator: APIClient, make_workspace: Make, body: dict[str, Any]) -> None:
     workspace = make_workspace()
     for path in (f"/workspaces/{workspace.id}/secrets", "/settings/secrets"):
         assert as_administrator.post(path, body).status_code == 400
@@ -101,7 +101,7 @@ def test_what_is_no_secret_is_refused(as_administrator: APIClient, make_workspac
 
 
 @pytest.mark.parametrize("key", ["", "nonsense"])
-def test_without_a_usable_key_nothing_is_stored_and_nothing_said(
+def test_without_a_usable_key_nothing_is_stored_or_revealed(
     as_administrator: APIClient, make_workspace: Make, settings: Any, key: str
 ) -> None:
     settings.SECRETS_ENCRYPTION_KEY = key
@@ -111,7 +111,7 @@ def test_without_a_usable_key_nothing_is_stored_and_nothing_said(
     assert not GlobalSecret.objects.exists()
 
 
-def test_one_that_does_not_open_fails_them_all_by_name(make_workspace: Make, as_workspace: As) -> None:
+def test_a_value_that_does_not_open_fails_the_whole_read_and_is_named(make_workspace: Make, as_workspace: As) -> None:
     workspace, other = make_workspace(), make_workspace()
     put(workspace, "GOOD", CANARY)
     put(workspace, "SWAPPED", "x")
@@ -133,7 +133,7 @@ def test_damaged_envelopes_do_not_open(make_workspace: Make, damage: Callable[[b
         store.environment_for(workspace.id, actor="test")
 
 
-def test_who_touched_which_secret_is_on_record(
+def test_every_access_to_a_secret_is_logged(
     as_administrator: APIClient, make_workspace: Make, as_workspace: As
 ) -> None:
     workspace = make_workspace()
@@ -149,7 +149,7 @@ def test_who_touched_which_secret_is_on_record(
     assert records[1].actor == f"workspace:{workspace.id}"
 
 
-def test_rotation_seals_anew_and_goes_on_where_it_was(make_workspace: Make, settings: Any) -> None:
+def test_rotation_seals_again_and_resumes_where_it_stopped(make_workspace: Make, settings: Any) -> None:
     settings.SECRETS_ENCRYPTION_KEY = OLD
     workspace = make_workspace()
     put(workspace, "A", "1")
@@ -175,7 +175,7 @@ def rotate(*options: str) -> str:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_rotation_while_readers_go_on(make_workspace: Make, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_continue_during_a_rotation(make_workspace: Make, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotation, "ROTATION_BATCH", 3)
     settings.SECRETS_ENCRYPTION_KEY = OLD
     workspace = make_workspace()
@@ -191,7 +191,7 @@ def test_rotation_while_readers_go_on(make_workspace: Make, settings: Any, monke
         try:
             while not done.is_set() or not seen:
                 seen.append(store.environment_for(workspace.id, actor="test") == wanted)
-        except Exception as error:  # whatever it is, it is a failed read
+        except Exception as error:  # any error is a failed read
             failures.append(error)
         finally:
             connection.close()
@@ -227,7 +227,7 @@ def test_known_values_are_masked_in_what_agents_report(make_workspace: Make, as_
     assert ActivityLog.objects.latest("created_at").response_body == {"result": "it is [secret KEY]"}
 
 
-def test_a_report_is_kept_when_nothing_can_be_opened(make_workspace: Make, settings: Any) -> None:
+def test_a_report_is_written_although_no_secret_can_be_opened(make_workspace: Make, settings: Any) -> None:
     workspace = make_workspace()
     put(workspace, "KEY", CANARY)
     settings.SECRETS_ENCRYPTION_KEY = NEW
@@ -245,7 +245,7 @@ def masked(workspace_id: UUID, summary: str) -> str | None:
     return entry.summary
 
 
-def test_what_does_not_open_leaves_the_others_masked_and_is_named_once(
+def test_a_value_that_does_not_open_is_logged_once_and_the_others_are_masked(
     make_workspace: Make, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     workspace = make_workspace()
@@ -260,14 +260,14 @@ def test_what_does_not_open_leaves_the_others_masked_and_is_named_once(
     assert CANARY not in repr(masking.KNOWN.kept)
 
 
-def test_however_many_report_secrets_that_are_known_are_not_read_again(make_workspace: Make) -> None:
-    """What the version costs is no query of the ORM's, and is not counted."""
+def test_known_secrets_are_not_read_again_however_many_workspaces_report(make_workspace: Make) -> None:
+    """The query of versions does not use the ORM and is not counted here."""
     store.set_for_all("SHARED", "shared-secret", actor="test")
     owners = [make_workspace() for _ in range(3)]
     for number, owner in enumerate(owners):
         put(owner, "OWN", f"own-secret-{number}")
-    said = Entry(activity_type="agent_log", summary="own-secret-1 shared-secret")
-    reported = [(i, said) for i in [*(owner.id for owner in owners), *(uuid4() for _ in range(2000))]]
+    entry = Entry(activity_type="agent_log", summary="own-secret-1 shared-secret")
+    reported = [(i, entry) for i in [*(owner.id for owner in owners), *(uuid4() for _ in range(2000))]]
     counts = []
     for _ in range(2):
         with CaptureQueriesContext(connection) as queries:
@@ -275,12 +275,12 @@ def test_however_many_report_secrets_that_are_known_are_not_read_again(make_work
         assert told[:3] == [f"{word} [secret SHARED]" for word in ("own-secret-1", "[secret OWN]", "own-secret-1")]
         assert set(told[3:]) == {"own-secret-1 [secret SHARED]"}
         counts.append(len(queries))
-    assert counts == [2, 0], "everybody's, and those of all who have their own"
+    assert counts == [2, 0], "one for global secrets, one for all workspaces with their own"
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_value_that_commits_late_is_masked() -> None:
-    """Set before another one and committed after it: by its time nobody would see that it has changed."""
+    """It was set before another one and is committed after it, so no timestamp would reveal the change."""
     me = uuid4()
     store.set_for_all("LATE", "old-value", actor="test")
     with transaction.atomic():
@@ -291,7 +291,7 @@ def test_a_value_that_commits_late_is_masked() -> None:
     assert masked(me, "late-value prompt-value") == "[secret LATE] [secret PROMPT]"
 
 
-def test_a_planted_value_is_seen_nowhere(
+def test_a_secret_value_appears_nowhere_else(
     as_administrator: APIClient,
     make_workspace: Make,
     as_workspace: As,
@@ -299,7 +299,7 @@ def test_a_planted_value_is_seen_nowhere(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Not in any table, any answer but the owner's, any log; not even when storing it fails with DEBUG on."""
+    """Not in any table, log or answer except to its owner, also when storing it fails with DEBUG on."""
     caplog.set_level(logging.DEBUG)
     settings.DEBUG = True
     workspace = make_workspace()
@@ -325,7 +325,9 @@ def _fail(*arguments: object) -> None:
     raise RuntimeError("no room for the record")
 
 
-def test_model_tells_its_source_and_no_secret(as_administrator: APIClient, make_workspace: Make) -> None:
+def test_the_model_route_names_its_source_and_reveals_no_secret(
+    as_administrator: APIClient, make_workspace: Make
+) -> None:
     assigned, by_secret, neither = make_workspace(model="m"), make_workspace(), make_workspace()
     put(by_secret, "MODEL_PROVIDER", CANARY)
     answers = [as_administrator.get(f"/workspaces/{w.id}/model").json() for w in (assigned, by_secret, neither)]

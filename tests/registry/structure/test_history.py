@@ -143,9 +143,14 @@ def test_a_snapshot_at_each_position_and_time(busy: list[Workspace], as_viewer: 
     ]
 
 
-@pytest.mark.parametrize("at", ["x", "-1", "2026-13-01", "99999999999999999999"])
+@pytest.mark.parametrize("at", ["x", "-1", "2026-13-01", "99999999999999999999", "0001-01-01T00:00:00+01:00"])
 def test_an_invalid_moment_is_refused(as_viewer: APIClient, at: str) -> None:
     assert as_viewer.get("/canvas/snapshot", {"at": at}).status_code == 400
+
+
+@pytest.mark.parametrize("offset", ["+16:00", "-23:59"])
+def test_a_moment_may_have_an_offset_that_postgresql_does_not_know(as_viewer: APIClient, offset: str) -> None:
+    assert as_viewer.get("/canvas/snapshot", {"at": f"2026-01-31T12:00:00{offset}"}).status_code == 200
 
 
 def test_diff_has_what_changed_between_two_moments(busy: list[Workspace], as_viewer: APIClient) -> None:

@@ -1,4 +1,4 @@
-"""The filters beside the logs, typed in: by workspace, actor and time. None counts or scans a log for its choices."""
+"""The filters beside the logs, with inputs: workspace, actor and time. None scans a log to find its choices."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from registry.admin.paging import BEFORE
 from registry.liveness import expiry
 from registry.models import Workspace
 
-MAX_NAMED = 100
-SPANS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta(days=7)}
+MAX_MATCHES = 100
+TIME_SPANS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta(days=7)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +32,15 @@ class Input:
 
 
 class InputFilter(admin.ListFilter):
-    """`parameters` are its own in the query string; `presets` are links beside the inputs."""
+    """`parameters`: the names it reads from the query string. `presets`: links beside the inputs."""
 
     template = "admin/activity/input_filter.html"
     parameters: tuple[str, ...]
 
     def __init__(self, request: Any, params: dict[str, list[str]], model: Any, model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
-        self.typed = {name: params.pop(name)[-1].strip() for name in self.parameters if name in params}
-        if any("\x00" in text for text in self.typed.values()):
+        self.values = {name: params.pop(name)[-1].strip() for name in self.parameters if name in params}
+        if any("\x00" in text for text in self.values.values()):
             raise IncorrectLookupParameters
 
     def expected_parameters(self) -> list[str | None]:
@@ -49,79 +49,81 @@ class InputFilter(admin.ListFilter):
     def has_output(self) -> bool:
         return True
 
-    def given(self, name: str) -> str:
-        return self.typed.get(name, "")
+    def value_of(self, name: str) -> str:
+        """Returns the parameter, empty when it was not given."""
+        return self.values.get(name, "")
 
     def inputs(self) -> Sequence[Input]:
+        """Returns the inputs of the form."""
         raise NotImplementedError
 
     def presets(self) -> Sequence[tuple[dict[str, str], str]]:
-        """(parameters, title)"""
+        """Returns pairs of parameters and link title."""
         return []
 
-    def kept(self) -> list[tuple[str, str]]:
-        """What the form must not lose: the other filters, but not the page."""
+    def preserved(self) -> list[tuple[str, str]]:
+        """Returns the parameters of the other filters, which the form repeats; not the page position."""
         return [(name, str(text)) for name, text in self.request.GET.items() if name not in (*self.parameters, BEFORE)]
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        chosen = {name: text for name, text in self.typed.items() if text}
+        chosen = {name: text for name, text in self.values.items() if text}
         for values, title in [({}, "All"), *self.presets()]:
             query = changelist.get_query_string(values, remove=[n for n in self.parameters if n not in values])
             yield {"selected": chosen == values, "query_string": query, "display": title}
 
 
-class OfWorkspace(InputFilter):
-    """`?workspace_id=…`, as links set it, or `?workspace=…`, as people type it."""
+class WorkspaceFilter(InputFilter):
+    """`?workspace_id=…` comes from links, `?workspace=…` from the input."""
 
     title = "workspace"
     parameters = ("workspace_id", "workspace")
 
     def inputs(self) -> Sequence[Input]:
-        typed = self.given("workspace")
-        return [Input(name="workspace", label="Part of its name, or its id", value=typed)]
+        text = self.value_of("workspace")
+        return [Input(name="workspace", label="Part of the name, or the id", value=text)]
 
     def presets(self) -> Sequence[tuple[dict[str, str], str]]:
-        wanted = self.given("workspace_id")
-        if not wanted:
+        workspace_id = self.value_of("workspace_id")
+        if not workspace_id:
             return []
-        name = Workspace.objects.filter(id=_uuid(wanted)).values_list("name", flat=True).first()
-        return [({"workspace_id": wanted}, name or wanted)]
+        name = Workspace.objects.filter(id=_uuid(workspace_id)).values_list("name", flat=True).first()
+        return [({"workspace_id": workspace_id}, name or workspace_id)]
 
     def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if wanted := self.given("workspace_id"):
-            queryset = queryset.filter(workspace_id=_uuid(wanted))
-        if typed := self.given("workspace"):
-            queryset = queryset.filter(workspace_id__in=_named(typed))
+        if workspace_id := self.value_of("workspace_id"):
+            queryset = queryset.filter(workspace_id=_uuid(workspace_id))
+        if text := self.value_of("workspace"):
+            queryset = queryset.filter(workspace_id__in=_ids_matching(text))
         return queryset
 
 
-class Actor(InputFilter):
-    """Exact, so that its index answers: what is typed may leave out "operator:" and "command:"."""
+class ActorFilter(InputFilter):
+    """Matches exactly, which the index supports; "operator:" and "command:" may be left out."""
 
     title = "actor"
     parameters = ("actor",)
 
     def inputs(self) -> Sequence[Input]:
-        hint = "op, or a workspace's id"
-        return [Input(name="actor", label="Who did it", value=self.given("actor"), hint=hint)]
+        hint = "User name, or a workspace id"
+        return [Input(name="actor", label="Actor", value=self.value_of("actor"), hint=hint)]
 
     def presets(self) -> Sequence[tuple[dict[str, str], str]]:
-        return [({"actor": actor_of(self.request)}, "Me"), ({"actor": expiry.ACTOR}, "The supervisor")]
+        return [({"actor": actor_of(self.request)}, "Me"), ({"actor": expiry.ACTOR}, "Supervisor")]
 
     def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        typed = self.given("actor")
-        return queryset.filter(actor__in=_actors(typed)) if typed else queryset
+        text = self.value_of("actor")
+        return queryset.filter(actor__in=_actors(text)) if text else queryset
 
 
-class Time(InputFilter):
-    """A span back from now, or from (inclusive) until (exclusive)."""
+class TimeFilter(InputFilter):
+    """A span that ends now, or a range: `from` inclusive, `until` exclusive."""
 
     title = "time"
     parameters = ("since", "from", "until")
 
     def inputs(self) -> Sequence[Input]:
         return [
-            Input(name=name, label=f"{name.capitalize()} (UTC)", value=self.given(name), type="datetime-local")
+            Input(name=name, label=f"{name.capitalize()} (UTC)", value=self.value_of(name), type="datetime-local")
             for name in ("from", "until")
         ]
 
@@ -130,33 +132,29 @@ class Time(InputFilter):
         return [({"since": span}, title) for span, title in titles.items()]
 
     def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if span := SPANS.get(self.given("since")):
+        if span := TIME_SPANS.get(self.value_of("since")):
             queryset = queryset.filter(created_at__gte=timezone.now() - span)
-        if start := self.given("from"):
+        if start := self.value_of("from"):
             queryset = queryset.filter(created_at__gte=_moment(start))
-        if end := self.given("until"):
+        if end := self.value_of("until"):
             queryset = queryset.filter(created_at__lt=_moment(end))
         return queryset
 
 
-def _named(typed: str) -> list[UUID]:
-    """Living or removed; the first hundred of many, so that the log is asked for ids it has an index of."""
+def _ids_matching(text: str) -> list[UUID]:
+    """Returns at most MAX_MATCHES workspaces, active or removed, because the log has an index by id only."""
     try:
-        return [UUID(typed)]
+        return [UUID(text)]
     except ValueError:
-        found = Workspace.objects.filter(name__icontains=typed).order_by("name", "id")
-        return list(found.values_list("id", flat=True)[:MAX_NAMED])
+        found = Workspace.objects.filter(name__icontains=text).order_by("name", "id")
+        return list(found.values_list("id", flat=True)[:MAX_MATCHES])
 
 
-def _actors(typed: str) -> list[str]:
+def _actors(text: str) -> list[str]:
     try:
-        return [f"{Kind.WORKSPACE}:{UUID(typed)}"]
+        return [f"{Kind.WORKSPACE}:{UUID(text)}"]
     except ValueError:
-        return (
-            [typed]
-            if ":" in typed or typed == expiry.ACTOR
-            else [typed, f"{Kind.OPERATOR}:{typed}", f"command:{typed}"]
-        )
+        return [text] if ":" in text or text == expiry.ACTOR else [text, f"{Kind.OPERATOR}:{text}", f"command:{text}"]
 
 
 def _moment(text: str) -> datetime:

@@ -1,4 +1,4 @@
-"""Events in words, without a database."""
+"""Summaries of events, without a database."""
 
 from typing import Any
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from activity.models import EventType, StructureEvent
-from registry.admin import words
+from registry.admin import event_summaries
 from registry.admin.values import MAX_TEXT, Difference
 
 ME, LEAD, HEIR = (UUID(int=n) for n in (1, 2, 3))
@@ -18,10 +18,10 @@ def event(kind: str, payload: Any = None, *, actor: str = "operator:op") -> Stru
     return StructureEvent(seq=1, event_type=kind, workspace_id=ME, payload=payload, actor=actor)
 
 
-def told(kind: str, payload: Any) -> tuple[str, list[str], str]:
-    """What, each difference as text, detail."""
-    story = words.story(event(kind, payload), NAMES)
-    return story.what, [shown(one) for one in story.differences], story.detail
+def summary_of(kind: str, payload: Any) -> tuple[str, list[str], str]:
+    """Returns the title, each difference as text, and the detail."""
+    summary = event_summaries.summarize(event(kind, payload), NAMES)
+    return summary.title, [shown(one) for one in summary.differences], summary.detail
 
 
 def shown(one: Difference) -> str:
@@ -30,7 +30,7 @@ def shown(one: Difference) -> str:
 
 
 @pytest.mark.parametrize(
-    ("actor", "said"),
+    ("actor", "label"),
     [
         ("operator:op", "op"),
         ("operator:a:b", "a:b"),
@@ -44,12 +44,12 @@ def shown(one: Difference) -> str:
         ("", ""),
     ],
 )
-def test_actors_are_said_kindly(actor: str, said: str) -> None:
-    assert words.who(actor, ME, NAMES) == said
+def test_actors_have_readable_labels(actor: str, label: str) -> None:
+    assert event_summaries.actor_label(actor, ME, NAMES) == label
 
 
 @pytest.mark.parametrize(
-    ("kind", "payload", "story"),
+    ("kind", "payload", "expected"),
     [
         (
             "WORKSPACE_PROVISIONING",
@@ -104,22 +104,22 @@ def test_actors_are_said_kindly(actor: str, said: str) -> None:
         (
             "WORKSPACE_MOVED",
             {"old_parent_id": str(LEAD), "new_parent_id": None},
-            ("Moved", ["parent: Lead → the top"], ""),
+            ("Moved", ["parent: Lead → top level"], ""),
         ),
         (
             "WORKSPACE_REMOVED",
             {"from": "online", "forwarded_to": str(HEIR), "cascade_deleted": 2},
-            ("Removed", ["status: online → removed", "forwarded to: Heir"], "and 2 below it"),
+            ("Removed", ["status: online → removed", "forwarded to: Heir"], "with its team of 2"),
         ),
         (
             "WORKSPACE_EXPANDED",
             {"children": [{"name": "A"}, {"name": "B"}, {"name": "C"}]},
-            ("Got team members", [], "A, B and C"),
+            ("Team members added", [], "A, B and C"),
         ),
         (
             "WORKSPACE_COLLAPSED",
             {"removed_children": ["A"], "removed_sub_workspace_ids": ["1", "2"]},
-            ("Gave up its team", [], "A, and 1 below them"),
+            ("Team removed", [], "A, and 1 in their teams"),
         ),
         ("AGENT_ASSIGNED", {"model": "claude"}, ("Agent assigned", ["agent: none → claude"], "")),
         (
@@ -131,26 +131,26 @@ def test_actors_are_said_kindly(actor: str, said: str) -> None:
         (
             "AGENT_MOVED",
             {"model": "m", "from_workspace_id": str(ME), "to_workspace_id": str(LEAD)},
-            ("Agent left", ["agent: m → none", f"workspace: {ME} → Lead"], ""),
+            ("Agent moved away", ["agent: m → none", f"workspace: {ME} → Lead"], ""),
         ),
         (
             "AGENT_MOVED",
             {"model": "m", "from_workspace_id": str(LEAD), "to_workspace_id": str(ME)},
-            ("Agent arrived", ["agent: none → m", f"workspace: Lead → {ME}"], ""),
+            ("Agent moved here", ["agent: none → m", f"workspace: Lead → {ME}"], ""),
         ),
         (
             "AGENT_CARD_UPDATED",
             {"old_agent_card": None, "agent_card": {"name": "A"}},
-            ("Changed its agent card", ["agent card: name: none → A"], ""),
+            ("Agent card changed", ["agent card: name: none → A"], ""),
         ),
     ],
 )
-def test_what_happened_and_before_and_after(kind: str, payload: Any, story: Any) -> None:
-    assert told(kind, payload) == story
+def test_each_type_has_a_title_differences_and_a_detail(kind: str, payload: Any, expected: Any) -> None:
+    assert summary_of(kind, payload) == expected
 
 
-def test_every_type_has_its_words() -> None:
-    assert set(words.STORIES) == set(EventType.values)
+def test_every_event_type_has_a_summary() -> None:
+    assert set(event_summaries.SUMMARIES) == set(EventType.values)
 
 
 @pytest.mark.parametrize("kind", [*TYPES, "SOMETHING_NEW"])
@@ -163,28 +163,28 @@ def test_every_type_has_its_words() -> None:
         {"agent_card": [1], "old_agent_card": {"a": 1}, "model": ["m"], "new_parent_id": "not a uuid"},
     ],
 )  # fmt: skip
-def test_whatever_plain_sql_wrote_is_told_without_failing(kind: str, payload: Any) -> None:
+def test_payloads_of_unexpected_shape_are_summarized(kind: str, payload: Any) -> None:
     odd = event(kind, payload, actor="workspace:nonsense")
-    assert words.mentioned(odd) == set()
-    assert words.story(odd, {}).what
+    assert event_summaries.mentioned_workspaces(odd) == set()
+    assert event_summaries.summarize(odd, {}).title
 
 
-def test_the_names_it_needs_are_mentioned() -> None:
+def test_workspaces_that_the_summary_names_are_mentioned() -> None:
     moved = event("WORKSPACE_MOVED", {"old_parent_id": str(LEAD), "new_parent_id": None}, actor=f"workspace:{HEIR}")
     forwarded = event("WORKSPACE_UPDATED", {"changes": {"forwarded_to": [None, str(HEIR)]}})
-    assert words.mentioned(moved) == {LEAD, HEIR}
-    assert words.mentioned(forwarded) == {HEIR}
+    assert event_summaries.mentioned_workspaces(moved) == {LEAD, HEIR}
+    assert event_summaries.mentioned_workspaces(forwarded) == {HEIR}
 
 
-def test_workspaces_we_know_are_linked_and_others_are_not() -> None:
+def test_only_workspaces_with_a_known_name_are_linked() -> None:
     known, unknown = (
-        words.story(event("WORKSPACE_MOVED", {"old_parent_id": None, "new_parent_id": str(one)}), NAMES)
+        event_summaries.summarize(event("WORKSPACE_MOVED", {"old_parent_id": None, "new_parent_id": str(one)}), NAMES)
         for one in (LEAD, UUID(int=9))
     )
     assert known.differences[0].after.workspace_id == LEAD
     assert unknown.differences[0].after.workspace_id is None
 
 
-def test_long_values_are_cut() -> None:
-    _what, (line,), _detail = told("WORKSPACE_UPDATED", {"changes": {"role": ["x" * 1000, "y"]}})
+def test_long_values_are_truncated() -> None:
+    _what, (line,), _detail = summary_of("WORKSPACE_UPDATED", {"changes": {"role": ["x" * 1000, "y"]}})
     assert line == f"role: {'x' * (MAX_TEXT - 1)}… → y"

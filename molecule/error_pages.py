@@ -1,0 +1,94 @@
+"""Errors outside the REST views: an HTML page for browsers, `{"error": …}` for every other client.
+
+The page needs no database, no static files and no signed-in user, as any of these may be what failed.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.template import loader
+from django.utils.cache import patch_vary_headers
+from django.utils.safestring import mark_safe
+
+from molecule.headers import CONTENT_SECURITY_POLICY
+
+STYLE = (
+    ":root{color-scheme:light dark}"
+    "body{margin:0;min-height:100vh;display:grid;place-items:center;font:16px/1.5 system-ui,sans-serif;"
+    "background:light-dark(#f3f4f8,#0e1117);color:light-dark(#1a1f2b,#e7eaf1)}"
+    "main{max-width:34rem;padding:2rem}h1{margin:0;font-size:1.5rem}p{margin:.5rem 0}"
+    "main>p:first-child{color:light-dark(#4d5667,#b1b9c8)}"
+    "nav{display:flex;flex-wrap:wrap;gap:.5rem 1.5rem;margin-top:1.5rem}a{color:light-dark(#3a4ec2,#a3b2ff)}"
+)
+_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+POLICY = CONTENT_SECURITY_POLICY.replace("style-src 'self'", f"style-src 'sha256-{_DIGEST}'")
+
+TITLES = {400: "Bad request", 403: "Not allowed", 404: "Page not found", 500: "Internal error"}
+TEXTS = {
+    400: "The server cannot answer this request. Check the address, its host name included.",
+    403: "Your account may not open this page.",
+    404: "There is nothing at this address.",
+    500: "Something went wrong on the server, and it is in the server's log. Try again.",
+}
+ERRORS = {400: "bad request", 403: "not allowed", 404: "not found", 500: "internal error"}
+EXPIRED_FORM = "The form has expired or was sent from another site. Go back, reload the page and send it again."
+
+
+def wants_html(request: HttpRequest) -> bool:
+    """True for a browser that opens a page; scripts accept JSON or anything."""
+    return "text/html" in request.headers.get("Accept", "")
+
+
+def page(status: int, text: str = "") -> HttpResponse:
+    """The HTML page for an error; `text` replaces what it says by default."""
+    context = {"status": status, "title": TITLES[status], "text": text or TEXTS[status], "style": mark_safe(STYLE)}  # noqa: S308
+    content = loader.get_template("error.html").render(context)
+    return HttpResponse(content, status=status, headers={"Content-Security-Policy": POLICY})
+
+
+def answer(request: HttpRequest, status: int, text: str = "") -> HttpResponse:
+    """The page or the JSON, as the client accepts."""
+    response = page(status, text) if wants_html(request) else JsonResponse({"error": ERRORS[status]}, status=status)
+    patch_vary_headers(response, ["Accept"])
+    return response
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler400, for an unknown Host header among others."""
+    return answer(request, 400)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler403."""
+    return answer(request, 403)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler404."""
+    return answer(request, 404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler500."""
+    return answer(request, 500)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """settings.CSRF_FAILURE_VIEW."""
+    return answer(request, 403, EXPIRED_FORM)
+
+
+class NotFoundPages:
+    """Middleware: with DEBUG too, Django would answer an Http404 of a view with its list of all routes."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Any) -> HttpResponse | None:
+        return answer(request, 404) if isinstance(exception, Http404) else None

@@ -1,0 +1,52 @@
+"""What orchestrators and Prometheus request from a web process directly: by its address and over plain HTTP.
+
+settings.PROBE_PATHS names the paths. They are exempt from the redirect to HTTPS and from the host check, and are
+answered in bounded time whatever PostgreSQL does.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponsePermanentRedirect
+from django.middleware.common import CommonMiddleware
+
+# A query to a server that hangs may never end. This is longer than the pool waits for a connection (5 s), so that an
+# answer with details comes first where it can, and shorter than Prometheus waits (10 s).
+PROBE_SECONDS = 8.0
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""Status, headers, content."""
+TIMED_OUT: Answer = (503, [(b"content-type", b"application/json")], b'{"status":"unavailable"}')
+
+
+class HostCheck(CommonMiddleware):
+    """Django's CommonMiddleware; its host check does not apply to probes.
+
+    In open mode it does: there a page of another site whose name points at this server (DNS rebinding) could read them.
+    """
+
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        is_probe = request.path_info in settings.PROBE_PATHS and request.method in ("GET", "HEAD")
+        if is_probe and not settings.MOLECULE_OPEN:
+            return None
+        return super().process_request(request)
+
+
+class Probe:
+    """Answers one path by `call`, which has a thread of its own, within PROBE_SECONDS."""
+
+    def __init__(self, call: Callable[[Any, Any], Awaitable[Answer]]) -> None:
+        self.call = call
+        self.overdue: asyncio.Future[Answer] | None = None
+
+    async def answer(self, scope: Any, body: Any) -> Answer:
+        """TIMED_OUT when it takes too long, and at once while an earlier request still occupies the thread."""
+        if self.overdue is not None and not self.overdue.done():
+            return TIMED_OUT
+        running = asyncio.ensure_future(self.call(scope, body))
+        await asyncio.wait([running], timeout=PROBE_SECONDS)
+        if running.done():
+            return running.result()
+        self.overdue = running
+        return TIMED_OUT

@@ -1,0 +1,101 @@
+"""Browsers get a page for an error, other clients JSON."""
+
+import base64
+import hashlib
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import path
+
+import molecule.urls
+
+HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+CLIENTS = [{}, {"Accept": "*/*"}, {"Accept": "application/json, text/plain, */*"}]
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    raise ValueError("a detail")
+
+
+urlpatterns = [path("broken", broken), *molecule.urls.urlpatterns]
+handler400, handler403 = molecule.urls.handler400, molecule.urls.handler403
+handler404, handler500 = molecule.urls.handler404, molecule.urls.handler500
+pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db]
+
+
+@pytest.fixture
+def browser() -> Client:
+    return Client(headers=HTML, raise_request_exception=False)
+
+
+def assert_page(answer: Any, status: int, words: str) -> None:
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert words in answer.text
+    assert 'href="/"' in answer.text
+    [style] = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = answer.headers["Content-Security-Policy"]
+    assert f"style-src 'sha256-{digest}';" in policy
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("unknown", ["/nope", "/nope/deeper", "/health/"])
+def test_an_unknown_page(browser: Client, settings: Any, debug: bool, unknown: str) -> None:
+    settings.DEBUG = debug
+    assert_page(browser.get(unknown), 404, "Page not found")
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_unknown_page_of_the_admin(browser: Client, settings: Any, debug: bool) -> None:
+    settings.DEBUG = debug
+    browser.force_login(User.objects.create_superuser("op"))
+    assert_page(browser.get("/admin/nope/"), 404, "Page not found")
+
+
+def test_a_page_that_is_not_for_this_account(browser: Client) -> None:
+    browser.force_login(User.objects.create_user("nobody"))
+    answer = browser.get("/")
+    assert_page(answer, 403, "Not allowed")
+    assert 'href="/admin/login/?next=/"' in answer.text
+
+
+def test_a_form_that_has_expired() -> None:
+    strict = Client(headers=HTML, enforce_csrf_checks=True)
+    assert_page(strict.post("/admin/login/", {"username": "op"}), 403, "The form has expired")
+
+
+def test_a_host_that_is_not_ours(browser: Client) -> None:
+    assert_page(browser.get("/", headers={"Host": "elsewhere.example"}), 400, "Bad request")
+
+
+def test_a_view_that_fails(browser: Client) -> None:
+    answer = browser.get("/broken")
+    assert_page(answer, 500, "Internal error")
+    assert "a detail" not in answer.text
+
+
+@pytest.mark.parametrize("headers", CLIENTS, ids=str)
+def test_other_clients_get_json(headers: dict[str, str]) -> None:
+    client = Client(headers=headers, raise_request_exception=False)
+    elsewhere = {"Host": "elsewhere.example"}
+    assert (client.get("/nope").status_code, client.get("/nope").json()) == (404, {"error": "not found"})
+    assert client.get("/", headers=elsewhere).json() == {"error": "bad request"}
+    assert client.get("/broken").json() == {"error": "internal error"}
+    client.force_login(User.objects.create_user("nobody"))
+    assert client.get("/").json() == {"error": "not allowed"}
+
+
+def test_caches_keep_page_and_json_apart(browser: Client) -> None:
+    for client in (browser, Client()):
+        assert "Accept" in client.get("/nope").headers["Vary"]
+
+
+def test_a_route_of_the_api_answers_browsers_in_json_as_well(browser: Client) -> None:
+    assert browser.get("/workspaces").json() == {"error": "authentication required"}
