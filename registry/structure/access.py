@@ -37,5 +37,5 @@ def rule(caller: UUID, target: UUID, parents: dict[UUID, UUID | None]) -> Rule:
 
 def can_communicate(caller_id: UUID, target_id: UUID) -> bool:
     """Return whether the two may communicate; False if either is unknown or removed."""
-    found = Workspace.objects.living().filter(id__in={caller_id, target_id})
+    found = Workspace.objects.active().filter(id__in={caller_id, target_id})
     return rule(caller_id, target_id, dict(found.values_list("id", "parent_id"))) != Rule.NONE

@@ -199,7 +199,7 @@ def removed_workspaces_have_nothing_left() -> None:
     assert not Agent.objects.filter(workspace__in=removed, status=AgentStatus.ACTIVE).exists()
     assert not CanvasLayout.objects.filter(workspace__in=removed).exists()
     keys = {UUID(str(key).split(":")[1]) for key in redis.client().keys("ws:*")}
-    assert keys <= set(Workspace.objects.living().values_list("id", flat=True))
+    assert keys <= set(Workspace.objects.active().values_list("id", flat=True))
     active = Counter(Agent.objects.filter(status=AgentStatus.ACTIVE).values_list("workspace_id", flat=True))
     assert set(active.values()) <= {1}
 
