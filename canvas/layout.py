@@ -31,7 +31,7 @@ def place(workspace_id: UUID, *, x: float | None = None, y: float | None = None,
         saved = cursor.fetchone()
     if saved is None:
         with transaction.atomic():
-            rows.lock_living(workspace_id)
+            rows.lock_active(workspace_id)
         raise NotFound
     payload = dict(zip(("x", "y", "collapsed"), saved, strict=True))
     bus.after_commit(_broadcast, "LAYOUT_UPDATED", workspace_id, payload)

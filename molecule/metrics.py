@@ -64,7 +64,7 @@ def _organisation() -> Iterator[Metric]:
     for status in Status:
         workspaces.add_metric([status], counted.get(status, 0))
     yield workspaces
-    flapping = Workspace.objects.living().filter(flapping_until__gt=Now()).count()
+    flapping = Workspace.objects.active().filter(flapping_until__gt=Now()).count()
     yield GaugeMetricFamily(
         "molecule_workspaces_flapping", "Workspaces that go offline again and again.", value=flapping
     )

@@ -98,7 +98,7 @@ class OperationAdmin(LabelledAdmin):
         """Offers active workspaces only, without the pop-ups that add and change one."""
         if db_field.related_model is not Workspace:
             return super().formfield_for_dbfield(db_field, request, **kwargs)
-        kwargs |= {"widget": WorkspaceSelect(), "queryset": Workspace.objects.living()}
+        kwargs |= {"widget": WorkspaceSelect(), "queryset": Workspace.objects.active()}
         field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None:
             field.error_messages["invalid_choice"] = NO_SUCH_WORKSPACE

@@ -44,7 +44,7 @@ class ReasonForm(forms.Form):
 
 
 class TargetForm(forms.Form):
-    target = forms.ModelChoiceField(Workspace.objects.living(), label="To", help_text="A workspace without an agent.")
+    target = forms.ModelChoiceField(Workspace.objects.active(), label="To", help_text="A workspace without an agent.")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -53,7 +53,7 @@ class TargetForm(forms.Form):
 
 class ForwardForm(forms.Form):
     forward_to = forms.ModelChoiceField(
-        Workspace.objects.living(),
+        Workspace.objects.active(),
         required=False,
         help_text="Requests for this workspace are sent there. Leave empty to stop forwarding.",
     )

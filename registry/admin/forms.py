@@ -87,7 +87,7 @@ class ConfirmationForm(forms.Form):
     chosen = forms.CharField(widget=forms.HiddenInput)
     seen = forms.CharField(widget=forms.HiddenInput, required=False)
     forward_to = forms.ModelChoiceField(
-        Workspace.objects.living(),
+        Workspace.objects.active(),
         required=False,
         help_text="Optional. Requests for the removed workspace are sent there.",
     )

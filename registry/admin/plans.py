@@ -76,7 +76,7 @@ def _team(
 def _children_by_parent() -> dict[UUID | None, list[UUID]]:
     """Reads the whole hierarchy in one query; one for each chosen workspace would cost more."""
     children: dict[UUID | None, list[UUID]] = {}
-    for one, parent in Workspace.objects.living().values_list("id", "parent_id").order_by("name", "id"):
+    for one, parent in Workspace.objects.active().values_list("id", "parent_id").order_by("name", "id"):
         children.setdefault(parent, []).append(one)
     return children
 
@@ -92,4 +92,4 @@ def _descendants(root: UUID, children: dict[UUID | None, list[UUID]]) -> Iterabl
 
 def _rows(ids: set[UUID]) -> Iterable[Workspace]:
     shown = ("name", "status", "current_task", "parent__name")
-    return Workspace.objects.living().filter(id__in=ids).select_related("parent").only(*shown)
+    return Workspace.objects.active().filter(id__in=ids).select_related("parent").only(*shown)

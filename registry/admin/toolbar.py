@@ -23,7 +23,7 @@ def buttons(workspace: Workspace) -> list[Button]:
     """Returns the buttons in order; none for a removed workspace."""
     if workspace.status == Status.REMOVED:
         return []
-    has_team = Workspace.objects.living().filter(parent_id=workspace.id).exists()
+    has_team = Workspace.objects.active().filter(parent_id=workspace.id).exists()
     result = [
         _post_button(verb, needs_confirmation=has_team and verb.includes_team) for verb in _state_verbs(workspace)
     ]

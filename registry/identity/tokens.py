@@ -273,7 +273,7 @@ def issue(typed: str, workspace_id: UUID, **fields: Any) -> Issued:
     """
     prefix, text = _mint(typed)
     with transaction.atomic():
-        rows.lock_living(workspace_id)
+        rows.lock_active(workspace_id)
         row = WorkspaceToken.objects.create(workspace_id=workspace_id, prefix=prefix, hash=_hash(text), **fields)
     return Issued(id=row.id, prefix=prefix, text=text)
 

@@ -30,9 +30,9 @@ DEFAULT_TIER = 1
 
 
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
-    """`living()`: the workspaces that are not removed."""
+    """`active()`: the workspaces that are not removed."""
 
-    def living(self) -> "WorkspaceQuerySet":
+    def active(self) -> "WorkspaceQuerySet":
         """Return those that are not removed."""
         return self.exclude(status=Status.REMOVED)
 

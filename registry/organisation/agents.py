@@ -38,7 +38,7 @@ def assignment(workspace_id: UUID, model: str) -> NewEvent:
 def assign(workspace_id: UUID, model: str, *, actor: str) -> Agent:
     """Assign the model and return the assignment. Raises NotFound, Removed, Conflict (a model is assigned)."""
     with transaction.atomic():
-        rows.lock_living(workspace_id)
+        rows.lock_active(workspace_id)
         if active(workspace_id) is not None:
             raise Conflict(ALREADY_ASSIGNED)
         projection.apply(record([assignment(workspace_id, model)], actor=actor))
@@ -48,7 +48,7 @@ def assign(workspace_id: UUID, model: str, *, actor: str) -> Agent:
 def replace(workspace_id: UUID, model: str, *, actor: str) -> Replaced:
     """Unassign the current model and assign another, with a new agent id. Raises NotFound (no model), Removed."""
     with transaction.atomic():
-        rows.lock_living(workspace_id)
+        rows.lock_active(workspace_id)
         old = _required(workspace_id, "no active agent to replace")
         new_id = uuid4()
         payload = {
@@ -64,7 +64,7 @@ def replace(workspace_id: UUID, model: str, *, actor: str) -> Replaced:
 def remove(workspace_id: UUID, *, reason: str | None, actor: str) -> Agent:
     """Unassign the model and return the assignment as it was. Raises NotFound (no model), Removed."""
     with transaction.atomic():
-        rows.lock_living(workspace_id)
+        rows.lock_active(workspace_id)
         agent = _required(workspace_id, "no active agent to remove")
         payload = {"agent_id": str(agent.id), "model": agent.model, "reason": reason}
         _record(EventType.AGENT_REMOVED, workspace_id, agent.id, payload, actor)
@@ -79,7 +79,7 @@ def move(workspace_id: UUID, target_id: UUID, *, actor: str) -> Agent:
     with transaction.atomic():
         locked = rows.lock([workspace_id, target_id])
         for one in (workspace_id, target_id):
-            rows.living(one, locked)
+            rows.require_active(one, locked)
         agent = _required(workspace_id, "no active agent to move")
         if active(target_id) is not None:
             raise Conflict("target workspace already has an active agent")

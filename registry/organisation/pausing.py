@@ -55,7 +55,7 @@ def restart(workspace_id: UUID, *, actor: str) -> None:
     Raises NotFound, Removed, Conflict (the workspace or its parent is paused, or Molecule cannot restart the agent).
     """
     with transaction.atomic():
-        workspace = rows.lock_living(workspace_id)
+        workspace = rows.lock_active(workspace_id)
         if workspace.status == Status.PAUSED:
             raise Conflict("workspace is paused: resume it instead")
         _check_parent(workspace)
@@ -74,7 +74,7 @@ def _lock_team(workspace_id: UUID) -> list[Workspace]:
     hierarchy.lock()
     ids = [workspace_id, *reversed(hierarchy.descendants(workspace_id))]
     locked = rows.lock(ids)
-    rows.living(workspace_id, locked)
+    rows.require_active(workspace_id, locked)
     return [locked[i] for i in ids]
 
 

@@ -24,7 +24,7 @@ def remove(workspace_id: UUID, *, actor: str, confirm: bool, forward_to: UUID | 
         hierarchy.lock()
         below = hierarchy.descendants(workspace_id)
         locked = rows.lock([workspace_id, *below])
-        root = rows.living(workspace_id, locked)
+        root = rows.require_active(workspace_id, locked)
         if below and not confirm:
             children = [row for row in locked.values() if row.parent_id == workspace_id]
             raise HasChildren(sorted(((child.id, child.name) for child in children), key=lambda child: child[1]))
@@ -71,7 +71,7 @@ def forward(workspace_id: UUID, forward_to: UUID | None, *, actor: str) -> None:
     with transaction.atomic():
         hierarchy.lock()
         locked = rows.lock([workspace_id])
-        workspace = locked.get(workspace_id) or rows.living(workspace_id, locked)
+        workspace = locked.get(workspace_id) or rows.require_active(workspace_id, locked)
         if workspace.status != Status.REMOVED:
             raise Conflict("only a removed workspace can be forwarded")
         if forward_to is not None:

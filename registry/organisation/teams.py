@@ -32,7 +32,7 @@ def expand(workspace_id: UUID, members: Sequence[Member], *, actor: str) -> list
         raise Invalid("members: must have at least one member", field="members")
     with transaction.atomic():
         hierarchy.lock()
-        rows.lock_living(workspace_id)
+        rows.lock_active(workspace_id)
         children = [
             workspaces.create(NewWorkspace(parent_id=workspace_id, **vars(member)), actor=actor) for member in members
         ]
@@ -53,7 +53,7 @@ def remove_team(workspace_id: UUID, *, actor: str) -> list[str]:
         hierarchy.lock()
         below = hierarchy.descendants(workspace_id)
         locked = rows.lock([workspace_id, *below])
-        rows.living(workspace_id, locked)
+        rows.require_active(workspace_id, locked)
         team = [locked[i] for i in below]
         names = [row.name for row in team if row.parent_id == workspace_id]
         if team:

@@ -57,7 +57,7 @@ def create(new: NewWorkspace, *, actor: str, workspace_id: UUID | None = None) -
         # Needed without a parent too: rows are locked before the log, and `rebuild --fix` locks all rows at once.
         locked = rows.lock({workspace_id, new.parent_id or workspace_id})
         if new.parent_id is not None:
-            _check_living(new.parent_id, locked)
+            _check_active(new.parent_id, locked)
         events = [
             NewEvent(event_type=EventType.WORKSPACE_PROVISIONING, workspace_id=workspace_id, payload=_created(new))
         ]
@@ -98,7 +98,7 @@ def register(
     with transaction.atomic():
         if is_open:
             _create_unknown(id, shortened_name(agent_card["name"]), actor)
-        workspace = rows.lock_living(id)
+        workspace = rows.lock_active(id)
         if enrolment_id is not None:
             enrolment.redeem(enrolment_id)
         elif is_open and tokens.has_live_token(id):
@@ -120,7 +120,7 @@ def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
         if "parent_id" in changes:
             hierarchy.lock()
         locked = rows.lock({workspace_id, changes.get("parent_id") or workspace_id})
-        workspace = rows.living(workspace_id, locked)
+        workspace = rows.require_active(workspace_id, locked)
         parent_id = changes.get("parent_id", workspace.parent_id)
         differing = {
             name: [before, value]
@@ -140,7 +140,7 @@ def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
 def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -> None:
     """Store the card; an equal one is not an event. Raises NotFound, Removed."""
     with transaction.atomic():
-        workspace = rows.lock_living(workspace_id)
+        workspace = rows.lock_active(workspace_id)
         if workspace.agent_card != agent_card:
             payload = {"agent_card": agent_card, "old_agent_card": workspace.agent_card}
             event = _event(EventType.AGENT_CARD_UPDATED, workspace_id, payload)
@@ -169,10 +169,10 @@ def _check_parent(workspace_id: UUID, parent_id: UUID | None, locked: dict[UUID,
         return
     if parent_id == workspace_id or parent_id in hierarchy.descendants(workspace_id):
         raise Invalid("parent_id: a workspace cannot be moved into its own team", field="parent_id")
-    _check_living(parent_id, locked)
+    _check_active(parent_id, locked)
 
 
-def _check_living(parent_id: UUID, locked: dict[UUID, Workspace]) -> None:
+def _check_active(parent_id: UUID, locked: dict[UUID, Workspace]) -> None:
     if parent_id not in locked or locked[parent_id].status == Status.REMOVED:
         raise Invalid("parent_id: there is no such workspace, or it is removed", field="parent_id")
 

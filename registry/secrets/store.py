@@ -31,7 +31,7 @@ def keyring() -> Keyring:
 def set_for_workspace(workspace_id: UUID, key: str, value: str, *, actor: str) -> None:
     """Store one of a workspace's secrets. Raises NotFound, Removed, SecretsUnavailable."""
     with transaction.atomic():
-        rows.lock_living(workspace_id)
+        rows.lock_active(workspace_id)
         _store(WorkspaceSecret(workspace_id=workspace_id, key=key), value, unique=["workspace", "key"])
         _note(SecretAction.SET, [key], workspace_id, actor)
 

@@ -20,7 +20,7 @@ class Rule(StrEnum):
 def rule(caller: UUID, target: UUID, parents: dict[UUID, UUID | None]) -> Rule:
     """Return the rule that lets `caller` reach `target`. Roots are siblings of each other.
 
-    `parents` has the parent of each active workspace. For one that is missing from it, the answer is NONE.
+    `parents` has the parent of each active workspace. For one that is missing from it, the result is NONE.
     """
     if caller not in parents or target not in parents:
         return Rule.NONE
@@ -37,5 +37,5 @@ def rule(caller: UUID, target: UUID, parents: dict[UUID, UUID | None]) -> Rule:
 
 def can_communicate(caller_id: UUID, target_id: UUID) -> bool:
     """Return whether the two may communicate; False if either is unknown or removed."""
-    found = Workspace.objects.living().filter(id__in={caller_id, target_id})
+    found = Workspace.objects.active().filter(id__in={caller_id, target_id})
     return rule(caller_id, target_id, dict(found.values_list("id", "parent_id"))) != Rule.NONE

@@ -20,12 +20,12 @@ def lock(ids: Iterable[UUID]) -> dict[UUID, Workspace]:
     return {row.id: row for row in rows}
 
 
-def lock_living(workspace_id: UUID) -> Workspace:
+def lock_active(workspace_id: UUID) -> Workspace:
     """Lock the workspace for a change and return it. Raises NotFound, Removed."""
-    return living(workspace_id, lock([workspace_id]))
+    return require_active(workspace_id, lock([workspace_id]))
 
 
-def living(workspace_id: UUID, rows: dict[UUID, Workspace]) -> Workspace:
+def require_active(workspace_id: UUID, rows: dict[UUID, Workspace]) -> Workspace:
     """Return the one of `rows` with that id. Raises NotFound (not among them), Removed."""
     if workspace_id not in rows:
         raise NotFound

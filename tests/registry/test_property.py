@@ -50,56 +50,58 @@ class World:
         self.ids.append(workspace.id)
         return workspace.id
 
-    def do(self, name: str, who: int, whom: int, how: int) -> None:
+    def do(self, name: str, one: int, other: int, variant: int) -> None:
         """One operation. It may be refused with a RegistryError; any other exception is a bug."""
         ids = list(self.ids)
         with suppress(RegistryError):
-            OPERATIONS[name](self, ids[who % len(ids)], ids[whom % len(ids)], how)
+            OPERATIONS[name](self, ids[one % len(ids)], ids[other % len(ids)], variant)
 
 
-def create(world: World, who: UUID, whom: UUID, how: int) -> None:
+def create(world: World, one: UUID, other: UUID, variant: int) -> None:
     variants: tuple[dict[str, Any], ...] = (
         {},
         {"model": "m"},
         {"external": True},
         {"external": True, "url": "http://x"},
     )
-    world.create(None if how == 0 else who, **variants[how])
+    world.create(None if variant == 0 else one, **variants[variant])
 
 
-def register(world: World, who: UUID, whom: UUID, how: int) -> None:
-    """With a token, by enrolment, open, and open with an unknown id, which other connections may use as well."""
-    if how == 3:
-        who = world.unknown_ids[whom.int % len(world.unknown_ids)]
+def register(world: World, one: UUID, other: UUID, variant: int) -> None:
+    """With a token, with an enrolment token, by open enrolment, and by open enrolment of an unknown id."""
+    if variant == 3:
+        one = world.unknown_ids[other.int % len(world.unknown_ids)]
     enrolment_id = None
-    if how == 1:
-        prefix = enrolment.issue(who).token.rpartition("_")[0]
+    if variant == 1:
+        prefix = enrolment.issue(one).token.rpartition("_")[0]
         enrolment_id = WorkspaceToken.objects.get(prefix=prefix).id
-    url, card = f"http://agent:{how}", {"name": "Agent", "how": how}
-    workspaces.register(who, url=url, agent_card=card, held=how == 0, enrolment_id=enrolment_id)
-    world.ids.append(who)
+    url, card = f"http://agent:{variant}", {"name": "Agent", "variant": variant}
+    workspaces.register(one, url=url, agent_card=card, held=variant == 0, enrolment_id=enrolment_id)
+    world.ids.append(one)
 
 
-def beat(world: World, who: UUID, whom: UUID, how: int) -> None:
-    heartbeats.flush([Beat(workspace_id=i, error_rate=RATES[how], current_task="t" * how) for i in (who, whom)])
+def beat(world: World, one: UUID, other: UUID, variant: int) -> None:
+    heartbeats.flush(
+        [Beat(workspace_id=i, error_rate=RATES[variant], current_task="t" * variant) for i in (one, other)]
+    )
 
 
-def move(world: World, who: UUID, whom: UUID, how: int) -> None:
-    workspaces.update(who, {"parent_id": None if how == 0 else whom, "name": f"moved {how}"}, actor=ACTOR)
+def move(world: World, one: UUID, other: UUID, variant: int) -> None:
+    workspaces.update(one, {"parent_id": None if variant == 0 else other, "name": f"moved {variant}"}, actor=ACTOR)
 
 
-def remove(world: World, who: UUID, whom: UUID, how: int) -> None:
-    removal.remove(who, actor=ACTOR, confirm=how in (1, 2), forward_to=whom if how in (2, 3) else None)
+def remove(world: World, one: UUID, other: UUID, variant: int) -> None:
+    removal.remove(one, actor=ACTOR, confirm=variant in (1, 2), forward_to=other if variant in (2, 3) else None)
 
 
-def expand(world: World, who: UUID, whom: UUID, how: int) -> None:
-    members = [Member(name=f"member {number}", model="m" if how else None) for number in range(how)]
-    world.ids.extend(child.id for child in teams.expand(who, members, actor=ACTOR))
+def expand(world: World, one: UUID, other: UUID, variant: int) -> None:
+    members = [Member(name=f"member {number}", model="m" if variant else None) for number in range(variant)]
+    world.ids.extend(child.id for child in teams.expand(one, members, actor=ACTOR))
 
 
-def expire(world: World, who: UUID, whom: UUID, how: int) -> None:
+def expire(world: World, one: UUID, other: UUID, variant: int) -> None:
     """End the lease of one workspace, then expire leases."""
-    Workspace.objects.filter(id=who).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    Workspace.objects.filter(id=one).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     expiry.reconcile()
 
 
@@ -111,19 +113,23 @@ OPERATIONS: dict[str, Callable[[World, UUID, UUID, int], object]] = {
     "remove": remove,
     "expand": expand,
     "expire": expire,
-    "update": lambda world, who, whom, how: workspaces.update(who, {"name": f"n{how}", "tier": 1 + how}, actor=ACTOR),
-    "card": lambda world, who, whom, how: workspaces.update_card(who, {"name": "Agent", "n": how / 2}, actor=ACTOR),
-    "pause": lambda world, who, whom, how: pausing.pause(who, actor=ACTOR),
-    "resume": lambda world, who, whom, how: pausing.resume(who, actor=ACTOR),
-    "restart": lambda world, who, whom, how: pausing.restart(who, actor=ACTOR),
-    "assign": lambda world, who, whom, how: agents.assign(who, "m", actor=ACTOR),
-    "replace": lambda world, who, whom, how: agents.replace(who, f"m{how}", actor=ACTOR),
-    "unassign": lambda world, who, whom, how: agents.remove(who, reason="r" if how else None, actor=ACTOR),
-    "move agent": lambda world, who, whom, how: agents.move(who, whom, actor=ACTOR),
-    "collapse": lambda world, who, whom, how: teams.remove_team(who, actor=ACTOR),
-    "forward": lambda world, who, whom, how: removal.forward(who, whom if how else None, actor=ACTOR),
-    "place": lambda world, who, whom, how: layout.place(who, x=float(how), y=0.0),
-    "report": lambda world, who, whom, how: reports.report(who, [Entry(activity_type=ActivityType.AGENT_LOG)]),
+    "update": lambda world, one, other, variant: workspaces.update(
+        one, {"name": f"n{variant}", "tier": 1 + variant}, actor=ACTOR
+    ),
+    "card": lambda world, one, other, variant: workspaces.update_card(
+        one, {"name": "Agent", "n": variant / 2}, actor=ACTOR
+    ),
+    "pause": lambda world, one, other, variant: pausing.pause(one, actor=ACTOR),
+    "resume": lambda world, one, other, variant: pausing.resume(one, actor=ACTOR),
+    "restart": lambda world, one, other, variant: pausing.restart(one, actor=ACTOR),
+    "assign": lambda world, one, other, variant: agents.assign(one, "m", actor=ACTOR),
+    "replace": lambda world, one, other, variant: agents.replace(one, f"m{variant}", actor=ACTOR),
+    "unassign": lambda world, one, other, variant: agents.remove(one, reason="r" if variant else None, actor=ACTOR),
+    "move agent": lambda world, one, other, variant: agents.move(one, other, actor=ACTOR),
+    "collapse": lambda world, one, other, variant: teams.remove_team(one, actor=ACTOR),
+    "forward": lambda world, one, other, variant: removal.forward(one, other if variant else None, actor=ACTOR),
+    "place": lambda world, one, other, variant: layout.place(one, x=float(variant), y=0.0),
+    "report": lambda world, one, other, variant: reports.report(one, [Entry(activity_type=ActivityType.AGENT_LOG)]),
 }
 NUMBER = st.integers(0, 15)
 HISTORIES = st.lists(
@@ -169,7 +175,7 @@ def empty() -> None:
 
 
 def hierarchy_is_sound() -> None:
-    """No cycle, and no living workspace below a removed one."""
+    """No cycle, and no active workspace below a removed one."""
     rows = Workspace.objects.in_bulk()
     for row in rows.values():
         ancestors = list(upwards(row, rows))
@@ -193,7 +199,7 @@ def removed_workspaces_have_nothing_left() -> None:
     assert not Agent.objects.filter(workspace__in=removed, status=AgentStatus.ACTIVE).exists()
     assert not CanvasLayout.objects.filter(workspace__in=removed).exists()
     keys = {UUID(str(key).split(":")[1]) for key in redis.client().keys("ws:*")}
-    assert keys <= set(Workspace.objects.living().values_list("id", flat=True))
+    assert keys <= set(Workspace.objects.active().values_list("id", flat=True))
     active = Counter(Agent.objects.filter(status=AgentStatus.ACTIVE).values_list("workspace_id", flat=True))
     assert set(active.values()) <= {1}
 
@@ -205,16 +211,16 @@ def positions_are_in_order() -> None:
     assert times == sorted(times)
 
 
-LIVING = set(Status) - {Status.REMOVED}
+ACTIVE = set(Status) - {Status.REMOVED}
 # For each event, the statuses before it and the one after it; None: it does not change the status.
 TRANSITIONS: dict[str, tuple[set[Status], Status | None]] = {
-    EventType.WORKSPACE_PROVISIONING: (LIVING - {Status.PROVISIONING}, Status.PROVISIONING),
+    EventType.WORKSPACE_PROVISIONING: (ACTIVE - {Status.PROVISIONING}, Status.PROVISIONING),
     EventType.WORKSPACE_PROVISION_FAILED: ({Status.PROVISIONING}, Status.FAILED),
-    EventType.WORKSPACE_ONLINE: (LIVING - {Status.PAUSED}, Status.ONLINE),
+    EventType.WORKSPACE_ONLINE: (ACTIVE - {Status.PAUSED}, Status.ONLINE),
     EventType.WORKSPACE_DEGRADED: ({Status.ONLINE}, Status.DEGRADED),
     EventType.WORKSPACE_OFFLINE: ({Status.ONLINE, Status.DEGRADED}, Status.OFFLINE),
-    EventType.WORKSPACE_PAUSED: (LIVING - {Status.PAUSED}, Status.PAUSED),
-    EventType.WORKSPACE_REMOVED: (LIVING, Status.REMOVED),
+    EventType.WORKSPACE_PAUSED: (ACTIVE - {Status.PAUSED}, Status.PAUSED),
+    EventType.WORKSPACE_REMOVED: (ACTIVE, Status.REMOVED),
 }
 
 
@@ -229,7 +235,7 @@ def every_transition_is_allowed() -> None:
             now[event.workspace_id] = Status.PROVISIONING
             continue
         found = now[event.workspace_id]
-        before, after = TRANSITIONS.get(event.event_type, (LIVING, None))
+        before, after = TRANSITIONS.get(event.event_type, (ACTIVE, None))
         if found == Status.REMOVED:
             assert (event.event_type, set(payload["changes"])) == (EventType.WORKSPACE_UPDATED, {"forwarded_to"})
             continue

@@ -87,7 +87,7 @@ def test_a_workspace_is_never_deleted(root: Client, make_workspace: Make) -> Non
     url = reverse("admin:registry_workspace_delete", args=[workspace.id])
     assert root.post(url, {"post": "yes"}).status_code == 403
     root.post(reverse(WORKSPACES), {"action": "delete_selected", "_selected_action": [workspace.id], "post": "yes"})
-    assert Workspace.objects.living().filter(id=workspace.id).exists()
+    assert Workspace.objects.active().filter(id=workspace.id).exists()
 
 
 def test_durations_are_in_their_largest_unit() -> None:

@@ -98,7 +98,7 @@ def test_peers_are_sorted_by_relation_and_then_by_creation(
     me = make_workspace("me", parent_id=above)
     for name, place in (("c1", me.id), ("s1", above), ("c2", me.id), ("s2", above)):
         make_workspace(name, parent_id=place, role="r" * 500)
-    make_workspace("gone", parent_id=above, status="removed")
+    make_workspace("removed", parent_id=above, status="removed")
     names = [row["name"] for row in as_workspace(me).get(f"/registry/{me.id}/peers").json()]
     assert names == (["parent", "s1", "s2", "c1", "c2"] if is_root else ["s1", "s2", "c1", "c2", "parent"])
     compressed = as_viewer.get(f"/registry/{me.id}/peers", headers={"Accept-Encoding": "gzip"})
@@ -109,7 +109,7 @@ def test_peers_are_siblings_then_children_then_the_parent(make_workspace: Make, 
     top = make_workspace("top")
     me, sibling = (make_workspace(name, parent_id=top.id) for name in ("me", "sibling"))
     make_workspace("child", parent_id=me.id, role="QA")
-    make_workspace("gone", parent_id=top.id, status="removed")
+    make_workspace("removed", parent_id=top.id, status="removed")
     rows = as_workspace(me).get(f"/registry/{me.id}/peers").json()
     assert [row["name"] for row in rows] == ["sibling", "child", "top"]
     assert rows[1] == rows[1] | {"role": "QA", "tier": 1, "url": "", "parent_id": str(me.id), "active_tasks": 0}

@@ -52,14 +52,14 @@ class Organisation:
             self.hub.add(listener)
             assert self.hub.subscribe(listener)
 
-    def step(self, act: str, who: int, whom: int) -> None:
+    def step(self, act: str, first: int, second: int) -> None:
         """One change, if it is possible; the numbers choose the workspaces."""
-        uncreated, alive = [own for own in IDS if own not in self.parents], list(self.living())
-        other = [None, *alive][whom % (len(alive) + 1)]
+        uncreated, active = [own for own in IDS if own not in self.parents], list(self.active())
+        other = [None, *active][second % (len(active) + 1)]
         if act == "create" and uncreated:
             self.happen("WORKSPACE_PROVISIONING", uncreated[0], {"parent_id": text(other)}, after={uncreated[0]: other})
-        elif act != "create" and alive:
-            self.change(act, alive[who % len(alive)], other)
+        elif act != "create" and active:
+            self.change(act, active[first % len(active)], other)
 
     def change(self, act: str, own: UUID, other: UUID | None) -> None:
         if act == "move":
@@ -67,7 +67,7 @@ class Organisation:
                 payload = {"old_parent_id": text(self.parents[own]), "new_parent_id": text(other)}
                 self.happen("WORKSPACE_MOVED", own, payload, after={own: other})
         elif act == "remove":
-            for going in sorted(self.living(), key=lambda one: -len(self.upwards(one))):
+            for going in sorted(self.active(), key=lambda one: -len(self.upwards(one))):
                 if own in self.upwards(going):
                     self.happen("WORKSPACE_REMOVED", going, {"forwarded_to": None}, gone=going)
         else:
@@ -85,9 +85,9 @@ class Organisation:
         gone: UUID | None = None,
         is_persisted: bool = True,
     ) -> None:
-        before, position = self.living(), self.hub.position
+        before, position = self.active(), self.hub.position
         self.parents |= after or {}
-        now = self.living()
+        now = self.active()
         seq = position + 1 if is_persisted else None
         mark = f"{event} {sum(map(len, self.expected.values()))} {seq}"
         for listener in IDS:
@@ -105,7 +105,7 @@ class Organisation:
             return rule(listener, own, now) in (Rule.SELF, Rule.PARENT)
         return any(rule(listener, own, then) != Rule.NONE for then in (before, now))
 
-    def living(self) -> Parents:
+    def active(self) -> Parents:
         return {own: parent for own, parent in self.parents.items() if own not in self.removed}
 
     def upwards(self, own: UUID | None) -> list[UUID]:
@@ -125,8 +125,8 @@ def text(own: UUID | None) -> str | None:
 def test_every_agent_receives_exactly_what_the_hierarchy_permits(steps: list[tuple[str, int, int]]) -> None:
     async def play() -> None:
         organisation = Organisation()
-        for act, who, whom in steps:
-            organisation.step(act, who, whom)
+        for act, first, second in steps:
+            organisation.step(act, first, second)
         organisation.hub.flush()
         for own, client in organisation.clients.items():
             assert [message["mark"] for message in client.heard] == organisation.expected[own]

@@ -106,7 +106,7 @@ def test_a_team_is_added_and_removed_with_everything_below(as_operator: APIClien
     collapsed = as_operator.post(f"{path}/collapse").json()
     assert collapsed["status"] == "collapsed"
     assert sorted(collapsed["removed"]) == ["one", "two"]
-    assert [row.name for row in Workspace.objects.living()] == ["lead"]
+    assert [row.name for row in Workspace.objects.active()] == ["lead"]
     event = StructureEvent.objects.latest("seq")
     assert event.event_type == EventType.WORKSPACE_COLLAPSED
     assert len(event.payload["removed_sub_workspace_ids"]) == 3  # type: ignore[index]

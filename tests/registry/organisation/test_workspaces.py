@@ -210,7 +210,7 @@ def test_removing_a_workspace_with_children_needs_confirmation(make_workspace: M
     with pytest.raises(HasChildren) as refused:
         removal.remove(top.id, actor=ACTOR, confirm=False)
     assert refused.value.children == [(child.id, "child")]
-    assert Workspace.objects.living().count() == 2
+    assert Workspace.objects.active().count() == 2
 
 
 def test_removal_includes_everything_below_deepest_first(make_workspace: Make) -> None:
@@ -220,7 +220,7 @@ def test_removal_includes_everything_below_deepest_first(make_workspace: Make) -
     tokens.issue_workspace_token(grandchild.id)
     removed = removal.remove(top.id, actor=ACTOR, confirm=True)
     assert removed == [grandchild.id, child.id, top.id]
-    assert not Workspace.objects.living().exists()
+    assert not Workspace.objects.active().exists()
     assert not WorkspaceToken.objects.filter(revoked_at=None).exists()
     removals = StructureEvent.objects.filter(event_type=EventType.WORKSPACE_REMOVED).order_by("seq")
     assert [event.workspace_id for event in removals] == removed
@@ -269,7 +269,7 @@ def test_the_target_of_a_forward_must_be_active(make_workspace: Make) -> None:
     for target in (uuid4(), make_workspace(status="removed").id, top.id, child.id):
         with pytest.raises(Invalid):
             removal.remove(top.id, actor=ACTOR, confirm=True, forward_to=target)
-    assert Workspace.objects.living().count() == 2
+    assert Workspace.objects.active().count() == 2
 
 
 def test_a_heartbeat_that_reaches_redis_after_the_removal_sets_no_key(

@@ -1,4 +1,4 @@
-"""Who may communicate with whom."""
+"""Which workspaces may communicate."""
 
 from collections.abc import Callable
 from uuid import uuid4

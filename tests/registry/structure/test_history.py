@@ -26,12 +26,12 @@ def busy(make_workspace: Make) -> list[Workspace]:
     """A small organisation with several kinds of events."""
     top = make_workspace("top", model="m")
     child = make_workspace("child", parent_id=top.id)
-    gone = make_workspace("gone", parent_id=child.id)
+    removed = make_workspace("removed", parent_id=child.id)
     workspaces.register(child.id, url="http://c:1", agent_card={"name": "c", "n": 1.0}, held=True, enrolment_id=None)
     workspaces.update(child.id, {"name": "renamed", "role": "QA"}, actor="test")
     pausing.pause(top.id, actor="test")
-    removal.remove(gone.id, actor="test", confirm=True, forward_to=child.id)
-    return [top, child, gone]
+    removal.remove(removed.id, actor="test", confirm=True, forward_to=child.id)
+    return [top, child, removed]
 
 
 def rebuild_command(option: str) -> tuple[int, str]:
@@ -56,7 +56,7 @@ DAMAGE = {
     "an extra workspace": "INSERT INTO workspaces (name) VALUES ('intruder')",
     "a lost agent": "DELETE FROM agents",
     "an extra agent": "INSERT INTO agents (workspace_id, model) SELECT id, 'x' FROM workspaces WHERE name = 'renamed'",
-    "a lost workspace": "DELETE FROM workspaces WHERE name = 'gone'",
+    "a lost workspace": "DELETE FROM workspaces WHERE name = 'removed'",
 }
 
 
@@ -125,7 +125,7 @@ def test_a_snapshot_at_each_position_and_time(busy: list[Workspace], as_viewer: 
             assert past["seq"] == event.seq
         names[event.event_type] = [(row["name"], row["status"]) for row in past["workspaces"]]
         assert all(row["last_heartbeat_at"] is None and row["active_tasks"] is None for row in past["workspaces"])
-    assert names["WORKSPACE_ONLINE"] == [("top", "provisioning"), ("child", "online"), ("gone", "provisioning")]
+    assert names["WORKSPACE_ONLINE"] == [("top", "provisioning"), ("child", "online"), ("removed", "provisioning")]
     assert names["WORKSPACE_REMOVED"] == [("top", "paused"), ("renamed", "paused")]
     assert as_viewer.get("/canvas/snapshot?at=0").json()["workspaces"] == []
     now = as_viewer.get("/workspaces").json()
@@ -154,17 +154,17 @@ def test_a_moment_may_have_an_offset_that_postgresql_does_not_know(as_viewer: AP
 
 
 def test_diff_has_what_changed_between_two_moments(busy: list[Workspace], as_viewer: APIClient) -> None:
-    top, child, gone = busy
+    top, child, removed = busy
     seqs = list(StructureEvent.objects.order_by("seq").values_list("seq", flat=True))
     everything = as_viewer.get(f"/events/diff?from=0&to={seqs[-1]}").json()
     assert {row["name"]: row["change"] for row in everything["changes"]} == {"top": "added", "renamed": "added"}
-    created = StructureEvent.objects.filter(workspace_id=gone.id).order_by("seq").first()
+    created = StructureEvent.objects.filter(workspace_id=removed.id).order_by("seq").first()
     assert created is not None
     later = as_viewer.get(f"/events/diff?from={created.seq}").json()["changes"]
     assert {row["workspace_id"]: row["change"] for row in later} == {
         str(top.id): "changed",
         str(child.id): "changed",
-        str(gone.id): "removed",
+        str(removed.id): "removed",
     }
     changed = next(row for row in later if row["workspace_id"] == str(child.id))["fields"]
     assert changed["name"] == ["child", "renamed"]
@@ -196,7 +196,7 @@ def differs(old: dict[str, Any] | None, new: dict[str, Any]) -> bool:
 def test_explain_replays_only_the_two_workspaces(
     busy: list[Workspace], as_viewer: APIClient, make_workspace: Make
 ) -> None:
-    top, child, _gone = busy
+    top, child, _removed = busy
     for number in range(20):
         make_workspace(str(number))
     with CaptureQueriesContext(connection) as captured:

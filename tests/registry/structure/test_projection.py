@@ -39,7 +39,7 @@ def test_folding_the_log_gives_the_tables(make_workspace: Callable[..., Workspac
     child = make_workspace("child", parent_id=parent.id, external=True, url="http://c:1")
     workspaces.update(child.id, {"name": "renamed", "tier": 2, "parent_id": None}, actor="test")
     workspaces.register(parent.id, url="http://p:1", agent_card={"name": "p"}, held=True, enrolment_id=None)
-    workspaces.create(NewWorkspace(name="gone"), actor="test")
+    workspaces.create(NewWorkspace(name="other"), actor="test")
     removal.remove(child.id, actor="test", confirm=True)
     state = projection.fold(StructureEvent.objects.order_by("seq"))
     for table, rows in ((Workspace, state.workspaces), (Agent, state.agents)):
@@ -84,26 +84,28 @@ HISTORY = st.lists(st.tuples(EVENTS, ID), min_size=5, max_size=40)
 
 def log_of(history: list[tuple[tuple[str, dict[str, Any]], UUID]]) -> list[StructureEvent]:
     """Create all workspaces, then add the events that are possible: one assignment each, moves without a cycle."""
-    happened = [(("WORKSPACE_PROVISIONING", CREATED), who) for who in IDS]
+    happened = [(("WORKSPACE_PROVISIONING", CREATED), i) for i in IDS]
     assigned: set[UUID] = set()
-    for (kind, payload), who in history:
-        if (kind == "WORKSPACE_MOVED" and who in IDS[:2]) or (kind == "AGENT_ASSIGNED" and who in assigned):
+    for (kind, payload), workspace_id in history:
+        if (kind == "WORKSPACE_MOVED" and workspace_id in IDS[:2]) or (
+            kind == "AGENT_ASSIGNED" and workspace_id in assigned
+        ):
             continue
         if kind == "AGENT_ASSIGNED":
-            assigned.add(who)
-        happened.append(((kind, payload), who))
+            assigned.add(workspace_id)
+        happened.append(((kind, payload), workspace_id))
     began = datetime(2026, 1, 1, microsecond=123456, tzinfo=UTC)
     return [
         StructureEvent(
             seq=number,
             event_type=kind,
-            workspace_id=who,
-            agent_id=UUID(int=who.int + 100) if kind == "AGENT_ASSIGNED" else None,
+            workspace_id=workspace_id,
+            agent_id=UUID(int=workspace_id.int + 100) if kind == "AGENT_ASSIGNED" else None,
             payload=payload,
             actor="test",
             created_at=began + timedelta(seconds=number),
         )
-        for number, ((kind, payload), who) in enumerate(happened, start=1)
+        for number, ((kind, payload), workspace_id) in enumerate(happened, start=1)
     ]
 
 
@@ -139,16 +141,14 @@ def statements(events: list[StructureEvent]) -> int:
 def test_equal_changes_of_many_rows_are_one_statement(db: None) -> None:
     created = log_of([])
     assert statements(created) == 1
-    offline = log_of([(("WORKSPACE_OFFLINE", {}), who) for who in IDS])[len(IDS) :]
+    offline = log_of([(("WORKSPACE_OFFLINE", {}), i) for i in IDS])[len(IDS) :]
     assert statements(offline) == 1
-    twice = log_of([((kind, {}), who) for kind in ("WORKSPACE_ONLINE", "WORKSPACE_DEGRADED") for who in IDS])[
-        len(IDS) :
-    ]
+    twice = log_of([((kind, {}), i) for kind in ("WORKSPACE_ONLINE", "WORKSPACE_DEGRADED") for i in IDS])[len(IDS) :]
     assert statements(twice) == 2
 
 
-def moved(who: UUID, parent: UUID | None) -> tuple[tuple[str, dict[str, Any]], UUID]:
-    return ("WORKSPACE_MOVED", {"new_parent_id": None if parent is None else str(parent)}), who
+def moved(workspace_id: UUID, parent: UUID | None) -> tuple[tuple[str, dict[str, Any]], UUID]:
+    return ("WORKSPACE_MOVED", {"new_parent_id": None if parent is None else str(parent)}), workspace_id
 
 
 def test_a_batch_is_refused_if_one_of_its_changes_would_be(db: None) -> None:
