@@ -1,6 +1,5 @@
 """Leases in PostgreSQL, which decide, and the Redis keys whose expiry is a hint."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -18,11 +17,12 @@ MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 10, 600
 LEASE_INTERVALS = 2.5
 """How many declared intervals a lease lasts: two beats may be lost."""
 TOMBSTONE_SECONDS = 120
-# KEYS: pairs of the key to set and the tombstone that forbids it. One call for a whole batch of heartbeats.
+# KEYS: pairs of the key to set and the tombstone that forbids it. ARGV: the value, then milliseconds for each pair.
+# One call for a whole batch of heartbeats.
 SET_UNLESS_TOMBSTONE = """
 for i = 1, #KEYS, 2 do
   if redis.call('EXISTS', KEYS[i + 1]) == 0 then
-    redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[2])
+    redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[(i + 3) / 2])
   end
 end
 """
@@ -71,16 +71,12 @@ def mark_alive(intervals: Mapping[UUID, int | None]) -> None:
 
     SET, never EXPIRE: an EXPIRE on a lost key does nothing, and the next death would go unseen.
     """
-    by_seconds = defaultdict(list)
-    for workspace_id, interval in intervals.items():
-        by_seconds[lease_seconds(interval)].append((workspace_id, liveness_key(workspace_id)))
-    for seconds, keys in by_seconds.items():
-        _set_unless_tombstone(keys, "online", seconds)
+    _set_unless_tombstone("online", [(i, liveness_key(i), lease_seconds(interval)) for i, interval in intervals.items()])
 
 
 def cache_url(workspace_id: UUID, url: str) -> None:
     """Cache the agent's URL for URL_CACHE_SECONDS, unless the workspace was removed."""
-    _set_unless_tombstone([(workspace_id, url_key(workspace_id))], url, settings.URL_CACHE_SECONDS)
+    _set_unless_tombstone(url, [(workspace_id, url_key(workspace_id), settings.URL_CACHE_SECONDS)])
 
 
 def cached_url(workspace_id: UUID) -> str | None:
@@ -89,9 +85,11 @@ def cached_url(workspace_id: UUID) -> str | None:
     return None if url is None else str(url)
 
 
-def _set_unless_tombstone(keys: list[tuple[UUID, str]], value: str, seconds: float) -> None:
-    flat = [key for workspace_id, key in keys for key in (key, tombstone_key(workspace_id))]
-    redis.client().eval(SET_UNLESS_TOMBSTONE, len(flat), *flat, value, int(seconds * 1000))
+def _set_unless_tombstone(value: str, entries: Sequence[tuple[UUID, str, float]]) -> None:
+    """`entries`: each workspace with the key to set and the seconds until it expires."""
+    keys = [key for workspace_id, name, _ in entries for key in (name, tombstone_key(workspace_id))]
+    milliseconds = [int(seconds * 1000) for *_, seconds in entries]
+    redis.client().eval(SET_UNLESS_TOMBSTONE, len(keys), *keys, value, *milliseconds)
 
 
 def set_tombstones(ids: Sequence[UUID]) -> None:

@@ -7,6 +7,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from activity import redis
 from activity.models import EventType, StructureEvent
 from registry.exceptions import NotFound, Removed
+from registry.liveness import presence
 from registry.liveness.heartbeats import Beat, flush, transitions
 from registry.models import Workspace
 
@@ -74,6 +75,15 @@ def test_a_beat_restores_a_lost_key(
     redis.client().flushall()
     beat(django_capture_on_commit_callbacks, workspace)
     assert redis.client().ttl(f"ws:{workspace.id}") > 0
+
+
+def test_a_batch_of_many_intervals_is_one_call_to_redis(db: None) -> None:
+    intervals = {uuid4(): interval for interval in (None, 10, 60, 600)}
+    redis.client().config_resetstat()
+    presence.mark_alive(intervals)
+    assert redis.client().info("commandstats")["cmdstat_eval"]["calls"] == 1
+    left = [redis.client().ttl(presence.liveness_key(i)) for i in intervals]
+    assert left == [pytest.approx(seconds, abs=10) for seconds in (60, 60, 150, 1500)]
 
 
 def test_a_heartbeat_without_a_transition_records_no_event_and_keeps_updated_at(
