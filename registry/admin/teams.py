@@ -19,6 +19,7 @@ from registry.exceptions import RegistryError
 from registry.models import DEFAULT_TIER, Workspace, no_line_breaks
 from registry.organisation import teams
 from registry.organisation.teams import Member
+from registry.structure import text
 
 ROWS = 4
 TEMPLATE = "admin/registry/workspace/expand.html"
@@ -31,6 +32,12 @@ class MemberForm(forms.Form):
     model = forms.CharField(
         required=False, validators=[MaxLengthValidator(100), no_line_breaks], widget=AdminTextInputWidget
     )
+
+    def clean_name(self) -> str:
+        return text.clean_name(self.cleaned_data["name"])
+
+    def clean_role(self) -> str | None:
+        return text.clean_role(self.cleaned_data["role"])
 
 
 MemberFormSet = forms.formset_factory(MemberForm, extra=ROWS, max_num=100, absolute_max=100)
