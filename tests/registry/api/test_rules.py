@@ -1,6 +1,7 @@
 """The API's rules for names, roles, URLs, runtimes and heartbeat intervals: what is refused and what is stored."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 from uuid import uuid4
 
@@ -132,6 +133,21 @@ def test_a_row_written_by_sql_has_no_runtime(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO workspaces (name) VALUES ('a') RETURNING runtime")
         assert cursor.fetchone() == (None,)
+
+
+def test_the_migration_of_runtimes_can_be_undone(make_workspace: Make) -> None:
+    named, unnamed = make_workspace(runtime="crewai"), make_workspace()
+    migration = import_module("registry.migrations.0007_roles_and_runtime")
+    stored = Workspace.objects.in_bulk
+    with connection.cursor() as cursor:
+        cursor.execute(migration.UNDO)
+        assert [stored()[one.id].runtime for one in (named, unnamed)] == ["crewai", ""]
+        cursor.execute("INSERT INTO workspaces (name) VALUES ('a') RETURNING runtime")
+        assert cursor.fetchone() == ("langgraph",)
+        cursor.execute(migration.APPLY)
+        cursor.execute("INSERT INTO workspaces (name) VALUES ('a') RETURNING runtime")
+        assert cursor.fetchone() == (None,)
+    assert stored()[named.id].runtime == "crewai"
 
 
 @pytest.mark.parametrize("interval", [9, 601, -1, 0, 10.5, True, "soon", []])
