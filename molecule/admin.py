@@ -1,10 +1,10 @@
-"""The admin site: stock Django under our name."""
+"""The admin site: Django's own, with our title and the order of its index."""
 
 from typing import Any
 
 from django.contrib import admin
 
-# What operators look for first comes first; what is not named here follows, by name.
+# The order on the admin's index. Others follow by name.
 APPS = ("registry", "activity", "auth")
 MODELS = (
     "Workspace",

@@ -1,5 +1,4 @@
-"""Assembly of the ASGI application: bounded bodies to the fast lane and then to Django, /ws to the stream, and the
-web's own pulse."""
+"""The ASGI application: HTTP requests go through the body limit and the fast path to Django, /ws to the stream."""
 
 import os
 
@@ -11,7 +10,7 @@ from django.urls import path
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "molecule.settings")
 setup(set_prefix=False)
 
-from django.conf import settings  # noqa: E402  # these need the apps that it loads
+from django.conf import settings  # noqa: E402  # these need the apps loaded
 
 from molecule.checks import refuse_unsafe_configuration  # noqa: E402
 from molecule.limits import BoundedBody  # noqa: E402
