@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 VENV_PYTHON := .venv/bin/python
 
-# What the static checks need to read the settings: nothing real, and no .molecule/env.
+# Settings for the static checks: they connect to nothing and ignore .molecule/env.
 STATIC := env MOLECULE_READ_ENV_FILE=false DATABASE_URL=postgresql:///unused REDIS_URL=redis://unused \
 	SECRET_KEY=unused DEBUG=false
 PRODUCTION := ALLOWED_HOSTS=molecule.example SECRET_KEY=$$($(VENV_PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))') \
@@ -18,29 +18,29 @@ help: ## Show this list
 run: .venv/run.stamp ## Serve Molecule on http://127.0.0.1:8000 (PORT, HOST) until Ctrl-C
 	@exec $(VENV_PYTHON) -m molecule.run
 
-demo: .venv/run.stamp ## A small living organisation, in the server that runs or in one of its own
+demo: .venv/run.stamp ## Run a small example organisation, on the running server or on one of its own
 	@exec $(VENV_PYTHON) -m examples.demo
 
-test: .venv/dev.stamp ## The whole suite, on a private PostgreSQL and Redis
-	@exec $(VENV_PYTHON) -m pytest
+test: .venv/dev.stamp ## Run all tests, on a private PostgreSQL and Redis; WORKERS=2 runs two files at a time
+	@exec $(VENV_PYTHON) -m pytest $(if $(WORKERS),-n $(WORKERS) --dist loadfile)
 
-stress: .venv/dev.stamp ## Races and random histories by the thousand: a quarter of an hour
+stress: .venv/dev.stamp ## Run thousands of races and random histories; takes 15 minutes
 	@MOLECULE_STRESS=1 exec $(VENV_PYTHON) -m pytest tests/registry/test_property.py tests/registry/organisation/test_tombstone.py
 
-fuzz: .venv/dev.stamp ## Requests made up from the API's description, a hundred for every route
+fuzz: .venv/dev.stamp ## Send each route a hundred requests generated from the OpenAPI description
 	@FUZZ_EXAMPLES=100 exec $(VENV_PYTHON) -m pytest tests/e2e/test_fuzz.py
 
-bench: .venv/dev.stamp ## How fast it is here, beside the naive way and the engines' limits; BENCH=heartbeats for one part
+bench: .venv/dev.stamp ## Measure throughput and latency on this machine; BENCH=heartbeats for one part
 	@command -v wrk >/dev/null || { echo "bench: installing wrk" >&2; apt-get install -y -qq --no-install-recommends wrk >/dev/null; } \
-		|| { echo "bench: wrk sends the load: apt-get install wrk" >&2; exit 1; }
+		|| { echo "bench: wrk is needed to generate load: apt-get install wrk" >&2; exit 1; }
 	@exec $(VENV_PYTHON) -m tests.bench $(or $(BENCH),--report docs/benchmarks.md)
 
-chaos: .venv/dev.stamp ## 500 agents, 20 clients, and every process killed in turn: minutes; SEED=n repeats one
+chaos: .venv/dev.stamp ## Kill every process in turn under 500 agents and 20 clients; SEED=n repeats a run
 	@exec $(VENV_PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED))
 
-check: static test ## All of CI: format, lint, types, layers, migrations, deploy check, tests
+check: static test ## Run all of CI: format, lint, types, layers, migrations, deploy check, tests
 
-static: .venv/dev.stamp ## What can be checked without running the tests
+static: .venv/dev.stamp ## Run every check except the tests
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m ruff check .
 	$(STATIC) $(VENV_PYTHON) -m mypy .

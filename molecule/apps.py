@@ -1,4 +1,4 @@
-"""The assembly as an app: our admin site, our system checks, our OpenAPI extension."""
+"""Django apps of this package: the admin site, the system checks and the OpenAPI extension."""
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig

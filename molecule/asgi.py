@@ -11,7 +11,7 @@ from django.urls import path
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "molecule.settings")
 setup(set_prefix=False)
 
-from django.conf import settings  # noqa: E402  # these need the apps that it loads
+from django.conf import settings  # noqa: E402  # these need the apps loaded
 
 from molecule.checks import refuse_unsafe_configuration  # noqa: E402
 from molecule.limits import BoundedBody  # noqa: E402

@@ -1,4 +1,4 @@
-"""The API's own page, rendered here from the OpenAPI description: no script, so the content policy stays strict."""
+"""The API documentation page, rendered from the OpenAPI description without any script."""
 
 from typing import Any
 
@@ -57,13 +57,13 @@ def _schema_of(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fields(schema: dict[str, Any], components: dict[str, Any]) -> list[dict[str, Any]]:
-    """The fields of an object, or of the items of an array of them; empty for everything else."""
+    """The fields of an object schema, or of an array of objects; empty for other schemas."""
     schema = _resolve(schema, components)
     if schema.get("type") == "array":
         schema = _resolve(schema["items"], components)
     required = schema.get("required", [])
     return [
-        {"name": name, "type": _type(field, components), "required": name in required, **_words(field)}
+        {"name": name, "type": _type(field, components), "required": name in required, **_notes(field)}
         for name, field in schema.get("properties", {}).items()
     ]
 
@@ -84,7 +84,7 @@ def _type(field: dict[str, Any], components: dict[str, Any]) -> str:
     return f"{name}, or null" if field.get("nullable") else str(name)
 
 
-def _words(field: dict[str, Any]) -> dict[str, Any]:
+def _notes(field: dict[str, Any]) -> dict[str, Any]:
     bounds = [f"{word} {field[name]}" for name, word in BOUNDS if name in field]
     return {"description": field.get("description", ""), "bounds": ", ".join(bounds), "default": field.get("default")}
 

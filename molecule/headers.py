@@ -1,10 +1,10 @@
-"""Security headers on every page, the admin's and the API's included."""
+"""Security headers for every response of Django, the admin and the API included."""
 
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-# No inline script, no inline style, no eval; WebSockets to ourselves; framed by nobody.
+# No inline scripts or styles, no eval, no framing; WebSockets to this origin only.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -28,7 +28,7 @@ HEADERS = {
 
 
 class SecurityHeaders:
-    """Middleware; the headers that Django knows itself are set by its SecurityMiddleware."""
+    """Middleware. Other security headers come from Django's SecurityMiddleware."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""Bounded request bodies: read before Django sees the request, refused with 413 when too large."""
+"""A limit for request bodies: they are read before Django sees the request, and refused with 413 when too large."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ REFUSAL = [
 
 
 class BoundedBody:
-    """Gives the application a complete body and its true Content-Length, also when it came in chunks."""
+    """ASGI middleware: the application gets a complete body and its Content-Length, also when it was sent in chunks."""
 
     def __init__(self, application: Any) -> None:
         self.application = application
@@ -36,7 +36,7 @@ class BoundedBody:
 
 
 def _with_length(scope: Any, length: int) -> Any:
-    """The server has checked a Content-Length that is there."""
+    """Adds Content-Length where the client sent none; uvicorn has checked one that is there."""
     if not length or any(name == b"content-length" for name, _ in scope["headers"]):
         return scope
     others = [header for header in scope["headers"] if header[0] != b"transfer-encoding"]

@@ -1,4 +1,4 @@
-"""GET /metrics: what the process that answers has counted, and what the database knows of the platform."""
+"""GET /metrics: counters of the process that answers, and the state of the platform from the database."""
 
 from collections.abc import Iterator
 
@@ -31,18 +31,18 @@ class Metrics(Endpoint):
 
 
 class Everything(Collector):
-    """The process's own first: it is there even when nothing else is."""
+    """All metrics; those of the process come first, as they need no database."""
 
     def collect(self) -> Iterator[Metric]:
         yield from REGISTRY.collect()
-        up = GaugeMetricFamily("molecule_up", "Whether what Molecule needs answers.", labels=["dependency"])
+        up = GaugeMetricFamily("molecule_up", "1 while the dependency answers.", labels=["dependency"])
         yield from _database(up)
         up.add_metric(["redis"], _redis_answers())
         yield up
 
 
 def _database(up: GaugeMetricFamily) -> list[Metric]:
-    """All of it, or nothing: half a picture would look like a change."""
+    """All metrics from the database, or none when one query fails: some alone would look like a change."""
     try:
         found = [*_organisation(), *_loops(jobs.every())]
     except (DatabaseError, PoolTimeout):
@@ -65,9 +65,7 @@ def _organisation() -> Iterator[Metric]:
         workspaces.add_metric([status], counted.get(status, 0))
     yield workspaces
     flapping = Workspace.objects.active().filter(flapping_until__gt=Now()).count()
-    yield GaugeMetricFamily(
-        "molecule_workspaces_flapping", "Workspaces that go offline again and again.", value=flapping
-    )
+    yield GaugeMetricFamily("molecule_workspaces_flapping", "Workspaces that went offline repeatedly.", value=flapping)
     yield GaugeMetricFamily("molecule_event_seq", "Position of the newest structure event.", value=latest_seq())
     rows = _activity_rows()
     if rows is not None:
@@ -77,7 +75,7 @@ def _organisation() -> Iterator[Metric]:
 
 
 def _activity_rows() -> float | None:
-    """Nobody counts millions for a scrape; None while the table has never been analysed."""
+    """The planner's estimate, as counting millions of rows takes too long; None before the first ANALYZE."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT reltuples FROM pg_class WHERE oid = 'activity_logs'::regclass")
         estimate: float = cursor.fetchone()[0]
@@ -85,10 +83,12 @@ def _activity_rows() -> float | None:
 
 
 def _loops(ticks: list[LoopTick]) -> Iterator[Metric]:
-    """By the loop's name. Processes come and go, so there is only how many there are."""
-    age = GaugeMetricFamily("molecule_loop_age_seconds", "Since the loop's last completed step.", labels=["loop"])
-    errors = CounterMetricFamily("molecule_loop_errors", "What went wrong in the loop.", labels=["loop"])
-    supervisors = GaugeMetricFamily("molecule_supervisors", "Supervisor processes that live.", labels=["state"])
+    """Jobs by name. Supervisor processes come and go, so only their number is reported."""
+    age = GaugeMetricFamily(
+        "molecule_loop_age_seconds", "Seconds since the job's last completed step.", labels=["loop"]
+    )
+    errors = CounterMetricFamily("molecule_loop_errors", "Steps of the job that failed.", labels=["loop"])
+    supervisors = GaugeMetricFamily("molecule_supervisors", "Running supervisor processes.", labels=["state"])
     for tick in (tick for tick in ticks if not tick.name.startswith(jobs.PROCESS)):
         if (seconds := jobs.age(tick)) is not None:
             age.add_metric([tick.name], seconds)

@@ -1,4 +1,4 @@
-"""How our credentials look in the OpenAPI description. Importing it is what makes drf-spectacular know."""
+"""Our credentials in the OpenAPI description. drf-spectacular registers the class when this module is imported."""
 
 from typing import Any
 

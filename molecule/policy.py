@@ -1,9 +1,9 @@
-"""Who may call what: one table, one choke point. What is not in the table is denied.
+"""Who may call which route: one table, checked in one place. A route that is not in the table is denied.
 
 V any operator · O operator who may act · M administrator · W the named workspace by its token ·
 P a workspace that may communicate with the named one · C any workspace (the operation asks further) ·
 E an enrolment token for the named workspace · S a scraper of metrics ·
-open: nobody needs to be known while enrolment is open · - nobody needs to be known.
+open: anybody while enrolment is open · - anybody.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Rule:
     """`who`: letters as above. `named`: which body field names the workspace, where the path does not.
 
-    `tombstone`: a removed workspace's own token still gets in, to be told that it is removed.
+    `tombstone`: a removed workspace's own token is let in, so that the answer says it is removed.
     """
 
     who: str
@@ -64,7 +64,7 @@ POLICY: dict[str, dict[str, Rule]] = {
     "workspace-notify": {"POST": Rule("W")},
     "register": {"POST": Rule("E W open", named="id", tombstone=True)},
     "heartbeat": {"POST": Rule("W", named="workspace_id", tombstone=True)},
-    "heartbeats": {"POST": Rule("-")},  # each beat shows a token of its own
+    "heartbeats": {"POST": Rule("-")},  # each heartbeat has a token of its own
     "update-card": {"POST": Rule("W", named="workspace_id", tombstone=True)},
     "enrolment": {"POST": Rule("O")},
     "pause": {"POST": Rule("O")},
@@ -100,7 +100,7 @@ LEVELS = {"V": Level.VIEW, "O": Level.ACT, "M": Level.ADMINISTER}
 
 
 class Policy(BasePermission):
-    """DRF's DEFAULT_PERMISSION_CLASSES: every view passes here, and no view chooses for itself."""
+    """DRF's DEFAULT_PERMISSION_CLASSES, which no view overrides."""
 
     message = "not allowed"
 
@@ -130,17 +130,17 @@ def rule_of(request: Request) -> Rule | None:
 
 
 def _methods(view: "APIView") -> set[str]:
-    """What the view answers at all: a wrong method is 405 for everybody."""
+    """The methods that the view has; others are 405 for everybody."""
     return {name for name in view.http_method_names if name != "options" and hasattr(view, name)}
 
 
 def may_listen(principal: Principal) -> bool:
-    """/ws: a workspace would be the named one by being itself."""
+    """May it connect to /ws? The workspace named is the principal itself."""
     return permits(POLICY["stream"]["CONNECT"], principal, principal.workspace_id)
 
 
 def permits(rule: Rule, principal: Principal, named: UUID | None) -> bool:
-    """Does any letter of the rule let this principal in?"""
+    """True when any letter of the rule admits this principal; `named` is the workspace that the request is about."""
     if principal.retired and not rule.tombstone:
         return False
     return any(_letter(letter, principal, named) for letter in rule.who.split())
@@ -148,7 +148,7 @@ def permits(rule: Rule, principal: Principal, named: UUID | None) -> bool:
 
 def _letter(letter: str, principal: Principal, named: UUID | None) -> bool:
     if letter in LEVELS:
-        # In open mode a credential does not take away what no credential would give.
+        # In open mode a credential never allows less than no credential.
         floor = OPEN_LEVEL if settings.MOLECULE_OPEN else Level.NONE
         return max(principal.level, floor) >= LEVELS[letter]
     return LETTERS[letter](principal, named)
@@ -172,9 +172,9 @@ def _is_enrolled(principal: Principal, named: UUID | None) -> bool:
 
 
 def _is_open(principal: Principal, named: UUID | None) -> bool:
-    """Only for who sends no credential: a wrong one is never better than none."""
-    stranger = principal.kind in (Kind.ANONYMOUS, Kind.OPEN)
-    return settings.MOLECULE_ENROLMENT == "open" and stranger and not (named and tokens.has_live_token(named))
+    """Only without a credential: an invalid one is not accepted instead."""
+    is_anonymous = principal.kind in (Kind.ANONYMOUS, Kind.OPEN)
+    return settings.MOLECULE_ENROLMENT == "open" and is_anonymous and not (named and tokens.has_live_token(named))
 
 
 LETTERS: dict[str, Callable[[Principal, UUID | None], bool]] = {
@@ -189,7 +189,7 @@ LETTERS: dict[str, Callable[[Principal, UUID | None], bool]] = {
 
 
 def _named(rule: Rule, request: Request, kwargs: dict[str, Any]) -> UUID | None:
-    """The workspace that the request is about; None when the route names none, or a stranger asks."""
+    """The workspace that the request is about; None when the route names none, or for anonymous."""
     if rule.named is None:
         value = kwargs.get("workspace_id")
         return value if isinstance(value, UUID) else None

@@ -1,4 +1,4 @@
-"""Assembly: every environment variable is read once, here. docs/configuration.md has the table."""
+"""Every environment variable is read once, here. docs/configuration.md lists them."""
 
 import ipaddress
 import os
@@ -14,7 +14,7 @@ STATE_DIR = Path(os.environ.get("MOLECULE_STATE") or BASE_DIR / ".molecule")
 # FileAwareEnv: NAME_FILE=/run/secrets/name is read in place of NAME.
 env = environ.FileAwareEnv()
 if env.bool("MOLECULE_READ_ENV_FILE", True):
-    # What `make run` wrote: `env` once, `engines` while it runs. What the process was given wins.
+    # `make run` writes `env` on its first start and `engines` while it runs. Variables that are already set win.
     for name in ("env", "engines"):
         if (STATE_DIR / name).exists():
             env.read_env(str(STATE_DIR / name))
@@ -132,11 +132,11 @@ TEMPLATES = [
     }
 ]
 
-# Each thread that answers requests holds one connection at most; the other half is for streams and loops.
+# A thread that answers requests holds at most one connection; the other half is for streams and background jobs.
 HTTP_THREADS = max(2, DATABASE_POOL_SIZE // 2)
 DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
-# A network that swallows everything, as in a failover, is noticed within ten seconds; the kernel alone would take a
-# quarter of an hour. What DATABASE_URL says comes first; Unix sockets need none of it.
+# A network that drops all packets, as in a failover, is noticed within ten seconds; the kernel alone takes 15 minutes.
+# Options in DATABASE_URL win; Unix sockets ignore these.
 NETWORK = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,
@@ -149,12 +149,12 @@ DATABASES["default"]["OPTIONS"]["pool"] = {
     "min_size": 1,
     "max_size": DATABASE_POOL_SIZE,
     "timeout": 5,
-    # While PostgreSQL is away nobody waits for its next try, which would come ever later: each request makes one.
+    # While PostgreSQL is down the pool retries ever later. One second makes each request try to connect itself.
     "reconnect_timeout": 1,
 }
-# After a restart of PostgreSQL nobody is handed a connection to the one before.
+# After a restart of PostgreSQL the pool hands out no connection from before it.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-# A process that stands still inside a transaction would keep its locks, the log's among them, from everybody.
+# A process that hangs inside a transaction keeps its locks, the one on the log among them.
 DATABASES["default"]["OPTIONS"]["options"] = " ".join(
     [*filter(None, [DATABASES["default"]["OPTIONS"].get("options")]), "-c idle_in_transaction_session_timeout=10s"]
 )
@@ -204,7 +204,7 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 
-# Failed logins, per account and address together: nobody locks somebody else out.
+# Failed logins count per account and address together, so nobody can lock another person's account.
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_FAILURE_LIMIT = LOGIN_ATTEMPTS
 AXES_COOLOFF_TIME = timedelta(minutes=LOGIN_LOCK_MINUTES)

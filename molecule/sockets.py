@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket protocol, with two things more: many frames in one write, and an end that always comes.
+"""uvicorn's WebSocket protocol with two additions: many frames in one write, and a close that always completes.
 
 `uvicorn --ws molecule.sockets:Sockets`
 """
@@ -13,23 +13,23 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from activity.outbox import WIRE, Chunk
 
-# How long a client may take to read what is buffered and to answer our close.
+# How long a client may take to read what is buffered and to answer the close frame.
 LINGER_SECONDS = 5.0
 
 
 class Sockets(WebSocketsSansIOProtocol):
-    """Gives itself to the application as the ASGI extension WIRE: see activity.outbox.Wire."""
+    """Passes itself to the application as the ASGI extension WIRE: see activity.outbox.Wire."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.close_timeout = LINGER_SECONDS
         self.paused = False
         self.resumed: Callable[[], None] = lambda: None
-        self.farewell: asyncio.Task[None] | None = None
+        self.close_task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: Any) -> None:
-        mortal: Any = Mortal(transport, self.loop)
-        super().connection_made(mortal)
+        aborting: Any = AbortingTransport(transport, self.loop)
+        super().connection_made(aborting)
 
     async def run_asgi(self) -> None:
         extensions: Any = self.scope["extensions"]
@@ -41,9 +41,9 @@ class Sockets(WebSocketsSansIOProtocol):
             self.transport.write(chunk.data)
 
     def end(self, code: int) -> None:
-        # The code goes behind what is buffered, also when the client reads nothing now.
+        # The close frame is queued behind what is buffered, also while the client reads nothing.
         self.writable.set()
-        self.farewell = self.loop.create_task(self._end(code))
+        self.close_task = self.loop.create_task(self._end(code))
 
     async def _end(self, code: int) -> None:
         with suppress(ClientDisconnected):
@@ -60,8 +60,8 @@ class Sockets(WebSocketsSansIOProtocol):
         self.resumed()
 
 
-class Mortal:
-    """A transport whose close() comes to an end: it would wait for ever for a client that reads nothing."""
+class AbortingTransport:
+    """A transport that aborts LINGER_SECONDS after close(), which alone may wait for ever for a client."""
 
     def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
         self.transport = transport

@@ -1,9 +1,9 @@
-"""Static files in production: compressed, named by their content, ES modules' imports included."""
+"""Static files in production: compressed and named by a hash of their content, also inside ES module imports."""
 
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class ModuleStaticFilesStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
-    """Without this an old module could import a new one for as long as caches last."""
+    """Rewrites imports between ES modules, so a cached module never imports a newer one."""
 
     support_js_module_import_aggregation = True

@@ -1,4 +1,4 @@
-"""Django under ASGI: each request in one thread, of a pool that lives as long as the process."""
+"""Django under ASGI: each request runs in one thread of a pool that lives as long as the process."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +15,7 @@ from django.urls import set_script_prefix
 from molecule.probes import Answer, Probe
 from registry.fast_path.application import respond
 
-# How many requests may wait for a thread; a few seconds' worth.
+# How many requests may wait for a thread: a few seconds of work.
 MAX_WAITING = 500
 BUSY: Answer = (
     503,
@@ -25,8 +25,8 @@ BUSY: Answer = (
 
 
 class ThreadedDjango(ASGIHandler):
-    """Django's own handler goes from thread to loop and back for most of the middleware, in threads made for the
-    request. Here the whole of it runs in one go, and the answer leaves in one piece. See docs/decisions/0012.
+    """Django's own handler changes between thread and event loop for most middleware, in a thread made for the
+    request. Here all of it runs in one thread, and the response is sent in one piece. See docs/decisions/0012.
     """
 
     def __init__(self, threads: int) -> None:
@@ -35,7 +35,7 @@ class ThreadedDjango(ASGIHandler):
         self.inside = 0
         self.pool = ThreadPoolExecutor(threads, "django")
         self.in_thread = _in_thread_of(self.pool, self.answer)
-        # Probes wait for no thread that waits for a database.
+        # A thread each: probes are answered also while all others wait for the database.
         self.probes = {path: Probe(_in_thread_of(_one_thread(path), self.answer)) for path in settings.PROBE_PATHS}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -58,7 +58,7 @@ class ThreadedDjango(ASGIHandler):
             self.inside -= 1
 
     def answer(self, scope: HTTPScope, body: Any) -> Answer:
-        """Closing the response gives the database connection back to its pool."""
+        """Runs one request. Closing the response returns the database connection to the pool."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=type(self), scope=scope)
         request, refusal = self.create_request(scope, body)
@@ -75,7 +75,7 @@ def _one_thread(path: str) -> ThreadPoolExecutor:
 
 
 def _in_thread_of(pool: ThreadPoolExecutor, call: Any) -> Any:
-    """Unlike with the loop's own run_in_executor, what Django keeps in context variables goes with the request."""
+    """Unlike run_in_executor, this carries Django's context variables into the thread."""
     return sync_to_async(call, thread_sensitive=False, executor=pool)
 
 
