@@ -233,6 +233,7 @@ class Subscription:
         self.pinged_at = time.monotonic()
         echo = {"type": "echo", "channel": self.channel, "connection": self.connection}
         await self.layer.group_send(EVENTS_GROUP, echo)
+        _raise_if_cancelled()
 
     def echoed_connection(self, message: dict[str, Any]) -> int | None:
         """The connection number in an echo of our own ping; None for echoes of others."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 from uuid import uuid4
 
@@ -76,16 +76,29 @@ async def test_publishing_does_not_need_the_event_loop() -> None:
     assert was_done
 
 
-async def test_renewal_can_be_cancelled_at_every_step(subscription: bus.Subscription) -> None:
+async def assert_cancellable(operation: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """The channel layer swallows a cancellation in places: the task would continue although it was told to end."""
     for steps in range(1, 500):
-        renewal = asyncio.create_task(subscription.renew())
+        task = asyncio.create_task(operation())
         for _ in range(steps):
             await asyncio.sleep(0)
-        if renewal.done():
+        if task.done():
             break
-        renewal.cancel()
-        await asyncio.wait([renewal])
-        assert renewal.cancelled(), f"after {steps} steps of the event loop"
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled(), f"after {steps} steps of the event loop"
+
+
+async def test_renewal_can_be_cancelled_at_every_step(subscription: bus.Subscription) -> None:
+    await assert_cancellable(subscription.renew)
     await subscription.renew()
     assert subscription.channel
+
+
+async def test_a_ping_that_connects_can_be_cancelled_at_every_step(subscription: bus.Subscription) -> None:
+    async def ping() -> None:
+        for shard in subscription.layer._shards:
+            await shard._redis.connection_pool.disconnect()
+        await subscription.ping()
+
+    await assert_cancellable(ping)
