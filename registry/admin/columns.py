@@ -5,20 +5,58 @@ from urllib.parse import urlencode
 from django.contrib import admin
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from registry.admin import formats
 from registry.liveness.flapping import rule
-from registry.models import ALIVE, Workspace
+from registry.models import ALIVE, Status, Workspace
+from registry.organisation.agent_cards import read_card
+from registry.structure.states import ENROLMENT_EXPIRED, state_label
 
 
 @admin.display(description="status", ordering="status")
 def status(workspace: Workspace) -> SafeString:
-    badge = formats.badge(workspace.status, workspace.status)
-    if not _is_flapping(workspace):
-        return badge
-    return format_html('{} <span class="badge badge-flapping" title="{}">flapping</span>', badge, rule())
+    """The state, and marks for what else operators should know."""
+    badges = [state(workspace)]
+    if _is_flapping(workspace):
+        badges.append(formats.badge("flapping", "Flapping", title=rule()))
+    if workspace.refused_at is not None:
+        title = ", ".join(_refusal_details(workspace))
+        badges.append(formats.badge(Status.FAILED, _refused(workspace), title=title))
+    return format_html_join(" ", "{}", ((badge,) for badge in badges))
+
+
+def state(workspace: Workspace) -> SafeString:
+    return formats.badge(Status.DEGRADED if has_expired(workspace) else workspace.status, _label(workspace))
+
+
+def has_expired(workspace: Workspace) -> bool:
+    """Whether an agent can register only with a new enrolment token."""
+    return _label(workspace) == ENROLMENT_EXPIRED
+
+
+def _label(workspace: Workspace) -> str:
+    return state_label(workspace.status, workspace.enrolment_expires_at, timezone.now())
+
+
+@admin.display(description="refusals")
+def refusals(workspace: Workspace) -> SafeString:
+    """ "Refused 12 times: token revoked, from 10.0.0.1, 2 min ago"."""
+    if workspace.refused_at is None:
+        return formats.EMPTY
+    details = ", ".join(_refusal_details(workspace))
+    return format_html("{}: {}, {}", _refused(workspace), details, formats.relative(workspace.refused_at))
+
+
+def _refused(workspace: Workspace) -> str:
+    count = workspace.refused_count
+    return "Refused once" if count == 1 else f"Refused {count:,} times"
+
+
+def _refusal_details(workspace: Workspace) -> list[str]:
+    address = workspace.refused_address
+    return [workspace.refused_reason or "", *([f"from {address}"] if address else [])]
 
 
 @admin.display(description="flapping")
@@ -87,6 +125,15 @@ def uptime(workspace: Workspace) -> str:
 @admin.display(description="agent card")
 def card(workspace: Workspace) -> SafeString:
     return formats.pretty(workspace.agent_card)
+
+
+@admin.display(description="agent card problems")
+def card_problems(workspace: Workspace) -> SafeString:
+    problems = () if workspace.agent_card is None else read_card(workspace.agent_card).problems
+    if not problems:
+        return formats.EMPTY
+    items = format_html_join("", "<li>{}</li>", ((problem,) for problem in problems))
+    return format_html('<ul class="problems">{}</ul>', items)
 
 
 @admin.display(description="URL")

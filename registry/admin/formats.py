@@ -16,9 +16,10 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 UNITS = ((DAY, "d", "day"), (HOUR, "h", "hour"), (MINUTE, "min", "minute"), (1, "s", "second"))
 
 
-def badge(tone: str, word: str) -> SafeString:
+def badge(tone: str, word: str, *, title: str = "") -> SafeString:
     """`tone` is a workspace status, whose colour the badge takes."""
-    return format_html('<span class="badge badge-{}">{}</span>', tone, word)
+    tooltip = format_html(' title="{}"', title) if title else ""
+    return format_html('<span class="badge badge-{}"{}>{}</span>', tone, tooltip, word)
 
 
 def span(seconds: float) -> str:

@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.utils.safestring import SafeString
+
+from registry.admin import columns
 from registry.models import Workspace
 
 Predicate = Callable[[Workspace], bool]
@@ -17,6 +20,11 @@ class Team:
     root: Workspace
     descendants: list[Workspace]
     affected: list[Workspace]
+
+    @property
+    def rows(self) -> list[tuple[Workspace, SafeString]]:
+        """The affected workspaces, each with its state."""
+        return [(one, columns.state(one)) for one in self.affected]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,5 +99,5 @@ def _descendants(root: UUID, children: dict[UUID | None, list[UUID]]) -> Iterabl
 
 
 def _rows(ids: set[UUID]) -> Iterable[Workspace]:
-    shown = ("name", "status", "current_task", "parent__name")
+    shown = ("name", "status", "enrolment_expires_at", "current_task", "parent__name")
     return Workspace.objects.active().filter(id__in=ids).select_related("parent").only(*shown)

@@ -4,19 +4,23 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
-from registry.admin import verbs
+from registry.admin import columns, verbs
 from registry.admin.verbs import Verb
 from registry.models import Status, Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Button:
-    """`is_post`: posts, and acts at once unless it affects a team; otherwise it links to a page."""
+    """`is_post`: posts, and acts at once unless it affects a team; otherwise it links to a page.
+
+    `is_primary`: what the workspace needs now.
+    """
 
     title: str
     url: str
     is_post: bool
     destructive: bool = False
+    is_primary: bool = False
 
 
 def buttons(workspace: Workspace) -> list[Button]:
@@ -28,7 +32,10 @@ def buttons(workspace: Workspace) -> list[Button]:
         _post_button(verb, needs_confirmation=has_team and verb.includes_team) for verb in _state_verbs(workspace)
     ]
     result.append(Button(title="Add members…", url=_url("expand", workspace), is_post=False))
-    result.append(Button(title="New enrolment token", url=_url("enrol", workspace), is_post=True))
+    if columns.has_expired(workspace):
+        result.insert(0, _enrolment_button(workspace, is_primary=True))
+    else:
+        result.append(_enrolment_button(workspace, is_primary=False))
     if has_team:
         result.append(_link_button("Remove team…", verbs.COLLAPSE, workspace))
     return [*result, _link_button("Remove…", verbs.REMOVE, workspace)]
@@ -44,6 +51,10 @@ def _post_button(verb: Verb, *, needs_confirmation: bool) -> Button:
 
 def _link_button(title: str, verb: Verb, workspace: Workspace) -> Button:
     return Button(title=title, url=f"{verb.url}?id={workspace.id}", is_post=False, destructive=True)
+
+
+def _enrolment_button(workspace: Workspace, *, is_primary: bool) -> Button:
+    return Button(title="New enrolment token", url=_url("enrol", workspace), is_post=True, is_primary=is_primary)
 
 
 def _url(name: str, workspace: Workspace) -> str:

@@ -12,7 +12,7 @@ from django.forms import Media
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
-from registry.admin import columns, confirmation, dialogs, enrolment, teams, timeline, toolbar, verbs
+from registry.admin import columns, confirmation, dialogs, enrolment, formats, teams, timeline, toolbar, verbs
 from registry.admin.bases import OperationAdmin, actor_of
 from registry.admin.filters import FlappingFilter, PositionFilter, StateFilter
 from registry.admin.forms import NewWorkspaceForm, WorkspaceForm
@@ -25,6 +25,7 @@ EDITABLE_FIELDS = ("name", "role", "tier", "runtime", "parent")
 CREATION_FIELDS = ("model", "external", "agent_url")
 LIVE_FIELDS = (
     columns.status,
+    columns.refusals,
     columns.flapping,
     columns.heartbeat,
     columns.error_rate,
@@ -35,6 +36,7 @@ LIVE_FIELDS = (
 )
 DETAIL_FIELDS = (
     columns.url,
+    columns.card_problems,
     columns.card,
     columns.forwarded_to,
     "source_bundle_id",
@@ -42,6 +44,8 @@ DETAIL_FIELDS = (
     columns.created,
     columns.updated,
 )
+OPTIONAL_FIELDS = (columns.refusals, columns.card_problems)
+"""Left out where they are empty."""
 BULK_VERBS = (verbs.PAUSE, verbs.RESUME, verbs.REMOVE)
 
 
@@ -99,8 +103,8 @@ class WorkspaceAdmin(OperationAdmin):
             return [(None, {"fields": EDITABLE_FIELDS}), ("Agent", {"fields": CREATION_FIELDS})]
         return [
             (None, {"fields": EDITABLE_FIELDS}),
-            ("Current state", {"fields": LIVE_FIELDS}),
-            ("Details", {"fields": DETAIL_FIELDS}),
+            ("Current state", {"fields": _shown(LIVE_FIELDS, obj)}),
+            ("Details", {"fields": _shown(DETAIL_FIELDS, obj)}),
         ]
 
     def get_readonly_fields(self, request: Any, obj: Workspace | None = None) -> Any:
@@ -160,6 +164,10 @@ class WorkspaceAdmin(OperationAdmin):
             at("<uuid:workspace_id>/timeline/", "timeline", partial(timeline.page, self)),
             *super().get_urls(),
         ]
+
+
+def _shown(fields: tuple[Any, ...], workspace: Workspace) -> list[Any]:
+    return [field for field in fields if field not in OPTIONAL_FIELDS or field(workspace) != formats.EMPTY]
 
 
 def _context_of(workspace: Workspace, media: Media, *, may_act: bool) -> dict[str, Any]:
