@@ -98,7 +98,7 @@ def test_the_first_of_two_authorizations_counts(anonymous: APIClient, make_works
         assert anonymous.get(f"/workspaces/{workspace.id}/state").status_code == status
 
 
-def test_state_of_the_unknown(as_operator: APIClient) -> None:
+def test_state_of_an_unknown_workspace(as_operator: APIClient) -> None:
     unknown = str(uuid4())
     answer = as_operator.get(f"/workspaces/{unknown}/state")
     assert (answer.status_code, answer.json()) == (404, {"workspace_id": unknown, "deleted": True})
@@ -193,7 +193,7 @@ def test_events_are_paged_by_position(as_operator: APIClient, make_workspace: Ma
     assert len(as_operator.get("/events?type=WORKSPACE_UPDATED").json()) == 5
 
 
-def test_what_the_product_has_none_of_is_an_empty_list(as_viewer: APIClient) -> None:
+def test_resources_that_do_not_exist_yet_are_empty_lists(as_viewer: APIClient) -> None:
     for path in ("/templates", "/org/templates", "/approvals/pending"):
         assert as_viewer.get(path).content == b"[]"
 
@@ -208,7 +208,7 @@ def test_open_enrolment(anonymous: APIClient, make_workspace: Make, settings: An
     assert WorkspaceToken.objects.count() == 1
 
 
-def test_open_mode_lets_strangers_act_and_still_checks_what_is_sent(
+def test_open_mode_lets_unauthenticated_clients_act_and_still_checks_credentials(
     anonymous: APIClient, make_workspace: Make, as_workspace: As, settings: Any
 ) -> None:
     workspace = make_workspace()
@@ -229,7 +229,7 @@ def test_open_mode_lets_strangers_act_and_still_checks_what_is_sent(
     assert anonymous.get("/workspaces").status_code == 401
 
 
-def test_cors_for_the_front_ends_that_are_named(anonymous: APIClient) -> None:
+def test_cors_allows_only_configured_front_ends(anonymous: APIClient) -> None:
     asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "x-workspace-id"}
     ours = anonymous.options("/workspaces", headers={"Origin": "http://localhost:3000", **asked})
     assert ours["Access-Control-Allow-Origin"] == "http://localhost:3000"

@@ -1,4 +1,4 @@
-"""Which model works where: exclusive, with a history that stays."""
+"""Model assignments: at most one active per workspace, and a history that is kept."""
 
 import threading
 from collections.abc import Callable
@@ -36,7 +36,9 @@ def test_assign_replace_remove_over_the_wire(as_operator: APIClient, make_worksp
     ]
 
 
-def test_moving_keeps_the_agent_and_tells_both(as_operator: APIClient, make_workspace: Make) -> None:
+def test_a_move_keeps_the_agent_and_records_an_event_for_both_workspaces(
+    as_operator: APIClient, make_workspace: Make
+) -> None:
     here, there = make_workspace("here", model="m"), make_workspace("there")
     agent = Agent.objects.get()
     moved = as_operator.post(f"/workspaces/{here.id}/agent/move", {"target_workspace_id": str(there.id)}).json()
@@ -63,14 +65,14 @@ def test_a_target_with_an_agent_refuses_another(as_operator: APIClient, make_wor
     assert (answer.status_code, answer.json()["error"]) == (404, "no active agent to move")
 
 
-def test_the_database_holds_one_active_agent(make_workspace: Make) -> None:
+def test_the_database_refuses_a_second_active_agent(make_workspace: Make) -> None:
     workspace = make_workspace(model="m")
     with pytest.raises(IntegrityError), transaction.atomic():
         Agent.objects.create(workspace_id=workspace.id, model="n")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_assignments_at_once_one_wins(make_workspace: Make) -> None:
+def test_of_two_concurrent_assignments_one_is_refused(make_workspace: Make) -> None:
     workspace = make_workspace()
     start, outcomes = threading.Barrier(2), []
 
@@ -92,7 +94,7 @@ def test_of_two_assignments_at_once_one_wins(make_workspace: Make) -> None:
     assert sorted(outcomes) == ["assigned", "refused"]
 
 
-def test_an_agent_goes_with_its_workspace(make_workspace: Make) -> None:
+def test_removing_a_workspace_removes_its_agent(make_workspace: Make) -> None:
     workspace = make_workspace(model="m")
     removal.remove(workspace.id, actor="test", confirm=True)
     agent = Agent.objects.get()

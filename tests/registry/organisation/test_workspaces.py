@@ -1,4 +1,4 @@
-"""The state machine, with every transition one event and one projection update."""
+"""Operations on workspaces: each records its events and updates the tables in the same transaction."""
 
 import threading
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def register(workspace: Workspace, *, url: str = "http://a:1", card: object = CA
     return workspaces.register(workspace.id, url=url, agent_card=card, held=held, enrolment_id=None)  # type: ignore[arg-type]
 
 
-def test_create_records_what_the_row_is_made_of(db: None) -> None:
+def test_create_records_every_column_of_the_row(db: None) -> None:
     parent = workspaces.create(NewWorkspace(name="parent"), actor=ACTOR)
     new = NewWorkspace(
         name="child", role="QA", tier=3, runtime="x", parent_id=parent.id, model="m", template="t", place=(1, 2)
@@ -67,7 +67,7 @@ def test_a_parent_must_exist_and_live(make_workspace: Make) -> None:
 
 
 @pytest.mark.parametrize("status", ["provisioning", "offline", "failed", "degraded"])
-def test_registering_is_online_from_any_state(make_workspace: Make, status: str) -> None:
+def test_registering_sets_online_from_every_status(make_workspace: Make, status: str) -> None:
     workspace = make_workspace(status=status)
     register(workspace)
     workspace.refresh_from_db()
@@ -75,7 +75,7 @@ def test_registering_is_online_from_any_state(make_workspace: Make, status: str)
     assert events_of(workspace)[-1].payload == {"from": status, "url": "http://a:1", "agent_card": CARD}
 
 
-def test_registering_again_with_nothing_new_is_no_event(make_workspace: Make) -> None:
+def test_registering_again_unchanged_records_no_event(make_workspace: Make) -> None:
     workspace = make_workspace()
     register(workspace)
     before = types_of(workspace)
@@ -93,7 +93,7 @@ def test_registering_while_paused_stays_paused(make_workspace: Make) -> None:
     assert types_of(workspace)[-1] == EventType.WORKSPACE_UPDATED
 
 
-def test_registering_leaves_the_liveness_key_and_the_url(
+def test_registering_sets_the_liveness_key_and_the_cached_url(
     make_workspace: Make, django_capture_on_commit_callbacks: Callable[..., object]
 ) -> None:
     workspace = make_workspace()
@@ -105,7 +105,7 @@ def test_registering_leaves_the_liveness_key_and_the_url(
     assert 295 < redis.client().ttl(f"ws:{workspace.id}:url") <= 300
 
 
-def test_an_enrolment_serves_once(make_workspace: Make) -> None:
+def test_an_enrolment_token_is_accepted_once(make_workspace: Make) -> None:
     workspace = make_workspace()
     enrolment.issue(workspace.id)
     token = WorkspaceToken.objects.get()
@@ -118,14 +118,14 @@ def test_an_enrolment_serves_once(make_workspace: Make) -> None:
     assert Workspace.objects.get().url == "http://a:1"
 
 
-def test_an_expired_enrolment_does_not_serve(make_workspace: Make, settings: object) -> None:
+def test_an_expired_enrolment_token_is_refused(make_workspace: Make, settings: object) -> None:
     settings.ENROLMENT_TOKEN_SECONDS = -1  # type: ignore[attr-defined]
     text = enrolment.issue(make_workspace().id).token
     with pytest.raises(BadCredential):
         tokens.principal_for_token(text)
 
 
-def test_a_held_workspace_is_closed_to_open_enrolment(make_workspace: Make) -> None:
+def test_open_enrolment_refuses_a_workspace_that_has_a_token(make_workspace: Make) -> None:
     workspace = make_workspace()
     assert register(workspace, held=False)
     with pytest.raises(BadCredential):
@@ -133,7 +133,7 @@ def test_a_held_workspace_is_closed_to_open_enrolment(make_workspace: Make) -> N
     assert WorkspaceToken.objects.count() == 1
 
 
-def test_open_enrolment_creates_the_unknown_by_the_name_of_its_card(db: None) -> None:
+def test_open_enrolment_creates_an_unknown_workspace_named_by_its_card(db: None) -> None:
     workspace_id = uuid4()
     token = workspaces.register(workspace_id, url="http://a:1", agent_card=CARD, held=False, enrolment_id=None)
     workspace = Workspace.objects.get(id=workspace_id)
@@ -141,7 +141,7 @@ def test_open_enrolment_creates_the_unknown_by_the_name_of_its_card(db: None) ->
     assert (workspace.name, workspace.status) == ("Agent", "online")
 
 
-def test_update_records_old_and_new_and_says_when_a_restart_is_due(make_workspace: Make) -> None:
+def test_update_records_old_and_new_values_and_returns_whether_a_restart_is_needed(make_workspace: Make) -> None:
     workspace = make_workspace(role="QA")
     assert not workspaces.update(workspace.id, {"name": "Renamed", "role": None}, actor=ACTOR)
     assert events_of(workspace)[-1].payload == {"changes": {"name": ["Workspace", "Renamed"], "role": ["QA", None]}}
@@ -160,7 +160,7 @@ def test_a_move_records_both_parents(make_workspace: Make) -> None:
     assert events_of(child)[-1].payload == {"old_parent_id": str(old.id), "new_parent_id": str(new.id)}
 
 
-def test_cycles_are_refused_by_name(make_workspace: Make) -> None:
+def test_cycles_are_refused_with_the_field(make_workspace: Make) -> None:
     top = make_workspace()
     middle = make_workspace(parent_id=top.id)
     bottom = make_workspace(parent_id=middle.id)
@@ -179,8 +179,8 @@ def test_the_database_refuses_cycles_too(make_workspace: Make) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_moves_that_together_make_a_cycle_cannot_both_win(make_workspace: Make) -> None:
-    """By plain SQL, past the operations' own checks: only the trigger and its lock are in the way."""
+def test_of_two_concurrent_moves_that_make_a_cycle_one_is_refused(make_workspace: Make) -> None:
+    """Uses plain SQL, so that only the trigger and its lock can refuse."""
     one, two = make_workspace("one"), make_workspace("two")
     start, outcomes = threading.Barrier(2), []
 
@@ -204,7 +204,7 @@ def test_two_moves_that_together_make_a_cycle_cannot_both_win(make_workspace: Ma
     assert sorted(outcomes) == ["moved", "refused"]
 
 
-def test_removal_asks_before_it_takes_children_along(make_workspace: Make) -> None:
+def test_removal_of_children_needs_confirmation(make_workspace: Make) -> None:
     top = make_workspace("top")
     child = make_workspace("child", parent_id=top.id)
     with pytest.raises(HasChildren) as refused:
@@ -213,7 +213,7 @@ def test_removal_asks_before_it_takes_children_along(make_workspace: Make) -> No
     assert Workspace.objects.living().count() == 2
 
 
-def test_removal_retires_the_whole_subtree_deepest_first(make_workspace: Make) -> None:
+def test_removal_removes_the_whole_subtree_deepest_first(make_workspace: Make) -> None:
     top = make_workspace("top")
     child = make_workspace("child", parent_id=top.id)
     grandchild = make_workspace("grandchild", parent_id=child.id)
@@ -227,7 +227,7 @@ def test_removal_retires_the_whole_subtree_deepest_first(make_workspace: Make) -
     assert [event.payload["cascade_deleted"] for event in removals] == [0, 0, 2]  # type: ignore[index]
 
 
-def test_nothing_brings_a_removed_workspace_back(make_workspace: Make) -> None:
+def test_no_operation_brings_a_removed_workspace_back(make_workspace: Make) -> None:
     workspace = make_workspace()
     removal.remove(workspace.id, actor=ACTOR, confirm=True)
     before = types_of(workspace)
@@ -246,7 +246,7 @@ def test_nothing_brings_a_removed_workspace_back(make_workspace: Make) -> None:
     assert redis.client().keys("ws:*") == []
 
 
-def test_asking_for_a_removed_workspace_follows_its_forwards(make_workspace: Make) -> None:
+def test_looking_up_a_removed_workspace_follows_its_forwards(make_workspace: Make) -> None:
     last = make_workspace("last")
     chain = [make_workspace(str(number)) for number in range(3)]
     for workspace, target in zip(chain, [*chain[1:], last], strict=True):
@@ -263,7 +263,7 @@ def test_asking_for_a_removed_workspace_follows_its_forwards(make_workspace: Mak
         rows.find(uuid4())
 
 
-def test_a_forward_must_lead_somewhere(make_workspace: Make) -> None:
+def test_a_forward_needs_a_valid_target(make_workspace: Make) -> None:
     top = make_workspace()
     child = make_workspace(parent_id=top.id)
     for target in (uuid4(), make_workspace(status="removed").id, top.id, child.id):
@@ -272,7 +272,7 @@ def test_a_forward_must_lead_somewhere(make_workspace: Make) -> None:
     assert Workspace.objects.living().count() == 2
 
 
-def test_a_sign_of_life_that_is_posted_after_the_removal_sets_nothing(
+def test_a_heartbeat_that_reaches_redis_after_the_removal_sets_no_keys(
     make_workspace: Make, django_capture_on_commit_callbacks: Callable[..., object]
 ) -> None:
     """It committed before the removal did, and reached Redis after it."""
