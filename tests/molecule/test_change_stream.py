@@ -1,4 +1,4 @@
-"""Leaving the platform: another PostgreSQL, set up as docs/change-stream.md says, has all that happened, in order."""
+"""Another PostgreSQL, set up as docs/change-stream.md says, receives every event in order."""
 
 import json
 import os
