@@ -71,7 +71,9 @@ def mark_alive(intervals: Mapping[UUID, int | None]) -> None:
 
     SET, never EXPIRE: an EXPIRE on a lost key does nothing, and the next death would go unseen.
     """
-    _set_unless_tombstone("online", [(i, liveness_key(i), lease_seconds(interval)) for i, interval in intervals.items()])
+    _set_unless_tombstone(
+        "online", [(i, liveness_key(i), lease_seconds(interval)) for i, interval in intervals.items()]
+    )
 
 
 def cache_url(workspace_id: UUID, url: str) -> None:
