@@ -10,9 +10,9 @@ from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from activity.principals import Kind
+from activity.serializers import query_time
 from registry.admin.bases import actor_of
 from registry.admin.paging import BEFORE
 from registry.liveness import expiry
@@ -158,13 +158,10 @@ def _actors(text: str) -> list[str]:
 
 
 def _moment(text: str) -> datetime:
-    try:
-        moment = parse_datetime(text)
-    except ValueError as error:
-        raise IncorrectLookupParameters(error) from None
+    moment = query_time(text)
     if moment is None:
-        raise IncorrectLookupParameters(f"no time: {text}")
-    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+        raise IncorrectLookupParameters(f"not a time: {text}")
+    return moment
 
 
 def _uuid(text: str) -> UUID:
