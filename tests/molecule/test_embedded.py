@@ -1,4 +1,4 @@
-"""The embedded engines: how they start, what they are, and what they survive."""
+"""The embedded engines: how they start, how they are configured, and how they recover."""
 
 import os
 import subprocess
