@@ -1,7 +1,7 @@
 """The embedded engines: a private PostgreSQL and Redis from PyPI wheels, on Unix sockets, under one folder.
 
 PostgreSQL refuses to run as root, so root starts it as the unprivileged user ENGINE_USER.
-`python -m molecule.embedded COMMAND` runs a command on a fresh pair that vanishes with it.
+`python -m molecule.embedded COMMAND` runs a command on a fresh pair that is deleted afterwards.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ import redis
 
 
 def _wheel(package: str) -> Path:
-    """The folder of an installed wheel. Only its binaries are wanted: importing these two has side effects."""
+    """The folder of an installed wheel. Only its binaries are used: importing the package has side effects."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ImportError(f"{package} is not installed: see requirements.txt")
@@ -39,14 +39,14 @@ POSTGRES_OPTIONS = {
     "listen_addresses": "",
     "wal_level": "logical",
     "max_connections": "200",
-    # Each checkpoint is a moment in which commits wait: fewer of them, and less to write.
+    # Commits wait during a checkpoint: these make checkpoints rarer and smaller.
     "max_wal_size": "2GB",
     "wal_compression": "on",
 }
 ENGINE_USER = "molecule-engines"
 ROLE = "molecule"
 DATABASE = "molecule"
-# Not ours: it holds keys that engines need not know, and PG* variables that would confuse them.
+# Not the environment of this process: that holds keys, and may hold PG* variables.
 ENGINE_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
 # The kernel's limit for a Unix socket's path is 107 bytes; PostgreSQL adds "/.s.PGSQL.5432.lock".
 LONGEST_SOCKET_DIR = 80
@@ -61,7 +61,7 @@ class EngineFailed(RuntimeError):
 
 @contextmanager
 def engines(state: Path) -> Iterator[dict[str, str]]:
-    """Run what the environment does not already name, with its data in `state`; yields DATABASE_URL, REDIS_URL."""
+    """Runs the engines whose URL is not set, with data in `state`; yields DATABASE_URL and REDIS_URL."""
     state.mkdir(parents=True, exist_ok=True)
     env = environ.FileAwareEnv()
     with ExitStack() as stack:
@@ -82,7 +82,7 @@ def running_postgres(state: Path, **options: str) -> Iterator[str]:
         _let_reach(POSTGRES / "postgres")
     if data.exists():
         _wait_for_previous(data, "postgres")
-        # If still there it names a stranger by now, for whom PostgreSQL would not start.
+        # Left by a killed server, it may name an unrelated process by now, and PostgreSQL would not start.
         (data / "postmaster.pid").unlink(missing_ok=True)
     else:
         _init_cluster(data, log, user)
@@ -98,7 +98,7 @@ def running_postgres(state: Path, **options: str) -> Iterator[str]:
 
 @contextmanager
 def running_redis(state: Path) -> Iterator[str]:
-    """Redis without persistence, as it is only ever ephemeral here; yields its URL."""
+    """Redis without persistence; yields its URL."""
     path, log = socket_dir(state) / "redis.sock", state / "redis.log"
     log.touch(mode=0o600)
     arguments: list[str | Path] = [REDIS_SERVER, "--port", "0", "--unixsocket", path, "--unixsocketperm", "700"]
@@ -120,16 +120,16 @@ def socket_dir(state: Path) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     user = _engine_user()
     ours = {os.geteuid(), pwd.getpwnam(user).pw_uid} if user else {os.geteuid()}
-    # Anybody may have made that name in /tmp before us, also as a link to somewhere else.
+    # Any user may have created that name in /tmp before, also as a link.
     if folder.is_symlink() or folder.stat().st_uid not in ours:
-        raise EngineFailed(f"{folder} belongs to somebody else")
+        raise EngineFailed(f"{folder} belongs to another user")
     if user:
         shutil.chown(folder, user)
     return folder
 
 
 def _wait_for_previous(folder: Path, name: str) -> None:
-    """An engine whose owner was killed may still be stopping, and would take its socket's file along."""
+    """An engine whose runner was killed may still be stopping, and removes its socket when it ends."""
     deadline = time.monotonic() + STOP_SECONDS
     while users := _working_in(folder.resolve(), name):
         if time.monotonic() > deadline:
@@ -138,26 +138,26 @@ def _wait_for_previous(folder: Path, name: str) -> None:
 
 
 def _working_in(folder: Path, name: str) -> list[int]:
-    """The processes of that name in that working directory: an engine, and all its parts, live in their data."""
+    """Processes of that name with that working directory: an engine and its children work in their data folder."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if (entry / "cwd").readlink() == folder and (entry / "comm").read_text().strip() == name:
                 found.append(int(entry.name))
-        except OSError:  # gone, or not ours to look at
+        except OSError:  # it has ended, or belongs to another user
             continue
     return found
 
 
 def _init_cluster(data: Path, log: Path, user: str | None) -> None:
-    """Made beside its place and then renamed: half a cluster is never taken for a whole one."""
+    """Creates the cluster under another name and renames it, so that an incomplete one is never used."""
     unfinished = data.with_name(f"{data.name}.new")
     if unfinished.exists():
         shutil.rmtree(unfinished)
     unfinished.mkdir(mode=0o700)
     if user:
         shutil.chown(unfinished, user)
-    # Whoever can reach the socket (its folder is 0700) may connect, so no password protects nothing more.
+    # The socket's folder has mode 0700: who may open the socket may connect, and a password would add nothing.
     command = [POSTGRES / "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-U", "postgres"]
     done = subprocess.run(  # noqa: S603
         [*map(str, command), "--no-sync", "-D", str(unfinished)],
@@ -174,7 +174,7 @@ def _init_cluster(data: Path, log: Path, user: str | None) -> None:
 
 
 def _ensure_database(admin: str) -> None:
-    """ROLE is no superuser: it owns its database, may make test databases, and may stream changes."""
+    """ROLE is not a superuser: it owns its database, may create test databases, and may stream changes."""
     with psycopg.connect(admin, autocommit=True) as connection:
         if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone():
             connection.execute(f"CREATE ROLE {ROLE} LOGIN CREATEDB REPLICATION")
@@ -198,7 +198,7 @@ def _identity(user: str | None) -> dict[str, Any]:
 
 
 def _let_reach(path: Path) -> None:
-    """Give others the x bit, and nothing else, on the folders above `path` that lack it, and say so."""
+    """Adds the x bit for others, and only that, to folders above `path` that lack it, and prints which."""
     for folder in path.parents:
         mode = folder.stat().st_mode
         if not mode & 0o001:
@@ -216,11 +216,11 @@ def process(
     cwd: str | Path = "/",
     environment: Mapping[str, str] = ENGINE_ENVIRONMENT,
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a process that stops with us: by `stop_signal` at exit, and by the kernel if we are killed."""
+    """Runs a process that is stopped by `stop_signal` at exit, also when this process is killed."""
     command = [str(argument) for argument in arguments]
     if setpriv := shutil.which("setpriv"):
         command = [setpriv, "--pdeathsig", stop_signal, "--", *command]
-    # A session of its own: Ctrl-C reaches us first, and we stop the processes in order.
+    # A session of its own: Ctrl-C reaches only this process, which stops the others in order.
     child = subprocess.Popen(  # noqa: S603
         command,
         **_identity(user),
@@ -262,7 +262,7 @@ def tail(log: Path) -> str:
 
 
 def exit_on_signals(status: int | None = None) -> None:
-    """The first signal unwinds us as any exit does, which stops what runs; more of them change nothing."""
+    """The first signal raises SystemExit, which stops what runs; later ones are ignored."""
 
     def leave(number: int, _frame: object) -> None:
         for each in STOP_SIGNALS:

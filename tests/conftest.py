@@ -24,7 +24,7 @@ APPEND_ONLY = "structure_events_append_only"
 
 @pytest.fixture(autouse=True, scope="session")
 def let_flush_empty_the_log() -> Iterator[None]:
-    """Between tests the tables are emptied; in the product nobody can do that to structure_events."""
+    """Tests empty the tables, structure_events too, which its trigger refuses in the product."""
     flush = DatabaseOperations.execute_sql_flush
 
     def flush_with_trigger_off(self: DatabaseOperations, sql_list: list[str]) -> None:
@@ -56,7 +56,7 @@ def make_workspace(db: None) -> Callable[..., Workspace]:
 
 @pytest.fixture
 def serving(db: None) -> None:
-    """A web process that has served for long: silence of an agent means that it is dead."""
+    """A web process that has served for long, so an agent without heartbeats is offline."""
     jobs.tick(jobs.WEB)
     LoopTick.objects.filter(name=jobs.WEB).update(since="2000-01-01T00:00:00Z")
 
@@ -114,7 +114,7 @@ def anonymous(db: None) -> APIClient:
 
 @pytest.fixture
 def broadcasts() -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """What `SUBSCRIBE events:broadcast` has heard since the test began."""
+    """Messages on the Redis channel events:broadcast since the test began."""
     with redis.client().pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(BROADCAST_CHANNEL)
         pubsub.get_message(timeout=1)

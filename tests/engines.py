@@ -1,4 +1,4 @@
-"""pytest plugin: a private PostgreSQL and Redis for the whole run, there before Django reads its settings."""
+"""pytest plugin: a private PostgreSQL and Redis for each process, started before Django reads its settings."""
 
 import atexit
 import os

@@ -1,4 +1,4 @@
-"""What every process of a test is set to, whatever this machine says."""
+"""Settings of every process in a test, whatever the environment of this machine."""
 
 SETTINGS = {
     "SECRET_KEY": "only for tests",

@@ -21,7 +21,7 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Platform]:
-    """One platform for all tests that can share it, with the lease of production."""
+    """One platform for all tests that can share it, with the default lease."""
     with running_platform() as running:
         yield running
 
@@ -37,28 +37,28 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(platform: Platform, browser: Browser) -> Iterator[Page]:
-    """Signed in; whatever the console calls an error fails the test."""
+    """Signed in. An error in the browser's console fails the test."""
     yield from signed_in(platform, browser)
 
 
 def signed_in(platform: Platform, browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1400, "height": 900})
     page = context.new_page()
-    complaints: list[str] = []
+    errors: list[str] = []
     page.goto(f"{platform.url}/admin/login/?next=/health")
     page.fill("[name=username]", platform.username)
     page.fill("[name=password]", platform.password)
     page.click("[type=submit]")
     page.wait_for_url(f"{platform.url}/health")
-    page.on("console", lambda message: _keep(complaints, message))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: _keep(errors, message))
+    page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
     context.close()
-    assert not complaints, complaints
+    assert not errors, errors
 
 
-def _keep(complaints: list[str], message: ConsoleMessage) -> None:
-    """Failed requests that a test causes on purpose are the network's complaint, not the page's."""
+def _keep(errors: list[str], message: ConsoleMessage) -> None:
+    """Failed requests are left out: tests cause them on purpose."""
     if message.type == "error" and not message.text.startswith("Failed to load resource"):
         where = urlsplit(message.location.get("url", "")).path
-        complaints.append(f"{message.text} ({where})")
+        errors.append(f"{message.text} ({where})")

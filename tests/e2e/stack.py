@@ -20,12 +20,12 @@ from molecule.embedded import running_postgres, running_redis
 from molecule.run import WEB
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 30.0
+MAX_WAIT_SECONDS = 30.0
 
 
 @dataclass
 class Agent:
-    """A registered workspace that beats when told to."""
+    """A registered workspace; `beat` sends one heartbeat."""
 
     id: str
     token: str
@@ -129,7 +129,7 @@ def process(
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """It hangs: it takes what comes and answers nothing."""
+    """The process hangs meanwhile: connections to it open, and nothing is answered."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -137,8 +137,8 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def until(condition: Any, what: str, *, seconds: float = PATIENCE_SECONDS) -> Any:
-    """Wait for a condition to hold; returns what it gave."""
+def until(condition: Any, what: str, *, seconds: float = MAX_WAIT_SECONDS) -> Any:
+    """Waits until the condition is true and returns its value. Raises AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
@@ -155,7 +155,7 @@ def free_port() -> int:
 
 
 def prepare(environment: dict[str, str], password: str) -> str:
-    """Migrate, make a superuser, return a bearer token of theirs."""
+    """Migrates, creates a superuser and returns a bearer token of theirs."""
     manage(environment, "migrate", "-v0")
     script = (
         "import os\n"

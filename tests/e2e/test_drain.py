@@ -1,4 +1,4 @@
-"""A web process that is told to stop answers what it has taken, and what it answers is committed."""
+"""On SIGTERM a web process answers the requests it has accepted, and what it answers is committed."""
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ AGENTS = 12
 LOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%UPDATE workspaces%'"
 
 
-def test_beats_that_wait_when_it_is_stopped_are_in_and_answered(platform: Platform) -> None:
+def test_heartbeats_that_wait_at_sigterm_are_committed_and_answered(platform: Platform) -> None:
     agents = [platform.agent(f"draining {number}") for number in range(AGENTS)]
     with (
         web(platform) as (url, process),
@@ -26,9 +26,9 @@ def test_beats_that_wait_when_it_is_stopped_are_in_and_answered(platform: Platfo
         sent = [senders.submit(beat, url, agents[0].id, agents[0].token)]
         until(lambda: looking.execute(LOCKED).fetchone() == (1,), "a batch to wait for the rows")
         sent += [senders.submit(beat, url, agent.id, agent.token) for agent in agents[1:]]
-        until(lambda: waiting(platform, url) == AGENTS - 1, "the others to wait behind it")
+        until(lambda: waiting(platform, url) == AGENTS - 1, "the others to wait for the next batch")
         process.send_signal(signal.SIGTERM)
-        until(lambda: not listens(url), "it to take nobody new")
+        until(lambda: not listens(url), "it to accept no new connections")
         holder.rollback()
         assert [answer.result().status_code for answer in sent] == [200] * AGENTS
         process.wait(20)

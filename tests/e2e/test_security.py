@@ -1,4 +1,4 @@
-"""In a real browser and on real sockets: the content policy holds, and no socket outlives its credential."""
+"""In a real browser and on real sockets: pages keep the content policy, and sockets close with their credential."""
 
 import json
 from collections.abc import Iterator
@@ -111,7 +111,7 @@ def test_a_logout_closes_the_sockets_of_its_session(platform: Platform) -> None:
             assert socket.protocol.close_code == 4403
 
 
-def test_a_client_that_talks_too_much_is_cut_off(platform: Platform) -> None:
+def test_a_client_that_sends_too_many_messages_is_disconnected(platform: Platform) -> None:
     headers = {"Authorization": f"Bearer {platform.operator_token}"}
     with connect(f"ws://127.0.0.1:{platform.port}/ws", additional_headers=headers) as socket:
         for _ in range(101):

@@ -185,7 +185,7 @@ def test_a_server_that_nobody_can_follow_is_migrated_warned_about_and_followed_l
         manage(environment(url), "migrate", "-v0")
         check = checks(url)["change-stream"]
         assert (check["ok"], check["warning"]) == (True, True)
-        assert check["detail"].startswith("wal_level is replica, nobody can follow")
+        assert check["detail"].startswith("wal_level is replica, the change stream is off")
         assert "set wal_level=logical, restart PostgreSQL" in check["detail"]
     with running_follower(elsewhere) as follower:
         with running_postgres(state) as url, as_administrator(url) as server:

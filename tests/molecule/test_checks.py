@@ -1,4 +1,4 @@
-"""Unsafe or broken configuration is named, and keeps the server from starting."""
+"""Unsafe or broken configuration is reported and keeps the web process from starting."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The embedded engines: how they start, what they are, and what they survive."""
+"""The embedded engines: how they start, how they are configured, and how they recover."""
 
 import os
 import subprocess
@@ -102,7 +102,7 @@ def test_a_link_somebody_laid_for_us_is_not_followed(state: Path, tmp_path: Path
     folder.symlink_to(tmp_path)
     try:
         owner = tmp_path.stat().st_uid
-        with pytest.raises(EngineFailed, match="belongs to somebody else"):
+        with pytest.raises(EngineFailed, match="belongs to another user"):
             embedded.socket_dir(deep)
         assert tmp_path.stat().st_uid == owner
     finally:

@@ -114,7 +114,7 @@ def test_every_metric_of_ours_is_in_the_documentation(db: None) -> None:
     assert {name for name in ours if f"`{name}" not in documented} == set()
 
 
-def test_half_a_picture_is_none(scraper: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_metrics_come_all_or_none(scraper: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise OperationalError
 
@@ -131,7 +131,7 @@ def test_another_token_opens_nothing(settings: Any, db: None, token: str, sent: 
     assert bearer(sent).get("/metrics").status_code == 401
 
 
-def test_without_a_token_there_is_none(settings: Any, db: None) -> None:
+def test_without_metrics_token_no_token_is_accepted(settings: Any, db: None) -> None:
     settings.METRICS_TOKEN = ""
     assert bearer(TOKEN).get("/metrics").status_code == 401
     assert bearer("").get("/metrics").status_code == 401

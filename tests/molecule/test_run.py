@@ -1,4 +1,4 @@
-"""`python -m molecule.run` for real: its processes, its files, and how it ends."""
+"""`python -m molecule.run`: its processes, its files, and how it ends."""
 
 import os
 import re
@@ -102,13 +102,13 @@ def running() -> Iterator[Runner]:
 
 @pytest.fixture(scope="module")
 def settled() -> Iterator[Path]:
-    """A state that tests take turns with: only the first start on it has a database to make."""
+    """A state that several tests use in turn: only the first start on it creates the database."""
     with fresh_state() as state:
         yield state
 
 
 def exists(pid: int) -> bool:
-    """Not gone, and not merely waiting to be reaped by whoever adopted it."""
+    """False also for a zombie that its parent has not reaped."""
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
@@ -164,7 +164,7 @@ def test_a_taken_port_is_said_before_anything_starts(running: Runner, start: Cal
     assert not (other.state / "postgres").exists()
 
 
-def test_a_port_that_is_none_is_refused(start: Callable[..., Runner]) -> None:
+def test_a_port_that_is_not_a_number_is_refused(start: Callable[..., Runner]) -> None:
     runner = start(PORT="eight")
     assert runner.process.wait(30) == 1
     assert "PORT must be a number" in runner.output

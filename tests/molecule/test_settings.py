@@ -25,15 +25,15 @@ def test_the_table_and_the_settings_name_the_same_variables() -> None:
 
 
 @pytest.mark.django_db
-def test_nobody_waits_long_for_a_process_that_stands_still_in_a_transaction() -> None:
+def test_a_process_that_hangs_in_a_transaction_loses_its_locks_after_ten_seconds() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SHOW idle_in_transaction_session_timeout")
         assert cursor.fetchone() == ("10s",)
 
 
 @pytest.mark.django_db
-def test_a_network_that_swallows_everything_is_noticed() -> None:
-    """A failover may leave the gate's only thread waiting for an answer from a host that is gone."""
+def test_a_network_that_drops_packets_is_noticed() -> None:
+    """After a failover a batch's only thread may wait for an answer from a host that is gone."""
     with connection.cursor() as cursor, leadership._connect() as leading:
         given = [timeouts(cursor.connection), timeouts(leading)]
     assert given == [
@@ -47,7 +47,7 @@ def timeouts(made: "psycopg.Connection[Any]") -> dict[str, str]:
     return {name: value for name, value in made.info.get_parameters().items() if name in names}
 
 
-def test_what_the_url_says_of_the_network_comes_first() -> None:
+def test_network_options_in_the_url_win() -> None:
     code = "from molecule import settings; print(settings.DATABASES['default']['OPTIONS'])"
     given = {"DATABASE_URL": "postgresql://a@b/c?connect_timeout=77&sslmode=require"}
     told = subprocess.run(

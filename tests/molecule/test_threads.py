@@ -1,4 +1,4 @@
-"""Django in a pool of threads: what leaves is what Django answers, and nobody waits for what is stuck."""
+"""Django in a pool of threads: responses are complete, and probes never wait for stuck requests."""
 
 import asyncio
 import gc
@@ -19,7 +19,7 @@ from molecule import probes, threads
 from molecule.probes import Answer
 from molecule.threads import ThreadedDjango
 
-PATIENCE_SECONDS = 20
+MAX_WAIT_SECONDS = 20
 gate = threading.Event()
 entered = threading.Semaphore(0)
 
@@ -41,7 +41,7 @@ def cookies(request: HttpRequest) -> StreamingHttpResponse:
 
 def stuck(request: HttpRequest) -> HttpResponse:
     entered.release()
-    gate.wait(PATIENCE_SECONDS)
+    gate.wait(MAX_WAIT_SECONDS)
     return HttpResponse("at last")
 
 
@@ -73,20 +73,20 @@ def asked(django: ThreadedDjango, where: str, **scope: Any) -> ApplicationCommun
 
 async def answer(one: ApplicationCommunicator) -> Answer:
     await one.send_input({"type": "http.request", "body": b"", "more_body": False})
-    start = await one.receive_output(PATIENCE_SECONDS)
-    body = await one.receive_output(PATIENCE_SECONDS)
-    await one.wait(PATIENCE_SECONDS)
+    start = await one.receive_output(MAX_WAIT_SECONDS)
+    body = await one.receive_output(MAX_WAIT_SECONDS)
+    await one.wait(MAX_WAIT_SECONDS)
     return start["status"], start["headers"], body["body"]
 
 
-async def test_status_headers_cookies_and_streams_leave_whole() -> None:
+async def test_status_headers_cookies_and_streams_are_complete() -> None:
     status, headers, body = await answer(asked(ThreadedDjango(1), "/cookies"))
     assert (status, body) == (202, b"in parts")
     assert (b"X-More", b"1") in headers
     assert [value.split(b";")[0] for name, value in headers if name == b"Set-Cookie"] == [b"one=1", b"two=2"]
 
 
-async def test_a_header_with_an_underscore_is_nobodys() -> None:
+async def test_a_header_with_an_underscore_is_ignored() -> None:
     """WSGI would take it for the one with a hyphen, which a proxy in front has set."""
     sent = [(b"x_forwarded_proto", b"https"), (b"authorization", b"one"), (b"authorization", b"two")]
     _, _, body = await answer(asked(ThreadedDjango(1), "/told", headers=sent, client=("192.0.2.1", 5)))
@@ -100,26 +100,26 @@ async def test_a_query_that_is_not_utf8_is_refused() -> None:
     assert status == 400
 
 
-async def test_a_thread_gives_its_connection_back_with_the_answer() -> None:
-    """A pool for all: streams and loops would wait for what an idle thread holds."""
+async def test_a_thread_returns_its_connection_after_the_response() -> None:
+    """Streams and background jobs share the pool and would wait for an idle thread's connection."""
     django = ThreadedDjango(1)
     assert (await answer(asked(django, "/asks")))[2] == b"False"
-    assert django.pool.submit(lambda: connection.connection).result(PATIENCE_SECONDS) is None
+    assert django.pool.submit(lambda: connection.connection).result(MAX_WAIT_SECONDS) is None
 
 
-async def test_a_client_that_left_before_it_had_asked_costs_nothing() -> None:
+async def test_a_client_that_disconnects_before_its_request_takes_no_thread() -> None:
     django = ThreadedDjango(1)
     one = asked(django, "/told")
     await one.send_input({"type": "http.disconnect"})
-    await one.wait(PATIENCE_SECONDS)
+    await one.wait(MAX_WAIT_SECONDS)
     assert (one.output_queue.empty(), django.inside) == (True, 0)
 
 
-async def test_too_many_are_told_to_come_back_and_liveness_waits_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_queue_answers_503_and_liveness_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "MAX_WAITING", 1)
     django = ThreadedDjango(1)
     patient = [asyncio.create_task(answer(asked(django, "/stuck"))) for _ in range(2)]
-    await asyncio.to_thread(entered.acquire, timeout=PATIENCE_SECONDS)
+    await asyncio.to_thread(entered.acquire, timeout=MAX_WAIT_SECONDS)
     while django.inside < 2:
         await asyncio.sleep(0)
     assert await answer(asked(django, "/told")) == threads.BUSY
@@ -130,8 +130,8 @@ async def test_too_many_are_told_to_come_back_and_liveness_waits_for_none(monkey
 
 
 @pytest.mark.urls("molecule.urls")
-async def test_an_answer_is_freed_as_soon_as_it_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists are of megabytes, and the garbage collector may be long in coming."""
+async def test_a_response_is_freed_once_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Responses may have megabytes, and the garbage collector may run late."""
     made: list[weakref.ref[Response]] = []
     init = Response.__init__
 
@@ -155,7 +155,7 @@ async def test_a_probe_that_takes_too_long_is_answered_and_the_next_does_not_wai
     django = ThreadedDjango(1)
     for _ in range(3):
         assert (await answer(asked(django, "/health/ready")))[0] == 503
-    assert entered.acquire(timeout=PATIENCE_SECONDS)
+    assert entered.acquire(timeout=MAX_WAIT_SECONDS)
     assert not entered.acquire(blocking=False), "one request alone has reached the view"
     monkeypatch.undo()
     gate.set()
