@@ -140,6 +140,33 @@ def test_the_card_shows_the_reason_of_a_failure(page: Page, platform: Platform, 
     expect(card(page, workspace).locator(".card-error")).to_have_text("no image")
 
 
+def test_refused_heartbeats_are_shown_until_a_good_one(page: Page, platform: Platform, name: str):
+    agent, other = platform.agent(name), platform.agent(f"{name} B")
+    open_canvas(page, platform)
+    refusal = card(page, agent.id).locator(".card-refusal")
+    expect(refusal).to_be_hidden()
+    for times in ("once", "2 times"):
+        assert replace(agent, token=other.token).beat().status_code == 403
+        line = rf"^Refused {times}: token of another workspace, from 127\.0\.0\.1, (now|\d+ s ago)$"
+        expect(refusal).to_have_text(re.compile(line))
+    assert agent.beat().status_code == 200
+    expect(refusal).to_be_hidden()
+
+
+def test_a_new_workspace_awaits_its_agent_until_its_enrolment_token_is_revoked(
+    page: Page, platform: Platform, name: str
+):
+    open_canvas(page, platform)
+    workspace = platform.create(name)["id"]
+    word = card(page, workspace).locator(".status-word")
+    expect(word).to_have_text("awaiting agent")
+    tokens = platform.api.get(f"/workspaces/{workspace}/tokens").json()
+    assert platform.api.delete(f"/workspaces/{workspace}/tokens/{tokens[0]['id']}").is_success
+    expect(word).to_have_text("enrolment expired")
+    assert platform.api.post(f"/workspaces/{workspace}/enrolment").is_success
+    expect(word).to_have_text("awaiting agent")
+
+
 def test_the_page_loads_the_list_twice_and_then_uses_events_only(page: Page, platform: Platform, name: str):
     agent = platform.agent(name)
     reads: list[str] = []

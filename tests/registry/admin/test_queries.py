@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from activity import log
 from activity.log import Entry
@@ -17,7 +18,6 @@ from tests.registry.admin.pages import Make, change_url, confirmation_url, execu
 
 FEW, MANY = 3, 30
 MOST = 10
-NOT_APPLICABLE = (verbs.RESUME, verbs.RESTART)
 LISTS = sorted(model._meta.label_lower.replace(".", "_") for model in admin.site._registry)
 
 
@@ -37,12 +37,14 @@ def grow(lead: Workspace, make: Make, count: int) -> None:
         agents.remove(lead.id, reason="so", actor="operator:ada")
         workspaces.update(child.id, {"parent_id": None}, actor="operator:ada")
         workspaces.update(child.id, {"parent_id": lead.id}, actor="operator:ada")
+    refused = {"refused_at": timezone.now(), "refused_count": 1, "refused_reason": "no token"}
+    Workspace.objects.update(agent_card={"skills": [{}]}, **refused)
 
 
 def pages(lead: Workspace) -> dict[str, str]:
     """Returns the URLs of one workspace's pages and of all lists."""
     found = {name: reverse(f"admin:{name}_changelist") for name in LISTS}
-    found |= {verb.name: confirmation_url(verb.name, lead) for verb in verbs.VERBS if verb not in NOT_APPLICABLE}
+    found |= {verb.name: confirmation_url(verb.name, lead) for verb in verbs.VERBS if verb.applies(lead)}
     found |= {one.name: url_of(one.name, lead) for one in dialogs.DIALOGS}
     found |= {name: url_of(name, lead) for name in ("expand", "timeline")}
     return found | {"change": change_url(lead), "add": reverse("admin:registry_workspace_add"), "index": "/admin/"}
