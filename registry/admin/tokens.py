@@ -9,6 +9,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from registry.admin import formats, one_time_secrets
@@ -89,7 +90,9 @@ class TokenAdmin(ReadOnlyAdmin):
     def state(self, token: Token) -> SafeString:
         if token.is_live(timezone.now()):
             return formats.badge(Status.ONLINE, "active")
-        return formats.badge(Status.REMOVED, "expired" if token.revoked_at is None else "revoked")
+        if token.revoked_at is None:
+            return formats.badge(Status.REMOVED, "expired")
+        return format_html("{} {}", formats.badge(Status.REMOVED, "revoked"), formats.relative(token.revoked_at))
 
     @admin.display(description="created", ordering="created_at")
     def created(self, token: Token) -> SafeString:
@@ -101,16 +104,12 @@ class TokenAdmin(ReadOnlyAdmin):
 
     @admin.display(description="expires", ordering="expires_at")
     def expires(self, token: Token) -> SafeString:
-        return formats.until(token.expires_at)
-
-    @admin.display(description="revoked", ordering="revoked_at")
-    def revoked(self, token: Token) -> SafeString:
-        return formats.relative(token.revoked_at, absent="-")
+        return formats.until(token.expires_at) if token.revoked_at is None else formats.EMPTY
 
 
 @admin.register(WorkspaceToken)
 class WorkspaceTokenAdmin(TokenAdmin):
-    list_display = ["prefix", "owner", "kind", "state", "created", "last_used", "expires", "revoked"]
+    list_display = ["prefix", "owner", "kind", "state", "created", "last_used", "expires"]
     list_filter = ["kind"]
     list_select_related = ["workspace"]
     search_fields = ["prefix", "label", "workspace__name", "=workspace__id", "=id"]
@@ -135,7 +134,7 @@ class WorkspaceTokenAdmin(TokenAdmin):
 class OperatorTokenAdmin(TokenAdmin):
     """Every user issues, sees and revokes their own; those of others need the permission to view them."""
 
-    list_display = ["prefix", "owner", "label", "state", "created", "last_used", "expires", "revoked"]
+    list_display = ["prefix", "owner", "label", "state", "created", "last_used", "expires"]
     list_select_related = ["user"]
     search_fields = ["prefix", "label", "user__username", "=id"]
     search_help_text = "Prefix, label, user name, or a whole id."
