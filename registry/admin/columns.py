@@ -27,6 +27,7 @@ def status(workspace: Workspace) -> SafeString:
     return format_html_join(" ", "{}", ((badge,) for badge in badges))
 
 
+@admin.display(description="status")
 def state(workspace: Workspace) -> SafeString:
     return formats.badge(Status.DEGRADED if has_expired(workspace) else workspace.status, _label(workspace))
 

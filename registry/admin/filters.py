@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from registry.models import Status
+from registry.structure.states import AWAITING_AGENT
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -32,6 +33,15 @@ class StateFilter(admin.SimpleListFilter):
         if self.value() == "all" or (self.value() is None and self.filters_by_status):
             return queryset
         return queryset.exclude(status=Status.REMOVED)
+
+
+class StatusFilter(admin.ChoicesFieldListFilter):
+    """Names "provisioning" as the list does."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for choice in super().choices(changelist):
+            is_provisioning = choice["display"] == Status.PROVISIONING.label
+            yield choice | {"display": AWAITING_AGENT} if is_provisioning else choice
 
 
 class FlappingFilter(admin.SimpleListFilter):

@@ -9,6 +9,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from registry.admin import formats, one_time_secrets
@@ -89,7 +90,9 @@ class TokenAdmin(ReadOnlyAdmin):
     def state(self, token: Token) -> SafeString:
         if token.is_live(timezone.now()):
             return formats.badge(Status.ONLINE, "active")
-        return formats.badge(Status.REMOVED, "expired" if token.revoked_at is None else "revoked")
+        if token.revoked_at is None:
+            return formats.badge(Status.REMOVED, "expired")
+        return format_html("{} {}", formats.badge(Status.REMOVED, "revoked"), formats.relative(token.revoked_at))
 
     @admin.display(description="created", ordering="created_at")
     def created(self, token: Token) -> SafeString:

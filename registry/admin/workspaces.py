@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 
 from registry.admin import columns, confirmation, dialogs, enrolment, formats, teams, timeline, toolbar, verbs
 from registry.admin.bases import OperationAdmin, actor_of
-from registry.admin.filters import FlappingFilter, PositionFilter, StateFilter
+from registry.admin.filters import FlappingFilter, PositionFilter, StateFilter, StatusFilter
 from registry.admin.forms import NewWorkspaceForm, WorkspaceForm
 from registry.models import Agent, Status, Workspace
 from registry.organisation import workspaces
@@ -24,7 +24,7 @@ MAX_AGENTS = 50
 EDITABLE_FIELDS = ("name", "role", "tier", "runtime", "parent")
 CREATION_FIELDS = ("model", "external", "agent_url")
 LIVE_FIELDS = (
-    columns.status,
+    columns.state,
     columns.refusals,
     columns.flapping,
     columns.heartbeat,
@@ -63,7 +63,7 @@ class WorkspaceAdmin(OperationAdmin):
     ]
     list_filter = [
         StateFilter,
-        "status",
+        ("status", StatusFilter),
         FlappingFilter,
         PositionFilter,
         "tier",

@@ -37,6 +37,9 @@ def test_a_workspace_without_an_agent_awaits_one(root: Client, make_workspace: M
     workspace = make_workspace("New")
     for url in pages_of(workspace):
         assert ">Awaiting agent</span>" in root.get(url).content.decode(), url
+    filters = root.get(reverse(WORKSPACES)).content.decode()
+    assert ">Awaiting agent</a>" in filters
+    assert "Provisioning" not in filters
 
 
 def test_an_expired_enrolment_is_shown_and_a_new_token_is_offered_first(root: Client, make_workspace: Make) -> None:

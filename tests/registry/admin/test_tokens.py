@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,12 +10,14 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from registry.admin import one_time_secrets
 from registry.exceptions import BadCredential
-from registry.identity import tokens
+from registry.identity import enrolment, tokens
 from registry.models import OperatorToken, SecretAccess, Workspace, WorkspaceToken
 from registry.secrets import store
+from tests.registry.admin.pages import Make
 
 ISSUE = "admin:registry_operatortoken_issue"
 OPERATOR_TOKENS = "admin:registry_operatortoken_changelist"
@@ -152,3 +155,13 @@ def test_revoking_says_what_stops_and_asks_first(root: Client, make_workspace: C
     assert done.status_code == 302
     token.refresh_from_db()
     assert token.revoked_at is not None
+
+
+def test_a_revoked_token_shows_when_it_was_revoked_and_no_expiry(root: Client, make_workspace: Make) -> None:
+    enrolment.issue(make_workspace("One").id)
+    url = reverse(WORKSPACE_TOKENS)
+    assert "in 23 hours" in root.get(url).content.decode()
+    WorkspaceToken.objects.update(revoked_at=timezone.now() - timedelta(hours=2))
+    page = root.get(url).content.decode()
+    assert ">2 h ago</time>" in page
+    assert "in 23 hours" not in page

@@ -31,6 +31,17 @@ def end_session_of(leader: Leadership) -> None:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [leader._backend])
 
 
+@pytest.fixture(autouse=True)
+def session_without_limits(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The limits that a step sets on its session must not end the statements of later tests."""
+    is_committing = "transactional_db" in request.fixturenames
+    if is_committing:
+        request.getfixturevalue("transactional_db")
+    yield
+    if is_committing:
+        connection.close()
+
+
 @pytest.fixture
 def leader(db: None) -> Iterator[Leadership]:
     leader = Leadership()
