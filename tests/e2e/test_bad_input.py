@@ -13,6 +13,7 @@ from tests.e2e.stack import Agent, Platform
 
 JSON = "application/json"
 CARD = {"name": "a"}
+REFUSALS = ["refused_at", "refused_count", "refused_reason", "refused_address"]
 # Fixed: it is part of the tests' names, which must be the same in every process of pytest-xdist.
 UNKNOWN = "7d3f0c1e-5a52-4c58-9f0e-2b6d8a1c4e90"
 
@@ -73,14 +74,13 @@ CASES = [
     create(400, name={"x": 1}),
     create(400, name=True),
     create(400, name="nul\u0000"),
-    create(400, name="x", role="r" * 1001),
-    create(400, name="x", role="a\rb"),
+    create(400, name="x", role="r" * 10_001),
+    create(400, name="x", role="a\u202eb"),
     create(400, name="x", tier=5),
     create(400, name="x", tier=-1),
     create(400, name="x", tier="high"),
     create(400, name="x", tier=1.5),
     create(400, name="x", runtime="r" * 101),
-    create(400, name="x", runtime=""),
     create(400, name="x", parent_id="not-a-uuid"),
     create(400, name="x", parent_id=UNKNOWN),
     create(400, name="x", model="m" * 101),
@@ -260,12 +260,14 @@ class Target:
         return httpx.request(case.method, url, content=content, headers=headers)
 
     def rows(self) -> dict[str, Any]:
-        """All rows that a request could change; of tokens only whether they are revoked."""
+        """All rows that a request could change; of tokens only whether they are revoked.
+
+        Without the columns that count refused credentials: these are written later, and mean to change.
+        """
         tables = ("workspaces", "agents", "structure_events", "activity_logs", "canvas_layouts", "canvas_viewport")
-        found = {table: self.connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables}
-        return found | {
-            "tokens": self.connection.execute("SELECT id, revoked_at FROM workspace_tokens ORDER BY id").fetchall()
-        }
+        queries = {table: f"SELECT to_jsonb(t) - %s::text[] FROM {table} t ORDER BY 1" for table in tables}
+        queries["tokens"] = "SELECT jsonb_build_array(id, revoked_at) - %s::text[] FROM workspace_tokens ORDER BY 1"
+        return {name: self.connection.execute(query, [REFUSALS]).fetchall() for name, query in queries.items()}
 
     def _fill(self, text: str) -> str:
         for name, value in self.names.items():

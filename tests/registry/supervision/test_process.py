@@ -33,13 +33,14 @@ def end_session_of(leader: Leadership) -> None:
 
 @pytest.fixture(autouse=True)
 def session_without_limits(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The limits that a step sets on its session must not end the statements of later tests."""
+    """The limits that steps set on their sessions, which the pool keeps, must not end the statements of later tests."""
     is_committing = "transactional_db" in request.fixturenames
     if is_committing:
         request.getfixturevalue("transactional_db")
     yield
     if is_committing:
         connection.close()
+        connection.close_pool()  # type: ignore[attr-defined]  # of PostgreSQL's backend
 
 
 @pytest.fixture
