@@ -21,8 +21,8 @@ run: .venv/run.stamp ## Serve Molecule on http://127.0.0.1:8000 (PORT, HOST) unt
 demo: .venv/run.stamp ## Run a small example organisation, on the running server or on one of its own
 	@exec $(VENV_PYTHON) -m examples.demo
 
-test: .venv/dev.stamp ## Run all tests, on a private PostgreSQL and Redis; WORKERS=2 runs two files at a time
-	@exec $(VENV_PYTHON) -m pytest $(if $(WORKERS),-n $(WORKERS) --dist loadfile)
+test: .venv/dev.stamp ## Run all tests, on private PostgreSQL and Redis servers; WORKERS=0 for one file at a time
+	@exec $(VENV_PYTHON) -m pytest -n $(or $(WORKERS),2) --dist loadfile
 
 stress: .venv/dev.stamp ## Run thousands of races and random histories; takes 15 minutes
 	@MOLECULE_STRESS=1 exec $(VENV_PYTHON) -m pytest tests/registry/test_property.py tests/registry/organisation/test_tombstone.py

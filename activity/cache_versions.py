@@ -1,6 +1,6 @@
 """Cache versions in Redis: caches in every process see at once that they may be out of date.
 
-A cache that was loaded under a valid version is current while Redis still holds that value. The proof, also for
+A cache that was loaded under a valid version is current while Redis still holds that value. Why this holds, also for
 processes that crash at any time, is in docs/decisions/0015-cache-versions.md.
 """
 

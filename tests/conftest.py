@@ -65,7 +65,7 @@ def serving(db: None) -> None:
 def make_user(db: None) -> Callable[..., User]:
     """An operator; `level` is viewer, operator or administrator."""
     permissions = {
-        "stranger": [],
+        "ungrouped": [],
         "viewer": ["view_workspace"],
         "operator": ["view_workspace", "change_workspace"],
         "administrator": ["view_workspace", "change_workspace", "change_workspacesecret"],

@@ -74,14 +74,14 @@ def test_an_engine_that_is_still_stopping_is_waited_for(state: Path) -> None:
 def test_a_pid_file_that_names_a_stranger_is_no_obstacle(state: Path) -> None:
     with running_postgres(state):
         lines = (state / "postgres" / "postmaster.pid").read_text().splitlines()
-    stranger = subprocess.Popen(["sleep", "60"], **embedded._identity(embedded._engine_user()))
+    unrelated = subprocess.Popen(["sleep", "60"], **embedded._identity(embedded._engine_user()))
     try:
-        (state / "postgres" / "postmaster.pid").write_text("\n".join([str(stranger.pid), *lines[1:]]))
+        (state / "postgres" / "postmaster.pid").write_text("\n".join([str(unrelated.pid), *lines[1:]]))
         with running_postgres(state) as url:
             assert ask(url, "SELECT 1") == 1
     finally:
-        stranger.kill()
-        stranger.wait()
+        unrelated.kill()
+        unrelated.wait()
 
 
 def test_a_deep_folder_gets_short_sockets(state: Path) -> None:

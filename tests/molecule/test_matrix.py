@@ -61,7 +61,7 @@ LETTERS = {
     "other enrolment": "",
     "scraper": "S",
 }
-STRANGERS = ("anonymous", "forged X-Workspace-ID")
+UNAUTHENTICATED = ("anonymous", "forged X-Workspace-ID")
 # Any workspace may ask where another is; the answer depends on the hierarchy.
 ASKED_FURTHER = {("/registry/discover/{id}", "other workspace")}
 METRICS_TOKEN = "a-token-of-metrics-only"
@@ -99,17 +99,17 @@ def scene(
     def client_of(name: str) -> APIClient:
         if name in made:
             return bearer(made[name]())
-        if name not in STRANGERS:
+        if name not in UNAUTHENTICATED:
             return bearer(tokens.issue_operator_token(make_user(name)))
-        stranger = JSONClient()
+        client = JSONClient()
         if name.startswith("forged"):
-            stranger.credentials(HTTP_X_WORKSPACE_ID=str(target.id))
-        return stranger
+            client.credentials(HTTP_X_WORKSPACE_ID=str(target.id))
+        return client
 
     return target, client_of
 
 
-@pytest.mark.parametrize("name", [*LETTERS, *STRANGERS, *SPENT])
+@pytest.mark.parametrize("name", [*LETTERS, *UNAUTHENTICATED, *SPENT])
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 def test_who_may_call(route: Route, name: str, scene: tuple[Workspace, Callable[[str], APIClient]]) -> None:
     target, client_of = scene
@@ -127,7 +127,7 @@ def _expected(route: Route, name: str) -> int | None:
     """The exact refusal, or None for who is let in."""
     if route.path == "/health" or (ANYBODY in route.who and name not in SPENT):
         return None
-    if name in SPENT or name in STRANGERS:
+    if name in SPENT or name in UNAUTHENTICATED:
         return 401
     return None if route.who & set(LETTERS[name]) else 403
 

@@ -1,4 +1,4 @@
-"""Deny by default: every route and method has a row, and strangers, foreigners and viewers stay out."""
+"""Deny by default: every route and method has a row, and no principal gets more than its row allows."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -48,7 +48,7 @@ def test_a_route_without_a_row_is_refused(as_operator: APIClient, monkeypatch: p
     assert as_operator.get("/events").status_code == 403
 
 
-WHO = {"anonymous": 401, "stranger": 403, "foreign workspace": 403}
+WHO = {"anonymous": 401, "ungrouped": 403, "foreign workspace": 403}
 
 
 def paths(workspace: Workspace) -> list[tuple[str, str]]:
@@ -71,7 +71,7 @@ def test_who_has_no_business_here_gets_nowhere(
     target = make_workspace("target", parent_id=make_workspace("middle", parent_id=top.id).id)
     foreigner = as_workspace(top)
     without_permissions = APIClient()
-    without_permissions.force_login(make_user("stranger"))
+    without_permissions.force_login(make_user("ungrouped"))
     for method, path in paths(target):
         assert anonymous.generic(method, path).status_code == 401, (method, path)
         assert foreigner.generic(method, path).status_code == 403, (method, path)

@@ -27,7 +27,7 @@ WORKSPACE_TOKENS = "admin:registry_workspacetoken_changelist"
 @pytest.fixture
 def signed_in(make_user: Callable[..., User]) -> Callable[[str], tuple[Client, User]]:
     def sign_in(group: str) -> tuple[Client, User]:
-        user = make_user("stranger")
+        user = make_user("ungrouped")
         user.groups.add(user.groups.model.objects.get(name=group))
         client = Client()
         client.force_login(user)

@@ -89,7 +89,7 @@ def test_the_token_of_a_removed_workspace_is_retired(make_workspace: Make) -> No
 @pytest.mark.parametrize(
     ("kind", "level"),
     [
-        ("stranger", Level.NONE),
+        ("ungrouped", Level.NONE),
         ("viewer", Level.VIEW),
         ("operator", Level.ACT),
         ("administrator", Level.ADMINISTER),
