@@ -1,4 +1,4 @@
-"""Every route times every principal, by the letters that docs/api.md prints: who has no business gets 401 or 403."""
+"""Every route is called as every principal; the access letters in docs/api.md decide which calls get 401 or 403."""
 
 import json
 import re
@@ -22,8 +22,8 @@ from registry.models import Workspace, WorkspaceToken
 from tests.conftest import JSONClient, bearer
 
 Make = Callable[..., Workspace]
-ANYBODY = "\N{EN DASH}"
-DOCUMENT = (Path(__file__).resolve().parents[2] / "docs/api.md").read_text()
+PUBLIC = "\N{EN DASH}"
+API_DOC = (Path(__file__).resolve().parents[2] / "docs/api.md").read_text()
 BODIES = {
     "/registry/register": lambda i: {"id": i, "url": "http://a:1", "agent_card": {"name": "a"}},
     "/registry/heartbeat": lambda i: {"workspace_id": i},
@@ -36,20 +36,20 @@ BODIES = {
 class Route:
     method: str
     path: str
-    who: frozenset[str]
+    allowed: frozenset[str]
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
 
-def documented() -> Iterator[Route]:
-    for row in re.findall(r"^\| (`[A-Z]+ /.*?) \| (.*?) \|", DOCUMENT, re.MULTILINE):
+def documented_routes() -> Iterator[Route]:
+    for row in re.findall(r"^\| (`[A-Z]+ /.*?) \| (.*?) \|", API_DOC, re.MULTILINE):
         for method, path in re.findall(r"`([A-Z]+) (/[^`]*)`", row[0]):
             yield Route(method, path, frozenset(row[1].split()))
 
 
-ROUTES = list(documented())
-# What each principal is, in the letters of the document.
+ROUTES = list(documented_routes())
+# The access letters of docs/api.md that each principal has.
 LETTERS = {
     "viewer": "V",
     "operator": "VO",
@@ -62,28 +62,28 @@ LETTERS = {
     "scraper": "S",
 }
 UNAUTHENTICATED = ("anonymous", "forged X-Workspace-ID")
-# Any workspace may ask where another is; the answer depends on the hierarchy.
-ASKED_FURTHER = {("/registry/discover/{id}", "other workspace")}
-METRICS_TOKEN = "a-token-of-metrics-only"
-SPENT = ("revoked token", "expired token", "nobody's token")
+# Any workspace may call this route; access to the target depends on the hierarchy.
+CHECKED_BY_HIERARCHY = {("/registry/discover/{id}", "other workspace")}
+METRICS_TOKEN = "a-token-for-metrics-only"
+INVALID_TOKENS = ("revoked token", "expired token", "unknown token")
 
 
-def test_the_document_names_every_route_of_the_policy() -> None:
-    named = {("stream", "CONNECT")} | {
+def test_the_api_documentation_lists_every_route_in_the_policy() -> None:
+    documented = {("stream", "CONNECT")} | {
         (resolve(_fill(route.path, str(uuid4()))).url_name, route.method) for route in ROUTES
     }
-    assert named == {(name, method) for name, methods in POLICY.items() for method in methods}
+    assert documented == {(name, method) for name, methods in POLICY.items() for method in methods}
 
 
 @pytest.fixture
 def scene(
     make_workspace: Make, make_user: Callable[..., User], settings: Any
 ) -> tuple[Workspace, Callable[[str], APIClient]]:
-    """The workspace that every path names, and whoever comes along."""
+    """The workspace in every path, and a function that returns a client for a principal's name."""
     target = make_workspace("target", parent_id=make_workspace("parent").id)
     child = make_workspace("child", parent_id=target.id)
     other = make_workspace("other", parent_id=child.id)
-    made: dict[str, Callable[[], str]] = {
+    bearer_tokens: dict[str, Callable[[], str]] = {
         "own workspace": lambda: _token(target),
         "other workspace": lambda: _token(other),
         "relative": lambda: _token(child),
@@ -91,14 +91,14 @@ def scene(
         "other enrolment": lambda: enrolment.issue(other.id).token,
         "revoked token": lambda: _token(target, revoked_at=timezone.now()),
         "expired token": lambda: _token(target, expires_at=timezone.now() - timedelta(seconds=1)),
-        "nobody's token": lambda: "mol_ws_000000000000_" + "x" * 43,
+        "unknown token": lambda: "mol_ws_000000000000_" + "x" * 43,
         "scraper": lambda: METRICS_TOKEN,
     }
     settings.METRICS_TOKEN = METRICS_TOKEN
 
     def client_of(name: str) -> APIClient:
-        if name in made:
-            return bearer(made[name]())
+        if name in bearer_tokens:
+            return bearer(bearer_tokens[name]())
         if name not in UNAUTHENTICATED:
             return bearer(tokens.issue_operator_token(make_user(name)))
         client = JSONClient()
@@ -109,27 +109,29 @@ def scene(
     return target, client_of
 
 
-@pytest.mark.parametrize("name", [*LETTERS, *UNAUTHENTICATED, *SPENT])
+@pytest.mark.parametrize("name", [*LETTERS, *UNAUTHENTICATED, *INVALID_TOKENS])
 @pytest.mark.parametrize("route", ROUTES, ids=str)
-def test_who_may_call(route: Route, name: str, scene: tuple[Workspace, Callable[[str], APIClient]]) -> None:
+def test_each_principal_may_call_only_its_documented_routes(
+    route: Route, name: str, scene: tuple[Workspace, Callable[[str], APIClient]]
+) -> None:
     target, client_of = scene
-    answer = _call(client_of(name), route, target)
+    response = _call(client_of(name), route, target)
     expected = _expected(route, name)
     if expected is not None:
-        assert answer.status_code == expected, answer.content
-    elif (route.path, name) in ASKED_FURTHER:
-        assert answer.status_code == 403
+        assert response.status_code == expected, response.content
+    elif (route.path, name) in CHECKED_BY_HIERARCHY:
+        assert response.status_code == 403
     else:
-        assert answer.status_code not in (401, 403, 405, 500), answer.content
+        assert response.status_code not in (401, 403, 405, 500), response.content
 
 
 def _expected(route: Route, name: str) -> int | None:
-    """The exact refusal, or None for who is let in."""
-    if route.path == "/health" or (ANYBODY in route.who and name not in SPENT):
+    """The status code of a refused call, or None if the call is allowed."""
+    if route.path == "/health" or (PUBLIC in route.allowed and name not in INVALID_TOKENS):
         return None
-    if name in SPENT or name in UNAUTHENTICATED:
+    if name in INVALID_TOKENS or name in UNAUTHENTICATED:
         return 401
-    return None if route.who & set(LETTERS[name]) else 403
+    return None if route.allowed & set(LETTERS[name]) else 403
 
 
 def _call(client: APIClient, route: Route, target: Workspace) -> Any:
@@ -150,8 +152,8 @@ def _token(workspace: Workspace, **changes: Any) -> str:
     return issued.text
 
 
-@pytest.mark.parametrize("route", [r for r in ROUTES if r.method != "GET" and "O" in r.who], ids=str)
-def test_a_session_does_not_act_for_other_pages(
+@pytest.mark.parametrize("route", [r for r in ROUTES if r.method != "GET" and "O" in r.allowed], ids=str)
+def test_a_session_without_a_valid_csrf_token_cannot_write(
     route: Route, make_workspace: Make, make_user: Callable[..., User]
 ) -> None:
     browser = APIClient(enforce_csrf_checks=True)
@@ -164,19 +166,17 @@ def test_a_session_does_not_act_for_other_pages(
         {"X-CSRFToken": token, "Origin": "http://evil.example"},
     ]
     for headers in forged:
-        answer = browser.generic(route.method, path, "{}", "application/json", headers=headers)
-        assert answer.status_code == 403, (headers, answer.content)
+        response = browser.generic(route.method, path, "{}", "application/json", headers=headers)
+        assert response.status_code == 403, (headers, response.content)
 
 
-def test_when_the_database_does_not_answer_nobody_gets_in(
-    make_workspace: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requests_get_503_when_the_token_lookup_fails(make_workspace: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     client = bearer(_token(make_workspace()))
-    monkeypatch.setattr(tokens, "_workspace", _database_is_down)
+    monkeypatch.setattr(tokens, "_workspace", _raise_database_error)
     for path in ("/workspaces", f"/workspaces/{uuid4()}/state"):
-        answer = client.get(path)
-        assert (answer.status_code, answer["Retry-After"]) == (503, "2")
+        response = client.get(path)
+        assert (response.status_code, response["Retry-After"]) == (503, "2")
 
 
-def _database_is_down(*arguments: object) -> None:
+def _raise_database_error(*arguments: object) -> None:
     raise OperationalError("server closed the connection")

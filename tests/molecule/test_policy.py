@@ -1,4 +1,4 @@
-"""Deny by default: every route and method has a row, and no principal gets more than its row allows."""
+"""Deny by default: every route and method has a policy row, and a principal gets no more than the row allows."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +16,7 @@ from registry.models import Workspace
 from registry.organisation import removal
 
 Make = Callable[..., Workspace]
-# Routes that are no REST endpoints and guard themselves: the page and the admin.
+# Routes that are not REST endpoints and check access themselves: the canvas page and the admin.
 GUARDED_ELSEWHERE = {"canvas", None}
 
 
@@ -27,7 +27,7 @@ def endpoints() -> Iterator[tuple[str, type[APIView]]]:
             yield str(pattern.name), view
 
 
-def test_every_route_and_method_has_a_row_and_every_row_a_route() -> None:
+def test_the_policy_lists_exactly_the_served_routes_and_methods() -> None:
     served = {
         (name, method.upper())
         for name, view in endpoints()
@@ -38,12 +38,12 @@ def test_every_route_and_method_has_a_row_and_every_row_a_route() -> None:
     assert served == {(name, method) for name, methods in POLICY.items() for method in methods}
 
 
-def test_no_view_chooses_its_own_policy() -> None:
+def test_every_view_uses_the_central_policy() -> None:
     for name, view in endpoints():
         assert [p.__module__ for p in view.permission_classes] == ["molecule.policy"], name
 
 
-def test_a_route_without_a_row_is_refused(as_operator: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_route_without_a_policy_row_is_forbidden(as_operator: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(POLICY, "events")
     assert as_operator.get("/events").status_code == 403
 
@@ -52,16 +52,16 @@ WHO = {"anonymous": 401, "ungrouped": 403, "foreign workspace": 403}
 
 
 def paths(workspace: Workspace) -> list[tuple[str, str]]:
-    one = f"/workspaces/{workspace.id}"
+    url = f"/workspaces/{workspace.id}"
     return [
-        ("GET", "/workspaces"), ("POST", "/workspaces"), ("PATCH", one), ("DELETE", one), ("GET", f"{one}/state"),
-        ("GET", f"{one}/activity"), ("POST", f"{one}/activity"), ("POST", f"{one}/notify"), ("GET", "/activity"),
+        ("GET", "/workspaces"), ("POST", "/workspaces"), ("PATCH", url), ("DELETE", url), ("GET", f"{url}/state"),
+        ("GET", f"{url}/activity"), ("POST", f"{url}/activity"), ("POST", f"{url}/notify"), ("GET", "/activity"),
         ("GET", "/events"), ("GET", f"/events/{workspace.id}"), ("GET", "/canvas/viewport"),
         ("PUT", "/canvas/viewport"), ("GET", "/api/schema"), ("GET", "/api/docs"), ("GET", "/templates"),
     ]  # fmt: skip
 
 
-def test_who_has_no_business_here_gets_nowhere(
+def test_anonymous_foreign_and_ungrouped_callers_are_refused(
     make_workspace: Make,
     anonymous: APIClient,
     as_workspace: Callable[[Workspace], APIClient],
@@ -78,14 +78,14 @@ def test_who_has_no_business_here_gets_nowhere(
         assert without_permissions.generic(method, path).status_code == 403, (method, path)
 
 
-def test_viewers_look_and_do_not_touch(make_workspace: Make, as_viewer: APIClient) -> None:
+def test_viewers_can_read_but_not_write(make_workspace: Make, as_viewer: APIClient) -> None:
     workspace = make_workspace()
     for method, path in paths(workspace):
         status = as_viewer.generic(method, path, "{}", content_type="application/json").status_code
         assert status == (200 if method == "GET" else 403), (method, path)
 
 
-def test_a_session_needs_a_csrf_token_to_act(make_user: Callable[..., Any]) -> None:
+def test_a_session_needs_a_csrf_token_to_write(make_user: Callable[..., Any]) -> None:
     browser = APIClient(enforce_csrf_checks=True)
     browser.force_login(make_user("operator"))
     assert browser.get("/workspaces").status_code == 200
@@ -97,7 +97,7 @@ def test_a_session_needs_a_csrf_token_to_act(make_user: Callable[..., Any]) -> N
     assert browser.post("/workspaces", {"name": "x"}, format="json", HTTP_X_CSRFTOKEN=token).status_code == 201
 
 
-def test_a_relative_may_look_at_a_workspace(
+def test_a_child_can_read_its_parent_but_not_its_grandparent(
     make_workspace: Make, as_workspace: Callable[[Workspace], APIClient]
 ) -> None:
     top = make_workspace("top")
@@ -107,7 +107,7 @@ def test_a_relative_may_look_at_a_workspace(
     assert as_workspace(grandchild).get(f"/workspaces/{top.id}").status_code == 403
 
 
-def test_a_header_narrows_and_never_names(
+def test_the_workspace_id_header_can_restrict_but_never_authenticate(
     make_workspace: Make, as_workspace: Callable[[Workspace], APIClient], anonymous: APIClient
 ) -> None:
     one, two = make_workspace(), make_workspace()
@@ -118,7 +118,7 @@ def test_a_header_narrows_and_never_names(
     assert anonymous.get(state, HTTP_X_WORKSPACE_ID=str(one.id)).status_code == 401
 
 
-def test_a_removed_workspaces_agent_is_told_410_and_gets_nowhere_else(
+def test_the_agent_of_a_removed_workspace_gets_410_and_no_other_access(
     make_workspace: Make, as_workspace: Callable[[Workspace], APIClient]
 ) -> None:
     workspace = make_workspace()
@@ -126,15 +126,15 @@ def test_a_removed_workspaces_agent_is_told_410_and_gets_nowhere_else(
     removal.remove(workspace.id, actor="test", confirm=True)
     identity = {"workspace_id": str(workspace.id)}
     card = {"agent_card": {"name": "a"}}
-    told = {
+    bodies = {
         "/registry/heartbeat": identity,
         "/registry/update-card": identity | card,
         "/registry/register": {"id": str(workspace.id), "url": "http://a:1"} | card,
     }
-    for path, body in told.items():
-        answer = agent.post(path, body, format="json")
-        assert (answer.status_code, answer.json()["error"]) == (410, "workspace removed"), path
-        assert answer.json()["last_event"]["event"] == "WORKSPACE_REMOVED"
+    for path, body in bodies.items():
+        response = agent.post(path, body, format="json")
+        assert (response.status_code, response.json()["error"]) == (410, "workspace removed"), path
+        assert response.json()["last_event"]["event"] == "WORKSPACE_REMOVED"
     state = agent.get(f"/workspaces/{workspace.id}/state")
     assert (state.status_code, state.json()) == (
         404,
@@ -153,17 +153,17 @@ def test_a_removed_workspaces_agent_is_told_410_and_gets_nowhere_else(
         (Principal(kind=Kind.ENROLMENT, workspace_id=uuid4()), False),
     ],
 )
-def test_who_may_listen(principal: Principal, allowed: bool) -> None:
+def test_only_operators_with_view_permission_may_open_the_stream(principal: Principal, allowed: bool) -> None:
     assert may_listen(principal) == allowed
 
 
-def test_a_stream_without_a_policy_serves_nobody() -> None:
+def test_a_stream_without_a_policy_refuses_every_principal() -> None:
     assert not OrganisationStream().may_listen(Principal(kind=Kind.OPERATOR, level=Level.ADMINISTER))
 
 
-def test_who_may_get_may_ask_for_the_head(as_viewer: APIClient, anonymous: APIClient) -> None:
+def test_head_has_the_same_access_rules_as_get(as_viewer: APIClient, anonymous: APIClient) -> None:
     assert anonymous.head("/health").status_code == 200
     assert anonymous.head("/workspaces").status_code == 401
-    answer = as_viewer.head("/workspaces")
-    assert (answer.status_code, answer.content) == (200, b"")
+    response = as_viewer.head("/workspaces")
+    assert (response.status_code, response.content) == (200, b"")
     assert anonymous.head("/registry/register").status_code == 405

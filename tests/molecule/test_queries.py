@@ -1,4 +1,4 @@
-"""How many queries a read costs: the same for three rows as for thirty, and few where it is asked often."""
+"""Query counts of reads: independent of the number of rows, and bounded for frequent requests."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,12 +38,12 @@ LISTS = {
     "snapshot": ["/canvas/snapshot", "/canvas/snapshot?at=999999999"],
 }
 PATHS = [path for paths in LISTS.values() for path in paths]
-OF_ONE = {
+SINGLE_OBJECT_READS = {
     "health", "health-ready", "metrics", "schema", "docs", "templates", "org-templates", "approvals-pending",
     "test-token", "workspace", "workspace-state", "discover", "secret-values", "model", "viewport",
 }  # fmt: skip
-# With one for who asks. Whole: the version, then the rows; a drag: one statement.
-HOT = {
+# Maximum queries, including one for authentication. Full lists read the cache version, then the rows.
+MAX_QUERIES = {
     "/workspaces": 3,
     "/workspaces/{lead}": 2,
     "/workspaces/{lead}/state": 2,
@@ -58,7 +58,7 @@ HOT = {
 @pytest.fixture
 def as_administrator(make_user: Callable[..., User]) -> APIClient:
     client = APIClient(HTTP_AUTHORIZATION=f"Bearer {tokens.issue_operator_token(make_user('administrator'))}")
-    client.get("/workspaces")  # a token's first use is noted
+    client.get("/workspaces")  # the first use of a token is recorded, which costs a query
     return client
 
 
@@ -67,8 +67,8 @@ def lead(make_workspace: Make) -> Workspace:
     return make_workspace("Lead")
 
 
-def grow(lead: Workspace, make: Make, count: int) -> Workspace:
-    """More of everything: children, agents, tokens, secrets, places, activity, and with them events."""
+def add_rows(lead: Workspace, make: Make, count: int) -> Workspace:
+    """Add `count` children with agents, tokens, secrets, positions, activity and events; return the last child."""
     for number in range(count):
         child = make(f"Child {number}", parent_id=lead.id, model="m")
         layout.place(child.id, x=1.0, y=1.0)
@@ -84,61 +84,63 @@ def grow(lead: Workspace, make: Make, count: int) -> Workspace:
 
 def queries(client: Client, path: str) -> list[str]:
     with CaptureQueriesContext(connection) as captured:
-        answer: Any = client.get(path)
-    assert answer.status_code == 200, answer.content
+        response: Any = client.get(path)
+    assert response.status_code == 200, response.content
     return [query["sql"] for query in captured.captured_queries]
 
 
-def test_every_read_is_here() -> None:
+def test_every_get_route_is_listed_in_this_file() -> None:
     reads = {route for route, rules in POLICY.items() if "GET" in rules}
-    assert reads == set(LISTS) | OF_ONE
+    assert reads == set(LISTS) | SINGLE_OBJECT_READS
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_list_costs_the_same_for_any_number_of_rows(
+def test_the_query_count_of_a_list_does_not_depend_on_its_length(
     as_administrator: APIClient, lead: Workspace, make_workspace: Make, path: str
 ) -> None:
-    child = grow(lead, make_workspace, FEW)
-    where = path.format(lead=lead.id, child=child.id)
-    few = queries(as_administrator, where)
-    shorter = len(as_administrator.get(where).content)
-    grow(lead, make_workspace, MANY - FEW)
-    assert len(queries(as_administrator, where)) == len(few), few
+    child = add_rows(lead, make_workspace, FEW)
+    url = path.format(lead=lead.id, child=child.id)
+    few = queries(as_administrator, url)
+    shorter = len(as_administrator.get(url).content)
+    add_rows(lead, make_workspace, MANY - FEW)
+    assert len(queries(as_administrator, url)) == len(few), few
     if not path.startswith("/registry/explain"):
-        assert len(as_administrator.get(where).content) > shorter
+        assert len(as_administrator.get(url).content) > shorter
 
 
-@pytest.mark.parametrize(("path", "most"), HOT.items())
-def test_what_is_asked_often_asks_little(
-    as_administrator: APIClient, lead: Workspace, make_workspace: Make, path: str, most: int
+@pytest.mark.parametrize(("path", "maximum"), MAX_QUERIES.items())
+def test_frequent_requests_use_few_queries(
+    as_administrator: APIClient, lead: Workspace, make_workspace: Make, path: str, maximum: int
 ) -> None:
-    grow(lead, make_workspace, FEW)
-    ran = queries(as_administrator, path.format(lead=lead.id))
-    assert len(ran) <= most, ran
+    add_rows(lead, make_workspace, FEW)
+    executed = queries(as_administrator, path.format(lead=lead.id))
+    assert len(executed) <= maximum, executed
 
 
-def test_unchanged_costs_one_question_more_than_who_asks(as_administrator: APIClient, lead: Workspace) -> None:
+def test_a_304_costs_one_query_besides_authentication(as_administrator: APIClient, lead: Workspace) -> None:
     for path in ("/workspaces", "/canvas/snapshot"):
-        held = {"If-None-Match": as_administrator.get(path)["ETag"]}
+        headers = {"If-None-Match": as_administrator.get(path)["ETag"]}
         with CaptureQueriesContext(connection) as captured:
-            assert as_administrator.get(path, headers=held).status_code == 304
+            assert as_administrator.get(path, headers=headers).status_code == 304
         assert len(captured) == 2
 
 
 @pytest.mark.parametrize("body", [{"x": 1, "y": 2}, {"collapsed": True}, {"x": 1, "y": 2, "collapsed": False}])
-def test_a_drag_is_one_statement(as_administrator: APIClient, lead: Workspace, body: dict[str, Any]) -> None:
-    for _ in range(2):  # the first place, and the next
+def test_saving_a_canvas_position_is_one_statement(
+    as_administrator: APIClient, lead: Workspace, body: dict[str, Any]
+) -> None:
+    for _ in range(2):  # insert, then update
         with CaptureQueriesContext(connection) as captured:
             assert as_administrator.patch(f"/workspaces/{lead.id}", body, format="json").status_code == 200
         assert len(captured) == 2, captured.captured_queries
 
 
-def test_an_agents_own_reads_ask_little(
+def test_reads_by_an_agent_use_few_queries(
     as_workspace: Callable[[Workspace], APIClient], lead: Workspace, make_workspace: Make
 ) -> None:
-    child = grow(lead, make_workspace, FEW)
+    child = add_rows(lead, make_workspace, FEW)
     agent = as_workspace(child)
     agent.get(f"/workspaces/{child.id}")
     assert len(queries(agent, f"/workspaces/{child.id}")) == 2
-    assert len(queries(agent, f"/workspaces/{lead.id}")) == 3  # and may they talk?
+    assert len(queries(agent, f"/workspaces/{lead.id}")) == 3  # one more: the access check
     assert len(queries(agent, f"/registry/{child.id}/peers")) == 3
