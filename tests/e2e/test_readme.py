@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.e2e.stack import ROOT, until
-from tests.molecule.test_run import Runner, end, fresh_state
+from tests.molecule.test_run import Runner, ensure_stopped, temporary_state
 
 LEASE_SECONDS = "3"
 
@@ -20,16 +20,16 @@ LEASE_SECONDS = "3"
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """A checkout as the commands see it: `.venv`, `.molecule` and the examples."""
-    with fresh_state() as state:
+    with temporary_state() as state:
         checkout = state.parent
         (checkout / ".venv").symlink_to(sys.prefix)
         (checkout / "examples").symlink_to(ROOT / "examples")
         runner = Runner(checkout / ".molecule", LEASE_SECONDS=LEASE_SECONDS)
         try:
-            runner.serving()
+            runner.wait_until_serving()
             yield checkout
         finally:
-            end(runner)
+            ensure_stopped(runner)
 
 
 def snippets(heading: str) -> list[str]:

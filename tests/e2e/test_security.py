@@ -1,4 +1,4 @@
-"""In a real browser and on real sockets: pages keep the content policy, and sockets close with their credential."""
+"""Pages obey the content security policy in a browser; WebSockets close when their credential ends."""
 
 import json
 from collections.abc import Iterator
@@ -38,29 +38,29 @@ PAGES = [
 
 
 @pytest.fixture
-def strict(platform: Platform, browser: Browser) -> Iterator[Page]:
+def signed_in_page(platform: Platform, browser: Browser) -> Iterator[Page]:
     yield from signed_in(platform, browser)
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_no_page_breaks_the_content_policy(platform: Platform, strict: Page, path: str) -> None:
-    agent = platform.agent("looked at")
+def test_pages_do_not_violate_the_content_security_policy(platform: Platform, signed_in_page: Page, path: str) -> None:
+    agent = platform.agent("shown")
     agent.post(f"/workspaces/{agent.id}/activity", {"activity_type": "error", "summary": "x"})
-    strict.add_init_script(
+    signed_in_page.add_init_script(
         "window.violations = [];"
         "addEventListener('securitypolicyviolation', e => violations.push(`${e.violatedDirective} ${e.blockedURI}`));"
     )
-    answer = strict.goto(platform.url + path.replace("{id}", agent.id))
-    assert answer is not None
-    assert answer.status == 200
-    policy = answer.headers["content-security-policy"]
+    response = signed_in_page.goto(platform.url + path.replace("{id}", agent.id))
+    assert response is not None
+    assert response.status == 200
+    policy = response.headers["content-security-policy"]
     assert "script-src 'self'" in policy
     assert "unsafe" not in policy
-    strict.wait_for_timeout(300)
-    assert strict.evaluate("violations") == []
+    signed_in_page.wait_for_timeout(300)
+    assert signed_in_page.evaluate("violations") == []
 
 
-def test_every_answer_carries_the_headers(platform: Platform) -> None:
+def test_every_response_has_the_security_headers(platform: Platform) -> None:
     for path in ("/health", "/nope", "/workspaces", "/admin/login/", "/static/canvas/css/tokens.css"):
         headers = httpx.get(platform.url + path).headers
         assert "default-src 'none'" in headers["content-security-policy"], path
@@ -69,12 +69,12 @@ def test_every_answer_carries_the_headers(platform: Platform) -> None:
         assert headers["referrer-policy"] == "same-origin"
 
 
-def _read_to_the_end(socket: ClientConnection) -> None:
+def _read_until_closed(socket: ClientConnection) -> None:
     while True:
         socket.recv(timeout=10)
 
 
-def test_a_revoked_credential_closes_its_socket(platform: Platform) -> None:
+def test_revoking_a_token_closes_its_websocket(platform: Platform) -> None:
     script = (
         "from django.contrib.auth.models import User\nfrom registry.identity.tokens import *\n"
         "print(issue_operator_token(User.objects.get(username='op')))"
@@ -91,12 +91,12 @@ def test_a_revoked_credential_closes_its_socket(platform: Platform) -> None:
         )
         manage(platform.environment, "shell", "-v0", "-c", revoke)
         with pytest.raises(ConnectionClosed):
-            _read_to_the_end(socket)
+            _read_until_closed(socket)
         assert socket.protocol.close_code == 4403
     assert httpx.get(f"{platform.url}/workspaces", headers=headers).status_code == 401
 
 
-def test_a_logout_closes_the_sockets_of_its_session(platform: Platform) -> None:
+def test_logging_out_closes_the_websockets_of_the_session(platform: Platform) -> None:
     with httpx.Client(base_url=platform.url) as client:
         token = client.get("/admin/login/").cookies["csrftoken"]
         form = {"username": platform.username, "password": platform.password, "csrfmiddlewaretoken": token}
@@ -107,7 +107,7 @@ def test_a_logout_closes_the_sockets_of_its_session(platform: Platform) -> None:
             assert json.loads(socket.recv(timeout=10)) == {"type": "pong"}
             client.post("/admin/logout/", data={"csrfmiddlewaretoken": client.cookies["csrftoken"]})
             with pytest.raises(ConnectionClosed):
-                _read_to_the_end(socket)
+                _read_until_closed(socket)
             assert socket.protocol.close_code == 4403
 
 
@@ -117,5 +117,5 @@ def test_a_client_that_sends_too_many_messages_is_disconnected(platform: Platfor
         for _ in range(101):
             socket.send('{"type":"ping"}')
         with pytest.raises(ConnectionClosed):
-            _read_to_the_end(socket)
+            _read_until_closed(socket)
         assert socket.protocol.close_code == 4429
