@@ -1,4 +1,4 @@
-"""The embedded engines: how they start, how they are configured, and how they recover."""
+"""Embedded PostgreSQL and Redis: start, configuration and recovery."""
 
 import os
 import subprocess
@@ -24,43 +24,43 @@ def state() -> Iterator[Path]:
         yield Path(folder)
 
 
-def ask(url: str, question: str) -> object:
+def query_value(url: str, sql: str) -> object:
     with psycopg.connect(url) as connection:
-        row = connection.execute(question).fetchone()
+        row = connection.execute(sql).fetchone()
         return row[0] if row else None
 
 
-def test_postgres_is_what_the_product_needs(state: Path) -> None:
+def test_postgres_uses_logical_wal_utf8_no_tcp_and_an_unprivileged_role(state: Path) -> None:
     with running_postgres(state) as url:
-        assert ask(url, "SHOW wal_level") == "logical"
-        assert ask(url, "SHOW server_encoding") == "UTF8"
-        assert ask(url, "SHOW listen_addresses") == ""
-        assert ask(url, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
+        assert query_value(url, "SHOW wal_level") == "logical"
+        assert query_value(url, "SHOW server_encoding") == "UTF8"
+        assert query_value(url, "SHOW listen_addresses") == ""
+        assert query_value(url, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
 
 
-def test_redis_listens_on_its_socket_alone_and_keeps_nothing(state: Path) -> None:
+def test_redis_listens_only_on_its_socket_and_saves_nothing_to_disk(state: Path) -> None:
     with running_redis(state) as url, redis.Redis.from_url(url, decode_responses=True) as client:
         assert client.config_get("port") == {"port": "0"}
         assert client.config_get("save") == {"save": ""}
 
 
-def test_data_outlives_the_server(state: Path) -> None:
+def test_data_is_kept_when_the_server_restarts(state: Path) -> None:
     with running_postgres(state) as url, psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     with running_postgres(state) as url:
-        assert ask(url, "SELECT answer FROM kept") == 42
+        assert query_value(url, "SELECT answer FROM kept") == 42
 
 
-def test_a_first_start_that_was_cut_short_is_done_again(state: Path) -> None:
+def test_an_interrupted_first_start_is_repeated(state: Path) -> None:
     unfinished = state / "postgres.new"
     unfinished.mkdir()
     (unfinished / "PG_VERSION").write_text("18")
     with running_postgres(state) as url:
-        assert ask(url, "SELECT 1") == 1
+        assert query_value(url, "SELECT 1") == 1
     assert not unfinished.exists()
 
 
-def test_an_engine_that_is_still_stopping_is_waited_for(state: Path) -> None:
+def test_a_start_waits_for_an_engine_that_is_still_stopping(state: Path) -> None:
     owner = "import os, sys, pathlib; from molecule.embedded import running_redis\n"
     owner += "with running_redis(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", owner, str(state)], cwd=ROOT)
@@ -71,20 +71,20 @@ def test_an_engine_that_is_still_stopping_is_waited_for(state: Path) -> None:
         assert client.ping()  # a new connection: the socket is still there
 
 
-def test_a_pid_file_that_names_a_stranger_is_no_obstacle(state: Path) -> None:
+def test_a_pid_file_with_the_pid_of_an_unrelated_process_is_ignored(state: Path) -> None:
     with running_postgres(state):
         lines = (state / "postgres" / "postmaster.pid").read_text().splitlines()
     unrelated = subprocess.Popen(["sleep", "60"], **embedded._identity(embedded._engine_user()))
     try:
         (state / "postgres" / "postmaster.pid").write_text("\n".join([str(unrelated.pid), *lines[1:]]))
         with running_postgres(state) as url:
-            assert ask(url, "SELECT 1") == 1
+            assert query_value(url, "SELECT 1") == 1
     finally:
         unrelated.kill()
         unrelated.wait()
 
 
-def test_a_deep_folder_gets_short_sockets(state: Path) -> None:
+def test_a_deeply_nested_state_directory_puts_its_sockets_in_tmp(state: Path) -> None:
     deep = state.joinpath(*["a-rather-long-name"] * 6)
     deep.mkdir(parents=True)
     folder = embedded.socket_dir(deep)
@@ -95,7 +95,7 @@ def test_a_deep_folder_gets_short_sockets(state: Path) -> None:
         folder.rmdir()
 
 
-def test_a_link_somebody_laid_for_us_is_not_followed(state: Path, tmp_path: Path) -> None:
+def test_a_symlink_in_place_of_the_socket_directory_is_refused(state: Path, tmp_path: Path) -> None:
     deep = state / ("a" * 90)
     folder = embedded.socket_dir(deep)
     folder.rmdir()
@@ -109,7 +109,7 @@ def test_a_link_somebody_laid_for_us_is_not_followed(state: Path, tmp_path: Path
         folder.unlink()
 
 
-def test_what_the_environment_names_is_not_started(
+def test_engines_named_in_the_environment_are_not_started(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = tmp_path / "database-url"
@@ -121,14 +121,16 @@ def test_what_the_environment_names_is_not_started(
     assert list(state.iterdir()) == []
 
 
-def test_variables_meant_for_another_postgres_do_not_reach_ours(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_libpq_environment_variables_do_not_affect_embedded_postgres(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PGPORT", "5999")
     monkeypatch.setenv("PGDATA", "/nonexistent")
     with running_postgres(state) as url:
-        assert ask(url, "SELECT current_database()") == "molecule"
+        assert query_value(url, "SELECT current_database()") == "molecule"
 
 
-def test_a_server_that_does_not_start_says_why(state: Path) -> None:
+def test_the_error_of_a_failed_start_contains_the_reason(state: Path) -> None:
     with running_postgres(state):
         pass
     (state / "postgres" / "postgresql.conf").write_text("no_such_setting = 1\n")
@@ -136,11 +138,11 @@ def test_a_server_that_does_not_start_says_why(state: Path) -> None:
         pass
 
 
-def test_a_command_runs_on_engines_that_vanish_with_it() -> None:
-    show = "import os; print(os.environ['DATABASE_URL'], os.environ['REDIS_URL']); raise SystemExit(7)"
-    command = [sys.executable, "-m", "molecule.embedded", sys.executable, "-c", show]
-    given = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
-    done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True)
-    assert done.returncode == 7
-    socket = Path(done.stdout.split("unix://")[1].strip())
+def test_a_wrapped_command_gets_temporary_engines_and_its_exit_status_is_returned() -> None:
+    script = "import os; print(os.environ['DATABASE_URL'], os.environ['REDIS_URL']); raise SystemExit(7)"
+    command = [sys.executable, "-m", "molecule.embedded", sys.executable, "-c", script]
+    environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 7
+    socket = Path(result.stdout.split("unix://")[1].strip())
     assert not socket.parent.parent.exists()

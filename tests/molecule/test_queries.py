@@ -109,7 +109,7 @@ def test_the_query_count_of_a_list_does_not_depend_on_its_length(
 
 
 @pytest.mark.parametrize(("path", "maximum"), MAX_QUERIES.items())
-def test_frequent_requests_use_few_queries(
+def test_frequent_requests_stay_within_their_query_limit(
     as_administrator: APIClient, lead: Workspace, make_workspace: Make, path: str, maximum: int
 ) -> None:
     add_rows(lead, make_workspace, FEW)
@@ -135,7 +135,7 @@ def test_saving_a_canvas_position_is_one_statement(
         assert len(captured) == 2, captured.captured_queries
 
 
-def test_reads_by_an_agent_use_few_queries(
+def test_reads_by_an_agent_need_two_or_three_queries(
     as_workspace: Callable[[Workspace], APIClient], lead: Workspace, make_workspace: Make
 ) -> None:
     child = add_rows(lead, make_workspace, FEW)

@@ -1,4 +1,4 @@
-"""The database has every table, column, type, default, key and index of the specification, under its name."""
+"""The database has every table, column, type, default, key and index of the specification, with the same names."""
 
 import re
 from dataclasses import dataclass
@@ -37,13 +37,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Key:
-    """A primary key, unique constraint or foreign key, with the name PostgreSQL gives the unnamed."""
+    """A primary key, unique constraint or foreign key, with the name that PostgreSQL generates for it."""
 
     name: str
     definition: str
 
 
-def specified() -> tuple[list[Column], list[Key]]:
+def parse_specification() -> tuple[list[Column], list[Key]]:
     columns, keys = [], []
     for table, body in re.findall(r"CREATE TABLE (\w+) \(\n(.*?)\n\);", SPECIFICATION, re.DOTALL):
         for line in (line.strip().rstrip(",") for line in body.splitlines()):
@@ -68,16 +68,16 @@ def _key(table: str, kind: str, columns: list[str]) -> Key:
     return Key(name, f"{kind} ({', '.join(columns)})")
 
 
-COLUMNS, KEYS = specified()
+COLUMNS, KEYS = parse_specification()
 
 
-def test_the_specification_was_read_whole() -> None:
+def test_every_table_and_reference_of_the_specification_is_parsed() -> None:
     assert len({column.table for column in COLUMNS}) == SPECIFICATION.count("CREATE TABLE")
     assert sum("REFERENCES" in key.definition for key in KEYS) == SPECIFICATION.count("REFERENCES")
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=lambda column: f"{column.table}.{column.name}")
-def test_column(column: Column, db: None) -> None:
+def test_column_matches_the_specification(column: Column, db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT data_type, column_default, is_nullable FROM information_schema.columns "
@@ -88,12 +88,12 @@ def test_column(column: Column, db: None) -> None:
     assert found, "no such column"
     data_type, default, nullable = found
     assert data_type == column.type
-    assert _plain(default) == column.default
-    assert not (column.not_null and nullable == "YES"), "looser than specified"
+    assert _without_cast(default) == column.default
+    assert not (column.not_null and nullable == "YES"), "the column is nullable, the specification says NOT NULL"
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
-def test_key(key: Key, db: None) -> None:
+def test_constraint_matches_the_specification(key: Key, db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_get_constraintdef(oid), condeferrable FROM pg_constraint WHERE conname = %s", [key.name]
@@ -104,7 +104,7 @@ def test_key(key: Key, db: None) -> None:
 @pytest.mark.parametrize(
     ("table", "columns"), re.findall(r"CREATE INDEX ON (\w+) \(([^)]+)\);", SPECIFICATION), ids=lambda value: value
 )
-def test_index(table: str, columns: str, db: None) -> None:
+def test_index_of_the_specification_exists(table: str, columns: str, db: None) -> None:
     names = "_".join(column.split()[0] for column in columns.split(", "))
     with connection.cursor() as cursor:
         cursor.execute("SELECT indexdef FROM pg_indexes WHERE tablename = %s", [table])
@@ -112,7 +112,7 @@ def test_index(table: str, columns: str, db: None) -> None:
     assert f"CREATE INDEX {table}_{names}_idx ON public.{table} USING btree ({columns})" in definitions
 
 
-def test_plain_sql_works_too(db: None) -> None:
+def test_plain_sql_inserts_use_defaults_and_deletes_cascade(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO workspaces (name) VALUES ('by hand') RETURNING id, tier, status, created_at")
         workspace_id, tier, status, created_at = cursor.fetchone()
@@ -126,6 +126,6 @@ def test_plain_sql_works_too(db: None) -> None:
             assert cursor.fetchone() == (0,)
 
 
-def _plain(default: str | None) -> str | None:
-    """`'ok'::text` as the specification writes it."""
+def _without_cast(default: str | None) -> str | None:
+    """A default without its type cast: `'ok'` for `'ok'::text`."""
     return default and re.sub(r"::[a-z ]+$", "", default)
