@@ -1,4 +1,4 @@
-"""Unsafe or broken configuration is reported and keeps the web process from starting."""
+"""Unsafe or invalid configuration is reported, and errors prevent the web process from starting."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from molecule.checks import POSTGRESQL_MINIMUM, refuse_unsafe_configuration
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def found() -> list[str]:
+def reported_ids() -> list[str]:
     return [str(message.id) for message in run_checks(tags=["molecule"])]
 
 
@@ -43,13 +43,15 @@ def found() -> list[str]:
     ],
     ids=str,
 )
-def test_each_check(settings: Any, values: dict[str, Any], ids: list[str]) -> None:
+def test_settings_are_reported_with_the_id_of_their_check(
+    settings: Any, values: dict[str, Any], ids: list[str]
+) -> None:
     for name, value in values.items():
         setattr(settings, name, value)
-    assert found() == ids
+    assert reported_ids() == ids
 
 
-def test_an_error_keeps_the_server_from_starting_and_a_warning_does_not(settings: Any) -> None:
+def test_an_error_prevents_the_start_and_a_warning_does_not(settings: Any) -> None:
     settings.SECRETS_ENCRYPTION_KEY = ""
     refuse_unsafe_configuration()
     settings.MOLECULE_OPEN, settings.HOST = True, "0.0.0.0"
@@ -58,7 +60,7 @@ def test_an_error_keeps_the_server_from_starting_and_a_warning_does_not(settings
 
 
 @pytest.mark.django_db
-def test_a_postgresql_that_is_too_old_stops_migrate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_and_migrate_fail_on_an_old_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
     call_command("check", databases=["default"])
     monkeypatch.setattr(checks, "POSTGRESQL_MINIMUM", 99)
     for command, arguments in (("check", {"databases": ["default"]}), ("migrate", {"skip_checks": False})):
@@ -67,6 +69,6 @@ def test_a_postgresql_that_is_too_old_stops_migrate(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("page", ["configuration.md", "architecture.md"])
-def test_the_documents_name_the_same_postgresql(page: str) -> None:
-    named = re.findall(r"PostgreSQL (?:≥ )?(\d+)(?= or newer|,)", (DOCS / page).read_text())
-    assert named == [str(POSTGRESQL_MINIMUM)]
+def test_the_documents_state_the_minimum_postgresql_version(page: str) -> None:
+    documented = re.findall(r"PostgreSQL (?:≥ )?(\d+)(?= or newer|,)", (DOCS / page).read_text())
+    assert documented == [str(POSTGRESQL_MINIMUM)]

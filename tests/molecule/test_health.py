@@ -1,4 +1,4 @@
-"""Readiness names the checks that fail; details are for operators."""
+"""Readiness: which checks fail in which state, and who sees the details."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -25,22 +25,22 @@ def everything_ready(db: None) -> None:
 @pytest.fixture
 def slot(db: None) -> Iterator[str]:
     """A replication slot without a consumer."""
-    run("SELECT pg_create_physical_replication_slot('nobody', immediately_reserve => true)")
-    yield "nobody"
-    run("SELECT pg_drop_replication_slot('nobody')")
+    execute("SELECT pg_create_physical_replication_slot('unused', immediately_reserve => true)")
+    yield "unused"
+    execute("SELECT pg_drop_replication_slot('unused')")
 
 
-def run(sql: str) -> None:
+def execute(sql: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql)
 
 
-def failing(client: APIClient) -> list[str]:
-    answer = client.get("/health/ready")
-    wrong = [name for name, check in answer.json()["checks"].items() if not check["ok"]]
-    assert answer.status_code == (503 if wrong else 200)
-    assert answer.json()["status"] == ("unavailable" if wrong else "ok")
-    return wrong
+def failing_checks(client: APIClient) -> list[str]:
+    response = client.get("/health/ready")
+    failed = [name for name, check in response.json()["checks"].items() if not check["ok"]]
+    assert response.status_code == (503 if failed else 200)
+    assert response.json()["status"] == ("unavailable" if failed else "ok")
+    return failed
 
 
 def warnings(client: APIClient) -> dict[str, str]:
@@ -53,8 +53,8 @@ def test_liveness_needs_neither_redis_nor_a_credential(anonymous: APIClient, unr
 
 
 def test_all_checks_pass(everything_ready: None, anonymous: APIClient, as_viewer: APIClient) -> None:
-    assert failing(as_viewer) == []
-    assert failing(anonymous) == []
+    assert failing_checks(as_viewer) == []
+    assert failing_checks(anonymous) == []
     assert warnings(as_viewer) == {}
 
 
@@ -63,49 +63,53 @@ def test_only_operators_see_details(everything_ready: None, anonymous: APIClient
     assert as_viewer.get("/health/ready").json()["checks"]["postgres"]["detail"].startswith("PostgreSQL")
 
 
-def test_redis_is_down(everything_ready: None, as_viewer: APIClient, unreachable_redis: None) -> None:
-    assert failing(as_viewer) == ["redis", "expiry-hints"]
+def test_an_unreachable_redis_is_not_ready(
+    everything_ready: None, as_viewer: APIClient, unreachable_redis: None
+) -> None:
+    assert failing_checks(as_viewer) == ["redis", "expiry-hints"]
 
 
-def test_keyspace_notifications_are_off(everything_ready: None, as_viewer: APIClient) -> None:
+def test_disabled_keyspace_notifications_are_not_ready(everything_ready: None, as_viewer: APIClient) -> None:
     redis.client().config_set("notify-keyspace-events", "")
-    assert failing(as_viewer) == ["expiry-hints"]
+    assert failing_checks(as_viewer) == ["expiry-hints"]
 
 
-def test_the_supervisor_has_not_run(everything_ready: None, as_viewer: APIClient) -> None:
+def test_a_supervisor_that_has_not_run_is_not_ready(everything_ready: None, as_viewer: APIClient) -> None:
     LoopTick.objects.update(ticked_at=timezone.now() - timedelta(minutes=5))
-    assert failing(as_viewer) == ["supervisor"]
+    assert failing_checks(as_viewer) == ["supervisor"]
     LoopTick.objects.all().delete()
-    assert failing(as_viewer) == ["supervisor"]
+    assert failing_checks(as_viewer) == ["supervisor"]
 
 
-def test_a_migration_is_not_applied(everything_ready: None, as_viewer: APIClient) -> None:
+def test_an_unapplied_migration_is_not_ready(everything_ready: None, as_viewer: APIClient) -> None:
     MigrationRecorder.Migration.objects.filter(app="canvas").delete()
-    assert failing(as_viewer) == ["migrations"]
+    assert failing_checks(as_viewer) == ["migrations"]
     assert "canvas.0001_initial" in as_viewer.get("/health/ready").json()["checks"]["migrations"]["detail"]
 
 
-def test_a_warning_leaves_it_ready(everything_ready: None, anonymous: APIClient, as_viewer: APIClient) -> None:
-    run("DROP PUBLICATION molecule_changes")
-    assert failing(as_viewer) == []
+def test_a_missing_publication_is_a_warning_and_the_service_stays_ready(
+    everything_ready: None, anonymous: APIClient, as_viewer: APIClient
+) -> None:
+    execute("DROP PUBLICATION molecule_changes")
+    assert failing_checks(as_viewer) == []
     assert warnings(as_viewer) == {
         "change-stream": "molecule_changes publishes nothing: make it FOR TABLE structure_events, workspaces"
     }
     assert anonymous.get("/health/ready").json()["checks"]["change-stream"] == {"ok": True}
 
 
-def test_the_publication_has_other_tables(everything_ready: None, as_viewer: APIClient) -> None:
-    run("ALTER PUBLICATION molecule_changes ADD TABLE workspace_tokens")
+def test_a_publication_with_other_tables_is_a_warning(everything_ready: None, as_viewer: APIClient) -> None:
+    execute("ALTER PUBLICATION molecule_changes ADD TABLE workspace_tokens")
     assert "publishes structure_events, workspace_tokens, workspaces" in warnings(as_viewer)["change-stream"]
 
 
-def test_a_replication_slot_retains_wal(
+def test_a_replication_slot_that_retains_wal_is_a_warning(
     slot: str, everything_ready: None, as_viewer: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert warnings(as_viewer) == {}
     monkeypatch.setattr(health, "RETAINED_WAL_BYTES", 1 << 20)
-    run("SELECT pg_logical_emit_message(false, 'test', repeat('x', 2 << 20), true)")
-    assert failing(as_viewer) == []
+    execute("SELECT pg_logical_emit_message(false, 'test', repeat('x', 2 << 20), true)")
+    assert failing_checks(as_viewer) == []
     (warning,) = warnings(as_viewer).values()
     assert warning.startswith(f"{slot}: inactive, holds back ")
     assert warning.endswith(f" MiB of WAL: let its consumer catch up, or SELECT pg_drop_replication_slot('{slot}')")
@@ -127,7 +131,7 @@ def test_operators_see_each_job_with_its_last_run_and_errors(
 def test_a_job_that_fails_or_hangs_is_a_warning(everything_ready: None, as_viewer: APIClient) -> None:
     jobs.tick(jobs.RETENTION)
     jobs.Failures(jobs.RETENTION).add(ValueError("of a kind"))
-    assert failing(as_viewer) == []
+    assert failing_checks(as_viewer) == []
     assert warnings(as_viewer) == {"loops": "retention: errors: 1, the last: ValueError: of a kind"}
     old = timezone.now() - timedelta(minutes=5)
     LoopTick.objects.filter(name=jobs.RETENTION).update(ticked_at=old, failed_at=old)
