@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Permission, User
 from django.db.backends.postgresql.operations import DatabaseOperations
+from django.db.models.signals import post_migrate  # noqa: TID251  # the product has no signals of its own
 from rest_framework.test import APIClient
 
 from activity import redis
@@ -35,6 +38,18 @@ def let_flush_empty_the_log() -> Iterator[None]:
     DatabaseOperations.execute_sql_flush = flush_with_trigger_off  # type: ignore[method-assign, assignment]
     yield
     DatabaseOperations.execute_sql_flush = flush  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def keep_groups() -> Iterator[None]:
+    """Emptying the tables deletes the groups of the migration. Django recreates only permissions."""
+
+    def create_groups(**kwargs: Any) -> None:
+        import_module("molecule.migrations.0001_groups").create_groups(apps)
+
+    post_migrate.connect(create_groups, sender=apps.get_app_config("molecule"))
+    yield
+    post_migrate.disconnect(create_groups, sender=apps.get_app_config("molecule"))
 
 
 @pytest.fixture(autouse=True)

@@ -20,12 +20,17 @@ GROUPS = {
 HIDDEN = ("view_operatortoken", "view_secretaccess")
 
 
-def create_groups(apps, schema_editor):
+def create_permissions_and_groups(apps, schema_editor):
     for label in ("registry", "activity", "auth"):
         config = apps.get_app_config(label)
         config.models_module = True
         create_permissions(config, apps=apps, verbosity=0)
         config.models_module = None
+    create_groups(apps)
+
+
+def create_groups(apps):
+    """Create the groups, or give them the permissions that they lack."""
     permission = apps.get_model("auth", "Permission")
     looking = permission.objects.filter(content_type__app_label__in=LOOK, codename__startswith="view_")
     for name, codenames in GROUPS.items():
@@ -41,4 +46,4 @@ class Migration(migrations.Migration):
         ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
-    operations = [migrations.RunPython(create_groups, migrations.RunPython.noop)]
+    operations = [migrations.RunPython(create_permissions_and_groups, migrations.RunPython.noop)]

@@ -19,7 +19,8 @@ REACHED = {
     "WORKSPACE_PAUSED": "paused",
     "WORKSPACE_REMOVED": "removed",
 }
-SILENT = ("offline", "failed")
+# One that was resumed after its agent died waits for an agent.
+SILENT = ("offline", "provisioning")
 # After the last web process dies its heartbeat still counts as fresh for this long, and leases end as usual
 # (registry/supervision/jobs.py).
 STALE_SECONDS = 10.0

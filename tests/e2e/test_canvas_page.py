@@ -224,7 +224,7 @@ def test_a_refused_move_is_undone_and_explained(page: Page, platform: Platform, 
 def test_a_collapsed_card_stays_collapsed(page: Page, platform: Platform, name: str):
     parent = platform.agent(name)
     child = platform.create("Child", parent_id=parent.id)["id"]
-    open_canvas(page, platform)
+    open_canvas(page, platform, f"?ws={parent.id}")
     card(page, parent.id).locator("> .team .fold").click()
     expect(card(page, child)).to_be_hidden()
     until(lambda: picture(platform, parent.id)["collapsed"], "the collapsed state to be saved")

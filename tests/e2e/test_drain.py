@@ -10,7 +10,8 @@ from tests.e2e.stack import Platform, until
 from tests.e2e.test_sockets import web
 
 AGENTS = 12
-LOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%UPDATE workspaces%'"
+# PostgreSQL keeps the beginning of a query.
+LOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%WITH given AS%'"
 
 
 def test_heartbeats_that_wait_at_sigterm_are_committed_and_answered(platform: Platform) -> None:

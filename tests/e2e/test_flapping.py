@@ -39,7 +39,7 @@ def test_an_agent_that_goes_offline_repeatedly_is_marked_for_a_while(page: Page,
     expect(own).to_be_hidden()
     go_offline(platform, agent)
     agent.beat()
-    expect(own).to_have_text(f"flapping {RULE}", use_inner_text=True)
+    expect(own).to_have_text(f"Flapping {RULE}", use_inner_text=True)
     expect(own).to_have_attribute("title", re.compile(f"^Flapping: {RULE}; until "))
     expect(team).to_contain_text("1 flapping")
     expect(page.locator("#counts")).to_contain_text("1 flapping")

@@ -44,7 +44,7 @@ watch.LeaseWatch.step = lambda self: async_to_sync(hang)()
 # The last query of the lease watch before it waits.
 WATCH = """
 SELECT pid FROM pg_stat_activity
-WHERE strpos(query, 'MIN("workspaces"."lease_expires_at")') > 0 AND pid <> pg_backend_pid()
+WHERE strpos(query, 'MIN(GREATEST("workspaces"."lease_expires_at"') > 0 AND pid <> pg_backend_pid()
 """
 
 ROW = """
