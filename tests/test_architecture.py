@@ -18,8 +18,6 @@ FILE_PATH = re.compile(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|md|sql|js|mjs|css|html))`"
 SOURCE_PATH = re.compile(r"\b((?:activity|canvas|docs|examples|molecule|registry|tests)/[\w/-]+\.(?:py|md))\b")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 LONGEST_INIT = 3
-# Django describes commands by their help, DRF views by documented(), and the admin its classes by their models.
-ENTRY_POINTS = {"admin", "api", "management"}
 Walk = tuple[str, str]
 
 
@@ -132,8 +130,7 @@ def undocumented(path: Path) -> list[str]:
     """The public functions and classes without a docstring, and the module itself if it has none."""
     module = parsed(path)
     where = path.relative_to(ROOT)
-    checked = {} if ENTRY_POINTS & set(where.parts) else names(module.body)
-    public = {name: node for name, node in checked.items() if "." not in name and not name.startswith("_")}
+    public = {name: node for name, node in names(module.body).items() if "." not in name and not name.startswith("_")}
     silent = [f"{where}: {name}" for name, node in public.items() if not ast.get_docstring(node)]
     is_empty = not module.body
     return silent if is_empty or ast.get_docstring(module) else [str(where), *silent]

@@ -29,6 +29,7 @@ def status(workspace: Workspace) -> SafeString:
 
 @admin.display(description="status")
 def state(workspace: Workspace) -> SafeString:
+    """The state label as a badge."""
     return formats.badge(Status.DEGRADED if has_expired(workspace) else workspace.status, _label(workspace))
 
 
@@ -62,6 +63,7 @@ def _refusal_details(workspace: Workspace) -> list[str]:
 
 @admin.display(description="flapping")
 def flapping(workspace: Workspace) -> SafeString:
+    """A badge while the workspace flaps."""
     if not _is_flapping(workspace):
         return formats.EMPTY
     return format_html("{}; until {}", rule(), formats.absolute(workspace.flapping_until))
@@ -73,6 +75,7 @@ def _is_flapping(workspace: Workspace) -> bool:
 
 @admin.display(description="name", ordering="name")
 def name(workspace: Workspace) -> SafeString | str:
+    """The name, with the first line of the role below it."""
     if not workspace.role:
         return workspace.name
     return format_html('{} <span class="role">{}</span>', workspace.name, formats.short(workspace.role, 48))
@@ -80,6 +83,7 @@ def name(workspace: Workspace) -> SafeString | str:
 
 @admin.display(description="parent", ordering="parent__name")
 def parent(workspace: Workspace) -> SafeString:
+    """A link to the parent."""
     if workspace.parent is None:
         return formats.EMPTY
     return formats.workspace_link(workspace.parent.id, workspace.parent.name)
@@ -95,41 +99,49 @@ def task(workspace: Workspace) -> SafeString:
 
 @admin.display(description="heartbeat", ordering="last_heartbeat_at")
 def heartbeat(workspace: Workspace) -> SafeString:
+    """The age of the last heartbeat."""
     return formats.relative(workspace.last_heartbeat_at)
 
 
 @admin.display(description="canvas")
 def canvas(workspace: Workspace) -> SafeString:
+    """A link to the workspace on the canvas."""
     return formats.link(canvas_url(workspace), "Canvas")
 
 
 @admin.display(description="error rate")
 def error_rate(workspace: Workspace) -> str:
+    """The error rate in percent."""
     return f"{workspace.last_error_rate:.0%}"
 
 
 @admin.display(description="sample error")
 def sample_error(workspace: Workspace) -> SafeString | str:
+    """The last error that the agent reported."""
     return formats.text(workspace.last_sample_error)
 
 
 @admin.display(description="current task")
 def full_task(workspace: Workspace) -> SafeString | str:
+    """The current task, not shortened."""
     return formats.text(workspace.current_task)
 
 
 @admin.display(description="uptime")
 def uptime(workspace: Workspace) -> str:
+    """How long the agent has been running."""
     return formats.span(workspace.uptime_seconds)
 
 
 @admin.display(description="agent card")
 def card(workspace: Workspace) -> SafeString:
+    """The agent card as indented JSON."""
     return formats.pretty(workspace.agent_card)
 
 
 @admin.display(description="agent card problems")
 def card_problems(workspace: Workspace) -> SafeString:
+    """What cannot be used in the agent card, one sentence a line."""
     problems = () if workspace.agent_card is None else read_card(workspace.agent_card).problems
     if not problems:
         return formats.EMPTY
@@ -145,17 +157,20 @@ def url(workspace: Workspace) -> SafeString | str:
 
 @admin.display(description="forwarded to")
 def forwarded_to(workspace: Workspace) -> SafeString:
+    """A link to the workspace that answers for this removed one."""
     target = workspace.forwarded_to
     return formats.EMPTY if target is None else formats.workspace_link(target.id, target.name)
 
 
 @admin.display(description="created")
 def created(workspace: Workspace) -> SafeString:
+    """When the workspace was created, in UTC."""
     return formats.absolute(workspace.created_at)
 
 
 @admin.display(description="updated")
 def updated(workspace: Workspace) -> SafeString:
+    """When the workspace last changed, in UTC."""
     return formats.absolute(workspace.updated_at)
 
 

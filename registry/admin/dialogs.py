@@ -31,10 +31,14 @@ Operation: TypeAlias = "Callable[[Workspace, dict[str, Any], str], str]"
 
 
 class ModelForm(forms.Form):
+    """Asks for a model."""
+
     model = forms.CharField(validators=[MaxLengthValidator(100), no_line_breaks], widget=AdminTextInputWidget)
 
 
 class ReasonForm(forms.Form):
+    """Asks for an optional reason."""
+
     reason = forms.CharField(
         required=False,
         validators=[MaxLengthValidator(1000)],
@@ -44,6 +48,8 @@ class ReasonForm(forms.Form):
 
 
 class TargetForm(forms.Form):
+    """Asks for the workspace to move to."""
+
     target = forms.ModelChoiceField(Workspace.objects.active(), label="To", help_text="A workspace without an agent.")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -52,6 +58,8 @@ class TargetForm(forms.Form):
 
 
 class ForwardForm(forms.Form):
+    """Asks for the workspace to forward to; empty removes the forward."""
+
     forward_to = forms.ModelChoiceField(
         Workspace.objects.active(),
         required=False,

@@ -17,6 +17,8 @@ from registry.models import Status
 
 @dataclass(frozen=True, kw_only=True)
 class EventSummary:
+    """A structure event as the timeline shows it."""
+
     title: str
     differences: tuple[Difference, ...] = ()
     detail: str = ""

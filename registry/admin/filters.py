@@ -45,6 +45,8 @@ class StatusFilter(admin.ChoicesFieldListFilter):
 
 
 class FlappingFilter(admin.SimpleListFilter):
+    """Workspaces that flap now."""
+
     title = "flapping"
     parameter_name = "flapping"
 
@@ -56,6 +58,8 @@ class FlappingFilter(admin.SimpleListFilter):
 
 
 class PositionFilter(admin.SimpleListFilter):
+    """Top-level workspaces, or those in a team."""
+
     title = "position"
     parameter_name = "position"
 

@@ -35,6 +35,7 @@ def long_span(seconds: float) -> str:
 
 
 def absolute(moment: datetime | None) -> SafeString:
+    """Returns the time in UTC."""
     if moment is None:
         return EMPTY
     return format_html('<time datetime="{}">{}</time>', moment.isoformat(), _to_the_second(moment))
@@ -70,10 +71,12 @@ def workspace_link(workspace_id: UUID | None, name: str | None) -> SafeString:
 
 
 def link(url: str, text: object) -> SafeString:
+    """Returns a link whose text is escaped."""
     return format_html('<a href="{}">{}</a>', url, text)
 
 
 def pretty(value: Any) -> SafeString:
+    """Returns JSON with indentation, in a box."""
     if value is None:
         return EMPTY
     text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
@@ -81,6 +84,7 @@ def pretty(value: Any) -> SafeString:
 
 
 def text(value: object) -> SafeString | str:
+    """Returns the value as text, EMPTY for none."""
     return EMPTY if value in (None, "") else str(value)
 
 

@@ -18,6 +18,8 @@ KEY_EXISTS = "A secret with this key already exists. To replace its value, open 
 
 
 class WorkspaceForm(OperationForm):
+    """The fields of a workspace that operators edit."""
+
     class Meta:
         model = Workspace
         fields = ("name", "role", "tier", "runtime", "parent")
@@ -51,6 +53,8 @@ class WorkspaceForm(OperationForm):
 
 
 class NewWorkspaceForm(WorkspaceForm):
+    """A workspace to create, optionally with a model and an external agent."""
+
     model = forms.CharField(
         required=False,
         validators=[MaxLengthValidator(100), no_line_breaks],

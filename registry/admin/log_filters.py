@@ -24,6 +24,8 @@ TIME_SPANS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
+    """One input of a filter form."""
+
     name: str
     label: str
     value: str

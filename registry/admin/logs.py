@@ -59,6 +59,8 @@ class LogAdmin(ReadOnlyAdmin):
 
 @admin.register(ActivityLog)
 class ActivityLogAdmin(LogAdmin):
+    """What agents reported, newest first."""
+
     position = ("created_at", "id")
     deferred = ("request_body", "response_body", "error_detail")
     list_display = ["when", "workspace", "activity_type", "outcome", "method", "short_summary", "duration"]
@@ -108,6 +110,8 @@ class ActivityLogAdmin(LogAdmin):
 
 @admin.register(StructureEvent)
 class StructureEventAdmin(LogAdmin):
+    """The audit log, newest first."""
+
     labels = ("event", "audit log")
     position = ("seq",)
     deferred = ("payload",)

@@ -16,6 +16,8 @@ from registry.supervision.retention import Progress
 
 @admin.register(Agent)
 class AgentAdmin(ReadOnlyAdmin):
+    """Model assignments, current and past."""
+
     labels = ("model assignment", "model assignments")
     list_display = ["model", "workspace_link", "state", "created", "removed", "removal_reason"]
     list_filter = ["status"]
@@ -46,6 +48,8 @@ class AgentAdmin(ReadOnlyAdmin):
 
 @admin.register(SecretAccess)
 class SecretAccessAdmin(ReadOnlyAdmin):
+    """The secret access log."""
+
     labels = ("secret access", "secret access log")
     list_display = ["when", "actor_name", "action", "key_names", "workspace_link"]
     list_filter = ["action"]
@@ -77,6 +81,8 @@ class SecretAccessAdmin(ReadOnlyAdmin):
 
 @admin.register(LoopTick)
 class LoopTickAdmin(ReadOnlyAdmin):
+    """Background jobs: their last runs and errors."""
+
     list_display = ["name", "health", "state", "last_tick", "failures"]
     fields = ["name", "health", "state", "running_since", "last_tick", "failures", "last_error", "details"]
     ordering = ["name"]

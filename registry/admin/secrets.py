@@ -17,6 +17,8 @@ from registry.secrets import store
 
 
 class SecretAdmin(OperationAdmin):
+    """Secrets: written and deleted here, never shown."""
+
     form = SecretForm
     search_fields = ["key"]
     ordering = ["key", "id"]
@@ -57,6 +59,8 @@ class SecretAdmin(OperationAdmin):
 
 @admin.register(WorkspaceSecret)
 class WorkspaceSecretAdmin(SecretAdmin):
+    """Secrets of one workspace."""
+
     list_display = ["key", "workspace_link", "created", "updated"]
     list_select_related = ["workspace"]
     search_fields = ["key", "workspace__name"]
@@ -79,6 +83,8 @@ class WorkspaceSecretAdmin(SecretAdmin):
 
 @admin.register(GlobalSecret)
 class GlobalSecretAdmin(SecretAdmin):
+    """Secrets of all workspaces."""
+
     list_display = ["key", "created", "updated"]
     fields = ["key", "value"]
 

@@ -26,6 +26,8 @@ TEMPLATE = "admin/registry/workspace/expand.html"
 
 
 class MemberForm(forms.Form):
+    """One new member of a team."""
+
     name = forms.CharField(widget=AdminTextInputWidget)
     role = forms.CharField(required=False, widget=AdminTextareaWidget(attrs={"rows": 2}))
     tier = forms.IntegerField(min_value=1, max_value=4, initial=DEFAULT_TIER)

@@ -27,6 +27,8 @@ MAX_SEQ = 2**63 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
+    """An event with its summary, as the template shows it."""
+
     event: StructureEvent
     actor: str
     summary: EventSummary

@@ -113,6 +113,8 @@ class TokenAdmin(ReadOnlyAdmin):
 
 @admin.register(WorkspaceToken)
 class WorkspaceTokenAdmin(TokenAdmin):
+    """Tokens of agents, enrolment tokens included."""
+
     list_display = ["prefix", "owner", "kind", "state", "created", "last_used", "expires"]
     list_filter = ["kind"]
     list_select_related = ["workspace"]

@@ -39,6 +39,7 @@ def to_status(payload: dict[str, Any], status: Status) -> tuple[Difference, ...]
 
 
 def agent(before: Any, after: Any) -> Difference:
+    """Returns the change of the assigned model."""
     return Difference(field="agent", before=value(before), after=value(after))
 
 
@@ -57,6 +58,7 @@ def differences(name: str, before: Any, after: Any, names: Names) -> Iterator[Di
 
 
 def value(raw: Any) -> Value:
+    """Returns a changed value as the timeline shows it."""
     return Value(text="none", absent=True) if raw in (None, "") else Value(text=text(raw))
 
 
@@ -69,10 +71,12 @@ def workspace(raw: Any, names: Names) -> Value:
 
 
 def parent(raw: Any, names: Names) -> Value:
+    """Returns a link to a parent, or the word for the top level."""
     return Value(text="top level", absent=True) if raw is None else workspace(raw, names)
 
 
 def text(raw: Any) -> str:
+    """Returns a value as text, JSON where it is none, cut at MAX_TEXT characters."""
     if raw is None:
         return ""
     whole = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)
@@ -80,6 +84,7 @@ def text(raw: Any) -> str:
 
 
 def as_uuid(raw: Any) -> UUID | None:
+    """Returns the id, None for text that is none."""
     try:
         return UUID(raw)
     except (TypeError, ValueError, AttributeError):

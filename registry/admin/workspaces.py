@@ -51,6 +51,8 @@ BULK_VERBS = (verbs.PAUSE, verbs.RESUME, verbs.REMOVE)
 
 @admin.register(Workspace)
 class WorkspaceAdmin(OperationAdmin):
+    """Workspaces: the list, the form, and the verbs."""
+
     form = WorkspaceForm
     list_display = [
         columns.name,

@@ -36,6 +36,8 @@ from registry.structure import rows
 
 
 class Register(Endpoint):
+    """`POST /registry/register`"""
+
     @documented("Register an agent", request=RegisterBody, answers={200: RegistrationResponse}, errors=(404, 410))
     def post(self, request: Any) -> Response:
         caller = self.principal
@@ -48,6 +50,8 @@ class Register(Endpoint):
 
 
 class Heartbeat(Endpoint):
+    """`POST /registry/heartbeat`"""
+
     @documented("Send a heartbeat", request=HeartbeatBody, answers={200: StatusResponse}, errors=(404, 410))
     def post(self, request: Any) -> Response:
         beat = Beat(**self.body(HeartbeatBody))
@@ -74,6 +78,8 @@ class Heartbeats(Endpoint):
 
 
 class UpdateCard(Endpoint):
+    """`POST /registry/update-card`"""
+
     @documented("Update the Agent Card", request=CardBody, answers={200: StatusResponse}, errors=(404, 410))
     def post(self, request: Any) -> Response:
         body = self.body(CardBody)
@@ -82,6 +88,8 @@ class UpdateCard(Endpoint):
 
 
 class State(Endpoint):
+    """`GET /workspaces/{id}/state`"""
+
     @documented("Whether a workspace is paused or removed", answers={200: StateResponse}, errors=(404,))
     def get(self, request: Any, workspace_id: UUID) -> Response:
         status = Workspace.objects.filter(id=workspace_id).values_list("status", flat=True).first()
@@ -94,6 +102,8 @@ class State(Endpoint):
 
 
 class WorkspaceActivity(Endpoint):
+    """`POST` and `GET /workspaces/{id}/activity`"""
+
     @documented(
         "Report activity: one entry or a list", request=ActivityEntry, answers={200: StatusResponse}, errors=(404, 410)
     )
@@ -131,6 +141,8 @@ class WorkspaceActivity(Endpoint):
 
 
 class Notify(Endpoint):
+    """`POST /workspaces/{id}/notify`"""
+
     @documented("Send a message to the operators", request=NotifyBody, answers={200: StatusResponse}, errors=(404, 410))
     def post(self, request: Any, workspace_id: UUID) -> Response:
         reports.notify(workspace_id, self.body(NotifyBody)["message"])

@@ -17,6 +17,8 @@ MODEL_SECRETS = ("MODEL_PROVIDER", "MODEL")
 
 
 class WorkspaceSecrets(Endpoint):
+    """`GET`, `POST` and `PUT /workspaces/{id}/secrets`"""
+
     @documented(
         "The secrets that a workspace can read, without values", answers={200: SecretRow(many=True)}, errors=(404, 410)
     )
@@ -34,6 +36,8 @@ class WorkspaceSecrets(Endpoint):
 
 
 class WorkspaceSecret(Endpoint):
+    """`DELETE /workspaces/{id}/secrets/{key}`"""
+
     @documented("Delete a secret of a workspace", answers={200: StatusResponse}, errors=(404,))
     def delete(self, request: Any, workspace_id: UUID, key: str) -> Response:
         store.delete_for_workspace(workspace_id, key, actor=self.principal.actor)
@@ -41,6 +45,8 @@ class WorkspaceSecret(Endpoint):
 
 
 class SecretValues(Endpoint):
+    """`GET /workspaces/{id}/secrets/values`"""
+
     @documented(
         "The values of all secrets, for the workspace itself", answers={200: dict, 500: dict}, errors=(404, 410)
     )
@@ -50,6 +56,8 @@ class SecretValues(Endpoint):
 
 
 class GlobalSecrets(Endpoint):
+    """`GET`, `POST` and `PUT /settings/secrets`"""
+
     @documented("The global secrets, without values", answers={200: SecretRow(many=True)})
     def get(self, request: Any) -> Response:
         return Response(store.listing(None))
@@ -64,6 +72,8 @@ class GlobalSecrets(Endpoint):
 
 
 class GlobalSecret(Endpoint):
+    """`DELETE /settings/secrets/{key}`"""
+
     @documented("Delete a global secret", answers={200: StatusResponse}, errors=(404,))
     def delete(self, request: Any, key: str) -> Response:
         store.delete_for_all(key, actor=self.principal.actor)
@@ -71,6 +81,8 @@ class GlobalSecret(Endpoint):
 
 
 class Model(Endpoint):
+    """`GET /workspaces/{id}/model`"""
+
     @documented("The model that a workspace uses", answers={200: dict}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
         """If a secret sets the model, the response has its source, not its value."""
@@ -83,6 +95,8 @@ class Model(Endpoint):
 
 
 class Tokens(Endpoint):
+    """`GET` and `POST /workspaces/{id}/tokens`"""
+
     @documented(
         "The tokens of a workspace, without revoked ones", answers={200: TokenRow(many=True)}, errors=(404, 410)
     )
@@ -103,6 +117,8 @@ class Tokens(Endpoint):
 
 
 class Token(Endpoint):
+    """`DELETE /workspaces/{id}/tokens/{token_id}`"""
+
     @documented("Revoke a token", answers={200: StatusResponse}, errors=(404,))
     def delete(self, request: Any, workspace_id: UUID, token_id: UUID) -> Response:
         enrolment.revoke_token(workspace_id, token_id)

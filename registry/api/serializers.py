@@ -129,6 +129,8 @@ class IntervalField(serializers.IntegerField):
 
 
 class RegisterBody(serializers.Serializer[Any]):
+    """What an agent says of itself when it registers."""
+
     id = serializers.UUIDField()
     url = AgentUrlField()
     agent_card = AgentCardField()
@@ -136,6 +138,8 @@ class RegisterBody(serializers.Serializer[Any]):
 
 
 class RegistrationResponse(serializers.Serializer[Any]):
+    """The answer to a registration."""
+
     status = serializers.CharField()
     auth_token = serializers.CharField(required=False, help_text="The workspace's token. It is not shown again.")
 
@@ -152,10 +156,14 @@ class HeartbeatBody(serializers.Serializer[Any]):
 
 
 class HeartbeatWithToken(HeartbeatBody):
+    """A heartbeat of a batch, with its workspace's token."""
+
     token = serializers.CharField(write_only=True, help_text="The workspace's token.")
 
 
 class HeartbeatsBody(serializers.Serializer[Any]):
+    """The heartbeats of several agents."""
+
     beats = serializers.ListField(
         child=serializers.JSONField(),
         max_length=MAX_BEATS,
@@ -164,6 +172,8 @@ class HeartbeatsBody(serializers.Serializer[Any]):
 
 
 class BeatResult(serializers.Serializer[Any]):
+    """The result of one heartbeat of a batch."""
+
     workspace_id = serializers.CharField(allow_null=True)
     status = serializers.ChoiceField(["ok", "error"])
     error = serializers.CharField(required=False)
@@ -172,23 +182,33 @@ class BeatResult(serializers.Serializer[Any]):
 
 
 class BeatResults(serializers.Serializer[Any]):
+    """The results of a batch of heartbeats."""
+
     results = BeatResult(many=True, help_text="In the order of the beats.")
 
 
 class CardBody(serializers.Serializer[Any]):
+    """A new Agent Card."""
+
     workspace_id = serializers.UUIDField()
     agent_card = AgentCardField()
 
 
 class StatusResponse(serializers.Serializer[Any]):
+    """The word for what was done."""
+
     status = serializers.CharField()
 
 
 class NotifyBody(serializers.Serializer[Any]):
+    """A message to operators."""
+
     message = serializers.CharField(max_length=64 * 1024)
 
 
 class StateResponse(serializers.Serializer[Any]):
+    """Whether a workspace is paused or removed."""
+
     workspace_id = serializers.UUIDField()
     status = serializers.CharField(required=False)
     paused = serializers.BooleanField(required=False)
@@ -196,6 +216,8 @@ class StateResponse(serializers.Serializer[Any]):
 
 
 class Place(serializers.Serializer[Any]):
+    """A position on the canvas."""
+
     x = Coordinate()
     y = Coordinate()
 
@@ -236,23 +258,33 @@ class WorkspaceChanges(serializers.Serializer[Any]):
 
 
 class RemovalQuery(serializers.Serializer[Any]):
+    """How to remove a workspace that has a team or a successor."""
+
     confirm = serializers.BooleanField(default=False)
     forward_to = serializers.UUIDField(default=None, allow_null=True)
 
 
 class ModelBody(serializers.Serializer[Any]):
+    """The model to assign."""
+
     model = serializers.CharField(max_length=100, validators=[no_line_breaks])
 
 
 class AgentMoveBody(serializers.Serializer[Any]):
+    """The workspace to which the agent moves."""
+
     target_workspace_id = serializers.UUIDField()
 
 
 class UnassignBody(serializers.Serializer[Any]):
+    """Why a model is unassigned."""
+
     reason = serializers.CharField(default=None, allow_null=True, allow_blank=True, max_length=1000)
 
 
 class AgentRow(serializers.ModelSerializer[Agent]):
+    """A model assignment, current or past."""
+
     agent_id = serializers.UUIDField(source="id")
 
     class Meta:
@@ -261,6 +293,8 @@ class AgentRow(serializers.ModelSerializer[Agent]):
 
 
 class MemberBody(serializers.Serializer[Any]):
+    """A new member of a team."""
+
     name = NameField()
     role = RoleField(default=None)
     tier = TierField(default=DEFAULT_TIER)
@@ -268,10 +302,14 @@ class MemberBody(serializers.Serializer[Any]):
 
 
 class ExpandBody(serializers.Serializer[Any]):
+    """The new members of a team."""
+
     members = serializers.ListField(child=MemberBody(), default=list, max_length=100)
 
 
 class AccessBody(serializers.Serializer[Any]):
+    """Two workspaces."""
+
     caller_id = serializers.UUIDField()
     target_id = serializers.UUIDField()
 
@@ -293,24 +331,32 @@ class MomentField(serializers.Field[int | datetime, Any, Any, Any]):
 
 
 class ExplainQuery(serializers.Serializer[Any]):
+    """Two workspaces, and optionally a moment in the past."""
+
     caller = serializers.UUIDField()
     target = serializers.UUIDField()
     at = MomentField(required=False)
 
 
 class DiffQuery(serializers.Serializer[Any]):
+    """Two moments; the second is now by default."""
+
     def get_fields(self) -> dict[str, Any]:
         """A method, because `from` is a keyword in Python."""
         return {"from": MomentField(), "to": MomentField(required=False)}
 
 
 class ExplainResponse(serializers.Serializer[Any]):
+    """Whether two workspaces may talk, by which rule, and at which position."""
+
     allowed = serializers.BooleanField()
     rule = serializers.ChoiceField([rule.value for rule in Rule])
     seq = serializers.IntegerField()
 
 
 class DiscoveryResponse(serializers.Serializer[Any]):
+    """Where an agent can be reached."""
+
     id = serializers.UUIDField()
     url = serializers.CharField()
     name = serializers.CharField()
@@ -328,6 +374,8 @@ class PeerRow(serializers.ModelSerializer[Workspace]):
 
 
 class SecretBody(serializers.Serializer[Any]):
+    """A secret to store."""
+
     key = serializers.CharField(trim_whitespace=False, validators=[secret_key_name])
     value = serializers.CharField(trim_whitespace=False, write_only=True)
 
@@ -338,6 +386,8 @@ class SecretBody(serializers.Serializer[Any]):
 
 
 class SecretRow(serializers.Serializer[Any]):
+    """A secret without its value."""
+
     key = serializers.CharField()
     has_value = serializers.BooleanField()
     scope = serializers.ChoiceField(["workspace", "global"])
@@ -346,6 +396,8 @@ class SecretRow(serializers.Serializer[Any]):
 
 
 class TokenBody(serializers.Serializer[Any]):
+    """A token to issue."""
+
     label = serializers.CharField(default="", allow_blank=True, max_length=100)  # type: ignore[assignment]
     expires_at = serializers.DateTimeField(default=None, allow_null=True)
 
@@ -356,18 +408,24 @@ class TokenBody(serializers.Serializer[Any]):
 
 
 class TokenIssued(serializers.Serializer[Any]):
+    """A new token."""
+
     id = serializers.UUIDField()
     auth_token = serializers.CharField(help_text="It is not stored and not shown again.")
     prefix = serializers.CharField()
 
 
 class TokenRow(serializers.ModelSerializer[WorkspaceToken]):
+    """A token without its text."""
+
     class Meta:
         model = WorkspaceToken
         fields = ["id", "kind", "prefix", "label", "created_at", "last_used_at", "expires_at"]
 
 
 class EnrolmentIssued(serializers.Serializer[Any]):
+    """A new enrolment token."""
+
     enrolment_token = serializers.CharField(help_text="Lets one agent register once. It is not shown again.")
     expires_at = serializers.DateTimeField()
 

@@ -25,6 +25,8 @@ UNKNOWN_OR_REMOVED = (404, 410)
 
 
 class Enrolment(Endpoint):
+    """`POST /workspaces/{id}/enrolment`"""
+
     @documented("Issue a new enrolment token", answers={201: EnrolmentIssued}, errors=UNKNOWN_OR_REMOVED)
     def post(self, request: Any, workspace_id: UUID) -> Response:
         issued = enrolment.issue(workspace_id)
@@ -32,6 +34,8 @@ class Enrolment(Endpoint):
 
 
 class Pause(Endpoint):
+    """`POST /workspaces/{id}/pause`"""
+
     @documented("Pause a workspace and its team", answers={200: StatusResponse}, errors=UNKNOWN_OR_REMOVED)
     def post(self, request: Any, workspace_id: UUID) -> Response:
         count = pausing.pause(workspace_id, actor=self.principal.actor)
@@ -39,6 +43,8 @@ class Pause(Endpoint):
 
 
 class Resume(Endpoint):
+    """`POST /workspaces/{id}/resume`"""
+
     @documented("Resume a workspace and its team", answers={200: StatusResponse}, errors=(*UNKNOWN_OR_REMOVED, 409))
     def post(self, request: Any, workspace_id: UUID) -> Response:
         count = pausing.resume(workspace_id, actor=self.principal.actor)
@@ -46,6 +52,8 @@ class Resume(Endpoint):
 
 
 class Restart(Endpoint):
+    """`POST /workspaces/{id}/restart`"""
+
     @documented("Restart a workspace's agent", answers={200: StatusResponse}, errors=(*UNKNOWN_OR_REMOVED, 409))
     def post(self, request: Any, workspace_id: UUID) -> Response:
         pausing.restart(workspace_id, actor=self.principal.actor)
@@ -53,6 +61,8 @@ class Restart(Endpoint):
 
 
 class Expand(Endpoint):
+    """`POST /workspaces/{id}/expand`"""
+
     @documented(
         "Add members to a workspace's team",
         request=ExpandBody,
@@ -67,12 +77,16 @@ class Expand(Endpoint):
 
 
 class RemoveTeam(Endpoint):
+    """`POST /workspaces/{id}/collapse`"""
+
     @documented("Remove a workspace's team", answers={200: StatusResponse}, errors=UNKNOWN_OR_REMOVED)
     def post(self, request: Any, workspace_id: UUID) -> Response:
         return Response({"status": "collapsed", "removed": teams.remove_team(workspace_id, actor=self.principal.actor)})
 
 
 class ActiveAgent(Endpoint):
+    """`POST`, `PATCH` and `DELETE /workspaces/{id}/agent`"""
+
     @documented("Assign a model", request=ModelBody, answers={201: ModelBody}, errors=(*UNKNOWN_OR_REMOVED, 409))
     def post(self, request: Any, workspace_id: UUID) -> Response:
         agent = agents.assign(workspace_id, self.body(ModelBody)["model"], actor=self.principal.actor)
@@ -90,6 +104,8 @@ class ActiveAgent(Endpoint):
 
 
 class MoveAgent(Endpoint):
+    """`POST /workspaces/{id}/agent/move`"""
+
     @documented(
         "Move the model assignment to another workspace",
         request=AgentMoveBody,
@@ -104,6 +120,8 @@ class MoveAgent(Endpoint):
 
 
 class Agents(Endpoint):
+    """`GET /workspaces/{id}/agents`"""
+
     @documented("All model assignments of a workspace, newest first", answers={200: AgentRow(many=True)}, errors=(404,))
     def get(self, request: Any, workspace_id: UUID) -> Response:
         rows.check_exists(workspace_id)

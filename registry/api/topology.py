@@ -15,6 +15,8 @@ from registry.structure import access, history
 
 
 class Discover(Endpoint):
+    """`GET /registry/discover/{id}`"""
+
     @documented("The URL of a workspace's agent", answers={200: DiscoveryResponse}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
         if self.principal.kind == Kind.OPEN:
@@ -25,6 +27,8 @@ class Discover(Endpoint):
 
 
 class Peers(Endpoint):
+    """`GET /registry/{id}/peers`"""
+
     @documented(
         "The peers of a workspace: siblings, children and the parent",
         answers={200: PeerRow(many=True)},
@@ -35,6 +39,8 @@ class Peers(Endpoint):
 
 
 class CheckAccess(Endpoint):
+    """`POST /registry/check-access`"""
+
     @documented("Whether one workspace may communicate with another", request=AccessBody, answers={200: dict})
     def post(self, request: Any) -> Response:
         body = self.body(AccessBody)
@@ -42,6 +48,8 @@ class CheckAccess(Endpoint):
 
 
 class Explain(Endpoint):
+    """`GET /registry/explain`"""
+
     @documented(
         "Whether one workspace may communicate with another, now or at an earlier moment, and by which rule",
         query=ExplainQuery,
@@ -57,6 +65,8 @@ class Explain(Endpoint):
 
 
 class Diff(Endpoint):
+    """`GET /events/diff`"""
+
     @documented("What changed between two moments, by workspace", query=DiffQuery, answers={200: dict})
     def get(self, request: Any) -> Response:
         query = self.query(DiffQuery)

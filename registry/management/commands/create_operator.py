@@ -14,6 +14,8 @@ PASSWORD_BYTES = 15
 
 
 class Command(BaseCommand):
+    """`manage.py create_operator`"""
+
     help = "Create a superuser with a random password and an API token, unless there is a superuser already."
 
     def add_arguments(self, parser: CommandParser) -> None:

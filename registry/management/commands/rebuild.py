@@ -11,6 +11,8 @@ from registry.organisation.rebuild import Difference
 
 
 class Command(BaseCommand):
+    """`manage.py rebuild`"""
+
     help = "Replay the event log and compare the result with workspaces and agents."
 
     def add_arguments(self, parser: CommandParser) -> None:

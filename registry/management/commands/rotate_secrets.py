@@ -9,6 +9,8 @@ from registry.secrets import rotation
 
 
 class Command(BaseCommand):
+    """`manage.py rotate_secrets`"""
+
     help = "Seal every secret with the first key. It can be interrupted and run again; then remove the old key."
 
     def add_arguments(self, parser: CommandParser) -> None:

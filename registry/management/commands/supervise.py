@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
+    """`manage.py supervise`"""
+
     help = "Watch leases and delete old activity. Run any number of supervisors: one leads, the others are on standby."
 
     def handle(self, *args: Any, **options: Any) -> None:
