@@ -47,9 +47,11 @@ def keep_groups() -> Iterator[None]:
     def create_groups(**kwargs: Any) -> None:
         import_module("molecule.migrations.0001_groups").create_groups(apps)
 
-    post_migrate.connect(create_groups, sender=apps.get_app_config("molecule"))
+    # The last application with models: the permissions of all others exist by then.
+    last = apps.get_app_config("canvas")
+    post_migrate.connect(create_groups, sender=last)
     yield
-    post_migrate.disconnect(create_groups, sender=apps.get_app_config("molecule"))
+    post_migrate.disconnect(create_groups, sender=last)
 
 
 @pytest.fixture(autouse=True)
