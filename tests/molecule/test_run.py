@@ -258,7 +258,13 @@ def test_a_child_process_that_exits_is_reported_with_its_status(
     shared_state: Path, start: Callable[..., Runner]
 ) -> None:
     runner = start(shared_state).wait_until_serving()
-    os.kill(runner.child("supervise"), signal.SIGTERM)
+    supervisor = runner.child("supervise")
+
+    def has_written_its_row() -> bool:
+        return f":{supervisor}: " in httpx.get(f"{runner.url}/health/ready", headers=runner.auth_headers).text
+
+    until(has_written_its_row, "the supervisor to handle signals")
+    os.kill(supervisor, signal.SIGTERM)
     assert runner.process.wait(30) == 1
     assert "molecule: supervisor exited with status 0. " in runner.output
 
