@@ -1,4 +1,4 @@
-"""Two logs: structure_events (append-only, kept for ever) and activity_logs (kept for days)."""
+"""Two logs: structure_events (append-only, kept forever) and activity_logs (kept for days)."""
 
 import uuid
 

@@ -44,7 +44,7 @@ class Frame:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """The payload of the envelope, parsed anew at each access."""
+        """The payload of the envelope, parsed at each access."""
         payload: dict[str, Any] = json.loads(self.text)["payload"]
         return payload
 

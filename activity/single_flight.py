@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 class SingleFlight:
     """Runs `operation` once for all concurrent callers, and never twice at a time.
 
-    Every caller gets an execution that starts after its call: whoever calls during one execution shares the next.
+    Every caller gets an execution that starts after its call: all calls during one execution share the next.
     An exception of the operation is raised to all callers that share it.
     """
 

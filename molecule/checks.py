@@ -71,7 +71,7 @@ def encryption_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 def retention(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if not 0 <= settings.ACTIVITY_RETENTION_DAYS <= LONGEST_RETENTION_DAYS:
-        hint = "0 keeps activity for ever."
+        hint = "0 keeps activity forever."
         found.append(
             Error(f"ACTIVITY_RETENTION_DAYS must be 0 to {LONGEST_RETENTION_DAYS}.", hint=hint, id="molecule.E004")
         )

@@ -1,7 +1,7 @@
 """`make run`: everything on one machine, in the foreground: engines, migrations, an operator, web and supervisor.
 
-Whatever it starts stops with it, however it ends. When one process ends, so do all, with status 1. All state is in one
-folder, MOLECULE_STATE or .molecule/.
+All processes that it starts stop with it, however it ends. When one of them ends, all do, with status 1.
+All state is in one folder, MOLECULE_STATE or .molecule/.
 """
 
 import errno

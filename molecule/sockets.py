@@ -61,7 +61,7 @@ class Sockets(WebSocketsSansIOProtocol):
 
 
 class AbortingTransport:
-    """A transport that aborts LINGER_SECONDS after close(), which alone may wait for ever for a client."""
+    """A transport that aborts LINGER_SECONDS after close(), which alone may wait forever for a client."""
 
     def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
         self.transport = transport

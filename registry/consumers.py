@@ -25,7 +25,7 @@ from registry.organisation.audience import Teams
 
 
 class _Request(HttpRequest):
-    """The part of a request that Django needs to find the user of a session, read anew from the session store."""
+    """The part of a request that Django needs to find the user of a session, read from the session store each time."""
 
     def __init__(self, session_key: str) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ class LabelledAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for 
 
 
 class ReadOnlyAdmin(LabelledAdmin):
-    """Nobody adds, changes or deletes these rows in the admin, not even a superuser.
+    """These rows are not added, changed or deleted in the admin, not even by a superuser.
 
     `has_history`: whether actions on them are logged, so that Django's history page shows something.
     """

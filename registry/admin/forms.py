@@ -39,10 +39,6 @@ class WorkspaceForm(OperationForm):
             # Compares with the values the page showed, so that a concurrent change of another field is not reverted.
             field.show_hidden_initial = True
 
-    def clean_role(self) -> str | None:
-        role: str | None = none_if_empty(self.cleaned_data["role"])
-        return role
-
     @property
     def changes(self) -> dict[str, Any]:
         """Returns the changed fields, as workspaces.update() takes them."""

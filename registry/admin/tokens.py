@@ -49,7 +49,7 @@ class TokenAdmin(ReadOnlyAdmin):
         return None
 
     def _revoke(self, request: Any, token: Any) -> bool:
-        """Returns False when somebody else revoked it meanwhile."""
+        """Returns False when it was already revoked."""
         try:
             self.revoke_one(token)
         except NotFound:

@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 EVENT = "WORKSPACE_REFUSED"
 CAPACITY = 2000
-LONGEST_ADDRESS = 64
-MOST = 2**31 - 1
+MAX_ADDRESS = 64
+MAX_COUNT = 2**31 - 1
 
 
 class Reason(StrEnum):
@@ -98,7 +98,7 @@ def note(workspace_id: UUID | None, token: PresentedToken | None, address: str) 
     """Remember that a request was refused. Costs no query and never raises."""
     if workspace_id is None and token is None:
         return
-    shown = address.encode("unicode_escape").decode()[:LONGEST_ADDRESS]
+    shown = address.encode("unicode_escape").decode()[:MAX_ADDRESS]
     BUFFER.add({Attempt(workspace_id, token): Refusals(1, time.monotonic(), shown)})
 
 
@@ -168,7 +168,7 @@ def _write(refused: Mapping[Attempt, Refusals]) -> list[Written]:
                 "ids": [attempt.workspace_id for attempt in refused],
                 "prefixes": [prefix for prefix, _ in tokens],
                 "hashes": [digest for _, digest in tokens],
-                "counts": [min(refusals.count, MOST) for refusals in refused.values()],
+                "counts": [min(refusals.count, MAX_COUNT) for refusals in refused.values()],
                 "ages": [now - refusals.at for refusals in refused.values()],
                 "addresses": [refusals.address for refusals in refused.values()],
             },
@@ -217,7 +217,7 @@ WITH given AS (
 ), written AS (
   UPDATE workspaces w SET
     refused_at = n.at,
-    refused_count = least(w.refused_count + n.total, {MOST}),
+    refused_count = least(w.refused_count + n.total, {MAX_COUNT}),
     refused_reason = n.reason,
     refused_address = n.address
   FROM newest n WHERE w.id = n.id

@@ -66,7 +66,7 @@ def _alive() -> QuerySet[Workspace]:
 
 
 def _expired(since: datetime) -> QuerySet[Workspace]:
-    return _alive().annotate(deadline=_deadline(since)).filter(lease_expires_at__lte=Now(), deadline__lte=Now())
+    return _alive().annotate(deadline=_deadline(since)).filter(deadline__lte=Now())
 
 
 def _expire(ids: list[UUID], since: datetime) -> int:

@@ -56,6 +56,14 @@ def lease_duration() -> Expression:
     return ExpressionWrapper(seconds * Value(timedelta(seconds=1)), output_field=DurationField())
 
 
+def start_lease(workspace_id: UUID, heartbeat_interval: int | None) -> None:
+    """Store the interval that the agent declared, and start a lease of that length."""
+    lease = timedelta(seconds=lease_seconds(heartbeat_interval))
+    Workspace.objects.filter(id=workspace_id).update(
+        heartbeat_interval=heartbeat_interval, lease_expires_at=Now() + lease
+    )
+
+
 def grant_leases(ids: Iterable[UUID]) -> None:
     """Start a lease for each: without a heartbeat before its end, an online or degraded workspace goes offline."""
     Workspace.objects.filter(id__in=ids).update(lease_expires_at=Now() + lease_duration())

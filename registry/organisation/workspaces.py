@@ -157,8 +157,7 @@ def _create_unknown(workspace_id: UUID, name: str, actor: str) -> None:
 
 
 def _start_lease(workspace_id: UUID, url: str, heartbeat_interval: int | None) -> None:
-    Workspace.objects.filter(id=workspace_id).update(heartbeat_interval=heartbeat_interval)
-    presence.grant_leases([workspace_id])
+    presence.start_lease(workspace_id, heartbeat_interval)
     bus.after_commit(presence.mark_alive, {workspace_id: heartbeat_interval})
     bus.after_commit(presence.cache_url, workspace_id, url)
 

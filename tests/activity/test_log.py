@@ -102,7 +102,7 @@ def test_invalid_numbers_of_days_remove_nothing(written: Written, days: str) -> 
 def test_with_retention_disabled_days_are_required(written: Written, settings: Any) -> None:
     settings.ACTIVITY_RETENTION_DAYS = 0.0
     times = written(1000)
-    with pytest.raises(CommandError, match="for ever"):
+    with pytest.raises(CommandError, match="forever"):
         prune()
     assert left() == times
 

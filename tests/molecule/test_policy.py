@@ -16,8 +16,6 @@ from registry.models import Workspace
 from registry.organisation import removal
 
 Make = Callable[..., Workspace]
-# Routes that are not REST endpoints and check access themselves: the canvas page and the admin.
-GUARDED_ELSEWHERE = {"canvas", None}
 
 
 def endpoints() -> Iterator[tuple[str, type[APIView]]]:
@@ -46,9 +44,6 @@ def test_every_view_uses_the_central_policy() -> None:
 def test_a_route_without_a_policy_row_is_forbidden(as_operator: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(POLICY, "events")
     assert as_operator.get("/events").status_code == 403
-
-
-WHO = {"anonymous": 401, "ungrouped": 403, "foreign workspace": 403}
 
 
 def paths(workspace: Workspace) -> list[tuple[str, str]]:

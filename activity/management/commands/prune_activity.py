@@ -45,7 +45,7 @@ class Command(BaseCommand):
 
 def _cutoff(days: float) -> datetime:
     if not days > 0:
-        raise CommandError("ACTIVITY_RETENTION_DAYS keeps activity for ever: set --days to more than 0")
+        raise CommandError("ACTIVITY_RETENTION_DAYS keeps activity forever: set --days to more than 0")
     try:
         return log.retention_cutoff(days)
     except OverflowError:

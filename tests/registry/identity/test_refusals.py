@@ -224,7 +224,7 @@ def test_the_address_is_that_of_the_client_and_is_safe_to_show(make_workspace: M
         client.post("/registry/heartbeat", {"workspace_id": str(mine.id)}, HTTP_X_FORWARDED_FOR=forwarded)
         refusals.flush()
         assert refused(mine)[3].startswith(shown)
-    assert len(refused(mine)[3]) == refusals.LONGEST_ADDRESS
+    assert len(refused(mine)[3]) == refusals.MAX_ADDRESS
 
 
 def test_a_good_heartbeat_clears_it_and_publishes_that_once(
