@@ -1,20 +1,32 @@
-"""The faults. Each stops one process or one dependency under load, and asserts that it really did."""
+"""The faults: a process or dependency that stops under load, or a client that attacks. Each asserts that it really did."""
 
+import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+
+import httpx
 
 from activity import cache_versions
 from tests.chaos.experiment import Experiment
 from tests.chaos.system import Component
 from tests.e2e.stack import until
+from tests.e2e.test_sockets import raw
+from tests.hostile.attacks import locked_row, ping_without_reading
+from tests.hostile.measures import MEBIBYTE, PeakMemory
 
 OUTAGE_SECONDS = 12.0
 CHECK_SECONDS = 2.5
 """Supervisors check the leases more often than this."""
 GRANTED_SECONDS = 0.5
 """PostgreSQL grants a free lock to whoever waits for it within this time."""
+LOCKED_SECONDS = 20.0
+CARD_BYTES, CARD_CHANGES = 60_000, 60
+SLOW_READS = 200
+PING_FLOOD_BYTES = 200 * MEBIBYTE
+MEMORY_BOUND = 100 * MEBIBYTE
 Fault = Callable[[Experiment], None]
 
 
@@ -169,12 +181,104 @@ def clients_stalled(experiment: Experiment) -> None:
     )
 
 
+def row_locked(experiment: Experiment) -> None:
+    """Another transaction holds the row of one workspace while its agent sends heartbeats. No other goes offline."""
+    experiment.inject(f"a row locked for {LOCKED_SECONDS:g} s", partial(_lock_a_row, experiment))
+
+
+def _lock_a_row(experiment: Experiment) -> None:
+    [(position,)] = experiment.system.query("SELECT max(seq) FROM structure_events")
+    victim, *others = sorted(i for i, report in experiment.reports().items() if report["state"] == "alive")
+    with locked_row(experiment.system.environment["DATABASE_URL"], victim):
+        time.sleep(LOCKED_SECONDS)
+    offline = experiment.system.query(
+        "SELECT seq, workspace_id::text FROM structure_events"
+        " WHERE event_type = 'WORKSPACE_OFFLINE' AND seq > %s AND workspace_id = ANY(%s::uuid[])",
+        position,
+        sorted(set(others) - experiment.dead),
+    )
+    assert not offline, experiment.explained(
+        "agents that went offline because of another's row", list(map(str, offline))
+    )
+
+
+def cards_heavy(experiment: Experiment) -> None:
+    """One agent changes its card as often and as much as it can. The log grows by the limit, and no more."""
+    agent = _new_agent(experiment)
+
+    def inject() -> None:
+        answers = Counter(_change_card(agent, number) for number in range(CARD_CHANGES))
+        assert answers[200] and answers[429], f"no limit for changes of a card: {answers}"
+        grown = _bytes_in_log(experiment, agent["id"])
+        assert grown < 2 * CARD_BYTES * answers[200], f"{grown} bytes of events for {answers}"
+
+    experiment.inject("an agent with heavy cards", inject)
+
+
+def reader_slow(experiment: Experiment) -> None:
+    """A client asks for the whole log and hardly reads it."""
+
+    def inject() -> None:
+        web = experiment.system.webs[0]
+        with PeakMemory(web.pid) as peak, _socket(experiment, experiment.system.operator_token, "?since=0") as client:
+            for _ in range(SLOW_READS):
+                client.recv(1024)
+                time.sleep(0.05)
+        assert peak.grown < MEMORY_BOUND, f"{web.name} took {peak.grown / MEBIBYTE:.0f} MiB for a slow reader"
+
+    experiment.inject("a slow reader from position 0", inject)
+
+
+def strangers_ping(experiment: Experiment) -> None:
+    """A client without a credential sends pings and reads no answer."""
+
+    def inject() -> None:
+        web = experiment.system.webs[0]
+        with PeakMemory(web.pid) as peak, _socket(experiment, "") as client:
+            ping_without_reading(client, PING_FLOOD_BYTES)
+        assert peak.grown < MEMORY_BOUND, f"{web.name} took {peak.grown / MEBIBYTE:.0f} MiB for a stranger's pings"
+
+    experiment.inject("a stranger's pings", inject)
+
+
 def _engine(
     experiment: Experiment, part: Component, inject: Callable[[], None], how: str, *, serves: bool = True
 ) -> None:
     before = part.pid
     experiment.inject(f"{how} {part.name}", inject, part.start, serves=serves)
     assert part.pid != before, f"{part.name} was not started again"
+
+
+def _new_agent(experiment: Experiment) -> dict[str, Any]:
+    """Create a workspace and register for it; returns the workspace with its agent's `auth_token`, and no heartbeat."""
+    url, headers = experiment.system.urls[0], {"Authorization": f"Bearer {experiment.system.operator_token}"}
+    created = httpx.post(f"{url}/workspaces", json={"name": "heavy"}, headers=headers, timeout=30).json()
+    body = {"id": created["id"], "url": "remote://no-inbound", "agent_card": {"name": "heavy"}}
+    headers = {"Authorization": f"Bearer {created['enrolment_token']}"}
+    registered = httpx.post(f"{url}/registry/register", json=body, headers=headers, timeout=30).json()
+    return {**created, **registered, "url": url}
+
+
+def _change_card(agent: dict[str, Any], number: int) -> int:
+    card = {"name": f"heavy {number}", "description": "d" * CARD_BYTES}
+    answer = httpx.post(
+        f"{agent['url']}/registry/update-card",
+        json={"workspace_id": agent["id"], "agent_card": card},
+        headers={"Authorization": f"Bearer {agent['auth_token']}"},
+        timeout=30,
+    )
+    return answer.status_code
+
+
+def _bytes_in_log(experiment: Experiment, workspace_id: str) -> int:
+    [(size,)] = experiment.system.query(
+        "SELECT sum(length(payload::text)) FROM structure_events WHERE workspace_id = %s::uuid", workspace_id
+    )
+    return int(size)
+
+
+def _socket(experiment: Experiment, token: str, query: str = "") -> socket.socket:
+    return raw(experiment.system.urls[0].rpartition(":")[2], token, query)
 
 
 def _recoveries(log: str) -> int:
@@ -195,6 +299,10 @@ ALL: tuple[Fault, ...] = (
     supervisors_frozen,
     postgres_restarted,
     all_webs_killed,
+    row_locked,
+    cards_heavy,
+    reader_slow,
+    strangers_ping,
 )
 SHORT: tuple[Fault, ...] = (web_killed, redis_killed, postgres_killed, connections_dropped)
 
