@@ -36,6 +36,8 @@ LOOKUP_BYTES = 6
 SECRET_BYTES = 32
 WELL_FORMED = re.compile(r"((mol_[a-z]{2})_[0-9a-f]{12})_[A-Za-z0-9-]{43}")
 LAST_USED_RESOLUTION = timedelta(minutes=10)
+# A client gives up a registration after half a minute at most, and then repeats it.
+REPEAT_SECONDS = 60
 # For statements over workspaces with their agents' tokens, as `g(id, prefix, hash)`: the token's row, if it is valid.
 MATCHING_TOKEN = f"""(
     SELECT t.id, t.last_used_at IS NULL OR t.last_used_at < now() - interval '{LAST_USED_RESOLUTION}' AS is_stale
@@ -93,9 +95,12 @@ class Issued:
     text: str
 
 
-def issue_workspace_token(workspace_id: UUID, *, label: str = "", expires_at: datetime | None = None) -> Issued:
+def issue_workspace_token(
+    workspace_id: UUID, *, label: str = "", expires_at: datetime | None = None, enrolment_id: UUID | None = None
+) -> Issued:
     """Issue an agent token. Earlier tokens stay valid, so that an agent can switch. Raises NotFound, Removed."""
-    return issue("mol_ws", workspace_id, kind=TokenKind.AGENT, label=label, expires_at=expires_at)
+    fields = {"label": label, "expires_at": expires_at, "enrolment_id": enrolment_id}
+    return issue("mol_ws", workspace_id, kind=TokenKind.AGENT, **fields)
 
 
 def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
@@ -141,6 +146,23 @@ def _announce_revoked(token_ids: Sequence[str]) -> None:
 def has_live_token(workspace_id: UUID) -> bool:
     """Does the workspace have a valid agent token? Enrolment tokens do not count: no agent has registered yet."""
     return _live_agents().filter(workspace_id=workspace_id).exists()
+
+
+def live(workspace_id: UUID) -> models.QuerySet[WorkspaceToken]:
+    """The workspace's tokens that are neither revoked nor expired, enrolment tokens too."""
+    return _live().filter(workspace_id=workspace_id)
+
+
+def unanswered(enrolment_id: UUID) -> UUID | None:
+    """The agent token issued for this enrolment token, while the answer that held it may have been lost.
+
+    That is for REPEAT_SECONDS after the enrolment token was used, unless the agent token has been used since.
+    """
+    just_used = WorkspaceToken.objects.filter(
+        id=enrolment_id, kind=TokenKind.ENROLMENT, revoked_at__gt=Now() - timedelta(seconds=REPEAT_SECONDS)
+    )
+    issued = _live_agents().filter(models.Exists(just_used), enrolment_id=enrolment_id, last_used_at=None)
+    return issued.values_list("id", flat=True).first()
 
 
 def live_tokens(token_ids: Sequence[UUID]) -> set[UUID]:
@@ -212,9 +234,13 @@ def principal_for_user(user: User | AnonymousUser) -> Principal:
     return _principal(user, held)
 
 
-def _live_agents() -> models.QuerySet[WorkspaceToken]:
+def _live() -> models.QuerySet[WorkspaceToken]:
     unexpired = models.Q(expires_at=None) | models.Q(expires_at__gt=Now())
-    return WorkspaceToken.objects.filter(unexpired, kind=TokenKind.AGENT, revoked_at=None)
+    return WorkspaceToken.objects.filter(unexpired, revoked_at=None)
+
+
+def _live_agents() -> models.QuerySet[WorkspaceToken]:
+    return _live().filter(kind=TokenKind.AGENT)
 
 
 def _principal(user: User | AnonymousUser, held: Iterable[str], token_id: UUID | None = None) -> Principal:
@@ -254,7 +280,7 @@ def _workspace(presented: PresentedToken, kind: TokenKind | None) -> Principal:
     if token is None or not _matches(token, presented):
         raise BadCredential("invalid token")
     retired = token.workspace.status == Status.REMOVED
-    if not retired and not token.is_live(timezone.now()):
+    if not retired and not token.is_live(timezone.now()) and not (kind == TokenKind.ENROLMENT and unanswered(token.id)):
         raise BadCredential("token expired, used or revoked")
     if not retired:
         _mark_used(token)

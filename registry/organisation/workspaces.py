@@ -89,7 +89,8 @@ def register(
     """Register an agent: the workspace is set online from any status but paused, in which it stays.
 
     `held`: the agent presented the workspace's token, and gets no new one. `enrolment_id`: it presented that enrolment
-    token, which is used up. With neither, enrolment is open; an unknown workspace is then created, named by its card.
+    token, which is used up, or was used a moment ago (see enrolment.redeem). With neither, enrolment is open; an
+    unknown workspace is then created, named by its card.
     `heartbeat_interval`: seconds between the agent's heartbeats; None means that the lease lasts LEASE_SECONDS.
     Returns the token issued, if any. Raises NotFound, Removed, BadCredential.
     """
@@ -100,14 +101,16 @@ def register(
             _create_unknown(id, shortened_name(agent_card["name"]), actor)
         workspace = rows.lock_active(id)
         if enrolment_id is not None:
-            enrolment.redeem(enrolment_id)
+            enrolment.redeem(id, enrolment_id)
         elif is_open and tokens.has_live_token(id):
             raise BadCredential("this workspace has a token: send it")
         projection.apply(record(_registration(workspace, url, agent_card), actor=actor))
         enrolment.complete(workspace)
         refusals.clear(workspace)
         _start_lease(id, url, heartbeat_interval)
-        return None if held else tokens.issue_workspace_token(id, label="registration").text
+        if held:
+            return None
+        return tokens.issue_workspace_token(id, label="registration", enrolment_id=enrolment_id).text
 
 
 def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
