@@ -12,6 +12,7 @@ from activity.models import ActivityLog, StructureEvent
 from registry.identity import tokens
 from registry.models import Workspace, WorkspaceToken
 from registry.organisation import workspaces
+from tests.conftest import bearer
 
 Make = Callable[..., Workspace]
 As = Callable[[Workspace], APIClient]
