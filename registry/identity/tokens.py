@@ -38,6 +38,7 @@ WELL_FORMED = re.compile(r"((mol_[a-z]{2})_[0-9a-f]{12})_[A-Za-z0-9-]{43}")
 LAST_USED_RESOLUTION = timedelta(minutes=10)
 # A client gives up a registration after half a minute at most, and then repeats it.
 REPEAT_SECONDS = 60
+LIVE = models.Q(revoked_at=None) & (models.Q(expires_at=None) | models.Q(expires_at__gt=Now()))
 # For statements over workspaces with their agents' tokens, as `g(id, prefix, hash)`: the token's row, if it is valid.
 MATCHING_TOKEN = f"""(
     SELECT t.id, t.last_used_at IS NULL OR t.last_used_at < now() - interval '{LAST_USED_RESOLUTION}' AS is_stale
@@ -150,7 +151,7 @@ def has_live_token(workspace_id: UUID) -> bool:
 
 def live(workspace_id: UUID) -> models.QuerySet[WorkspaceToken]:
     """The workspace's tokens that are neither revoked nor expired, enrolment tokens too."""
-    return _live().filter(workspace_id=workspace_id)
+    return WorkspaceToken.objects.filter(LIVE, workspace_id=workspace_id)
 
 
 def unanswered(enrolment_id: UUID) -> UUID | None:
@@ -172,7 +173,7 @@ def live_tokens(token_ids: Sequence[UUID]) -> set[UUID]:
 
 def principal_for_token(text: str) -> tuple[User | None, Principal]:
     """The user (of an operator's token) and the Principal. Raises BadCredential if unknown, expired or revoked."""
-    if _is_metrics_token(text):
+    if is_metrics_token(text):
         return None, Principal(kind=Kind.SCRAPER)
     typed, _, rest = text.rpartition("_")[0].rpartition("_")
     if typed not in TYPES or not rest:
@@ -187,6 +188,12 @@ def presented_token(text: str, types: Collection[str] = ("mol_ws",)) -> Presente
     """For statements that check the token themselves; None for text that is not formed like a token of these types."""
     match = WELL_FORMED.fullmatch(text)
     return PresentedToken(match[1], _hash(text)) if match and match[2] in types else None
+
+
+def is_metrics_token(text: str) -> bool:
+    """Is it METRICS_TOKEN? Needs no database: metrics matter most while it is down."""
+    token: str = settings.METRICS_TOKEN
+    return bool(token) and compare_digest(_hash(text), _hash(token))
 
 
 def callers(presented_tokens: Collection[PresentedToken]) -> dict[PresentedToken, Caller]:
@@ -218,6 +225,23 @@ def owners(presented_tokens: set[PresentedToken]) -> dict[PresentedToken, UUID]:
     return found
 
 
+def known(presented_tokens: Collection[PresentedToken]) -> set[PresentedToken]:
+    """Those of these tokens, of any type, that are somebody's. It gives no access.
+
+    Live ones; those of removed workspaces, whose agents are told so; enrolment tokens that were used a moment ago.
+    """
+    prefixes = [presented.prefix for presented in presented_tokens]
+    just_used = models.Q(kind=TokenKind.ENROLMENT, revoked_at__gt=Now() - timedelta(seconds=REPEAT_SECONDS))
+    of_workspaces = WorkspaceToken.objects.filter(
+        LIVE | models.Q(workspace__status=Status.REMOVED) | just_used, prefix__in=prefixes
+    )
+    of_operators = OperatorToken.objects.filter(LIVE, prefix__in=prefixes, user__is_active=True)
+    rows = of_workspaces.order_by().values_list("prefix", "hash")
+    if any(prefix.startswith("mol_op") for prefix in prefixes):
+        rows = rows.union(of_operators.order_by().values_list("prefix", "hash"))
+    return {PresentedToken(prefix, bytes(digest)) for prefix, digest in rows} & set(presented_tokens)
+
+
 def mark_used(token_ids: Sequence[UUID]) -> None:
     """Set `last_used_at`; callers call it once it is older than LAST_USED_RESOLUTION.
 
@@ -234,13 +258,8 @@ def principal_for_user(user: User | AnonymousUser) -> Principal:
     return _principal(user, held)
 
 
-def _live() -> models.QuerySet[WorkspaceToken]:
-    unexpired = models.Q(expires_at=None) | models.Q(expires_at__gt=Now())
-    return WorkspaceToken.objects.filter(unexpired, revoked_at=None)
-
-
 def _live_agents() -> models.QuerySet[WorkspaceToken]:
-    return _live().filter(kind=TokenKind.AGENT)
+    return WorkspaceToken.objects.filter(LIVE, kind=TokenKind.AGENT)
 
 
 def _principal(user: User | AnonymousUser, held: Iterable[str], token_id: UUID | None = None) -> Principal:
@@ -257,12 +276,6 @@ def _held(user: User | AnonymousUser) -> list[str]:
         cursor.execute(f"SELECT {HELD_BY_USER}", {"user": user.pk})
         held: list[str] = cursor.fetchone()[0]
     return held
-
-
-def _is_metrics_token(text: str) -> bool:
-    """Needs no database: metrics matter most while it is down."""
-    token: str = settings.METRICS_TOKEN
-    return bool(token) and compare_digest(_hash(text), _hash(token))
 
 
 def _operator(presented: PresentedToken) -> tuple[User, Principal]:
