@@ -1,26 +1,35 @@
 """Strict JSON: one parser for the bodies of all entry points, and compact output of jsonb."""
 
 import json
+import re
 from typing import Any
 
 import orjson
+from django.conf import settings
 
 MAX_DEPTH = 64
 # orjson parses integers beyond 64 bits as floats, so texts with long runs of digits go through json. This translation
 # finds them; a regular expression would take four times as long as orjson itself.
 DIGITS_AS_ZEROS = bytes(ord("0") if chr(code) in "0123456789" else ord(" ") for code in range(256))
 LONG_NUMBER = b"0" * 16
+SPACES = b" \t\r\n"
+# Also what is left of a text that does not end, so that no byte is looked at twice.
+TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 class Malformed(ValueError):
     """The body is not strict JSON; the message says why."""
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes, *, most_values: int | None = None) -> Any:
     """The value of a JSON body; an empty body is `{}`.
 
-    Raises Malformed, also for what PostgreSQL cannot store: \\u0000, lone surrogates, NaN and infinity.
+    Raises Malformed, also for more than `most_values` values (MAX_JSON_VALUES by default), which are counted before
+    anything is parsed, and for what PostgreSQL cannot store: \\u0000, lone surrogates, NaN and infinity.
     """
+    most = settings.MAX_JSON_VALUES if most_values is None else most_values
+    if _values_at_most(body) > most and _values_at_most(TEXT.sub(b"0", body).translate(None, SPACES)) > most:
+        raise Malformed(f"more than {most} values")
     try:
         value = DECODER.decode(body.decode("utf-8") or "{}")
     except UnicodeDecodeError:
@@ -37,6 +46,12 @@ def compact(text: str) -> orjson.Fragment:
     if LONG_NUMBER in printed.translate(DIGITS_AS_ZEROS):
         return orjson.Fragment(json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False))
     return orjson.Fragment(orjson.dumps(orjson.loads(printed)))
+
+
+def _values_at_most(body: bytes) -> int:
+    """Every value but the first follows one of these characters. Those in texts count too, and `[ ]` as having one."""
+    opened = body.count(b"[") + body.count(b"{") - body.count(b"[]") - body.count(b"{}")
+    return 1 + body.count(b",") + opened
 
 
 def _refuse_constant(name: str) -> None:

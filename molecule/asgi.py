@@ -35,7 +35,7 @@ class Stream(OrganisationStream):
 application = WebLiveness(
     ProtocolTypeRouter(
         {
-            "http": BoundedBody(fast_path),
+            "http": BoundedBody(fast_path, fast_path.callers),
             "websocket": CookieMiddleware(URLRouter([path("ws", Stream.as_asgi())])),
         }
     ),

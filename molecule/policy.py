@@ -193,7 +193,8 @@ def _named(rule: Rule, request: Request, kwargs: dict[str, Any]) -> UUID | None:
     if rule.named is None:
         value = kwargs.get("workspace_id")
         return value if isinstance(value, UUID) else None
-    if principal_of(request).kind == Kind.ANONYMOUS and "open" not in rule.who:
+    is_open = "open" in rule.who and settings.MOLECULE_ENROLMENT == "open"
+    if principal_of(request).kind == Kind.ANONYMOUS and not is_open:
         return None
     named = named_in_body(request, rule.named)
     if named is None:

@@ -13,6 +13,8 @@ from registry.exceptions import BadCredential, Invalid, NotAllowed
 from registry.identity import authentication, refusals, tokens
 from registry.identity.throttling import CredentialThrottle
 
+# A stranger's body is parsed only if it is small. Heartbeats have a few hundred bytes.
+MOST_PARSED = 8 * 1024
 REFUSED = (AuthenticationFailed, NotAuthenticated, PermissionDenied, BadCredential, NotAllowed)
 
 
@@ -39,13 +41,15 @@ def _note(request: Request, view: Any) -> None:
 
 
 def _own_workspace(request: Request, kwargs: dict[str, Any]) -> UUID | None:
-    """None where the path names a workspace that is asked about, or only operators are let in."""
+    """None where the path names a workspace that is asked about, or only operators are let in; or the body is large."""
     rule = policy.rule_of(request)
     if rule is None or not rule.names_caller:
         return None
     if rule.named is None:
         value = kwargs.get("workspace_id")
         return value if isinstance(value, UUID) else None
+    if int(request.META.get("CONTENT_LENGTH") or 0) > MOST_PARSED:
+        return None
     try:
         return policy.named_in_body(request, rule.named)
     except APIException:

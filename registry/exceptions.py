@@ -9,6 +9,8 @@ RegistryError
 ├── BadCredential        the credential is not valid: used, expired, revoked or unknown
 ├── Conflict             the current state does not permit this
 │   └── HasChildren      the removal would also remove children, and was not confirmed
+├── TooLarge             a value is larger than it may be; `field` says which
+├── TooOften             an agent changed its card or URL too often; `wait` says when to try again
 ├── Unreachable          the workspace has no URL, or is not online
 ├── SecretsUnavailable   there is no usable encryption key
 └── SecretsBroken        values cannot be decrypted; `failed_keys` names their keys
@@ -103,6 +105,22 @@ class HasChildren(Conflict):
             f"workspace has {len(children)} children: send confirm=true to remove it and everything below it"
         )
         self.children = children
+
+
+class TooLarge(RegistryError):
+    """A value is larger than it may be; `field` names it."""
+
+    code = "too_large"
+
+
+class TooOften(RegistryError):
+    """An agent made too many changes in a minute; `wait` is in whole seconds."""
+
+    code = "throttled"
+
+    def __init__(self, message: str, *, wait: int) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 class Unreachable(RegistryError):

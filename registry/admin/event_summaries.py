@@ -73,10 +73,11 @@ def _provisioning(event: StructureEvent, payload: dict[str, Any], names: Names) 
 
 
 def _online(event: StructureEvent, payload: dict[str, Any], names: Names) -> EventSummary:
-    """A registration records the new URL and card, not the old ones."""
+    """A registration records its URL; a workspace that was created with one is online without an agent."""
+    registered = "url" in payload and "external" not in payload
     again = payload.get("from") == Status.ONLINE
     url = [Difference(field="url", after=values.value(payload["url"]))] if payload.get("url") else []
-    title = "Registered again" if again else "Registered" if "agent_card" in payload else "Online"
+    title = "Registered again" if again else "Registered" if registered else "Online"
     return EventSummary(title=title, differences=(*values.to_status(payload, Status.ONLINE), *url))
 
 

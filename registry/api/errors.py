@@ -22,6 +22,8 @@ STATUS: dict[type[registry.RegistryError], int] = {
     registry.NotFound: 404,
     registry.Conflict: 409,
     registry.Removed: 410,
+    registry.TooLarge: 413,
+    registry.TooOften: 429,
     registry.Forwarded: 301,
     registry.Unreachable: 503,
     registry.SecretsUnavailable: 503,
@@ -81,6 +83,9 @@ def _registry_error(error: registry.RegistryError) -> Response:
             },
             status=code,
         )
+    if isinstance(error, registry.TooOften):
+        body = {"error": error.message, "retry_after": error.wait}
+        return Response(body, status=code, headers={"Retry-After": str(error.wait)})
     body = {"error": error.message}
     if isinstance(error, registry.SecretsBroken):
         body["failed_keys"] = error.failed_keys

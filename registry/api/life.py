@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
 from activity import log
@@ -25,7 +25,7 @@ from registry.api.serializers import (
     StatusResponse,
 )
 from registry.exceptions import BadCredential, NotAllowed, NotFound
-from registry.identity import refusals, tokens
+from registry.identity import rate_limits, refusals, tokens
 from registry.identity.throttling import CredentialThrottle
 from registry.liveness import batches, heartbeats
 from registry.liveness.heartbeats import Beat
@@ -38,7 +38,7 @@ from registry.structure import rows
 class Register(Endpoint):
     """`POST /registry/register`"""
 
-    @documented("Register an agent", request=RegisterBody, answers={200: RegistrationResponse}, errors=(404, 410))
+    @documented("Register an agent", request=RegisterBody, answers={200: RegistrationResponse}, errors=(404, 410, 413))
     def post(self, request: Any) -> Response:
         caller = self.principal
         token = workspaces.register(
@@ -66,10 +66,15 @@ class Heartbeats(Endpoint):
 
     @documented("Send the heartbeats of several agents", request=HeartbeatsBody, answers={200: BeatResults})
     def post(self, request: Any) -> Response:
-        bodies = self.body(HeartbeatsBody)["beats"]
+        address = CredentialThrottle().get_ident(request)
+        try:
+            bodies = self.body(HeartbeatsBody)["beats"]
+        except APIException:
+            # Nothing in it was good, as in a batch of which every heartbeat is refused.
+            rate_limits.STRANGERS.add(address)
+            raise
         parsed = [_parsed(body) for body in bodies]
         beats = [beat for beat in parsed if isinstance(beat, Beat)]
-        address = CredentialThrottle().get_ident(request)
         for body in bodies:
             _note_missing_token(body, address)
         found = iter(batches.errors(beats, batches.commit(beats), address))
@@ -80,7 +85,7 @@ class Heartbeats(Endpoint):
 class UpdateCard(Endpoint):
     """`POST /registry/update-card`"""
 
-    @documented("Update the Agent Card", request=CardBody, answers={200: StatusResponse}, errors=(404, 410))
+    @documented("Update the Agent Card", request=CardBody, answers={200: StatusResponse}, errors=(404, 410, 413))
     def post(self, request: Any) -> Response:
         body = self.body(CardBody)
         workspaces.update_card(body["workspace_id"], body["agent_card"], actor=self.principal.actor)

@@ -8,7 +8,6 @@ from rest_framework.response import Response
 from activity.endpoints import Endpoint, documented
 from registry.api.serializers import SecretBody, SecretRow, StatusResponse, TokenBody, TokenIssued, TokenRow
 from registry.identity import enrolment, tokens
-from registry.models import WorkspaceToken
 from registry.organisation import agents
 from registry.secrets import store
 from registry.structure import rows
@@ -98,12 +97,13 @@ class Tokens(Endpoint):
     """`GET` and `POST /workspaces/{id}/tokens`"""
 
     @documented(
-        "The tokens of a workspace, without revoked ones", answers={200: TokenRow(many=True)}, errors=(404, 410)
+        "The tokens of a workspace, without revoked and expired ones",
+        answers={200: TokenRow(many=True)},
+        errors=(404, 410),
     )
     def get(self, request: Any, workspace_id: UUID) -> Response:
         rows.find(workspace_id)
-        live = WorkspaceToken.objects.filter(workspace_id=workspace_id, revoked_at=None)
-        return Response(TokenRow(live, many=True).data)
+        return Response(TokenRow(tokens.live(workspace_id), many=True).data)
 
     @documented(
         "Issue another token; existing ones stay valid",

@@ -1,6 +1,5 @@
 """Request and response fields of the registry API."""
 
-import json
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +26,6 @@ from registry.structure.access import Rule
 from registry.structure.text import MAX_NAME, MAX_ROLE, clean_name, clean_role, shortened_name
 from registry.structure.urls import MAX_URL, validate_agent_url
 
-MAX_CARD_BYTES = 256 * 1024
 MAX_BEATS = 500
 """Heartbeats in one request."""
 MAX_COORDINATE = 1e7
@@ -48,7 +46,6 @@ class AgentCardField(serializers.JSONField):
     default_error_messages = {
         "object": "must be a JSON object",
         "name": "must have a non-empty name",
-        "size": f"must not be larger than {MAX_CARD_BYTES // 1024} KiB",
     }
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
@@ -61,8 +58,6 @@ class AgentCardField(serializers.JSONField):
             shortened_name(name)
         except DjangoValidationError as error:
             raise serializers.ValidationError(f"its name {error.messages[0]}") from None
-        if len(json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()) > MAX_CARD_BYTES:
-            self.fail("size")
         return data
 
 
@@ -161,10 +156,20 @@ class HeartbeatWithToken(HeartbeatBody):
     token = serializers.CharField(write_only=True, help_text="The workspace's token.")
 
 
+class BoundedList(serializers.ListField):
+    """A list that looks at its length before it looks at its items."""
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if isinstance(data, list) and self.max_length is not None and len(data) > self.max_length:
+            message = self.error_messages["max_length"].format(max_length=self.max_length)
+            raise serializers.ValidationError(message, code="max_length")
+        return super().to_internal_value(data)
+
+
 class HeartbeatsBody(serializers.Serializer[Any]):
     """The heartbeats of several agents."""
 
-    beats = serializers.ListField(
+    beats = BoundedList(
         child=serializers.JSONField(),
         max_length=MAX_BEATS,
         help_text="Heartbeats, each with the token of its workspace.",
@@ -304,7 +309,7 @@ class MemberBody(serializers.Serializer[Any]):
 class ExpandBody(serializers.Serializer[Any]):
     """The new members of a team."""
 
-    members = serializers.ListField(child=MemberBody(), default=list, max_length=100)
+    members = BoundedList(child=MemberBody(), default=list, max_length=100)
 
 
 class AccessBody(serializers.Serializer[Any]):

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -36,20 +37,24 @@ def issue(workspace_id: UUID) -> Enrolment:
     with transaction.atomic():
         # Locks the workspace: of two calls at once the second revokes the token of the first.
         issued = tokens.issue("mol_en", workspace_id, kind=TokenKind.ENROLMENT, expires_at=expires_at)
-        unused = WorkspaceToken.objects.filter(workspace_id=workspace_id, kind=TokenKind.ENROLMENT, revoked_at=None)
-        unused.exclude(id=issued.id).update(revoked_at=Now())
+        _unused(workspace_id).exclude(id=issued.id).update(revoked_at=Now())
         Workspace.objects.filter(id=workspace_id).update(enrolment_expires_at=expires_at)
         bus.after_commit(_publish, workspace_id, expires_at)
     return Enrolment(token=issued.text, expires_at=expires_at)
 
 
-def redeem(token_id: UUID) -> None:
-    """Use up an enrolment token. Raises BadCredential when it was used or replaced meanwhile, or has expired."""
-    used = WorkspaceToken.objects.filter(
-        id=token_id, kind=TokenKind.ENROLMENT, revoked_at=None, expires_at__gt=Now()
-    ).update(revoked_at=Now())
-    if not used:
+def redeem(workspace_id: UUID, token_id: UUID) -> None:
+    """Use up an enrolment token. The row must be locked.
+
+    The use may be repeated while its answer may have been lost (see tokens.unanswered); it revokes the agent token that
+    was in that answer. Raises BadCredential when the token was used or replaced meanwhile, or has expired.
+    """
+    if _unused(workspace_id).filter(id=token_id, expires_at__gt=Now()).update(revoked_at=Now()):
+        return
+    lost = tokens.unanswered(token_id)
+    if lost is None:
         raise BadCredential("enrolment token already used or expired")
+    tokens.revoke_token(workspace_id, lost)
 
 
 def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
@@ -65,7 +70,8 @@ def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
 
 
 def complete(workspace: Workspace) -> None:
-    """An agent has registered: no other is awaited. The row must be locked."""
+    """An agent has registered: no other is awaited, and no enrolment token is good any more. The row must be locked."""
+    _unused(workspace.id).update(revoked_at=Now())
     if workspace.enrolment_expires_at is not None:
         clear([workspace.id])
         bus.after_commit(_publish, workspace.id, None)
@@ -74,6 +80,10 @@ def complete(workspace: Workspace) -> None:
 def clear(ids: Iterable[UUID]) -> None:
     """These workspaces await no agent."""
     Workspace.objects.filter(id__in=ids).exclude(enrolment_expires_at=None).update(enrolment_expires_at=None)
+
+
+def _unused(workspace_id: UUID) -> QuerySet[WorkspaceToken]:
+    return WorkspaceToken.objects.filter(workspace_id=workspace_id, kind=TokenKind.ENROLMENT, revoked_at=None)
 
 
 def _publish(workspace_id: UUID, expires_at: datetime | None) -> None:

@@ -36,6 +36,9 @@ LOOKUP_BYTES = 6
 SECRET_BYTES = 32
 WELL_FORMED = re.compile(r"((mol_[a-z]{2})_[0-9a-f]{12})_[A-Za-z0-9-]{43}")
 LAST_USED_RESOLUTION = timedelta(minutes=10)
+# A client gives up a registration after half a minute at most, and then repeats it.
+REPEAT_SECONDS = 60
+LIVE = models.Q(revoked_at=None) & (models.Q(expires_at=None) | models.Q(expires_at__gt=Now()))
 # For statements over workspaces with their agents' tokens, as `g(id, prefix, hash)`: the token's row, if it is valid.
 MATCHING_TOKEN = f"""(
     SELECT t.id, t.last_used_at IS NULL OR t.last_used_at < now() - interval '{LAST_USED_RESOLUTION}' AS is_stale
@@ -93,9 +96,12 @@ class Issued:
     text: str
 
 
-def issue_workspace_token(workspace_id: UUID, *, label: str = "", expires_at: datetime | None = None) -> Issued:
+def issue_workspace_token(
+    workspace_id: UUID, *, label: str = "", expires_at: datetime | None = None, enrolment_id: UUID | None = None
+) -> Issued:
     """Issue an agent token. Earlier tokens stay valid, so that an agent can switch. Raises NotFound, Removed."""
-    return issue("mol_ws", workspace_id, kind=TokenKind.AGENT, label=label, expires_at=expires_at)
+    fields = {"label": label, "expires_at": expires_at, "enrolment_id": enrolment_id}
+    return issue("mol_ws", workspace_id, kind=TokenKind.AGENT, **fields)
 
 
 def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
@@ -143,6 +149,23 @@ def has_live_token(workspace_id: UUID) -> bool:
     return _live_agents().filter(workspace_id=workspace_id).exists()
 
 
+def live(workspace_id: UUID) -> models.QuerySet[WorkspaceToken]:
+    """The workspace's tokens that are neither revoked nor expired, enrolment tokens too."""
+    return WorkspaceToken.objects.filter(LIVE, workspace_id=workspace_id)
+
+
+def unanswered(enrolment_id: UUID) -> UUID | None:
+    """The agent token issued for this enrolment token, while the answer that held it may have been lost.
+
+    That is for REPEAT_SECONDS after the enrolment token was used, unless the agent token has been used since.
+    """
+    just_used = WorkspaceToken.objects.filter(
+        id=enrolment_id, kind=TokenKind.ENROLMENT, revoked_at__gt=Now() - timedelta(seconds=REPEAT_SECONDS)
+    )
+    issued = _live_agents().filter(models.Exists(just_used), enrolment_id=enrolment_id, last_used_at=None)
+    return issued.values_list("id", flat=True).first()
+
+
 def live_tokens(token_ids: Sequence[UUID]) -> set[UUID]:
     """The ids of those that are valid agent tokens."""
     return set(_live_agents().filter(id__in=token_ids).values_list("id", flat=True))
@@ -150,7 +173,7 @@ def live_tokens(token_ids: Sequence[UUID]) -> set[UUID]:
 
 def principal_for_token(text: str) -> tuple[User | None, Principal]:
     """The user (of an operator's token) and the Principal. Raises BadCredential if unknown, expired or revoked."""
-    if _is_metrics_token(text):
+    if is_metrics_token(text):
         return None, Principal(kind=Kind.SCRAPER)
     typed, _, rest = text.rpartition("_")[0].rpartition("_")
     if typed not in TYPES or not rest:
@@ -165,6 +188,12 @@ def presented_token(text: str, types: Collection[str] = ("mol_ws",)) -> Presente
     """For statements that check the token themselves; None for text that is not formed like a token of these types."""
     match = WELL_FORMED.fullmatch(text)
     return PresentedToken(match[1], _hash(text)) if match and match[2] in types else None
+
+
+def is_metrics_token(text: str) -> bool:
+    """Is it METRICS_TOKEN? Needs no database: metrics matter most while it is down."""
+    token: str = settings.METRICS_TOKEN
+    return bool(token) and compare_digest(_hash(text), _hash(token))
 
 
 def callers(presented_tokens: Collection[PresentedToken]) -> dict[PresentedToken, Caller]:
@@ -196,6 +225,23 @@ def owners(presented_tokens: set[PresentedToken]) -> dict[PresentedToken, UUID]:
     return found
 
 
+def known(presented_tokens: Collection[PresentedToken]) -> set[PresentedToken]:
+    """Those of these tokens, of any type, that are somebody's. It gives no access.
+
+    Live ones; those of removed workspaces, whose agents are told so; enrolment tokens that were used a moment ago.
+    """
+    prefixes = [presented.prefix for presented in presented_tokens]
+    just_used = models.Q(kind=TokenKind.ENROLMENT, revoked_at__gt=Now() - timedelta(seconds=REPEAT_SECONDS))
+    of_workspaces = WorkspaceToken.objects.filter(
+        LIVE | models.Q(workspace__status=Status.REMOVED) | just_used, prefix__in=prefixes
+    )
+    of_operators = OperatorToken.objects.filter(LIVE, prefix__in=prefixes, user__is_active=True)
+    rows = of_workspaces.order_by().values_list("prefix", "hash")
+    if any(prefix.startswith("mol_op") for prefix in prefixes):
+        rows = rows.union(of_operators.order_by().values_list("prefix", "hash"))
+    return {PresentedToken(prefix, bytes(digest)) for prefix, digest in rows} & set(presented_tokens)
+
+
 def mark_used(token_ids: Sequence[UUID]) -> None:
     """Set `last_used_at`; callers call it once it is older than LAST_USED_RESOLUTION.
 
@@ -213,8 +259,7 @@ def principal_for_user(user: User | AnonymousUser) -> Principal:
 
 
 def _live_agents() -> models.QuerySet[WorkspaceToken]:
-    unexpired = models.Q(expires_at=None) | models.Q(expires_at__gt=Now())
-    return WorkspaceToken.objects.filter(unexpired, kind=TokenKind.AGENT, revoked_at=None)
+    return WorkspaceToken.objects.filter(LIVE, kind=TokenKind.AGENT)
 
 
 def _principal(user: User | AnonymousUser, held: Iterable[str], token_id: UUID | None = None) -> Principal:
@@ -233,12 +278,6 @@ def _held(user: User | AnonymousUser) -> list[str]:
     return held
 
 
-def _is_metrics_token(text: str) -> bool:
-    """Needs no database: metrics matter most while it is down."""
-    token: str = settings.METRICS_TOKEN
-    return bool(token) and compare_digest(_hash(text), _hash(token))
-
-
 def _operator(presented: PresentedToken) -> tuple[User, Principal]:
     tokens = OperatorToken.objects.select_related("user").annotate(held=RawSQL(HELD_BY_OWNER, []))  # noqa: S611
     token = tokens.filter(prefix=presented.prefix).first()
@@ -254,7 +293,7 @@ def _workspace(presented: PresentedToken, kind: TokenKind | None) -> Principal:
     if token is None or not _matches(token, presented):
         raise BadCredential("invalid token")
     retired = token.workspace.status == Status.REMOVED
-    if not retired and not token.is_live(timezone.now()):
+    if not retired and not token.is_live(timezone.now()) and not (kind == TokenKind.ENROLMENT and unanswered(token.id)):
         raise BadCredential("token expired, used or revoked")
     if not retired:
         _mark_used(token)

@@ -30,11 +30,16 @@ def commit(beats: Sequence[Beat]) -> list[Result]:
 
 
 def errors(beats: Sequence[Beat], results: Sequence[Result], client_address: str) -> list[dict[str, str] | None]:
-    """The error of each heartbeat as the API says it, None for accepted ones. Notes the refused tokens."""
+    """The error of each heartbeat as the API says it, None for accepted ones.
+
+    Notes the refused tokens. If all were refused, the client counts as a stranger.
+    """
     refused = [beat for beat, result in zip(beats, results, strict=True) if result is Result.REFUSED]
     for beat in refused:
         if beat.token:
             refusals.note(beat.workspace_id, beat.token, client_address)
+    if len(refused) == len(results):
+        rate_limits.STRANGERS.add(client_address)
     reasons = iter(heartbeats.errors(refused))
     known = {Result.ACCEPTED: None, Result.OVER_LIMIT: TOO_MANY}
     return [next(reasons).as_body if result is Result.REFUSED else known[result] for result in results]

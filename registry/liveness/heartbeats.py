@@ -1,6 +1,6 @@
 """Heartbeats: they write an agent's live columns, extend its lease and rarely change its status."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from registry.identity import refusals, tokens
 from registry.identity.tokens import PresentedToken
 from registry.liveness import presence
 from registry.models import Status, Workspace
-from registry.structure import projection, rows
+from registry.structure import change_limit, projection, rows
 
 DEGRADED_AT = 0.5
 RECOVERED_BELOW = 0.1
@@ -56,12 +56,17 @@ class AcceptedBeat(NamedTuple):
     was_refused: bool
 
 
-def transitions(status: str, error_rate: float) -> list[tuple[EventType, Status]]:
-    """The events and statuses that a heartbeat with this error rate causes, in order; none for a paused workspace."""
+def transitions(status: str, error_rate: float, *, is_damped: bool = False) -> list[tuple[EventType, Status]]:
+    """The events and statuses that a heartbeat with this error rate causes, in order; none for a paused workspace.
+
+    A damped workspace stays online or degraded, as it is.
+    """
     steps = []
     if status in (Status.PROVISIONING, Status.OFFLINE, Status.FAILED):
         steps.append((EventType.WORKSPACE_ONLINE, Status.ONLINE))
         status = Status.ONLINE
+    if is_damped:
+        return steps
     if status == Status.ONLINE and error_rate >= DEGRADED_AT:
         steps.append((EventType.WORKSPACE_DEGRADED, Status.DEGRADED))
     if status == Status.DEGRADED and error_rate < RECOVERED_BELOW:
@@ -90,7 +95,7 @@ def commit(beats: Sequence[Beat]) -> dict[int, UUID | None]:
         accepted = _write(beats)
         tokens.mark_used([row.token_id for row in accepted if row.token_id and row.is_token_stale])
         last = {beats[row.n].workspace_id: row for row in accepted}
-        events = [event for row in last.values() for event in _events(row.status, beats[row.n])]
+        events = _events({workspace_id: (row.status, beats[row.n]) for workspace_id, row in last.items()})
         projection.apply(record(events, actor=None))
         if last:
             bus.after_commit(presence.mark_alive, {i: row.heartbeat_interval for i, row in last.items()})
@@ -143,9 +148,24 @@ def _write(beats: Sequence[Beat]) -> list[AcceptedBeat]:
     return sorted(AcceptedBeat(*columns) for columns in written)
 
 
-def _events(status: str, beat: Beat) -> list[NewEvent]:
+def _events(arrived: Mapping[UUID, tuple[str, Beat]]) -> list[NewEvent]:
+    """The events that heartbeats cause, given with their workspaces' statuses. What changes too often is damped."""
+    wavering = [
+        workspace_id
+        for workspace_id, (status, beat) in arrived.items()
+        if transitions(status, beat.error_rate) != transitions(status, beat.error_rate, is_damped=True)
+    ]
+    damped = change_limit.waits(wavering)
+    return [
+        event
+        for workspace_id, (status, beat) in arrived.items()
+        for event in _events_of(status, beat, is_damped=workspace_id in damped)
+    ]
+
+
+def _events_of(status: str, beat: Beat, *, is_damped: bool) -> list[NewEvent]:
     events = []
-    for event_type, reached in transitions(status, beat.error_rate):
+    for event_type, reached in transitions(status, beat.error_rate, is_damped=is_damped):
         payload: dict[str, object] = {"from": status}
         if event_type == EventType.WORKSPACE_DEGRADED:
             payload |= {"error_rate": beat.error_rate, "sample_error": beat.sample_error}

@@ -42,10 +42,14 @@ class TokenKind(models.TextChoices):
 
 
 class WorkspaceToken(Token):
-    """An agent's token, or an enrolment token, with which an agent gets its token."""
+    """An agent's token, or an enrolment token, with which an agent gets its token.
+
+    `enrolment_id`: the enrolment token that an agent's token was issued for, if any. That row may be gone.
+    """
 
     workspace = models.ForeignKey(Workspace, models.DO_NOTHING, related_name="tokens")
     kind = models.TextField(choices=TokenKind)
+    enrolment_id = models.UUIDField(null=True, editable=False)
 
     class Meta:
         db_table = "workspace_tokens"

@@ -1,10 +1,12 @@
 """Create, register, update and move workspaces. Each operation locks rows, decides, records events and applies them."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
@@ -12,12 +14,12 @@ from activity import bus
 from activity.events import NewEvent, record
 from activity.models import EventType
 from activity.principals import Kind
-from registry.exceptions import BadCredential, Invalid
+from registry.exceptions import BadCredential, Invalid, TooLarge
 from registry.identity import enrolment, refusals, tokens
 from registry.liveness import presence
 from registry.models import DEFAULT_TIER, Status, Workspace
 from registry.organisation import agents
-from registry.structure import hierarchy, projection, rows
+from registry.structure import change_limit, hierarchy, projection, rows
 from registry.structure.text import clean_name, clean_role, shortened_name
 
 RULES: dict[str, Callable[[Any], Any]] = {"name": clean_name, "role": clean_role, "runtime": lambda text: text or ""}
@@ -89,10 +91,12 @@ def register(
     """Register an agent: the workspace is set online from any status but paused, in which it stays.
 
     `held`: the agent presented the workspace's token, and gets no new one. `enrolment_id`: it presented that enrolment
-    token, which is used up. With neither, enrolment is open; an unknown workspace is then created, named by its card.
+    token, which is used up, or was used a moment ago (see enrolment.redeem). With neither, enrolment is open; an
+    unknown workspace is then created, named by its card.
     `heartbeat_interval`: seconds between the agent's heartbeats; None means that the lease lasts LEASE_SECONDS.
-    Returns the token issued, if any. Raises NotFound, Removed, BadCredential.
+    Returns the token issued, if any. Raises NotFound, Removed, BadCredential, TooLarge, TooOften.
     """
+    _check_card_size(agent_card)
     actor = f"{Kind.WORKSPACE}:{id}"
     is_open = not held and enrolment_id is None
     with transaction.atomic():
@@ -100,14 +104,16 @@ def register(
             _create_unknown(id, shortened_name(agent_card["name"]), actor)
         workspace = rows.lock_active(id)
         if enrolment_id is not None:
-            enrolment.redeem(enrolment_id)
+            enrolment.redeem(id, enrolment_id)
         elif is_open and tokens.has_live_token(id):
             raise BadCredential("this workspace has a token: send it")
         projection.apply(record(_registration(workspace, url, agent_card), actor=actor))
         enrolment.complete(workspace)
         refusals.clear(workspace)
         _start_lease(id, url, heartbeat_interval)
-        return None if held else tokens.issue_workspace_token(id, label="registration").text
+        if held:
+            return None
+        return tokens.issue_workspace_token(id, label="registration", enrolment_id=enrolment_id).text
 
 
 def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
@@ -138,13 +144,24 @@ def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
 
 
 def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -> None:
-    """Store the card; an equal one is not an event. Raises NotFound, Removed."""
+    """Store the card; an equal one is not an event. Raises NotFound, Removed, TooLarge, TooOften (for its agent)."""
+    _check_card_size(agent_card)
     with transaction.atomic():
         workspace = rows.lock_active(workspace_id)
         if workspace.agent_card != agent_card:
+            if actor == f"{Kind.WORKSPACE}:{workspace_id}":
+                change_limit.check(workspace_id)
             payload = {"agent_card": agent_card, "old_agent_card": workspace.agent_card}
             event = _event(EventType.AGENT_CARD_UPDATED, workspace_id, payload)
             projection.apply(record([event], actor=actor))
+
+
+def _check_card_size(agent_card: dict[str, Any]) -> None:
+    size = len(json.dumps(agent_card, separators=(",", ":"), ensure_ascii=False).encode())
+    if size > settings.MAX_CARD_BYTES:
+        raise TooLarge(
+            f"agent_card: must not be larger than {settings.MAX_CARD_BYTES} bytes, has {size}", field="agent_card"
+        )
 
 
 def _create_unknown(workspace_id: UUID, name: str, actor: str) -> None:
@@ -204,17 +221,24 @@ def _created(new: NewWorkspace) -> dict[str, Any]:
 
 
 def _registration(workspace: Workspace, url: str, agent_card: dict[str, Any]) -> list[NewEvent]:
-    """Return one event if anything changes, none if everything is as before. The event keeps the replaced values."""
+    """Return one event if anything changes, none if everything is as before. The event keeps the replaced values.
+
+    Raises TooOften when the card or the URL changes.
+    """
     changes = {
         name: [getattr(workspace, name), value]
         for name, value in (("url", url), ("agent_card", agent_card))
         if getattr(workspace, name) != value
     }
+    if changes:
+        change_limit.check(workspace.id)
     if workspace.status == Status.PAUSED:
         return [_event(EventType.WORKSPACE_UPDATED, workspace.id, {"changes": changes})] if changes else []
     if workspace.status == Status.ONLINE and not changes:
         return []
-    payload = {"from": workspace.status, "url": url, "agent_card": agent_card}
+    payload: dict[str, Any] = {"from": workspace.status, "url": url}
+    if "agent_card" in changes:
+        payload["agent_card"] = agent_card
     payload |= {f"old_{name}": old for name, (old, _new) in changes.items() if old is not None}
     return [_event(EventType.WORKSPACE_ONLINE, workspace.id, payload)]
 

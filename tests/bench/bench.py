@@ -29,6 +29,7 @@ SETTINGS = {
     "LEASE_SECONDS": "600",
     "RATE_LIMIT": "1000000000",
     "RATE_LIMIT_HEARTBEATS": "1000000000",
+    "RATE_LIMIT_CHANGES": "1000000000",
     "LOG_LEVEL": "ERROR",
     "PYTHONWARNINGS": "ignore:No directory at",  # no page is requested, so static files were not collected
 }

@@ -48,10 +48,10 @@ def beat(**body: Any) -> Case:
     return Case(400, "POST", "/registry/heartbeat", {"workspace_id": "{id}", **body}, who="agent")
 
 
-def register(**body: Any) -> Case:
+def register(status: int = 400, **body: Any) -> Case:
     complete = {"id": "{id}", "url": "http://a:1", "agent_card": CARD}
     given = {name: value for name, value in (complete | body).items() if value is not ...}
-    return Case(400, "POST", "/registry/register", given, who="agent")
+    return Case(status, "POST", "/registry/register", given, who="agent")
 
 
 def report(body: Any, status: int = 400) -> Case:
@@ -155,7 +155,8 @@ CASES = [
     register(agent_card={}),
     register(agent_card={"name": ""}),
     register(agent_card={"name": 7}),
-    register(agent_card={"name": "a", "x": "y" * 300_000}),
+    register(413, agent_card={"name": "a", "x": "y" * 64 * 1024}),
+    raw(413, b'{"id": "' + b"x" * (256 * 1024) + b'"}', path="/registry/register"),
     Case(401, "POST", "/registry/register", {"id": "{id}", "url": "http://a:1", "agent_card": CARD}, who="anonymous"),
     Case(403, "POST", "/registry/register", {"id": "{other}", "url": "http://a:1", "agent_card": CARD}, who="agent"),
     Case(400, "POST", "/registry/update-card", {"workspace_id": "{id}", "agent_card": {}}, who="agent"),

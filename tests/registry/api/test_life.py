@@ -12,6 +12,7 @@ from activity.models import ActivityLog, StructureEvent
 from registry.identity import tokens
 from registry.models import Workspace, WorkspaceToken
 from registry.organisation import workspaces
+from tests.conftest import bearer
 
 Make = Callable[..., Workspace]
 As = Callable[[Workspace], APIClient]
@@ -78,9 +79,10 @@ def test_an_agent_enrols_registers_again_and_sends_heartbeats(as_operator: APICl
     body = {"id": created["id"], "url": "http://a:1", "agent_card": CARD}
     registered = anonymous.post("/registry/register", body).json()
     assert set(registered) == {"status", "auth_token"}
-    assert anonymous.post("/registry/register", body).status_code == 401
     anonymous.credentials(HTTP_AUTHORIZATION=f"Bearer {registered['auth_token']}")
     assert anonymous.post("/registry/register", body).json() == {"status": "registered"}
+    enrolling = bearer(created["enrolment_token"])
+    assert enrolling.post("/registry/register", body).status_code == 401
     assert anonymous.post("/registry/heartbeat", {"workspace_id": created["id"]}).json() == {"status": "ok"}
     card = {"workspace_id": created["id"], "agent_card": {"name": "New"}}
     assert anonymous.post("/registry/update-card", card).json() == {"status": "updated"}

@@ -37,7 +37,8 @@ BOGUS = "mol_ws_000000000000_" + "x" * 43
 @pytest.fixture(autouse=True)
 def _leave_no_connection() -> Iterator[None]:
     yield
-    for queue in (fast_path.beats, fast_path.reports, fast_path.lookups):
+    fast_path.callers.remembered.clear()
+    for queue in (fast_path.beats, fast_path.reports, fast_path.lookups, fast_path.callers.lookups):
         queue.thread.submit(connections.close_all).result()
 
 
@@ -63,7 +64,7 @@ def team(make_workspace: Make) -> Team:
 
 @asynccontextmanager
 async def agent(token: str | None, **headers: str) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=BoundedBody(fast_path))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=BoundedBody(fast_path, fast_path.callers))  # type: ignore[arg-type]
     given = {"Authorization": f"Bearer {token}"} if token else {}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with httpx.AsyncClient(

@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 from activity.bus import rfc3339
 from activity.models import StructureEvent
 from registry.identity import enrolment, tokens
-from registry.models import Workspace, WorkspaceToken
+from registry.models import TokenKind, Workspace, WorkspaceToken
 from registry.organisation import rebuild, removal
 from tests.conftest import bearer
 from tests.registry.racing import together
@@ -27,8 +27,15 @@ def expiry_of(workspace: Workspace) -> datetime | None:
 
 
 def register(workspace: Workspace, token: str) -> int:
-    body = {"id": str(workspace.id), "url": "http://a:1", "agent_card": CARD}
-    return int(bearer(token).post("/registry/register", body).status_code)
+    return int(bearer(token).post("/registry/register", registration(workspace)).status_code)
+
+
+def registration(workspace: Workspace) -> dict[str, Any]:
+    return {"id": str(workspace.id), "url": "http://a:1", "agent_card": CARD}
+
+
+def beats(workspace: Workspace, token: str) -> int:
+    return int(bearer(token).post("/registry/heartbeat", {"workspace_id": str(workspace.id)}).status_code)
 
 
 def shown(client: APIClient, workspace: Workspace) -> list[Any]:
@@ -139,13 +146,74 @@ def test_revoking_its_token_ends_an_enrolment(
     assert agent.post("/registry/heartbeat", {"workspace_id": str(workspace.id)}).status_code == 401
 
 
-def test_revoking_an_unused_token_is_no_news_of_an_agent_that_is_here(make_workspace: Make, as_workspace: Any) -> None:
+def test_the_first_use_of_a_token_ends_all_others(make_workspace: Make) -> None:
+    """There are several where tokens were issued before the newest one replaced the others."""
     workspace = make_workspace()
+    one, other = (
+        tokens.issue("mol_en", workspace.id, kind=TokenKind.ENROLMENT, expires_at=timezone.now() + timedelta(hours=1))
+        for _ in range(2)
+    )
+    assert register(workspace, one.text) == 200
+    assert register(workspace, other.text) == 401
+    assert WorkspaceToken.objects.filter(revoked_at=None).count() == 1, "the agent's own"
+
+
+def test_only_live_tokens_are_listed(make_workspace: Make, as_workspace: Any) -> None:
+    workspace = make_workspace()
+    agent = as_workspace(workspace)
+    past, soon = (timezone.now() + timedelta(hours=hours) for hours in (-1, 1))
+    for text, expires_at in (("past", past), ("soon", soon)):
+        tokens.issue_workspace_token(workspace.id, label=text, expires_at=expires_at)
     enrolment.issue(workspace.id)
-    body = {"id": str(workspace.id), "url": "http://a:1", "agent_card": CARD}
-    assert as_workspace(workspace).post("/registry/register", body).status_code == 200
-    enrolment.revoke_token(workspace.id, WorkspaceToken.objects.get(kind="enrolment").id)
-    assert expiry_of(workspace) is None
+    WorkspaceToken.objects.filter(kind="enrolment").update(expires_at=past)
+    listed = agent.get(f"/workspaces/{workspace.id}/tokens").json()
+    assert {row["label"] for row in listed} == {"", "soon"}
+    assert {row["kind"] for row in listed} == {"agent"}
+
+
+def test_a_registration_whose_answer_was_lost_can_be_repeated(make_workspace: Make) -> None:
+    workspace = make_workspace()
+    client, issued = bearer(enrolment.issue(workspace.id).token), []
+    for _ in range(3):
+        answer = client.post("/registry/register", registration(workspace))
+        assert answer.status_code == 200
+        issued.append(answer.json()["auth_token"])
+    assert [beats(workspace, token) for token in issued] == [401, 401, 200]
+    events = StructureEvent.objects.filter(event_type="WORKSPACE_ONLINE").count()
+    assert events == 1, "nothing has changed"
+    assert client.post("/registry/register", registration(workspace)).status_code == 401, "that answer was not lost"
+    assert beats(workspace, issued[-1]) == 200
+
+
+def test_after_a_minute_an_enrolment_cannot_be_repeated(make_workspace: Make) -> None:
+    workspace = make_workspace()
+    text = enrolment.issue(workspace.id).token
+    token = bearer(text).post("/registry/register", registration(workspace)).json()["auth_token"]
+    WorkspaceToken.objects.filter(kind="enrolment").update(revoked_at=timezone.now() - timedelta(seconds=61))
+    assert register(workspace, text) == 401
+    assert beats(workspace, token) == 200
+
+
+def test_an_enrolment_that_was_revoked_cannot_be_repeated(make_workspace: Make, make_user: Any) -> None:
+    workspace = make_workspace()
+    replaced, used = enrolment.issue(workspace.id).token, enrolment.issue(workspace.id).token
+    administrator = bearer(tokens.issue_operator_token(make_user("administrator")))
+    assert register(workspace, used) == 200
+    assert register(workspace, replaced) == 401
+    path = f"/workspaces/{workspace.id}/tokens"
+    (agent,) = administrator.get(path).json()
+    assert administrator.delete(f"{path}/{agent['id']}").status_code == 200
+    assert register(workspace, used) == 401, "an operator has ended it"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_repetitions_at_once_one_token_is_good(make_workspace: Make) -> None:
+    workspace = make_workspace()
+    text = enrolment.issue(workspace.id).token
+    answers: list[int] = []
+    together(*[lambda: answers.append(register(workspace, text))] * 4)
+    assert 200 in answers
+    assert WorkspaceToken.objects.filter(kind="agent", revoked_at=None).count() == 1
 
 
 @pytest.mark.parametrize("way", ["enrolment", "agent token", "open"])
@@ -160,6 +228,11 @@ def test_registering_ends_the_waiting(
     body = {"id": str(workspace.id), "url": "http://a:1", "agent_card": CARD}
     assert client.post("/registry/register", body).status_code == 200
     assert expiry_of(workspace) is None
+    if way != "enrolment":
+        taken_over = body | {"url": "http://intruder:1"}
+        assert bearer(issued.token).post("/registry/register", taken_over).status_code == 401
+    assert not WorkspaceToken.objects.filter(kind="enrolment", revoked_at=None).exists()
+    assert Workspace.objects.get().url == "http://a:1"
 
 
 def test_removal_ends_it_for_the_whole_team(make_workspace: Make) -> None:

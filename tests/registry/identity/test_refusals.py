@@ -100,7 +100,9 @@ def test_counts_add_up_and_the_last_refusal_is_shown(make_workspace: Make) -> No
 def test_a_spent_enrolment_token_counts(make_workspace: Make) -> None:
     mine, other = make_workspace("mine"), make_workspace("other")
     client = bearer(enrolment.issue(mine.id).token)
-    assert REQUESTS["register"](client, str(mine.id)).status_code == 200
+    answer = REQUESTS["register"](client, str(mine.id))
+    assert answer.status_code == 200
+    assert bearer(answer.json()["auth_token"]).get(f"/workspaces/{mine.id}/state").status_code == 200
     assert REQUESTS["register"](client, str(mine.id)).status_code == 401
     assert REQUESTS["register"](bearer(enrolment.issue(other.id).token), str(mine.id)).status_code == 403
     refusals.flush()

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.utils import timezone
 
 from activity import redis
 from activity.models import EventType, StructureEvent
@@ -111,6 +112,7 @@ def test_an_enrolment_token_works_once(make_workspace: Make) -> None:
     token = WorkspaceToken.objects.get()
     arguments = {"url": "http://a:1", "agent_card": CARD, "held": False, "enrolment_id": token.id}
     assert workspaces.register(workspace.id, **arguments)  # type: ignore[arg-type]
+    WorkspaceToken.objects.filter(kind="agent").update(last_used_at=timezone.now())
     before = types_of(workspace)
     with pytest.raises(BadCredential):
         workspaces.register(workspace.id, **{**arguments, "url": "http://evil"})  # type: ignore[arg-type]

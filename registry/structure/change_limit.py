@@ -1,0 +1,46 @@
+"""How often one agent may change what the log keeps for ever. Counted in the log: right in all processes, no Redis.
+
+Counted are all events that a workspace's own agent caused: a new card or URL, and changes of its state by heartbeats.
+"""
+
+import math
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+
+from activity.principals import Kind
+from registry.exceptions import TooOften
+
+WINDOW_SECONDS = 60
+# For each workspace the seconds until the oldest of its last N changes leaves the window, if there are that many in it.
+WAITS = """
+SELECT given.id, wait
+FROM unnest(%(ids)s::uuid[]) AS given(id)
+CROSS JOIN LATERAL (
+  SELECT extract(epoch FROM created_at - clock_timestamp()) + %(window)s AS wait FROM structure_events
+  WHERE actor = %(kind)s || ':' || given.id ORDER BY seq DESC OFFSET %(most)s - 1 LIMIT 1
+) nth
+WHERE wait > 0
+"""
+
+
+def check(workspace_id: UUID) -> None:
+    """Raise TooOften if the workspace's agent has used up its changes. The row must be locked."""
+    if wait := waits([workspace_id]).get(workspace_id):
+        raise TooOften("the card or URL of this workspace changed too often", wait=wait)
+
+
+def waits(workspace_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Those whose agents have made RATE_LIMIT_CHANGES changes in the last minute, each with the seconds to wait.
+
+    The rows must be locked.
+    """
+    if not workspace_ids:
+        return {}
+    given: dict[str, Any] = {"ids": list(workspace_ids), "kind": Kind.WORKSPACE, "window": WINDOW_SECONDS}
+    with connection.cursor() as cursor:
+        cursor.execute(WAITS, given | {"most": settings.RATE_LIMIT_CHANGES})
+        return {workspace_id: max(1, math.ceil(wait)) for workspace_id, wait in cursor.fetchall()}
