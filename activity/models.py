@@ -49,7 +49,10 @@ class EventType(models.TextChoices):
 
 
 class StructureEvent(models.Model):
-    """Append-only: the database refuses UPDATE, DELETE and TRUNCATE. `seq` order is commit order."""
+    """Append-only: the database refuses UPDATE, DELETE, TRUNCATE and events without what their type needs.
+
+    `seq` order is commit order, also of inserts by plain SQL.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
     seq = models.BigIntegerField(unique=True, db_default=NextSeq(), editable=False)
