@@ -73,6 +73,21 @@ class StructureEvent(models.Model):
         return f"{self.seq} {self.event_type}"
 
 
+class Rebuild(models.Model):
+    """A repair of the tables from the log; `rows` is how many rows differed."""
+
+    id = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(db_default=Now())
+    rows = models.IntegerField()
+
+    class Meta:
+        db_table = "rebuilds"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.id} at {self.at}"
+
+
 class ActivityType(models.TextChoices):
     A2A_SEND = "a2a_send"
     A2A_RECEIVE = "a2a_receive"
