@@ -160,6 +160,11 @@ def close_streams(credentials: Sequence[str]) -> None:
         redis.client().publish(EVENTS_CHANNEL, _serialize({"type": "revoked", "credentials": list(credentials)}))
 
 
+def announce_rebuild() -> None:
+    """Let every hub look at once whether the tables were repaired from the log; they do so by themselves in time."""
+    redis.client().publish(EVENTS_CHANNEL, _serialize({"type": "rebuilt"}))
+
+
 def _serialize(message: dict[str, Any]) -> bytes:
     """The bytes that the channel layer of a hub reads."""
     packed: bytes = get_channel_layer().serialize(message)

@@ -9,7 +9,7 @@ from django.db import connection, models
 from django.db.transaction import TransactionManagementError
 
 from activity import bus, cache_versions
-from activity.models import EventType, StructureEvent
+from activity.models import EventType, Rebuild, StructureEvent
 from activity.principals import Kind
 
 INSERT = """
@@ -83,6 +83,20 @@ def lock_log() -> int:
     """Take the log's lock, after all other locks, and return the last position: everything up to it has committed."""
     cache_versions.LOG.lock()
     return latest_seq()
+
+
+def record_rebuild(rows: int) -> None:
+    """Tell every process that the tables were repaired from the log. Call it in that transaction, after lock_log()."""
+    Rebuild.objects.create(rows=rows)
+    cache_versions.LOG.invalidate()
+    bus.after_commit(bus.announce_rebuild)
+
+
+def last_rebuild() -> int:
+    """The number of the last repair, 0 if there was none. Read it before what you keep of the tables in memory, and
+    load that again when the number is another one."""
+    last: int = Rebuild.objects.aggregate(last=models.Max("id", default=0))["last"]
+    return last
 
 
 def _insert(new: Sequence[NewEvent], actors: list[str]) -> list[StructureEvent]:

@@ -21,7 +21,7 @@ from django.db.models import QuerySet
 from prometheus_client import Counter, Gauge
 
 from activity import bus
-from activity.events import envelope_of
+from activity.events import envelope_of, last_rebuild
 from activity.listeners import BEATS, CANVASES, Audience, Listener
 from activity.models import StructureEvent
 from activity.outbox import NOT_ALLOWED, TRY_AGAIN, Chunk, Frame
@@ -78,6 +78,7 @@ class Hub:
         # Joins the channel layer's group of heartbeats while a socket wants them.
         self.sync_subscription = SingleFlight(self._sync_subscription)
         self.connection = 0
+        self.rebuild = 0
         self.may_have_lost = False
 
     # --- Sockets ---------------------------------------------------------------------------------------
@@ -122,6 +123,8 @@ class Hub:
                 self._deliver_beats(message["beats"])
             case "revoked":
                 self.revoked.update(message["credentials"])
+                self.notified.set()
+            case "rebuilt":
                 self.notified.set()
             case "echo":
                 self._check_connection(self.subscription.echoed_connection(message))
@@ -240,6 +243,10 @@ class Hub:
     # --- The log ---------------------------------------------------------------------------------------
 
     async def _read_log(self) -> None:
+        if await database_sync_to_async(last_rebuild)() != self.rebuild:
+            log.warning("the tables were repaired from the log: all sockets are closed, clients reload")
+            self._start_over()
+            return
         while True:
             page = await database_sync_to_async(read_page)(StructureEvent.objects.filter(seq__gt=self.position))
             missing = [frame for frame in page if (frame.seq or 0) > self.position]
@@ -259,6 +266,7 @@ class Hub:
         except bus.UNAVAILABLE_ERRORS as error:
             log.warning("Redis is unavailable, streams read the log only: %s", error)
         self.connection = self.subscription.connection
+        self.rebuild = await database_sync_to_async(last_rebuild)()
         self.position = await database_sync_to_async(self.audience.load)()
         self.tasks = [
             self._task(loop)
@@ -277,6 +285,9 @@ class Hub:
     def _restart(self, error: BaseException) -> None:
         """After an internal error, close all sockets rather than leave a gap: clients reconnect to a fresh hub."""
         log.error("hub restarts, all sockets are closed", exc_info=error)
+        self._start_over()
+
+    def _start_over(self) -> None:
         for task in self.tasks:
             task.cancel()
         self.tasks, self.pending, self.buffered = [], [], []

@@ -49,7 +49,10 @@ class EventType(models.TextChoices):
 
 
 class StructureEvent(models.Model):
-    """Append-only: the database refuses UPDATE, DELETE and TRUNCATE. `seq` order is commit order."""
+    """Append-only: the database refuses UPDATE, DELETE, TRUNCATE and events without what their type needs.
+
+    `seq` order is commit order, also of inserts by plain SQL.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
     seq = models.BigIntegerField(unique=True, db_default=NextSeq(), editable=False)
@@ -68,6 +71,21 @@ class StructureEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seq} {self.event_type}"
+
+
+class Rebuild(models.Model):
+    """A repair of the tables from the log; `rows` is how many rows differed."""
+
+    id = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(db_default=Now())
+    rows = models.IntegerField()
+
+    class Meta:
+        db_table = "rebuilds"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.id} at {self.at}"
 
 
 class ActivityType(models.TextChoices):

@@ -95,6 +95,12 @@ def cached_url(workspace_id: UUID) -> str | None:
     return None if url is None else str(url)
 
 
+def forget_urls(ids: Sequence[UUID]) -> None:
+    """Delete the cached URLs."""
+    if ids:
+        redis.client().delete(*map(url_key, ids))
+
+
 def _set_unless_tombstone(value: str, entries: Sequence[tuple[UUID, str, float]]) -> None:
     """`entries`: each workspace with the key to set and the seconds until it expires."""
     keys = [key for workspace_id, name, _ in entries for key in (name, tombstone_key(workspace_id))]

@@ -52,6 +52,7 @@ class Directory:
     def __init__(self) -> None:
         self.rows: dict[UUID, Row] = {}
         self.position: int | None = None
+        self.rebuild = 0
         self.version: str | None = None
         self.checked_at = 0.0
         self.sessions = Sessions()
@@ -84,8 +85,10 @@ class Directory:
         if version is not None and version == self.version and now - self.checked_at < LONGEST_TRUST_SECONDS:
             return
         self.version = None
-        if self.position is None:
+        rebuild = events.last_rebuild()
+        if self.position is None or self.rebuild != rebuild:
             self._load()
+            self.rebuild = rebuild
         while page := list(events.read(after=self.position, limit=PAGE)):
             self._fold(page)
         self.version, self.checked_at = version, now

@@ -6,11 +6,14 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import ForeignObjectRel, Model
 
-from activity.events import lock_log
+from activity import bus
+from activity.events import lock_log, record_rebuild
 from activity.models import StructureEvent
+from registry.identity import enrolment, tokens
 from registry.liveness import presence
-from registry.models import ALIVE, Agent, Workspace, WorkspaceSecret, WorkspaceToken
+from registry.models import ALIVE, Agent, AgentStatus, Status, Workspace
 from registry.structure import projection
 from registry.structure.projection import Row, State
 
@@ -55,7 +58,11 @@ def check(progress: Callable[[int], None] = lambda done: None) -> list[Differenc
 
 
 def fix(progress: Callable[[int], None] = lambda done: None) -> list[Difference]:
-    """Set the tables from the log, under locks that block all writes. Returns what was different."""
+    """Set the tables from the log, under locks that block all writes. Returns what was different.
+
+    Workspaces that the log does not know go with everything that belongs to them. Every process then loads again what
+    it keeps in memory.
+    """
     with transaction.atomic():
         with connection.cursor() as cursor:
             # The same order as in operations: rows first (here all of them), the log last.
@@ -66,6 +73,8 @@ def fix(progress: Callable[[int], None] = lambda done: None) -> list[Difference]
             _repair(differences)
             _grant_leases()
             _set_guards(cursor, "ENABLE")
+            if differences:
+                record_rebuild(len(differences))
         return differences
 
 
@@ -83,7 +92,16 @@ def _replay(progress: Callable[[int], None]) -> State:
         if done % CHUNK == 0:
             progress(done)
     progress(done)
+    _drop_references_to_nobody(state)
     return state
+
+
+def _drop_references_to_nobody(state: State) -> None:
+    """An event by plain SQL may name a workspace that has no event of its creation. No row could refer to it."""
+    known = state.workspaces.keys() | {None}
+    for row in state.workspaces.values():
+        row |= {name: None for name in ("parent_id", "forwarded_to_id") if row[name] not in known}
+    state.agents = {i: row for i, row in state.agents.items() if row["workspace_id"] in known}
 
 
 def _differences(table: type[Workspace] | type[Agent], replayed: dict[UUID, Row]) -> Iterator[Difference]:
@@ -96,22 +114,35 @@ def _differences(table: type[Workspace] | type[Agent], replayed: dict[UUID, Row]
 
 
 def _repair(differences: list[Difference]) -> None:
-    """Missing workspaces are created first, without references, so that every reference finds its row."""
-    for one in differences:
-        if one.found is None and one.replayed is not None and one.table is Workspace:
-            Workspace.objects.create(id=one.id, name=one.replayed["name"])
-    for one in differences:
-        if one.replayed is None:
-            continue
-        if one.table is Agent and one.found is None:
-            Agent.objects.create(id=one.id, **one.replayed)
-        else:
-            one.table.objects.filter(id=one.id).update(**one.replayed)
-    unknown = {table: [d.id for d in differences if d.table is table and d.replayed is None] for table in STRUCTURAL}
+    """In an order in which no reference misses its row, and no workspace has two active models at any time."""
+    wanted = {table: {d.id: d.replayed for d in differences if d.table is table} for table in STRUCTURAL}
+    unknown = {table: [i for i, row in rows.items() if row is None] for table, rows in wanted.items()}
+    removed = [i for i, row in wanted[Workspace].items() if row is None or row["status"] == Status.REMOVED]
+    tokens.revoke_workspace_tokens(removed)
     Agent.objects.filter(id__in=unknown[Agent]).delete()
-    for belonging in (WorkspaceSecret, WorkspaceToken):
-        belonging.objects.filter(workspace_id__in=unknown[Workspace]).delete()
-    Workspace.objects.filter(id__in=unknown[Workspace]).delete()
+    Agent.objects.filter(id__in=wanted[Agent]).update(status=AgentStatus.REMOVED)
+    missing = [d for d in differences if d.found is None and d.replayed is not None]
+    Workspace.objects.bulk_create(
+        Workspace(id=d.id, name=d.replayed["name"]) for d in missing if d.table is Workspace and d.replayed
+    )
+    Agent.objects.bulk_create(Agent(id=d.id, **d.replayed) for d in missing if d.table is Agent and d.replayed)
+    for table, rows in wanted.items():
+        for i, row in rows.items():
+            if row is not None:
+                table._default_manager.filter(id=i).update(**row)
+    enrolment.clear(removed)
+    _delete_workspaces(unknown[Workspace])
+    bus.after_commit(presence.set_tombstones, removed)
+    bus.after_commit(presence.forget_urls, list(wanted[Workspace]))
+
+
+def _delete_workspaces(ids: list[UUID]) -> None:
+    """With the rows of all tables that refer to them. By now nothing that the log knows does."""
+    for relation in Workspace._meta.get_fields(include_hidden=True):
+        if isinstance(relation, ForeignObjectRel) and relation.related_model is not Workspace:
+            belonging: type[Model] = relation.related_model
+            belonging._default_manager.filter(**{f"{relation.field.name}__in": ids}).delete()
+    Workspace.objects.filter(id__in=ids).delete()
 
 
 def _grant_leases() -> None:

@@ -1,4 +1,7 @@
-"""What each event means. Only apply() writes structural columns; fold() makes the same changes in memory."""
+"""What each event means. Only apply() writes structural columns; fold() makes the same changes in memory.
+
+The database refuses an event without what is read here: activity's migration 0004_complete_events.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +14,7 @@ from django.db.models import Model
 from django.db.models.expressions import DatabaseDefault
 
 from activity.models import EventType, StructureEvent
-from registry.models import Agent, AgentStatus, Status, Workspace
+from registry.models import DEFAULT_TIER, Agent, AgentStatus, Status, Workspace
 
 EDITABLE = ("name", "role", "tier", "runtime", "url", "agent_card")
 # Constraints on these columns depend on other rows (no cycle, one active agent): each such change is one statement.
@@ -225,11 +228,14 @@ def _only(values: Row, names: tuple[str, ...]) -> Row:
     return columns
 
 
-# Columns of a new row that its creating event does not contain.
+# Columns of a new row that its creating event does not contain, or need not.
 INITIAL_COLUMNS: dict[type[Workspace] | type[Agent], Row] = {
-    Workspace: {"agent_card": None, "url": None, "forwarded_to_id": None},
+    Workspace: {
+        "role": None, "tier": DEFAULT_TIER, "runtime": None, "source_bundle_id": None, "agent_card": None, "url": None,
+        "forwarded_to_id": None,
+    },
     Agent: {"status": AgentStatus.ACTIVE, "removed_at": None, "removal_reason": None},
-}
+}  # fmt: skip
 
 HANDLERS: dict[EventType, Callable[[StructureEvent, Row], Iterator[Change]]] = {
     EventType.WORKSPACE_PROVISIONING: _provisioning,

@@ -38,7 +38,7 @@ def test_record_returns_the_rows_as_stored_in_the_given_order(db: None, actor: s
     new = [
         NewEvent(event_type=kind, workspace_id=uuid4(), agent_id=uuid4(), target_id=uuid4(), payload=payload)
         for payload in payloads * 20
-        for kind in (EventType.AGENT_MOVED, EventType.WORKSPACE_ONLINE)
+        for kind in (EventType.WORKSPACE_DEGRADED, EventType.WORKSPACE_ONLINE)
     ]
     with transaction.atomic():
         rows = record([*new, online()], actor=actor)

@@ -95,7 +95,7 @@ def test_it_needs_the_permission_to_view_workspaces(viewer: Client, make_workspa
 
 def test_an_event_without_a_payload_is_shown(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
-    event = StructureEvent.objects.create(event_type="WORKSPACE_MOVED", workspace_id=one.id, actor="sql")
+    event = StructureEvent.objects.create(event_type="WORKSPACE_DEGRADED", workspace_id=one.id, actor="sql")
     assert root.get(url_of("timeline", one)).status_code == 200
     assert root.get(change_url(one)).status_code == 200
     assert root.get(change_url(event)).status_code == 200
