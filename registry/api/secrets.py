@@ -10,7 +10,7 @@ from registry.api.serializers import SecretBody, SecretRow, StatusResponse, Toke
 from registry.identity import enrolment, tokens
 from registry.models import WorkspaceToken
 from registry.organisation import agents
-from registry.secrets import store
+from registry.secrets import masking, store
 from registry.structure import rows
 
 MODEL_SECRETS = ("MODEL_PROVIDER", "MODEL")
@@ -112,7 +112,9 @@ class Tokens(Endpoint):
         errors=(404, 410),
     )
     def post(self, request: Any, workspace_id: UUID) -> Response:
-        issued = tokens.issue_workspace_token(workspace_id, **self.body(TokenBody))
+        body = self.body(TokenBody)
+        label = masking.mask_for(workspace_id).text(body.pop("label"))
+        issued = tokens.issue_workspace_token(workspace_id, label=label, **body)
         return Response({"id": issued.id, "auth_token": issued.text, "prefix": issued.prefix}, status=201)
 
 

@@ -17,6 +17,8 @@ from registry.identity import enrolment, refusals, tokens
 from registry.liveness import presence
 from registry.models import DEFAULT_TIER, Status, Workspace
 from registry.organisation import agents
+from registry.secrets import masking
+from registry.secrets.masking import Mask
 from registry.structure import hierarchy, projection, rows
 from registry.structure.text import clean_name, clean_role, shortened_name
 
@@ -91,10 +93,13 @@ def register(
     `held`: the agent presented the workspace's token, and gets no new one. `enrolment_id`: it presented that enrolment
     token, which is used up. With neither, enrolment is open; an unknown workspace is then created, named by its card.
     `heartbeat_interval`: seconds between the agent's heartbeats; None means that the lease lasts LEASE_SECONDS.
-    Returns the token issued, if any. Raises NotFound, Removed, BadCredential.
+    Secrets in the card are masked; a URL that contains one is refused, as masked it could not be called.
+    Returns the token issued, if any. Raises NotFound, Removed, BadCredential, Invalid (url).
     """
     actor = f"{Kind.WORKSPACE}:{id}"
     is_open = not held and enrolment_id is None
+    mask = masking.mask_for(id)
+    agent_card = mask.json(agent_card)
     with transaction.atomic():
         if is_open:
             _create_unknown(id, shortened_name(agent_card["name"]), actor)
@@ -103,7 +108,9 @@ def register(
             enrolment.redeem(enrolment_id)
         elif is_open and tokens.has_live_token(id):
             raise BadCredential("this workspace has a token: send it")
-        projection.apply(record(_registration(workspace, url, agent_card), actor=actor))
+        if (shown := mask.text(url)) != url:
+            raise Invalid(f"url: contains the value of a secret: {shown}", field="url")
+        projection.apply(record(_registration(workspace, url, agent_card, mask), actor=actor))
         enrolment.complete(workspace)
         refusals.clear(workspace)
         _start_lease(id, url, heartbeat_interval)
@@ -138,11 +145,13 @@ def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
 
 
 def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -> None:
-    """Store the card; an equal one is not an event. Raises NotFound, Removed."""
+    """Store the card with secrets masked; an equal one is not an event. Raises NotFound, Removed."""
+    mask = masking.mask_for(workspace_id)
+    agent_card = mask.json(agent_card)
     with transaction.atomic():
         workspace = rows.lock_active(workspace_id)
         if workspace.agent_card != agent_card:
-            payload = {"agent_card": agent_card, "old_agent_card": workspace.agent_card}
+            payload = {"agent_card": agent_card, "old_agent_card": mask.json(workspace.agent_card)}
             event = _event(EventType.AGENT_CARD_UPDATED, workspace_id, payload)
             projection.apply(record([event], actor=actor))
 
@@ -203,10 +212,13 @@ def _created(new: NewWorkspace) -> dict[str, Any]:
     return payload
 
 
-def _registration(workspace: Workspace, url: str, agent_card: dict[str, Any]) -> list[NewEvent]:
-    """Return one event if anything changes, none if everything is as before. The event keeps the replaced values."""
+def _registration(workspace: Workspace, url: str, agent_card: dict[str, Any], mask: Mask) -> list[NewEvent]:
+    """Return one event if anything changes, none if everything is as before.
+
+    The event keeps the replaced values, masked: they may be older than a secret that they contain.
+    """
     changes = {
-        name: [getattr(workspace, name), value]
+        name: [mask.json(getattr(workspace, name)), value]
         for name, value in (("url", url), ("agent_card", agent_card))
         if getattr(workspace, name) != value
     }
