@@ -42,10 +42,14 @@ class TokenKind(models.TextChoices):
 
 
 class WorkspaceToken(Token):
-    """An agent's token, or an enrolment token, with which an agent gets its token."""
+    """An agent's token, or an enrolment token, with which an agent gets its token.
+
+    `may_reveal`: it may read secret values. Tokens that are issued with it inherit that.
+    """
 
     workspace = models.ForeignKey(Workspace, models.DO_NOTHING, related_name="tokens")
     kind = models.TextField(choices=TokenKind)
+    may_reveal = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         db_table = "workspace_tokens"

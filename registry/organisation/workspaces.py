@@ -87,11 +87,13 @@ def register(
     heartbeat_interval: int | None = None,
     held: bool,
     enrolment_id: UUID | None,
+    may_reveal: bool = False,
 ) -> str | None:
     """Register an agent: the workspace is set online from any status but paused, in which it stays.
 
     `held`: the agent presented the workspace's token, and gets no new one. `enrolment_id`: it presented that enrolment
     token, which is used up. With neither, enrolment is open; an unknown workspace is then created, named by its card.
+    `may_reveal`: the token that is issued may read secret values, as the caller's credential may.
     `heartbeat_interval`: seconds between the agent's heartbeats; None means that the lease lasts LEASE_SECONDS.
     Secrets in the card are masked; a URL that contains one is refused, as masked it could not be called.
     Returns the token issued, if any. Raises NotFound, Removed, BadCredential, Invalid (url).
@@ -114,7 +116,7 @@ def register(
         enrolment.complete(workspace)
         refusals.clear(workspace)
         _start_lease(id, url, heartbeat_interval)
-        return None if held else tokens.issue_workspace_token(id, label="registration").text
+        return None if held else tokens.issue_workspace_token(id, label="registration", may_reveal=may_reveal).text
 
 
 def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:

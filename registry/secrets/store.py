@@ -33,14 +33,14 @@ def set_for_workspace(workspace_id: UUID, key: str, value: str, *, actor: str) -
     with transaction.atomic():
         rows.lock_active(workspace_id)
         _store(WorkspaceSecret(workspace_id=workspace_id, key=key), value, unique=["workspace", "key"])
-        _note(SecretAction.SET, [key], workspace_id, actor)
+        note(SecretAction.SET, [key], workspace_id, actor)
 
 
 def set_for_all(key: str, value: str, *, actor: str) -> None:
     """Store a global secret. Raises SecretsUnavailable."""
     with transaction.atomic():
         _store(GlobalSecret(key=key), value, unique=["key"])
-        _note(SecretAction.SET, [key], None, actor)
+        note(SecretAction.SET, [key], None, actor)
 
 
 def delete_for_workspace(workspace_id: UUID, key: str, *, actor: str) -> None:
@@ -69,7 +69,7 @@ def environment_for(workspace_id: UUID, *, actor: str) -> dict[str, str]:
     """
     rows.find(workspace_id)
     values = _open(workspace_id)
-    _note(SecretAction.READ, sorted(values), workspace_id, actor)
+    note(SecretAction.READ, sorted(values), workspace_id, actor)
     return values
 
 
@@ -137,7 +137,7 @@ def _delete(found: Any, key: str, workspace_id: UUID | None, actor: str) -> None
     with transaction.atomic():
         if not found.delete()[0]:
             raise NotFound("no such secret")
-        _note(SecretAction.DELETED, [key], workspace_id, actor)
+        note(SecretAction.DELETED, [key], workspace_id, actor)
 
 
 def _entry(row: SealedSecret, scope: str) -> dict[str, Any]:
@@ -150,7 +150,8 @@ def _entry(row: SealedSecret, scope: str) -> dict[str, Any]:
     }
 
 
-def _note(action: SecretAction, keys: list[str], workspace_id: UUID | None, actor: str) -> None:
+def note(action: SecretAction, keys: list[str], workspace_id: UUID | None, actor: str) -> None:
+    """Record an access. No workspace means global secrets."""
     SecretAccess.objects.create(action=action, keys=keys, workspace_id=workspace_id, actor=actor)
 
 

@@ -1,6 +1,7 @@
 """Cards, URLs and labels from agents: masked before they are stored; a URL that contains a secret is refused."""
 
 from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
 from rest_framework.test import APIClient
@@ -51,12 +52,13 @@ def test_a_card_older_than_its_secret_is_masked_where_events_repeat_it(make_work
     assert newest.payload == {"agent_card": masked, "old_agent_card": masked}
 
 
-def test_a_workspace_that_registers_itself_is_named_by_its_masked_card(anonymous: APIClient, settings: object) -> None:
-    settings.MOLECULE_ENROLMENT = "open"  # type: ignore[attr-defined]
+def test_a_workspace_that_registers_itself_is_named_by_its_masked_card(anonymous: APIClient, settings: Any) -> None:
+    settings.MOLECULE_ENROLMENT = "open"
     store.set_for_all("KEY", CANARY, actor="test")
-    body = {"id": str(uuid4()), "url": "http://a:1", "agent_card": {"name": f"agent {CANARY}"}}
+    own = uuid4()
+    body = {"id": str(own), "url": "http://a:1", "agent_card": {"name": f"agent {CANARY}"}}
     assert anonymous.post("/registry/register", body).status_code == 200
-    assert Workspace.objects.get(id=body["id"]).name == "agent [secret KEY]"
+    assert Workspace.objects.get(id=own).name == "agent [secret KEY]"
 
 
 def test_the_label_of_a_token_is_masked(make_workspace: Make, as_workspace: As) -> None:
