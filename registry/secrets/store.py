@@ -53,6 +53,19 @@ def delete_for_all(key: str, *, actor: str) -> None:
     _delete(GlobalSecret.objects.filter(key=key), key, None, actor)
 
 
+def delete_of_removed(workspace_ids: Collection[UUID], *, actor: str) -> dict[UUID, list[str]]:
+    """Delete the secrets of workspaces that are being removed, whose rows are locked. Returns the keys of each."""
+    # Locked in one order, as a rotation locks them.
+    found = WorkspaceSecret.objects.filter(workspace_id__in=workspace_ids).order_by("id").select_for_update()
+    deleted: dict[UUID, list[str]] = {}
+    for workspace_id, key in list(found.values_list("workspace_id", "key")):
+        deleted.setdefault(workspace_id, []).append(key)
+    WorkspaceSecret.objects.filter(workspace_id__in=deleted).delete()
+    for workspace_id, keys in deleted.items():
+        note(SecretAction.DELETED, sorted(keys), workspace_id, actor)
+    return deleted
+
+
 def listing(workspace_id: UUID | None) -> list[dict[str, Any]]:
     """The secrets without values, by key: global ones, and a workspace's own in place of global ones."""
     found = {row.key: _entry(row, "global") for row in GlobalSecret.objects.defer("encrypted_value")}
