@@ -241,6 +241,7 @@ STORAGES = {
     },
 }
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "molecule.error_reports.WithoutValues"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
