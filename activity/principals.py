@@ -30,7 +30,7 @@ class Principal:
     """`workspace_id` and `token_id` are set for workspaces and enrolments, `name` for operators.
 
     `retired`: the token was valid until its workspace was removed. It has no permissions, but its agent gets 410
-    instead of 401.
+    instead of 401. `may_reveal`: it may cause secret values to be revealed; a workspace may then read its own.
     """
 
     kind: Kind
@@ -39,6 +39,7 @@ class Principal:
     workspace_id: UUID | None = None
     token_id: UUID | None = None
     retired: bool = False
+    may_reveal: bool = False
 
     @property
     def actor(self) -> str:

@@ -71,7 +71,7 @@ class Workspaces(Endpoint):
             if workspace.status == Status.ONLINE:
                 created["external"] = True
             else:
-                created["enrolment_token"] = enrolment.issue(workspace.id).token
+                created["enrolment_token"] = enrolment.issue(workspace.id, may_reveal=self.principal.may_reveal).token
         return Response(created, status=201)
 
 

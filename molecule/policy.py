@@ -1,8 +1,8 @@
 """Who may call which route: one table, checked in one place. A route that is not in the table is denied.
 
-V any operator · O operator who may act · M administrator · W the named workspace by its token ·
-P a workspace that may communicate with the named one · C any workspace (the operation asks further) ·
-E an enrolment token for the named workspace · S a scraper of metrics ·
+V any operator · O operator who may act · M administrator · R operator who may reveal secret values ·
+W the named workspace by its token · P a workspace that may communicate with the named one ·
+C any workspace (the operation asks further) · E an enrolment token for the named workspace · S a scraper of metrics ·
 open: anybody while enrolment is open · - anybody.
 """
 
@@ -30,11 +30,13 @@ class Rule:
     """`who`: letters as above. `named`: which body field names the workspace, where the path does not.
 
     `tombstone`: a removed workspace's own token is let in, so that the answer says it is removed.
+    `reveals`: it answers with secret values, so the credential must come from somebody who may reveal them.
     """
 
     who: str
     named: str | None = None
     tombstone: bool = False
+    reveals: bool = False
 
     @property
     def names_caller(self) -> bool:
@@ -81,7 +83,8 @@ POLICY: dict[str, dict[str, Rule]] = {
     "explain": {"GET": Rule("V")},
     "workspace-secrets": {"GET": Rule("V W"), "POST": Rule("M"), "PUT": Rule("M")},
     "workspace-secret": {"DELETE": Rule("M")},
-    "secret-values": {"GET": Rule("W")},
+    "secret-values": {"GET": Rule("W", reveals=True)},
+    "reveal-secrets": {"POST": Rule("R")},
     "global-secrets": {"GET": Rule("V"), "POST": Rule("M"), "PUT": Rule("M")},
     "global-secret": {"DELETE": Rule("M")},
     "model": {"GET": Rule("V W")},
@@ -96,6 +99,10 @@ POLICY: dict[str, dict[str, Rule]] = {
     "stream": {"CONNECT": Rule("V W")},
 }
 
+NOT_REVEALED = (
+    "this token may not read secret values: whoever enrolled the agent may not reveal them. "
+    "An administrator can allow it: POST /workspaces/{id}/reveal-secrets"
+)
 LEVELS = {"V": Level.VIEW, "O": Level.ACT, "M": Level.ADMINISTER}
 
 
@@ -116,6 +123,8 @@ class Policy(BasePermission):
             raise NotAuthenticated("authentication required")
         if not allowed and principal.retired:
             raise NotAuthenticated("token revoked")
+        if allowed and rule.reveals and not (principal.may_reveal or settings.MOLECULE_OPEN):
+            raise PermissionDenied(NOT_REVEALED)
         return allowed
 
 
@@ -177,10 +186,16 @@ def _is_open(principal: Principal, named: UUID | None) -> bool:
     return settings.MOLECULE_ENROLMENT == "open" and is_anonymous and not (named and tokens.has_live_token(named))
 
 
+def _may_reveal(principal: Principal, named: UUID | None) -> bool:
+    """In open mode a credential never allows less than no credential."""
+    return settings.MOLECULE_OPEN or (principal.kind == Kind.OPERATOR and principal.may_reveal)
+
+
 LETTERS: dict[str, Callable[[Principal, UUID | None], bool]] = {
     "W": _is_workspace,
     "C": lambda principal, _named: principal.kind == Kind.WORKSPACE,
     "P": _is_peer,
+    "R": _may_reveal,
     "E": _is_enrolled,
     "S": lambda principal, _named: principal.kind == Kind.SCRAPER,
     "open": _is_open,

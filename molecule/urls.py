@@ -42,6 +42,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("workspaces/<str:workspace_id>/secrets", secrets.WorkspaceSecrets.as_view(), name="workspace-secrets"),
     path("workspaces/<str:workspace_id>/secrets/values", secrets.SecretValues.as_view(), name="secret-values"),
     path("workspaces/<str:workspace_id>/secrets/<str:key>", secrets.WorkspaceSecret.as_view(), name="workspace-secret"),
+    path("workspaces/<str:workspace_id>/reveal-secrets", secrets.RevealSecrets.as_view(), name="reveal-secrets"),
     path("workspaces/<str:workspace_id>/model", secrets.Model.as_view(), name="model"),
     path("workspaces/<str:workspace_id>/tokens", secrets.Tokens.as_view(), name="tokens"),
     path("workspaces/<str:workspace_id>/tokens/<str:token_id>", secrets.Token.as_view(), name="token"),

@@ -46,6 +46,7 @@ def keep_groups() -> Iterator[None]:
 
     def create_groups(**kwargs: Any) -> None:
         import_module("molecule.migrations.0001_groups").create_groups(apps)
+        import_module("molecule.migrations.0002_reveal_secrets").grant(apps)
 
     # The last application with models: the permissions of all others exist by then.
     last = apps.get_app_config("canvas")
@@ -86,7 +87,7 @@ def make_user(db: None) -> Callable[..., User]:
         "ungrouped": [],
         "viewer": ["view_workspace"],
         "operator": ["view_workspace", "change_workspace"],
-        "administrator": ["view_workspace", "change_workspace", "change_workspacesecret"],
+        "administrator": ["view_workspace", "change_workspace", "change_workspacesecret", "reveal_secrets"],
     }
 
     def make(level: str = "operator") -> User:
@@ -110,7 +111,7 @@ def as_viewer(make_user: Callable[..., User]) -> APIClient:
 @pytest.fixture
 def as_workspace() -> Callable[[Workspace], APIClient]:
     """A client with a fresh token of that workspace."""
-    return lambda workspace: bearer(tokens.issue_workspace_token(workspace.id).text)
+    return lambda workspace: bearer(tokens.issue_workspace_token(workspace.id, may_reveal=True).text)
 
 
 def bearer(token: str) -> APIClient:

@@ -15,6 +15,7 @@ from django.urls import reverse
 from registry.admin import formats, one_time_secrets
 from registry.exceptions import RegistryError
 from registry.identity import enrolment
+from registry.identity.tokens import principal_for_user
 from registry.models import Workspace
 
 LIST_URL = "admin:registry_workspace_changelist"
@@ -39,7 +40,8 @@ def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID)
 
 def issue(request: Any, workspace_id: UUID) -> HttpResponse:
     """Issue a token and redirect to the page that shows it. Raises NotFound, Removed."""
-    one_time_secrets.put(request, _name(workspace_id), enrolment.issue(workspace_id).token)
+    issued = enrolment.issue(workspace_id, may_reveal=principal_for_user(request.user).may_reveal)
+    one_time_secrets.put(request, _name(workspace_id), issued.token)
     return HttpResponseRedirect(reverse("admin:registry_workspace_enrol", args=[workspace_id]))
 
 

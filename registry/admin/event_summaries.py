@@ -128,8 +128,10 @@ def _removed(event: StructureEvent, payload: dict[str, Any], names: Names) -> Ev
     shown = values.to_status(payload, Status.REMOVED)
     if values.as_uuid(payload.get("forwarded_to")):
         shown += (Difference(field="forwarded to", after=values.workspace(payload["forwarded_to"], names)),)
-    along = payload.get("cascade_deleted")
-    return EventSummary(title="Removed", differences=shown, detail=f"with its team of {along}" if along else "")
+    along, secrets = payload.get("cascade_deleted"), payload.get("secrets_deleted")
+    parts = [f"with its team of {along}"] if along else []
+    parts += [f"{secrets} of its secrets deleted"] if secrets else []
+    return EventSummary(title="Removed", differences=shown, detail=", ".join(parts))
 
 
 def _expanded(event: StructureEvent, payload: dict[str, Any], names: Names) -> EventSummary:

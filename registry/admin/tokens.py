@@ -115,8 +115,8 @@ class TokenAdmin(ReadOnlyAdmin):
 class WorkspaceTokenAdmin(TokenAdmin):
     """Tokens of agents, enrolment tokens included."""
 
-    list_display = ["prefix", "owner", "kind", "state", "created", "last_used", "expires"]
-    list_filter = ["kind"]
+    list_display = ["prefix", "owner", "kind", "state", "reads_secrets", "created", "last_used", "expires"]
+    list_filter = ["kind", "may_reveal"]
     list_select_related = ["workspace"]
     search_fields = ["prefix", "label", "workspace__name", "=workspace__id", "=id"]
     search_help_text = "Prefix, label, workspace name, or a whole id."
@@ -131,6 +131,10 @@ class WorkspaceTokenAdmin(TokenAdmin):
     @admin.display(description="workspace", ordering="workspace__name")
     def owner(self, token: WorkspaceToken) -> SafeString:
         return formats.workspace_link(token.workspace_id, token.workspace.name)
+
+    @admin.display(description="reads secrets", boolean=True, ordering="may_reveal")
+    def reads_secrets(self, token: WorkspaceToken) -> bool:
+        return token.may_reveal
 
     def revoke_one(self, token: WorkspaceToken) -> None:
         enrolment.revoke_token(token.workspace_id, token.id)

@@ -6,6 +6,7 @@ from django.urls import reverse
 
 from registry.admin import columns, verbs
 from registry.admin.verbs import Verb
+from registry.identity import tokens
 from registry.models import Status, Workspace
 
 
@@ -23,8 +24,8 @@ class Button:
     is_primary: bool = False
 
 
-def buttons(workspace: Workspace) -> list[Button]:
-    """Returns the buttons in order; none for a removed workspace."""
+def buttons(workspace: Workspace, *, may_reveal: bool) -> list[Button]:
+    """Returns the buttons in order; none for a removed workspace. `may_reveal`: the user may reveal secret values."""
     if workspace.status == Status.REMOVED:
         return []
     has_team = Workspace.objects.active().filter(parent_id=workspace.id).exists()
@@ -36,6 +37,8 @@ def buttons(workspace: Workspace) -> list[Button]:
         result.insert(0, _enrolment_button(workspace, is_primary=True))
     else:
         result.append(_enrolment_button(workspace, is_primary=False))
+    if may_reveal and tokens.can_be_allowed(workspace.id):
+        result.append(Button(title="Let it read secrets", url=_url("reveal", workspace), is_post=True))
     if has_team:
         result.append(_link_button("Remove team…", verbs.COLLAPSE, workspace))
     return [*result, _link_button("Remove…", verbs.REMOVE, workspace)]

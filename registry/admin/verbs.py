@@ -13,7 +13,7 @@ from registry.models import Status, Workspace
 from registry.organisation import pausing, removal, teams
 from registry.structure import hierarchy
 
-PERMANENT = "This cannot be undone. Tokens are revoked now; history is kept."
+PERMANENT = "This cannot be undone. Tokens are revoked and secrets deleted now; history is kept."
 
 
 def _any(workspace: Workspace) -> bool:

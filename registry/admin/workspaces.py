@@ -12,10 +12,22 @@ from django.forms import Media
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
-from registry.admin import columns, confirmation, dialogs, enrolment, formats, teams, timeline, toolbar, verbs
+from registry.admin import (
+    columns,
+    confirmation,
+    dialogs,
+    enrolment,
+    formats,
+    revealing,
+    teams,
+    timeline,
+    toolbar,
+    verbs,
+)
 from registry.admin.bases import OperationAdmin, actor_of
 from registry.admin.filters import FlappingFilter, PositionFilter, StateFilter, StatusFilter
 from registry.admin.forms import NewWorkspaceForm, WorkspaceForm
+from registry.identity.tokens import principal_for_user
 from registry.models import Agent, Status, Workspace
 from registry.organisation import workspaces
 from registry.organisation.workspaces import NewWorkspace
@@ -128,7 +140,12 @@ class WorkspaceAdmin(OperationAdmin):
     ) -> Any:
         context["hide_history"] = True  # the timeline is linked
         if obj is not None:
-            context |= _context_of(obj, context["media"], may_act=super().has_change_permission(request))
+            context |= _context_of(
+                obj,
+                context["media"],
+                may_act=super().has_change_permission(request),
+                may_reveal=principal_for_user(request.user).may_reveal,
+            )
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     # --- Operations ----------------------------------------------------------------------------------
@@ -163,6 +180,7 @@ class WorkspaceAdmin(OperationAdmin):
             ),
             at("<uuid:workspace_id>/expand/", "expand", partial(teams.page, self)),
             at("<uuid:workspace_id>/enrol/", "enrol", partial(enrolment.page, self)),
+            at("<uuid:workspace_id>/reveal/", "reveal", partial(revealing.page, self)),
             at("<uuid:workspace_id>/timeline/", "timeline", partial(timeline.page, self)),
             *super().get_urls(),
         ]
@@ -172,13 +190,13 @@ def _shown(fields: tuple[Any, ...], workspace: Workspace) -> list[Any]:
     return [field for field in fields if field not in OPTIONAL_FIELDS or field(workspace) != formats.EMPTY]
 
 
-def _context_of(workspace: Workspace, media: Media, *, may_act: bool) -> dict[str, Any]:
+def _context_of(workspace: Workspace, media: Media, *, may_act: bool, may_reveal: bool) -> dict[str, Any]:
     history = list(Agent.objects.filter(workspace=workspace).order_by("status", "-created_at")[:MAX_AGENTS])
     available = dialogs.available(workspace, history) if may_act else []
     return {
         "canvas_url": columns.canvas_url(workspace),
         "agents": history,
-        "buttons": toolbar.buttons(workspace) if may_act else [],
+        "buttons": toolbar.buttons(workspace, may_reveal=may_reveal) if may_act else [],
         "dialogs": available,
         "entries": timeline.recent(workspace.id),
         "media": sum((one.form.media for one in available), start=media),

@@ -45,6 +45,7 @@ class Register(Endpoint):
             **self.body(RegisterBody),
             held=caller.kind == Kind.WORKSPACE and caller.token_id is not None,
             enrolment_id=caller.token_id if caller.kind == Kind.ENROLMENT else None,
+            may_reveal=caller.may_reveal,
         )
         return Response({"status": "registered"} | ({"auth_token": token} if token else {}))
 
@@ -162,7 +163,7 @@ class TestToken(Endpoint):
         if not settings.MOLECULE_OPEN:
             raise NotFound("not found")
         rows.find(workspace_id)
-        token = tokens.issue_workspace_token(workspace_id, label="test").text
+        token = tokens.issue_workspace_token(workspace_id, label="test", may_reveal=True).text
         return Response({"auth_token": token, "workspace_id": workspace_id})
 
 

@@ -6,10 +6,18 @@ from uuid import UUID
 from rest_framework.response import Response
 
 from activity.endpoints import Endpoint, documented
-from registry.api.serializers import SecretBody, SecretRow, StatusResponse, TokenBody, TokenIssued, TokenRow
+from registry.api.serializers import (
+    RevealAllowed,
+    SecretBody,
+    SecretRow,
+    StatusResponse,
+    TokenBody,
+    TokenIssued,
+    TokenRow,
+)
 from registry.identity import enrolment, tokens
 from registry.organisation import agents
-from registry.secrets import store
+from registry.secrets import masking, revealing, store
 from registry.structure import rows
 
 MODEL_SECRETS = ("MODEL_PROVIDER", "MODEL")
@@ -52,6 +60,15 @@ class SecretValues(Endpoint):
     def get(self, request: Any, workspace_id: UUID) -> Response:
         values = store.environment_for(workspace_id, actor=self.principal.actor)
         return Response(values, headers={"Cache-Control": "no-store"})
+
+
+class RevealSecrets(Endpoint):
+    """`POST /workspaces/{id}/reveal-secrets`"""
+
+    @documented("Let a workspace read the values of its secrets", answers={200: RevealAllowed}, errors=(404, 409, 410))
+    def post(self, request: Any, workspace_id: UUID) -> Response:
+        count = revealing.allow(workspace_id, actor=self.principal.actor)
+        return Response({"status": "allowed", "tokens": count})
 
 
 class GlobalSecrets(Endpoint):
@@ -112,7 +129,9 @@ class Tokens(Endpoint):
         errors=(404, 410),
     )
     def post(self, request: Any, workspace_id: UUID) -> Response:
-        issued = tokens.issue_workspace_token(workspace_id, **self.body(TokenBody))
+        body = self.body(TokenBody)
+        label = masking.mask_for(workspace_id).text(body.pop("label"))
+        issued = tokens.issue_workspace_token(workspace_id, label=label, may_reveal=self.principal.may_reveal, **body)
         return Response({"id": issued.id, "auth_token": issued.text, "prefix": issued.prefix}, status=201)
 
 

@@ -400,6 +400,13 @@ class SecretRow(serializers.Serializer[Any]):
     updated_at = serializers.DateTimeField()
 
 
+class RevealAllowed(serializers.Serializer[Any]):
+    """That a workspace may read the values of its secrets."""
+
+    status = serializers.CharField()
+    tokens = serializers.IntegerField(help_text="How many tokens may do so now; those that follow from them may too.")
+
+
 class TokenBody(serializers.Serializer[Any]):
     """A token to issue."""
 
@@ -425,7 +432,7 @@ class TokenRow(serializers.ModelSerializer[WorkspaceToken]):
 
     class Meta:
         model = WorkspaceToken
-        fields = ["id", "kind", "prefix", "label", "created_at", "last_used_at", "expires_at"]
+        fields = ["id", "kind", "prefix", "label", "created_at", "last_used_at", "expires_at", "may_reveal"]
 
 
 class EnrolmentIssued(serializers.Serializer[Any]):

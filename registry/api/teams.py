@@ -29,7 +29,7 @@ class Enrolment(Endpoint):
 
     @documented("Issue a new enrolment token", answers={201: EnrolmentIssued}, errors=UNKNOWN_OR_REMOVED)
     def post(self, request: Any, workspace_id: UUID) -> Response:
-        issued = enrolment.issue(workspace_id)
+        issued = enrolment.issue(workspace_id, may_reveal=self.principal.may_reveal)
         return Response({"enrolment_token": issued.token, "expires_at": issued.expires_at}, status=201)
 
 

@@ -108,7 +108,7 @@ def without_credential(claimed: UUID | None) -> Principal:
     if not settings.MOLECULE_OPEN:
         return ANONYMOUS
     if claimed is None:
-        return Principal(kind=Kind.OPEN, level=OPEN_LEVEL)
+        return Principal(kind=Kind.OPEN, level=OPEN_LEVEL, may_reveal=True)
     if tokens.has_live_token(claimed):
         raise AuthenticationFailed("this workspace has a token: send it")
-    return Principal(kind=Kind.WORKSPACE, workspace_id=claimed)
+    return Principal(kind=Kind.WORKSPACE, workspace_id=claimed, may_reveal=True)

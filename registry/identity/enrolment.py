@@ -28,15 +28,18 @@ class Enrolment:
     expires_at: datetime
 
 
-def issue(workspace_id: UUID) -> Enrolment:
+def issue(workspace_id: UUID, *, may_reveal: bool = False) -> Enrolment:
     """Issue a token that is good once, for ENROLMENT_TOKEN_SECONDS. It replaces those that were not used yet.
 
+    `may_reveal`: who issues it may reveal secret values; so the agent that enrols may read its own.
     Raises NotFound, Removed.
     """
     expires_at = timezone.now() + timedelta(seconds=settings.ENROLMENT_TOKEN_SECONDS)
     with transaction.atomic():
         # Locks the workspace: of two calls at once the second revokes the token of the first.
-        issued = tokens.issue("mol_en", workspace_id, kind=TokenKind.ENROLMENT, expires_at=expires_at)
+        issued = tokens.issue(
+            "mol_en", workspace_id, kind=TokenKind.ENROLMENT, expires_at=expires_at, may_reveal=may_reveal
+        )
         _unused(workspace_id).exclude(id=issued.id).update(revoked_at=Now())
         Workspace.objects.filter(id=workspace_id).update(enrolment_expires_at=expires_at)
         bus.after_commit(_publish, workspace_id, expires_at)

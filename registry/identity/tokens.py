@@ -3,7 +3,7 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hmac import compare_digest
@@ -74,11 +74,13 @@ LEVELS = {
     "change_workspace": Level.ACT,
     "change_workspacesecret": Level.ADMINISTER,
 }
+# The permission to cause secret values to be revealed.
+REVEAL = "reveal_secrets"
 # Django's own rule (a user's permissions and those of its groups) in one query instead of three. It runs with each
 # request, so that a permission that is taken away has no effect any more at once.
 HELD = f"""ARRAY(
     SELECT p.codename FROM auth_permission p JOIN django_content_type c ON c.id = p.content_type_id
-    WHERE c.app_label = 'registry' AND p.codename IN ({", ".join(f"'{name}'" for name in LEVELS)}) AND (
+    WHERE c.app_label = 'registry' AND p.codename IN ({", ".join(f"'{name}'" for name in (*LEVELS, REVEAL))}) AND (
       EXISTS (SELECT FROM auth_user_user_permissions o WHERE o.permission_id = p.id AND o.user_id = {{user}})
       OR EXISTS (
         SELECT FROM auth_group_permissions g JOIN auth_user_groups m ON m.group_id = g.group_id
@@ -97,11 +99,30 @@ class Issued:
 
 
 def issue_workspace_token(
-    workspace_id: UUID, *, label: str = "", expires_at: datetime | None = None, enrolment_id: UUID | None = None
+    workspace_id: UUID,
+    *,
+    label: str = "",
+    expires_at: datetime | None = None,
+    may_reveal: bool = False,
+    enrolment_id: UUID | None = None,
 ) -> Issued:
-    """Issue an agent token. Earlier tokens stay valid, so that an agent can switch. Raises NotFound, Removed."""
-    fields = {"label": label, "expires_at": expires_at, "enrolment_id": enrolment_id}
+    """Issue an agent token. Earlier tokens stay valid, so that an agent can switch. Raises NotFound, Removed.
+
+    `may_reveal`: it may read secret values, because whoever it is issued to or for may reveal them. `enrolment_id`: the
+    enrolment token that it is issued for.
+    """
+    fields = {"label": label, "expires_at": expires_at, "may_reveal": may_reveal, "enrolment_id": enrolment_id}
     return issue("mol_ws", workspace_id, kind=TokenKind.AGENT, **fields)
+
+
+def allow_to_reveal(workspace_id: UUID) -> int:
+    """Let all valid tokens of a workspace read secret values. Returns their number."""
+    return WorkspaceToken.objects.filter(LIVE, workspace_id=workspace_id).update(may_reveal=True)
+
+
+def can_be_allowed(workspace_id: UUID) -> bool:
+    """Does the workspace have a valid token that may not read secret values?"""
+    return WorkspaceToken.objects.filter(LIVE, workspace_id=workspace_id, may_reveal=False).exists()
 
 
 def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
@@ -262,13 +283,16 @@ def _live_agents() -> models.QuerySet[WorkspaceToken]:
     return WorkspaceToken.objects.filter(LIVE, kind=TokenKind.AGENT)
 
 
-def _principal(user: User | AnonymousUser, held: Iterable[str], token_id: UUID | None = None) -> Principal:
-    level = max((LEVELS[name] for name in held), default=Level.NONE)
+def _principal(user: User | AnonymousUser, held: Collection[str], token_id: UUID | None = None) -> Principal:
+    level = max((LEVELS[name] for name in held if name in LEVELS), default=Level.NONE)
     if user.is_superuser:
         level = Level.ADMINISTER
     if not user.is_active:
         level = Level.NONE
-    return Principal(kind=Kind.OPERATOR, level=level, name=user.get_username(), token_id=token_id)
+    may_reveal = user.is_active and (user.is_superuser or REVEAL in held)
+    return Principal(
+        kind=Kind.OPERATOR, level=level, name=user.get_username(), token_id=token_id, may_reveal=may_reveal
+    )
 
 
 def _held(user: User | AnonymousUser) -> list[str]:
@@ -302,6 +326,7 @@ def _workspace(presented: PresentedToken, kind: TokenKind | None) -> Principal:
         workspace_id=token.workspace_id,
         token_id=token.id,
         retired=retired,
+        may_reveal=token.may_reveal,
     )
 
 

@@ -1,7 +1,7 @@
 """Heartbeats: they write an agent's live columns, extend its lease and rarely change its status."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -16,6 +16,8 @@ from registry.identity import refusals, tokens
 from registry.identity.tokens import PresentedToken
 from registry.liveness import presence
 from registry.models import Status, Workspace
+from registry.secrets import masking
+from registry.secrets.masking import Mask
 from registry.structure import change_limit, projection, rows
 
 DEGRADED_AT = 0.5
@@ -91,6 +93,7 @@ def commit(beats: Sequence[Beat]) -> dict[int, UUID | None]:
     Returns the indexes of the accepted heartbeats, each with the id of its token; of several of one workspace the last
     is written. Heartbeats of unknown or removed workspaces and with invalid tokens are missing and change nothing.
     """
+    beats = _masked(beats)
     with transaction.atomic():
         accepted = _write(beats)
         tokens.mark_used([row.token_id for row in accepted if row.token_id and row.is_token_stale])
@@ -121,6 +124,22 @@ def errors(beats: Sequence[Beat]) -> list[RegistryError]:
         return BadCredential("invalid token") if beat.token else NotFound()
 
     return [why(beat) for beat in beats]
+
+
+def _masked(beats: Sequence[Beat]) -> Sequence[Beat]:
+    """The same with every known secret masked in their texts; without texts nothing is looked up."""
+    talking = {beat.workspace_id for beat in beats if beat.sample_error or beat.current_task}
+    masks = masking.masks(talking) if talking else {}
+    return [_with_mask(beat, masks[beat.workspace_id]) if beat.workspace_id in masks else beat for beat in beats]
+
+
+def _with_mask(beat: Beat, mask: Mask) -> Beat:
+    if not mask.values:
+        return beat
+    sample, task = (
+        mask.text(text, is_cut=len(text) == LONGEST_TEXT) for text in (beat.sample_error, beat.current_task)
+    )
+    return replace(beat, sample_error=sample, current_task=task)
 
 
 def _write(beats: Sequence[Beat]) -> list[AcceptedBeat]:

@@ -46,6 +46,7 @@ class WorkspaceSecret(SealedSecret):
         constraints = [
             models.UniqueConstraint(fields=["workspace", "key"], name="workspace_secrets_workspace_id_key_key")
         ]
+        permissions = [("reveal_secrets", "Can let agents read secret values")]
 
     def context(self) -> str:
         return f"workspace_secrets:{self.workspace_id}:{self.key}"
@@ -69,10 +70,15 @@ class SecretAction(models.TextChoices):
     SET = "set"
     DELETED = "deleted"
     READ = "read"
+    ALLOWED = "allowed"
+    """A workspace was allowed to read values."""
 
 
 class SecretAccess(models.Model):
-    """Who set, deleted or read which secrets, and when; never their values. No workspace means global secrets."""
+    """Who set, deleted or read which secrets, or allowed that, and when; never their values.
+
+    No workspace means global secrets.
+    """
 
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField(db_default=Now())

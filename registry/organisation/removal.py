@@ -12,6 +12,7 @@ from registry.exceptions import Conflict, HasChildren, Invalid
 from registry.identity import enrolment, tokens
 from registry.liveness import presence
 from registry.models import Agent, AgentStatus, Status, Workspace
+from registry.secrets import store
 from registry.structure import hierarchy, projection, rows
 
 
@@ -38,12 +39,14 @@ def remove(workspace_id: UUID, *, actor: str, confirm: bool, forward_to: UUID | 
 def remove_rows(
     workspaces: Sequence[Workspace], *, actor: str, forwards: dict[UUID, UUID | None] | None = None
 ) -> None:
-    """Remove these locked rows in this order, with one event each; revoke their tokens and unassign their models.
+    """Remove these locked rows in this order, with one event each; revoke their tokens, delete their secrets and
+    unassign their models.
 
     A database trigger deletes their layouts. Their Redis keys are deleted after the commit.
     """
     ids = [row.id for row in workspaces]
     tokens.revoke_workspace_tokens(ids)
+    secrets = store.delete_of_removed(ids, actor=actor)
     active = dict(
         Agent.objects.filter(workspace_id__in=ids, status=AgentStatus.ACTIVE).values_list("workspace_id", "id")
     )
@@ -57,6 +60,7 @@ def remove_rows(
                 "name": row.name,
                 "forwarded_to": _text((forwards or {}).get(row.id)),
                 "cascade_deleted": len(workspaces) - 1 if row.id in (forwards or {}) else 0,
+                "secrets_deleted": len(secrets.get(row.id, ())),
             },
         )
         for row in workspaces

@@ -19,6 +19,8 @@ from registry.identity import enrolment, refusals, tokens
 from registry.liveness import presence
 from registry.models import DEFAULT_TIER, Status, Workspace
 from registry.organisation import agents
+from registry.secrets import masking
+from registry.secrets.masking import Mask
 from registry.structure import change_limit, hierarchy, projection, rows
 from registry.structure.text import clean_name, clean_role, shortened_name
 
@@ -87,18 +89,23 @@ def register(
     heartbeat_interval: int | None = None,
     held: bool,
     enrolment_id: UUID | None,
+    may_reveal: bool = False,
 ) -> str | None:
     """Register an agent: the workspace is set online from any status but paused, in which it stays.
 
     `held`: the agent presented the workspace's token, and gets no new one. `enrolment_id`: it presented that enrolment
     token, which is used up, or was used a moment ago (see enrolment.redeem). With neither, enrolment is open; an
     unknown workspace is then created, named by its card.
+    `may_reveal`: the token that is issued may read secret values, as the caller's credential may.
     `heartbeat_interval`: seconds between the agent's heartbeats; None means that the lease lasts LEASE_SECONDS.
-    Returns the token issued, if any. Raises NotFound, Removed, BadCredential, TooLarge, TooOften.
+    Secrets in the card are masked; a URL that contains one is refused, as masked it could not be called.
+    Returns the token issued, if any. Raises NotFound, Removed, BadCredential, Invalid (url), TooLarge, TooOften.
     """
     _check_card_size(agent_card)
     actor = f"{Kind.WORKSPACE}:{id}"
     is_open = not held and enrolment_id is None
+    mask = masking.mask_for(id)
+    agent_card = mask.json(agent_card)
     with transaction.atomic():
         if is_open:
             _create_unknown(id, shortened_name(agent_card["name"]), actor)
@@ -107,13 +114,17 @@ def register(
             enrolment.redeem(id, enrolment_id)
         elif is_open and tokens.has_live_token(id):
             raise BadCredential("this workspace has a token: send it")
-        projection.apply(record(_registration(workspace, url, agent_card), actor=actor))
+        if (shown := mask.text(url)) != url:
+            raise Invalid(f"url: contains the value of a secret: {shown}", field="url")
+        projection.apply(record(_registration(workspace, url, agent_card, mask), actor=actor))
         enrolment.complete(workspace)
         refusals.clear(workspace)
         _start_lease(id, url, heartbeat_interval)
         if held:
             return None
-        return tokens.issue_workspace_token(id, label="registration", enrolment_id=enrolment_id).text
+        return tokens.issue_workspace_token(
+            id, label="registration", may_reveal=may_reveal, enrolment_id=enrolment_id
+        ).text
 
 
 def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
@@ -144,14 +155,19 @@ def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
 
 
 def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -> None:
-    """Store the card; an equal one is not an event. Raises NotFound, Removed, TooLarge, TooOften (for its agent)."""
+    """Store the card with secrets masked; an equal one is not an event.
+
+    Raises NotFound, Removed, TooLarge, TooOften (for its agent).
+    """
     _check_card_size(agent_card)
+    mask = masking.mask_for(workspace_id)
+    agent_card = mask.json(agent_card)
     with transaction.atomic():
         workspace = rows.lock_active(workspace_id)
         if workspace.agent_card != agent_card:
             if actor == f"{Kind.WORKSPACE}:{workspace_id}":
                 change_limit.check(workspace_id)
-            payload = {"agent_card": agent_card, "old_agent_card": workspace.agent_card}
+            payload = {"agent_card": agent_card, "old_agent_card": mask.json(workspace.agent_card)}
             event = _event(EventType.AGENT_CARD_UPDATED, workspace_id, payload)
             projection.apply(record([event], actor=actor))
 
@@ -220,13 +236,14 @@ def _created(new: NewWorkspace) -> dict[str, Any]:
     return payload
 
 
-def _registration(workspace: Workspace, url: str, agent_card: dict[str, Any]) -> list[NewEvent]:
-    """Return one event if anything changes, none if everything is as before. The event keeps the replaced values.
+def _registration(workspace: Workspace, url: str, agent_card: dict[str, Any], mask: Mask) -> list[NewEvent]:
+    """Return one event if anything changes, none if everything is as before.
 
+    The event keeps the replaced values, masked: they may be older than a secret that they contain.
     Raises TooOften when the card or the URL changes.
     """
     changes = {
-        name: [getattr(workspace, name), value]
+        name: [mask.json(getattr(workspace, name)), value]
         for name, value in (("url", url), ("agent_card", agent_card))
         if getattr(workspace, name) != value
     }

@@ -1,1 +1,1 @@
-"""Secret values: sealing, storage, masking in reports, key rotation."""
+"""Secret values: sealing, storage, masking in what agents send, key rotation."""

@@ -1,8 +1,11 @@
-"""Keeps known secret values out of the activity log, whatever agents report."""
+"""Keeps known secret values out of whatever agents send, before it is stored, sent or logged."""
 
-from collections.abc import Collection, Sequence
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from activity.log import BODIES, Entry
@@ -10,19 +13,63 @@ from registry.secrets import store
 
 # Shorter values occur in ordinary text; masking them would make reports unreadable.
 SHORTEST_MASKED = 6
+# Of a longer key only the beginning is shown, so that a masked text is at most nine times as long as it was.
+LONGEST_SHOWN_KEY = 40
 TEXTS = ("method", "summary", "error_detail")
 MOST_OWNERS = 20_000
+LINE_ENDS = ("\n", "\r\n", "\r")
+PERCENT_CODE = re.compile("%..")
 
 
 @dataclass(frozen=True, slots=True)
 class MaskedValue:
-    """A secret's value and what is shown in its place."""
+    """A secret's value in one of the forms in which it is sent, and what is shown in its place."""
 
     value: str = field(repr=False)
     shown: str
 
 
 Values = tuple[MaskedValue, ...]
+Span = tuple[int, int, str]
+"""Start and end in a text, and what is shown there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Replaces values by the names of their keys, in one pass: what it puts in is not masked again."""
+
+    values: Values
+
+    def text(self, text: str, *, is_cut: bool = False) -> str:
+        """The text without the values. `is_cut`: its end was cut off, perhaps in the middle of a value."""
+        shown, position = [], 0
+        for start, end, instead in _joined(self._spans(text, is_cut)):
+            shown += [text[position:start], instead]
+            position = end
+        return "".join([*shown, text[position:]]) if shown else text
+
+    def json(self, value: Any) -> Any:
+        """The JSON value without the values, also as keys of objects. A number that contains one becomes text."""
+        if not self.values:
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(key): self.json(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.json(item) for item in value]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            digits = repr(value)
+            masked = self.text(digits)
+            return value if masked == digits else masked
+        return value
+
+    def _spans(self, text: str, is_cut: bool) -> Iterator[Span]:
+        for one in self.values:
+            for start, end in _occurrences(one.value, text):
+                yield start, end, one.shown
+            if is_cut and (begun := _cut_off(one.value, text)) is not None:
+                yield begun, len(text), one.shown
 
 
 class KnownValues:
@@ -50,37 +97,103 @@ class KnownValues:
 KNOWN = KnownValues()
 
 
+def masks(workspace_ids: Collection[UUID]) -> dict[UUID, Mask]:
+    """The mask of each of these workspaces: its own values and the global ones. One query, see KnownValues."""
+    known = KNOWN.of(workspace_ids)
+    shared = known.pop(None, ())
+    common = Mask(shared)
+    return {i: Mask((*known[i], *shared)) if i in known else common for i in workspace_ids}
+
+
+def mask_for(workspace_id: UUID) -> Mask:
+    """The mask of one workspace."""
+    return masks([workspace_id])[workspace_id]
+
+
 def mask(reported: Sequence[tuple[UUID, Entry]]) -> list[tuple[UUID, Entry]]:
     """The same entries with every known value replaced by the name of its key."""
-    known = KNOWN.of({workspace_id for workspace_id, _ in reported})
-    shared = known.pop(None, ())
-    by_owner = {owner: _longest_first((*own, *shared)) for owner, own in known.items()}
-    return [(i, _masked(entry, by_owner.get(i, shared))) for i, entry in reported]
+    known = masks({workspace_id for workspace_id, _ in reported})
+    return [(i, _masked(entry, known[i])) for i, entry in reported]
+
+
+def _masked(entry: Entry, known: Mask) -> Entry:
+    if not known.values:
+        return entry
+    return replace(entry, **{name: known.json(getattr(entry, name)) for name in (*TEXTS, *BODIES)})
 
 
 def _masked_values(values: dict[str, str]) -> Values:
-    masked = [MaskedValue(value, f"[secret {key}]") for key, value in values.items() if len(value) >= SHORTEST_MASKED]
-    return _longest_first(masked)
+    return tuple(
+        MaskedValue(form, f"[secret {_shortened(key)}]")
+        for key, value in values.items()
+        if len(value) >= SHORTEST_MASKED
+        for form in sorted(set(_forms(value)))
+        if len(form) >= SHORTEST_MASKED
+    )
 
 
-def _longest_first(values: Collection[MaskedValue]) -> Values:
-    """Longest first, because one value may contain another."""
-    return tuple(sorted(values, key=lambda one: -len(one.value)))
+def _forms(value: str) -> Iterator[str]:
+    """The value as it may be sent: trimmed, as a number, with other line ends, inside JSON, inside a URL."""
+    yield value
+    stripped = value.strip()
+    yield from _numbers(stripped)
+    lines = stripped.splitlines()
+    for text in {end.join(lines) for end in LINE_ENDS}:
+        escaped = [json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]]
+        encoded = quote(text, safe="")
+        yield from (text, *escaped, *(each.replace("/", "\\/") for each in escaped))
+        yield from (encoded, PERCENT_CODE.sub(lambda code: code[0].lower(), encoded))
 
 
-def _masked(entry: Entry, known: Values) -> Entry:
-    if not known:
-        return entry
-    return replace(entry, **{name: _walk(getattr(entry, name), known) for name in (*TEXTS, *BODIES)})
+def _numbers(text: str) -> Iterator[str]:
+    """The value as JSON numbers are written after they were read."""
+    for read in (int, float):
+        try:
+            yield repr(read(text))
+        except (ValueError, OverflowError):
+            continue
 
 
-def _walk(value: Any, known: Values) -> Any:
-    if isinstance(value, str):
-        for one in known:
-            value = value.replace(one.value, one.shown)
-        return value
-    if isinstance(value, dict):
-        return {_walk(key, known): _walk(item, known) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_walk(item, known) for item in value]
-    return value
+def _shortened(key: str) -> str:
+    return key if len(key) <= LONGEST_SHOWN_KEY else f"{key[: LONGEST_SHOWN_KEY - 1]}…"
+
+
+def _occurrences(value: str, text: str) -> Iterator[tuple[int, int]]:
+    """Where the value is; occurrences that overlap are one. Looks for the last of those first: 64 KiB of one letter
+    may occur at every place of a text."""
+    size = len(value)
+    start = text.find(value)
+    while start >= 0:
+        last = start
+        while (later := text.rfind(value, last + 1, last + 2 * size - 1)) >= 0:
+            last = later
+        yield start, last + size
+        start = text.find(value, last + size)
+
+
+def _cut_off(value: str, text: str) -> int | None:
+    """Where the value begins that the end of the text cuts off, if there is one."""
+    head = value[:SHORTEST_MASKED]
+    start = text.find(head, max(0, len(text) - len(value) + 1))
+    while start >= 0 and not value.startswith(text[start:]):
+        start = text.find(head, start + 1)
+    return start if start >= 0 else None
+
+
+def _joined(spans: Iterable[Span]) -> Iterator[Span]:
+    """The spans in order; those that overlap become one, which shows what the longest of them shows."""
+    group: list[Span] = []
+    end = 0
+    for span in sorted(spans, key=lambda each: each[:2]):
+        if group and span[0] >= end:
+            yield _union(group)
+            group = []
+        end = max(end, span[1]) if group else span[1]
+        group.append(span)
+    if group:
+        yield _union(group)
+
+
+def _union(group: Sequence[Span]) -> Span:
+    longest = max(group, key=lambda span: span[1] - span[0])
+    return group[0][0], max(span[1] for span in group), longest[2]

@@ -33,14 +33,14 @@ def set_for_workspace(workspace_id: UUID, key: str, value: str, *, actor: str) -
     with transaction.atomic():
         rows.lock_active(workspace_id)
         _store(WorkspaceSecret(workspace_id=workspace_id, key=key), value, unique=["workspace", "key"])
-        _note(SecretAction.SET, [key], workspace_id, actor)
+        note(SecretAction.SET, [key], workspace_id, actor)
 
 
 def set_for_all(key: str, value: str, *, actor: str) -> None:
     """Store a global secret. Raises SecretsUnavailable."""
     with transaction.atomic():
         _store(GlobalSecret(key=key), value, unique=["key"])
-        _note(SecretAction.SET, [key], None, actor)
+        note(SecretAction.SET, [key], None, actor)
 
 
 def delete_for_workspace(workspace_id: UUID, key: str, *, actor: str) -> None:
@@ -51,6 +51,19 @@ def delete_for_workspace(workspace_id: UUID, key: str, *, actor: str) -> None:
 def delete_for_all(key: str, *, actor: str) -> None:
     """Delete a global secret. Raises NotFound."""
     _delete(GlobalSecret.objects.filter(key=key), key, None, actor)
+
+
+def delete_of_removed(workspace_ids: Collection[UUID], *, actor: str) -> dict[UUID, list[str]]:
+    """Delete the secrets of workspaces that are being removed, whose rows are locked. Returns the keys of each."""
+    # Locked in one order, as a rotation locks them.
+    found = WorkspaceSecret.objects.filter(workspace_id__in=workspace_ids).order_by("id").select_for_update()
+    deleted: dict[UUID, list[str]] = {}
+    for workspace_id, key in list(found.values_list("workspace_id", "key")):
+        deleted.setdefault(workspace_id, []).append(key)
+    WorkspaceSecret.objects.filter(workspace_id__in=deleted).delete()
+    for workspace_id, keys in deleted.items():
+        note(SecretAction.DELETED, sorted(keys), workspace_id, actor)
+    return deleted
 
 
 def listing(workspace_id: UUID | None) -> list[dict[str, Any]]:
@@ -69,7 +82,7 @@ def environment_for(workspace_id: UUID, *, actor: str) -> dict[str, str]:
     """
     rows.find(workspace_id)
     values = _open(workspace_id)
-    _note(SecretAction.READ, sorted(values), workspace_id, actor)
+    note(SecretAction.READ, sorted(values), workspace_id, actor)
     return values
 
 
@@ -137,7 +150,7 @@ def _delete(found: Any, key: str, workspace_id: UUID | None, actor: str) -> None
     with transaction.atomic():
         if not found.delete()[0]:
             raise NotFound("no such secret")
-        _note(SecretAction.DELETED, [key], workspace_id, actor)
+        note(SecretAction.DELETED, [key], workspace_id, actor)
 
 
 def _entry(row: SealedSecret, scope: str) -> dict[str, Any]:
@@ -150,7 +163,8 @@ def _entry(row: SealedSecret, scope: str) -> dict[str, Any]:
     }
 
 
-def _note(action: SecretAction, keys: list[str], workspace_id: UUID | None, actor: str) -> None:
+def note(action: SecretAction, keys: list[str], workspace_id: UUID | None, actor: str) -> None:
+    """Record an access. No workspace means global secrets."""
     SecretAccess.objects.create(action=action, keys=keys, workspace_id=workspace_id, actor=actor)
 
 

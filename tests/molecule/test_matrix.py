@@ -53,7 +53,7 @@ ROUTES = list(documented_routes())
 LETTERS = {
     "viewer": "V",
     "operator": "VO",
-    "administrator": "VOM",
+    "administrator": "VOMR",
     "own workspace": "WC",
     "other workspace": "C",
     "relative": "PC",
@@ -147,7 +147,7 @@ def _fill(path: str, workspace_id: str) -> str:
 
 
 def _token(workspace: Workspace, **changes: Any) -> str:
-    issued = tokens.issue_workspace_token(workspace.id)
+    issued = tokens.issue_workspace_token(workspace.id, may_reveal=True)
     WorkspaceToken.objects.filter(id=issued.id).update(label="matrix", **changes)
     return issued.text
 

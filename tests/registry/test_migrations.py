@@ -6,9 +6,10 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from registry.identity import enrolment
-from registry.models import Workspace
+from registry.identity import enrolment, tokens
+from registry.models import SecretAccess, Workspace, WorkspaceSecret, WorkspaceToken
 from registry.organisation import rebuild
+from registry.secrets import store
 from tests.conftest import bearer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,7 +22,7 @@ def migrate() -> Iterator[Callable[[str], None]]:
         call_command("migrate", "registry", name, verbosity=0)
 
     yield to
-    call_command("migrate", "registry", verbosity=0)
+    call_command("migrate", verbosity=0)
 
 
 def test_what_awaits_an_agent_shows_when_its_token_ends(migrate: Callable[[str], None], make_workspace: Make) -> None:
@@ -45,3 +46,34 @@ def test_a_runtime_survives_backwards_and_forwards(migrate: Callable[[str], None
     migrate("0008")
     assert dict(Workspace.objects.values_list("id", "runtime")) == {known.id: "langgraph", unknown.id: None}
     assert rebuild.check() == []
+
+
+def test_tokens_that_exist_may_read_secrets_and_new_ones_may_not(
+    migrate: Callable[[str], None], make_workspace: Make
+) -> None:
+    one = make_workspace()
+    before = tokens.issue_workspace_token(one.id)
+    migrate("0008")
+    migrate("0009")
+    after = tokens.issue_workspace_token(one.id)
+    found = dict(WorkspaceToken.objects.values_list("id", "may_reveal"))
+    assert found == {before.id: True, after.id: False}
+
+
+def test_secrets_of_removed_workspaces_are_deleted_in_batches(
+    migrate: Callable[[str], None], make_workspace: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, active = make_workspace(), make_workspace()
+    for number in range(5):
+        store.set_for_workspace(gone.id, f"KEY_{number}", "value", actor="test")
+    store.set_for_workspace(active.id, "KEPT", "value", actor="test")
+    migrate("0009")
+    Workspace.objects.filter(id=gone.id).update(status="removed")
+    monkeypatch.setattr("registry.migrations.0011_secrets_of_removed_workspaces.BATCH", 2)
+    migrate("0010")
+    assert [secret.key for secret in WorkspaceSecret.objects.all()] == ["KEPT"]
+    noted = SecretAccess.objects.filter(action="deleted").order_by("id")
+    assert [(each.actor, each.workspace_id, each.keys) for each in noted] == [
+        ("command:migrate", gone.id, keys) for keys in (each.keys for each in noted)
+    ]
+    assert sorted(key for each in noted for key in each.keys) == [f"KEY_{number}" for number in range(5)]

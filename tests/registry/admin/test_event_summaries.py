@@ -108,8 +108,12 @@ def test_actors_have_readable_labels(actor: str, label: str) -> None:
         ),
         (
             "WORKSPACE_REMOVED",
-            {"from": "online", "forwarded_to": str(HEIR), "cascade_deleted": 2},
-            ("Removed", ["status: online → removed", "forwarded to: Heir"], "with its team of 2"),
+            {"from": "online", "forwarded_to": str(HEIR), "cascade_deleted": 2, "secrets_deleted": 3},
+            (
+                "Removed",
+                ["status: online → removed", "forwarded to: Heir"],
+                "with its team of 2, 3 of its secrets deleted",
+            ),
         ),
         (
             "WORKSPACE_EXPANDED",

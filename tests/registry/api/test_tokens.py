@@ -31,7 +31,7 @@ def test_an_agent_rotates_its_token(make_workspace: Make) -> None:
     assert old.get(path).status_code == 401
     (row,) = new.get(path).json()
     assert row["label"] == "new"
-    assert set(row) == {"id", "kind", "prefix", "label", "created_at", "last_used_at", "expires_at"}
+    assert set(row) == {"id", "kind", "prefix", "label", "created_at", "last_used_at", "expires_at", "may_reveal"}
     assert answer.json()["auth_token"] not in new.get(path).content.decode()
 
 

@@ -307,7 +307,7 @@ def test_a_secret_value_appears_nowhere_else(
     answers = [as_administrator.post(path, {"key": "KEY", "value": CANARY})]
     agent.get(f"{path}/values")
     agent.post(f"/workspaces/{workspace.id}/activity", {"activity_type": "error", "summary": CANARY})
-    monkeypatch.setattr(store, "_note", _fail)
+    monkeypatch.setattr(store, "note", _fail)
     answers.append(as_administrator.post(path, {"key": "KEY", "value": CANARY}))
     assert answers[-1].status_code == 500
     for read in (path, "/events", "/activity", "/workspaces", f"/workspaces/{workspace.id}"):

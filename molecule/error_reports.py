@@ -1,0 +1,30 @@
+"""What Django's page and report for an error show, with DEBUG too: where it happened, but no values."""
+
+import re
+from collections.abc import ItemsView
+from types import FrameType
+from typing import Any
+
+from django.http import HttpRequest, QueryDict
+from django.views.debug import SafeExceptionReporterFilter
+
+
+class WithoutValues(SafeExceptionReporterFilter):
+    """Variables are shown by their types, and form fields by their names: any of them may be a secret."""
+
+    # Django's own, and the addresses that contain passwords.
+    hidden_settings = re.compile(
+        f"{SafeExceptionReporterFilter.hidden_settings.pattern}|DATABASE|REDIS", flags=re.IGNORECASE
+    )
+
+    def is_active(self, request: HttpRequest | None) -> bool:
+        return True
+
+    def get_post_parameters(self, request: HttpRequest | None) -> Any:
+        cleansed = QueryDict(mutable=True)
+        for name in request.POST if request else ():
+            cleansed[name] = self.cleansed_substitute
+        return cleansed
+
+    def get_traceback_frame_variables(self, request: HttpRequest | None, tb_frame: FrameType) -> ItemsView[str, Any]:
+        return {name: f"<{type(value).__name__}>" for name, value in tb_frame.f_locals.items()}.items()

@@ -1,0 +1,16 @@
+"""What Django's own log lines leave out."""
+
+import logging
+
+
+class RoutesForPaths(logging.Filter):
+    """Replaces the path of a request by its route: what a caller puts into a path may be a secret."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        request = getattr(record, "request", None)
+        path = getattr(request, "path", None)
+        if path is not None and isinstance(record.args, tuple):
+            match = getattr(request, "resolver_match", None)
+            route = match.route if match else "(no route)"
+            record.args = tuple(route if argument == path else argument for argument in record.args)
+        return True
