@@ -149,7 +149,7 @@ class WorkspaceTokenAdmin(TokenAdmin):
 
 @admin.register(OperatorToken)
 class OperatorTokenAdmin(TokenAdmin):
-    """Every user issues, sees and revokes their own; those of others need the permissions to view and to delete them."""
+    """Every user issues, sees and revokes their own; those of others need the permissions to view and delete them."""
 
     list_display = ["prefix", "owner", "label", "state", "created", "last_used", "expires"]
     list_select_related = ["user"]
