@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 
+from registry.admin.deletion import DeletionAdmin
 from registry.admin.lookups import NOT_OFFERED, WRONG, NotOffered, OfferedChangeList, is_searchable
 from registry.admin.widgets import NO_SUCH_WORKSPACE, WorkspaceSelect
 from registry.exceptions import RegistryError
@@ -16,7 +17,7 @@ from registry.identity.tokens import principal_for_user
 from registry.models import Workspace
 
 
-class LabelledAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for type checkers only
+class LabelledAdmin(DeletionAdmin):
     """The base of every ModelAdmin: the words of its list, and what the list may be asked for.
 
     `labels`: singular and plural, where operators use other words than the model's name.
@@ -70,7 +71,7 @@ class ReadOnlyAdmin(LabelledAdmin):
     `has_history`: whether actions on them are logged, so that Django's history page shows something.
     """
 
-    actions = None
+    actions: Any = None
     has_history = False
 
     def has_add_permission(self, request: Any) -> bool:

@@ -29,7 +29,7 @@ class TokenAdmin(ReadOnlyAdmin):
     revocation_effect: str
     not_yours = "Not revoked, because you may revoke only your own"
     has_history = True
-    actions = ["revoke"]  # type: ignore[assignment]
+    actions = ("revoke",)
     change_list_template = "admin/registry/token/change_list.html"
 
     def has_revoke_permission(self, request: Any) -> bool:
