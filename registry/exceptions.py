@@ -10,6 +10,7 @@ RegistryError
 ├── Conflict             the current state does not permit this
 │   └── HasChildren      the removal would also remove children, and was not confirmed
 ├── Unreachable          the workspace has no URL, or is not online
+├── Busy                 too much of this is asked for at once; nothing was done
 ├── SecretsUnavailable   there is no usable encryption key
 └── SecretsBroken        values cannot be decrypted; `failed_keys` names their keys
 """
@@ -111,6 +112,12 @@ class Unreachable(RegistryError):
     def __init__(self, message: str, status: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Busy(RegistryError):
+    """Too much of this is asked for at once; nothing was done."""
+
+    code = "busy"
 
 
 class SecretsUnavailable(RegistryError):
