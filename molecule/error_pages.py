@@ -8,12 +8,14 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template import loader
 from django.utils.cache import patch_vary_headers
 from django.utils.safestring import mark_safe
 
 from molecule.headers import CONTENT_SECURITY_POLICY
+from registry.exceptions import Busy
 
 STYLE = (
     ":root{color-scheme:light dark}"
@@ -26,14 +28,34 @@ STYLE = (
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 POLICY = CONTENT_SECURITY_POLICY.replace("style-src 'self'", f"style-src 'sha256-{_DIGEST}'")
 
-TITLES = {400: "Bad request", 403: "Not allowed", 404: "Page not found", 500: "Internal error"}
+TITLES = {
+    400: "Bad request",
+    403: "Not allowed",
+    404: "Page not found",
+    429: "Too many attempts",
+    500: "Internal error",
+    503: "Try again",
+}
 TEXTS = {
     400: "The server cannot answer this request. Check the address, its host name included.",
     403: "Your account may not open this page.",
     404: "There is nothing at this address.",
+    429: "Wait a moment, then try again.",
     500: "Something went wrong on the server, and it is in the server's log. Try again.",
+    503: "The server is busy. Try again in a moment.",
 }
-ERRORS = {400: "bad request", 403: "not allowed", 404: "not found", 500: "internal error"}
+ERRORS = {
+    400: "bad request",
+    403: "not allowed",
+    404: "not found",
+    429: "too many attempts",
+    500: "internal error",
+    503: "too busy, try again",
+}
+LOCKED_OUT = (
+    "Too many logins with a wrong password. Wait {minutes} minutes, then try again. "
+    "Browsers in which you signed in before are not affected by what others try."
+)
 EXPIRED_FORM = "The form has expired or was sent from another site. Go back, reload the page and send it again."
 
 
@@ -81,8 +103,23 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return answer(request, 403, EXPIRED_FORM)
 
 
+def locked_out(request: HttpRequest, original: HttpResponse | None, credentials: Any) -> HttpResponse:
+    """AXES_LOCKOUT_CALLABLE: after too many failed logins for an account or from an address."""
+    minutes = max(settings.LOGIN_LOCK_MINUTES, settings.LOGIN_ADDRESS_MINUTES)
+    response = answer(request, 429, LOCKED_OUT.format(minutes=minutes))
+    response.headers["Retry-After"] = str(minutes * 60)
+    return response
+
+
+def busy(request: HttpRequest) -> HttpResponse:
+    """For a request that would have cost too much at this moment; nothing was done."""
+    response = answer(request, 503)
+    response.headers["Retry-After"] = "1"
+    return response
+
+
 class NotFoundPages:
-    """Middleware: with DEBUG too, Django would answer an Http404 of a view with its list of all routes."""
+    """Middleware for what views raise: 404 with DEBUG too, where Django would list all routes, and 503."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -91,4 +128,6 @@ class NotFoundPages:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Any) -> HttpResponse | None:
+        if isinstance(exception, Busy):
+            return busy(request)
         return answer(request, 404) if isinstance(exception, Http404) else None

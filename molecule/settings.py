@@ -76,6 +76,9 @@ RATE_LIMIT_CHANGES = env.int("RATE_LIMIT_CHANGES", 10)
 OUTBOUND_NETWORKS = env.list("OUTBOUND_NETWORKS", default=["127.0.0.0/8", "::1/128"] if DEBUG else [])
 LOGIN_ATTEMPTS = env.int("LOGIN_ATTEMPTS", 10)
 LOGIN_LOCK_MINUTES = env.int("LOGIN_LOCK_MINUTES", 15)
+LOGIN_ADDRESS_FAILURES = env.int("LOGIN_ADDRESS_FAILURES", 20)
+LOGIN_ADDRESS_MINUTES = env.int("LOGIN_ADDRESS_MINUTES", 10)
+LOGIN_QUEUE = env.int("LOGIN_QUEUE", 3)
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 1024 * 1024)
 MAX_STRANGER_BODY_BYTES = env.int("MAX_STRANGER_BODY_BYTES", 64 * 1024)
 MAX_HEARTBEAT_BYTES = env.int("MAX_HEARTBEAT_BYTES", 64 * 1024)
@@ -211,13 +214,17 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 # Failed logins count per account and address together, so nobody can lock another person's account.
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = ["registry.identity.logins.LoginGuard", "django.contrib.auth.backends.ModelBackend"]
+PASSWORD_HASHERS = ["registry.identity.logins.OneAtATime"]
 AXES_FAILURE_LIMIT = LOGIN_ATTEMPTS
 AXES_COOLOFF_TIME = timedelta(minutes=LOGIN_LOCK_MINUTES)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
-AXES_HTTP_RESPONSE_CODE = 429
-AXES_IPWARE_PROXY_COUNT = 1 if SECURE_PROXY else 0
+# Attempts during a lock are not looked at, and do not prolong it.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "registry.identity.logins.address_of"
+AXES_USERNAME_CALLABLE = "registry.identity.logins.account_of"
+AXES_LOCKOUT_CALLABLE = "molecule.error_pages.locked_out"
 AXES_VERBOSE = False
 AXES_ENABLE_ADMIN = False
 

@@ -12,6 +12,7 @@ RegistryError
 ├── TooLarge             a value is larger than it may be; `field` says which
 ├── TooOften             an agent changed its card or URL too often; `wait` says when to try again
 ├── Unreachable          the workspace has no URL, or is not online
+├── Busy                 too much of this is asked for at once; nothing was done
 ├── SecretsUnavailable   there is no usable encryption key
 └── SecretsBroken        values cannot be decrypted; `failed_keys` names their keys
 """
@@ -129,6 +130,12 @@ class Unreachable(RegistryError):
     def __init__(self, message: str, status: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Busy(RegistryError):
+    """Too much of this is asked for at once; nothing was done."""
+
+    code = "busy"
 
 
 class SecretsUnavailable(RegistryError):

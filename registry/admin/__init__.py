@@ -1,5 +1,5 @@
 """The Django admin of the registry and, because its lists name workspaces, of activity. Importing it registers all."""
 
-from registry.admin import logs, read_only, secrets, tokens, workspaces
+from registry.admin import logs, read_only, secrets, tokens, users, workspaces
 
-__all__ = ["logs", "read_only", "secrets", "tokens", "workspaces"]
+__all__ = ["logs", "read_only", "secrets", "tokens", "users", "workspaces"]

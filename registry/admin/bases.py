@@ -3,19 +3,24 @@
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.validators import EMPTY_VALUES
-from django.http import Http404, HttpResponse
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 
+from registry.admin.deletion import DeletionAdmin
+from registry.admin.lookups import NOT_OFFERED, WRONG, NotOffered, OfferedChangeList, is_searchable
 from registry.admin.widgets import NO_SUCH_WORKSPACE, WorkspaceSelect
 from registry.exceptions import RegistryError
 from registry.identity.tokens import principal_for_user
 from registry.models import Workspace
 
 
-class LabelledAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for type checkers only
-    """`labels`: singular and plural, where operators use other words than the model's name.
+class LabelledAdmin(DeletionAdmin):
+    """The base of every ModelAdmin: the words of its list, and what the list may be asked for.
+
+    `labels`: singular and plural, where operators use other words than the model's name.
 
     They are set on the model's options, because Django's lists, breadcrumbs and index read them there. The options
     that migrations compare are the declared ones, which stay as they are.
@@ -32,7 +37,32 @@ class LabelledAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for 
 
     def changelist_view(self, request: Any, extra_context: Any = None) -> HttpResponse:
         title = capfirst(str(self.opts.verbose_name_plural))
-        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+        try:
+            return super().changelist_view(request, {"title": title, **(extra_context or {})})
+        except NotOffered:
+            messages.warning(request, NOT_OFFERED)
+            return HttpResponseRedirect(request.path)
+
+    def get_changelist_instance(self, request: Any) -> Any:
+        """Raises NotOffered for parameters that the list does not offer or cannot read."""
+        try:
+            return super().get_changelist_instance(request)
+        except WRONG as error:
+            if request.GET:
+                raise NotOffered from error
+            raise
+
+    def get_changelist(self, request: Any, **kwargs: Any) -> type[OfferedChangeList]:
+        return OfferedChangeList
+
+    def get_search_results(self, request: Any, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        """Finds nothing for a term that cannot be searched: the choice of workspaces takes any."""
+        if not is_searchable(search_term):
+            return queryset.none(), False
+        return super().get_search_results(request, queryset, search_term)
+
+    def get_object(self, request: Any, object_id: str, from_field: str | None = None) -> Any:
+        return None if "\x00" in object_id else super().get_object(request, object_id, from_field)
 
 
 class ReadOnlyAdmin(LabelledAdmin):
@@ -41,7 +71,7 @@ class ReadOnlyAdmin(LabelledAdmin):
     `has_history`: whether actions on them are logged, so that Django's history page shows something.
     """
 
-    actions = None
+    actions: Any = None
     has_history = False
 
     def has_add_permission(self, request: Any) -> bool:

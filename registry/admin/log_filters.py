@@ -134,8 +134,8 @@ class TimeFilter(InputFilter):
         return [({"since": span}, title) for span, title in titles.items()]
 
     def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if span := TIME_SPANS.get(self.value_of("since")):
-            queryset = queryset.filter(created_at__gte=timezone.now() - span)
+        if name := self.value_of("since"):
+            queryset = queryset.filter(created_at__gte=timezone.now() - _span(name))
         if start := self.value_of("from"):
             queryset = queryset.filter(created_at__gte=_moment(start))
         if end := self.value_of("until"):
@@ -157,6 +157,12 @@ def _actors(text: str) -> list[str]:
         return [f"{Kind.WORKSPACE}:{UUID(text)}"]
     except ValueError:
         return [text] if ":" in text or text == expiry.ACTOR else [text, f"{Kind.OPERATOR}:{text}", f"command:{text}"]
+
+
+def _span(name: str) -> timedelta:
+    if name not in TIME_SPANS:
+        raise IncorrectLookupParameters(f"not a span: {name}")
+    return TIME_SPANS[name]
 
 
 def _moment(text: str) -> datetime:

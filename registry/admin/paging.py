@@ -3,16 +3,17 @@
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
 from django.db.models.expressions import Combinable
+
+from registry.admin.lookups import OfferedChangeList
 
 BEFORE = "before"
 SEPARATOR = "~"
 
 
-class KeysetChangeList(ChangeList):
+class KeysetChangeList(OfferedChangeList):
     """Newest first, by `model_admin.position` (unique, descending); links to older rows and to the newest."""
 
     model_admin: Any

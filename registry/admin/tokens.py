@@ -27,26 +27,37 @@ class TokenAdmin(ReadOnlyAdmin):
     """`revocation_effect`: what stops working, said before it is done."""
 
     revocation_effect: str
+    not_yours = "Not revoked, because you may revoke only your own"
     has_history = True
-    actions = ["revoke"]  # type: ignore[assignment]
+    actions = ("revoke",)
     change_list_template = "admin/registry/token/change_list.html"
 
     def has_revoke_permission(self, request: Any) -> bool:
         return bool(request.user.has_perm(f"registry.change_{self.opts.model_name}"))
 
+    def may_revoke(self, request: Any, token: Any) -> bool:
+        """Whether the user may revoke this one; `not_yours` says why not."""
+        return True
+
     @admin.action(description="Revoke tokens…", permissions=["revoke"])
     def revoke(self, request: Any, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """Asks first; the page it returns posts the same action with `confirmed`."""
-        tokens = [token for token in queryset if token.revoked_at is None]
-        if not tokens:
-            self.message_user(request, "Nothing to revoke: the selected tokens are revoked already.", messages.WARNING)
-            return None
-        if "confirmed" not in request.POST:
-            return self._confirm_revocation(request, tokens)
-        revoked = sum(self._revoke(request, token) for token in tokens)
-        done = f"Revoked {_count_label(revoked)}. Connections opened with them are closed."
-        self.message_user(request, done, messages.SUCCESS)
+        """Asks first; the page it returns posts the same action with `confirmed`. Says what happened to each token."""
+        selected = list(queryset)
+        allowed = [token for token in selected if self.may_revoke(request, token)]
+        live = [token for token in allowed if token.revoked_at is None]
+        if live and "confirmed" not in request.POST:
+            return self._confirm_revocation(request, live)
+        revoked = [token for token in live if self._revoke(request, token)]
+        if revoked:
+            done = f"Revoked {_count_label(len(revoked))}. Connections opened with them are closed."
+            self.message_user(request, done, messages.SUCCESS)
+        self._say(request, "Already revoked", [token for token in allowed if token not in revoked])
+        self._say(request, self.not_yours, [token for token in selected if token not in allowed])
         return None
+
+    def _say(self, request: Any, what: str, tokens: list[Any]) -> None:
+        if tokens:
+            self.message_user(request, f"{what}: {', '.join(token.prefix for token in tokens)}.", messages.WARNING)
 
     def _revoke(self, request: Any, token: Any) -> bool:
         """Returns False when it was already revoked."""
@@ -142,7 +153,7 @@ class WorkspaceTokenAdmin(TokenAdmin):
 
 @admin.register(OperatorToken)
 class OperatorTokenAdmin(TokenAdmin):
-    """Every user issues, sees and revokes their own; those of others need the permission to view them."""
+    """Every user issues, sees and revokes their own; those of others need the permissions to view and delete them."""
 
     list_display = ["prefix", "owner", "label", "state", "created", "last_used", "expires"]
     list_select_related = ["user"]
@@ -162,6 +173,9 @@ class OperatorTokenAdmin(TokenAdmin):
 
     def has_revoke_permission(self, request: Any) -> bool:
         return True
+
+    def may_revoke(self, request: Any, token: OperatorToken) -> bool:
+        return token.user_id == request.user.pk or bool(request.user.has_perm("registry.delete_operatortoken"))
 
     def get_queryset(self, request: Any) -> QuerySet[Any]:
         tokens = super().get_queryset(request)

@@ -179,7 +179,7 @@ def test_workspaces_and_agents_are_found_by_id(root: Client, history: dict[str, 
 )  # fmt: skip
 def test_malformed_filters_are_dropped(root: Client, db: None, name: str, query: dict[str, str]) -> None:
     answer = root.get(reverse(f"admin:{name}_changelist"), query)
-    assert (answer.status_code, answer["Location"].endswith("?e=1")) == (302, True)
+    assert (answer.status_code, answer["Location"]) == (302, reverse(f"admin:{name}_changelist"))
 
 
 def test_a_filter_keeps_the_others_and_drops_the_page(root: Client, history: dict[str, StructureEvent]) -> None:

@@ -14,7 +14,7 @@ from registry.exceptions import SecretsUnavailable
 from registry.models import GlobalSecret, Workspace, WorkspaceSecret, WorkspaceToken
 from registry.organisation import removal
 from registry.secrets import store
-from tests.registry.admin.pages import CANARY, Make, change_url
+from tests.registry.admin.pages import CANARY, Make, change_url, shown_messages
 
 
 def test_a_secret_is_encrypted_and_never_shown(root: Client, make_workspace: Make) -> None:
@@ -109,9 +109,17 @@ def test_without_a_usable_key_nothing_is_stored(root: Client, make_workspace: Ma
 
 def test_secrets_are_deleted_one_by_one_and_in_bulk(root: Client, furnished: Workspace) -> None:
     own, common = WorkspaceSecret.objects.get(), GlobalSecret.objects.get()
-    root.post(reverse("admin:registry_workspacesecret_delete", args=[own.pk]), {"post": "yes"})
-    chosen = {"action": "delete_selected", "_selected_action": [str(common.pk)], "post": "yes"}
-    root.post(reverse("admin:registry_globalsecret_changelist"), chosen)
+    url = reverse("admin:registry_workspacesecret_delete", args=[own.pk])
+    root.post(url, {"post": "yes", "seen": root.get(url).context["seen"]})
+    store.set_for_all("OTHER", CANARY, actor="test")
+    chosen = {"action": "delete_selected", "_selected_action": [str(one.pk) for one in GlobalSecret.objects.all()]}
+    listing = reverse("admin:registry_globalsecret_changelist")
+    seen = root.post(listing, chosen).context["seen"]
+    store.delete_for_all("OTHER", actor="test")
+    again = root.post(listing, chosen | {"post": "yes", "seen": seen})
+    assert GlobalSecret.objects.get() == common, "the list had changed, so it is asked again"
+    done = root.post(listing, chosen | {"post": "yes", "seen": again.context["seen"]}, follow=True)
+    assert "Deleted: API_KEY." in shown_messages(done)
     assert not WorkspaceSecret.objects.exists()
     assert not GlobalSecret.objects.exists()
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
@@ -17,7 +17,7 @@ from registry.exceptions import BadCredential
 from registry.identity import enrolment, tokens
 from registry.models import OperatorToken, SecretAccess, Workspace, WorkspaceToken
 from registry.secrets import store
-from tests.registry.admin.pages import Make
+from tests.registry.admin.pages import Make, shown_messages
 
 ISSUE = "admin:registry_operatortoken_issue"
 OPERATOR_TOKENS = "admin:registry_operatortoken_changelist"
@@ -165,3 +165,49 @@ def test_a_revoked_token_shows_when_it_was_revoked_and_no_expiry(root: Client, m
     page = root.get(url).content.decode()
     assert ">2 h ago</time>" in page
     assert "in 23 hours" not in page
+
+
+def test_revoking_is_repeatable_and_says_what_happened_to_each(root: Client, make_workspace: Make) -> None:
+    workspace = make_workspace()
+    for _ in range(5):
+        tokens.issue_workspace_token(workspace.id)
+    five = list(WorkspaceToken.objects.all())
+    tokens.revoke_token(workspace.id, five[0].id)
+    form = {"action": "revoke", "confirmed": "yes", "_selected_action": [str(token.id) for token in five]}
+    first = shown_messages(root.post(reverse(WORKSPACE_TOKENS), form, follow=True))
+    assert first == [
+        "Revoked 4 tokens. Connections opened with them are closed.",
+        f"Already revoked: {five[0].prefix}.",
+    ]
+    again = shown_messages(root.post(reverse(WORKSPACE_TOKENS), form, follow=True))
+    assert again == [f"Already revoked: {', '.join(token.prefix for token in ordered(five))}."]
+    assert not WorkspaceToken.objects.filter(revoked_at=None).exists()
+
+
+def ordered(listed: list[Any]) -> list[Any]:
+    """As the list shows them."""
+    return sorted(listed, key=lambda token: token.pk, reverse=True)
+
+
+def test_seeing_tokens_of_others_does_not_allow_revoking_them(
+    make_user: Callable[..., User], django_user_model: type[User]
+) -> None:
+    other, looking = make_user("operator"), make_user("ungrouped")
+    looking.user_permissions.set(Permission.objects.filter(codename="view_operatortoken"))
+    tokens.issue_operator_token(other)
+    tokens.issue_operator_token(looking)
+    client = Client()
+    client.force_login(looking)
+    form = {
+        "action": "revoke",
+        "confirmed": "yes",
+        "_selected_action": [str(t.id) for t in OperatorToken.objects.all()],
+    }
+    answer = client.post(reverse(OPERATOR_TOKENS), form, follow=True)
+    assert OperatorToken.objects.get(user=other).revoked_at is None
+    assert OperatorToken.objects.get(user=looking).revoked_at is not None
+    theirs = OperatorToken.objects.get(user=other).prefix
+    assert f"Not revoked, because you may revoke only your own: {theirs}." in shown_messages(answer)
+    looking.user_permissions.add(Permission.objects.get(codename="delete_operatortoken"))
+    client.post(reverse(OPERATOR_TOKENS), form)
+    assert OperatorToken.objects.get(user=other).revoked_at is not None

@@ -1,0 +1,161 @@
+"""Users and groups: nobody gives, takes or takes over more than they hold themselves."""
+
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from registry.exceptions import BadCredential
+from registry.identity import tokens
+from registry.models import OperatorToken
+from tests.registry.admin.pages import change_url, shown_messages
+
+USERS = "admin:auth_user_changelist"
+BEYOND = Permission.objects.filter(codename__in=["delete_group", "add_permission"])
+
+
+@pytest.fixture
+def administrator(db: None, client: Client) -> User:
+    user = User.objects.create_user("boss", is_staff=True)
+    user.groups.add(Group.objects.get(name="administrators"))
+    client.force_login(user)
+    return user
+
+
+def form_of(user: User, **changes: Any) -> dict[str, Any]:
+    return {
+        "username": user.username,
+        "first_name": user.first_name,
+        "last_name": user.last_name,
+        "email": user.email,
+        "is_active": "on" if user.is_active else "",
+        "is_staff": "on" if user.is_staff else "",
+        "groups": [group.pk for group in user.groups.all()],
+        "user_permissions": [one.pk for one in user.user_permissions.all()],
+        "date_joined_0": "2026-01-01",
+        "date_joined_1": "12:00:00",
+    } | changes
+
+
+def test_an_administrator_does_not_become_superuser(client: Client, administrator: User) -> None:
+    client.post(change_url(administrator), form_of(administrator, is_superuser="on"))
+    administrator.refresh_from_db()
+    assert not administrator.is_superuser
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_an_administrator_changes_no_superuser(client: Client, administrator: User, active: bool) -> None:
+    root = User.objects.create_superuser("root", "", "secret", is_active=active)
+    password = reverse("admin:auth_user_password_change", args=[root.pk])
+    form = {"password1": "Other-than-before-1", "password2": "Other-than-before-1", "usable_password": "true"}
+    assert client.post(password, form).status_code == 403
+    assert client.post(change_url(root), form_of(root, is_active="", username="eve")).status_code == 403
+    assert client.post(reverse("admin:auth_user_delete", args=[root.pk]), {"post": "yes"}).status_code == 403
+    chosen = {"action": "delete_selected", "post": "yes", "_selected_action": [root.pk]}
+    client.post(reverse(USERS), chosen)
+    root.refresh_from_db()
+    assert (root.username, root.is_active, root.check_password("secret")) == ("root", active, True)
+
+
+def test_an_administrator_takes_over_nobody_who_holds_more(client: Client, administrator: User) -> None:
+    other = User.objects.create_user("other", password="secret")
+    other.user_permissions.set(BEYOND)
+    password = reverse("admin:auth_user_password_change", args=[other.pk])
+    assert client.get(password).status_code == 403
+    assert client.post(change_url(other), form_of(other)).status_code == 403
+    other.user_permissions.clear()
+    assert client.get(password).status_code == 200
+
+
+@pytest.mark.parametrize("who", ["self", "other"])
+def test_an_administrator_gives_no_permission_they_lack(client: Client, administrator: User, who: str) -> None:
+    user = administrator if who == "self" else User.objects.create_user("other")
+    mighty = Group.objects.create(name="mighty")
+    mighty.permissions.set(BEYOND)
+    for changes in ({"user_permissions": [one.pk for one in BEYOND]}, {"groups": [mighty.pk]}):
+        answer = client.post(change_url(user), form_of(user, **changes))
+        assert answer.status_code == 200
+        assert "you do not have" in answer.content.decode()
+    assert not user.user_permissions.exists()
+    assert mighty not in user.groups.all()
+
+
+def test_an_administrator_gives_and_takes_what_they_hold(client: Client, administrator: User) -> None:
+    user = User.objects.create_user("other")
+    held = Permission.objects.get(codename="view_workspace")
+    viewers = Group.objects.get(name="viewers")
+    given = form_of(user, user_permissions=[held.pk], groups=[viewers.pk])
+    assert client.post(change_url(user), given).status_code == 302
+    assert (list(user.user_permissions.all()), list(user.groups.all())) == ([held], [viewers])
+    assert client.post(change_url(user), form_of(user, user_permissions=[], groups=[])).status_code == 302
+    assert not user.groups.exists()
+
+
+def test_an_administrator_gives_no_group_a_permission_they_lack(client: Client, administrator: User) -> None:
+    group = Group.objects.get(name="administrators")
+    held = [one.pk for one in group.permissions.all()]
+    form = {"name": group.name, "permissions": [*held, *(one.pk for one in BEYOND)]}
+    assert "you do not have" in client.post(change_url(group), form).content.decode()
+    assert group.permissions.count() == len(held)
+    mighty = Group.objects.create(name="mighty")
+    mighty.permissions.set(BEYOND)
+    assert client.post(change_url(mighty), {"name": "weak", "permissions": []}).status_code == 403
+    assert client.post(change_url(group), {"name": "bosses", "permissions": held}).status_code == 302
+
+
+def test_a_superuser_may_do_all_of_it(root: Client, django_user_model: type[User]) -> None:
+    user = django_user_model.objects.create_user("other")
+    form = form_of(user, is_superuser="on", user_permissions=[one.pk for one in BEYOND])
+    assert root.post(change_url(user), form).status_code == 302
+    user.refresh_from_db()
+    assert user.is_superuser
+    assert user.user_permissions.count() == BEYOND.count()
+
+
+def confirmed(client: Client, user: User) -> Any:
+    """Deletes as the page does that asks."""
+    url = reverse("admin:auth_user_delete", args=[user.pk])
+    seen = client.get(url).context["seen"]
+    return client.post(url, {"post": "yes", "seen": seen}, follow=True)
+
+
+def test_a_user_who_did_something_is_deactivated(root: Client, django_user_model: type[User]) -> None:
+    used, unused = django_user_model.objects.create_user("used"), django_user_model.objects.create_user("unused")
+    text = tokens.issue_operator_token(used)
+    LogEntry.objects.create(user=used, action_flag=2, object_repr="Something")
+    assert shown_messages(confirmed(root, used)) == ["used was deactivated. The record of what they did stays."]
+    used.refresh_from_db()
+    assert not used.is_active
+    assert LogEntry.objects.filter(user=used).exists()
+    assert OperatorToken.objects.get().revoked_at is not None
+    with pytest.raises(BadCredential):
+        tokens.principal_for_token(text)
+    confirmed(root, unused)
+    assert not django_user_model.objects.filter(username="unused").exists()
+
+
+def test_users_are_deleted_in_bulk_by_the_same_rule(root: Client, django_user_model: type[User]) -> None:
+    used, unused = django_user_model.objects.create_user("used"), django_user_model.objects.create_user("unused")
+    tokens.issue_operator_token(used)
+    chosen = {"action": "delete_selected", "_selected_action": [used.pk, unused.pk]}
+    asked = root.post(reverse(USERS), chosen)
+    assert "used: is deactivated instead" in asked.content.decode()
+    done = root.post(reverse(USERS), chosen | {"post": "yes", "seen": asked.context["seen"]}, follow=True)
+    assert shown_messages(done) == ["Deleted: unused.", "Deactivated, because the record of what they did stays: used."]
+    assert list(django_user_model.objects.filter(is_active=True).values_list("username", flat=True)) == ["ada"]
+
+
+def test_what_was_not_shown_is_asked_again(root: Client, django_user_model: type[User]) -> None:
+    """Between the page and its form the user did something."""
+    user = django_user_model.objects.create_user("new")
+    url = reverse("admin:auth_user_delete", args=[user.pk])
+    seen = root.get(url).context["seen"]
+    tokens.issue_operator_token(user)
+    answer = root.post(url, {"post": "yes", "seen": seen}, follow=True)
+    assert "has changed" in shown_messages(answer)[0]
+    assert "is deactivated instead" in answer.content.decode()
+    user.refresh_from_db()
+    assert user.is_active
