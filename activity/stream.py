@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
+from django.conf import settings
 from django.db.models import QuerySet
 
 from activity import bus, strict_json
@@ -98,7 +99,7 @@ class EventStream:
     async def _open(self, send: Any) -> None:
         """Accept the handshake only once subscribed, so that a connected client misses nothing. Refused sockets are
         accepted as well: only an accepted socket can be closed with a code."""
-        await self._close_on_failure(self._register)
+        await self._close_on_failure(self._register_in_time)
         with suppress(OSError):  # the client has gone: serve() receives the disconnect
             await send({"type": "websocket.accept"})
         self.outbox.open()
@@ -115,6 +116,10 @@ class EventStream:
         except Exception:
             log.exception("a socket could not be opened")
             self.outbox.close(BROKEN)
+
+    async def _register_in_time(self) -> None:
+        async with asyncio.timeout(settings.SOCKET_HANDSHAKE_SECONDS):
+            await self._register()
 
     async def _register(self) -> None:
         """Authenticate, join the hub and bring it up to date. Without `since` the socket is live from here on."""
