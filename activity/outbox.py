@@ -13,7 +13,9 @@ from prometheus_client import Counter
 MALFORMED = 4400
 NO_CREDENTIAL = 4401
 NOT_ALLOWED = 4403
+NO_SUCH_PATH = 4404
 TOO_SLOW = 4408
+START_OVER = 4409
 TOO_LARGE = 4413
 TOO_MANY = 4429
 BROKEN = 1011
@@ -31,13 +33,19 @@ SLOW = Counter("molecule_stream_slow_closed", "Sockets closed because their clie
 class Frame:
     """One message, encoded and framed once for all sockets."""
 
-    __slots__ = ("data", "event", "seq", "text", "workspace_id")
+    __slots__ = ("data", "event", "id", "seq", "text", "workspace_id")
 
     def __init__(
-        self, text: str, seq: int | None = None, event: str | None = None, workspace_id: str | None = None
+        self,
+        text: str,
+        seq: int | None = None,
+        event: str | None = None,
+        workspace_id: str | None = None,
+        id: str | None = None,
     ) -> None:
         self.text = text
         self.seq = seq
+        self.id = id
         self.event = event
         self.workspace_id = workspace_id
         self.data = framed(text.encode())
@@ -89,7 +97,8 @@ class Wire(Protocol):
 class Outbox:
     """Writes chunks at once, queues them while the wire is paused, and closes the socket if too much is unsent.
 
-    A client that has read everything gets a chunk of any size. With `is_open=False` everything waits for open(), a close code too: nothing may be sent before the handshake.
+    A client that has read everything gets a chunk of any size. With `is_open=False` everything waits for open(), a
+    close code too: nothing may be sent before the handshake.
     """
 
     def __init__(self, wire: Wire, *, is_open: bool = True) -> None:

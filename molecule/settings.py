@@ -199,7 +199,7 @@ SPECTACULAR_SETTINGS = {
 
 CORS_ALLOW_CREDENTIALS = True
 CORS_ALLOW_HEADERS = ["origin", "content-type", "authorization", "if-none-match", "x-workspace-id"]
-CORS_EXPOSE_HEADERS = ["ETag", "Link", "X-Event-Seq", "Retry-After"]
+CORS_EXPOSE_HEADERS = ["ETag", "Link", "X-Event-Seq", "X-Event-ID", "Retry-After"]
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

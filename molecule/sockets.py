@@ -7,7 +7,7 @@ close that always completes.
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -42,8 +42,8 @@ class Sockets(WebSocketsSansIOProtocol):
         return size
 
     def connection_made(self, transport: Any) -> None:
-        lingering: Any = LingeringTransport(transport, self.loop)
-        super().connection_made(lingering)
+        self.lingering = LingeringTransport(transport, self.loop)
+        super().connection_made(cast(Any, self.lingering))
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
@@ -71,7 +71,7 @@ class Sockets(WebSocketsSansIOProtocol):
         rest = CLOSING_BYTES - self.read_while_closing
         self.read_while_closing += len(data)
         if len(data) > rest:
-            self.transport.stop_reading()
+            self.lingering.stop_reading()
         return data[: max(rest, 0)]
 
     def handle_ping(self) -> None:
