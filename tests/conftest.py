@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 
 from activity import redis
 from activity.bus import BROADCAST_CHANNEL
-from registry.identity import tokens
+from registry.identity import rate_limits, tokens
 from registry.models import LoopTick, Workspace
 from registry.organisation import workspaces
 from registry.organisation.workspaces import NewWorkspace
@@ -57,6 +57,7 @@ def keep_groups() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _empty_redis() -> None:
     redis.client().flushall()
+    rate_limits.STRANGERS.counts.clear()
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
-"""Rate limits per credential and minute; heartbeats have their own.
+"""Rate limits per credential and minute; heartbeats have their own, and so has each address without a credential.
 
 Counts are in Redis. While it is unavailable nothing is limited: limits protect the platform, not its secrets.
 """
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -67,6 +68,11 @@ class RateLimit:
             self.counts, self.window = {}, window
         self.counts |= {who: count for (who, _), count in zip(given, counts, strict=True)}
 
+    def add(self, name: str) -> int:
+        """Count one request under the name that all processes use; returns the new count, 0 without Redis."""
+        self.charge([(name, name)])
+        return self._known().get(name, 0)
+
     def count(self, names: Sequence[str]) -> list[int]:
         """Count one more request for each name; returns the new counts, 0 while Redis is unavailable."""
         keys = [f"limit:{self.name}:{name}:{this_window()}" for name in names]
@@ -83,6 +89,13 @@ class RateLimit:
 
 BEATS = RateLimit("beats", "RATE_LIMIT_HEARTBEATS")
 REQUESTS = RateLimit("requests", "RATE_LIMIT")
+STRANGERS = RateLimit("strangers", "RATE_LIMIT_STRANGERS")
+"""Requests and handshakes without a valid credential, by the client's address."""
+
+
+def retry_after() -> int:
+    """Whole seconds until the next window, at least one."""
+    return max(1, math.ceil((this_window() + 1) * WINDOW_SECONDS - time.time()))
 
 
 def this_window() -> int:

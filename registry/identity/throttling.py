@@ -1,9 +1,7 @@
 """Rate limits for DRF's views."""
 
-import time
 from typing import TYPE_CHECKING
 
-from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -20,10 +18,8 @@ UNLIMITED = ("health", "health-ready")
 class CredentialThrottle(BaseThrottle):
     """DRF's DEFAULT_THROTTLE_CLASSES: per credential, because many agents may share one address (NAT).
 
-    Unauthenticated requests are limited per address. Open mode has no limits.
+    Unauthenticated requests are limited per address, apart from those with a credential. Open mode has no limits.
     """
-
-    retry_after = 0.0
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         """Counts the request; returns whether it is within its limit."""
@@ -33,15 +29,16 @@ class CredentialThrottle(BaseThrottle):
         principal = principal_of(request)
         if principal.kind == Kind.OPEN:
             return True
+        address = self.get_ident(request)
+        if principal.kind == Kind.ANONYMOUS and route != "heartbeats":
+            return rate_limits.STRANGERS.add(address) <= rate_limits.STRANGERS.most
         limit = rate_limits.BEATS if route == "heartbeat" else rate_limits.REQUESTS
-        [count] = limit.count([_credential_id(principal) or self.get_ident(request)])
-        self.retry_after = (rate_limits.this_window() + 1) * rate_limits.WINDOW_SECONDS - time.time()
-        is_unauthenticated = principal.kind == Kind.ANONYMOUS and route != "heartbeats"
-        return bool(count <= (settings.RATE_LIMIT_STRANGERS if is_unauthenticated else limit.most))
+        [count] = limit.count([_credential_id(principal) or address])
+        return count <= limit.most
 
     def wait(self) -> float:
         """Seconds until the next window."""
-        return max(1.0, self.retry_after)
+        return rate_limits.retry_after()
 
 
 def _credential_id(principal: Principal) -> str:
