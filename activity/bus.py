@@ -44,17 +44,18 @@ UNAVAILABLE_ERRORS = (RedisError, OSError, DatabaseError, PoolTimeout)
 
 
 Part = TypeVar("Part")
-RawFrame = tuple[int | None, str, str | None, str]
-"""Position, event, workspace id, and the envelope as JSON."""
+RawFrame = tuple[int | None, str, str | None, str, str | None]
+"""Position, event, workspace id, the envelope as JSON, and the event's id."""
 
 
 class Envelope(TypedDict):
-    """One message as clients receive it; `seq` is null for transient messages, which are not in the log."""
+    """One message as clients receive it; `seq` and `id` are null for transient messages, which are not in the log."""
 
     event: str
     workspace_id: str | None
     timestamp: str
     seq: int | None
+    id: str | None
     payload: dict[str, Any]
 
 
@@ -78,6 +79,7 @@ def envelope(
     payload: dict[str, Any],
     *,
     seq: int | None = None,
+    id: UUID | None = None,
     at: datetime | None = None,
 ) -> Envelope:
     """The message of an event; `at` defaults to now."""
@@ -86,6 +88,7 @@ def envelope(
         "workspace_id": None if workspace_id is None else str(workspace_id),
         "timestamp": rfc3339(at or datetime.now(UTC)),
         "seq": seq,
+        "id": None if id is None else str(id),
         "payload": payload,
     }
 
@@ -119,18 +122,20 @@ def publish(envelopes: Sequence[Envelope], *, after: int | None = None) -> None:
     events from the log. It defaults to the newest committed event, for transient messages: hubs then decide who
     receives them by a hierarchy that is at least as new as the message.
     """
-    frames = [(e["seq"], e["event"], e["workspace_id"], encode(e)) for e in envelopes]
+    frames = [(e["seq"], e["event"], e["workspace_id"], encode(e), e["id"]) for e in envelopes]
     _publish_frames(frames, latest_seq() if after is None else after)
 
 
 def _publish_frames(frames: list[RawFrame], after: int) -> int:
     """Split what is too large for one message. Returns the position after these frames."""
-    message = _serialize({"type": "events", "after": after, "frames": frames})
+    # The ids are apart: during a rolling update, hubs of the previous release expect frames of four values.
+    ids = [id for *_, id in frames]
+    message = _serialize({"type": "events", "after": after, "frames": [frame[:4] for frame in frames], "ids": ids})
     if _is_too_large(message, frames):
         for half in _halves(frames):
             after = _publish_frames(half, after)
         return after
-    texts = [text for _seq, _event, _workspace_id, text in frames]
+    texts = [text for _seq, _event, _workspace_id, text, _id in frames]
     redis.client().eval(PUBLISH_ALL, 2, BROADCAST_CHANNEL, EVENTS_CHANNEL, message, *texts)
     return max((seq for seq, *_ in frames if seq is not None), default=after)
 
@@ -214,6 +219,13 @@ class Subscription:
                 await self.layer.group_add(group, channel)
                 _raise_if_cancelled()
             self.channel = channel
+
+    async def leave(self) -> None:
+        """Unsubscribe and forget what was not read. Raises RedisError or OSError."""
+        async with self.lock:
+            self.channel = ""
+            await self.layer.flush()
+            _raise_if_cancelled()
 
     async def sync(self, wanted: set[str]) -> None:
         """Be in EVENTS_GROUP and the wanted groups only. Without a connection, the next renew() joins them."""

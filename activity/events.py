@@ -69,14 +69,23 @@ def read(
     return StructureEvent.objects.filter(**filters).order_by(order)[:limit]
 
 
-def position_now() -> models.Subquery:
-    """latest_seq() as a subquery, so of the same snapshot as the statement around it; NULL for an empty log."""
-    return models.Subquery(StructureEvent.objects.order_by("-seq").values("seq")[:1])
+def of_newest(column: str) -> models.Subquery:
+    """`seq` or `id` of the newest event, of the same snapshot as the statement around it; NULL for an empty log."""
+    return models.Subquery(StructureEvent.objects.order_by("-seq").values(column)[:1])
 
 
 def envelope_of(event: StructureEvent) -> bus.Envelope:
     """The message that is published for an event."""
-    return bus.envelope(event.event_type, event.workspace_id, event.payload or {}, seq=event.seq, at=event.created_at)
+    payload = event.payload or {}
+    return bus.envelope(event.event_type, event.workspace_id, payload, seq=event.seq, id=event.id, at=event.created_at)
+
+
+def is_at(seq: int, event_id: str | UUID | None) -> bool:
+    """Whether the log has this event at this position. False after a restore or a failover that lost it.
+
+    Nothing is known of an event without an id, and of position 0, which comes before all events: True.
+    """
+    return not seq or event_id is None or StructureEvent.objects.filter(seq=seq, id=event_id).exists()
 
 
 def lock_log() -> int:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
 from channels.db import database_sync_to_async
@@ -21,10 +21,10 @@ from django.db.models import QuerySet
 from prometheus_client import Counter, Gauge
 
 from activity import bus
-from activity.events import envelope_of, last_rebuild
+from activity.events import envelope_of, is_at, last_rebuild
 from activity.listeners import BEATS, CANVASES, Audience, Listener
 from activity.models import StructureEvent
-from activity.outbox import NOT_ALLOWED, TRY_AGAIN, Chunk, Frame
+from activity.outbox import NOT_ALLOWED, START_OVER, TRY_AGAIN, Chunk, Frame
 from activity.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,18 @@ POSSIBLY_LOST = Counter(
 )
 
 
+class Restarted(Exception):
+    """The hub has restarted meanwhile; `code` is the one that its sockets were closed with."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class OtherLog(Exception):
+    """The log does not have the event that was delivered at our position: a restore or a failover lost it."""
+
+
 @dataclass
 class Hub:
     """The sockets of one event loop, their groups, and the tasks that keep them up to date. See decision 0009."""
@@ -58,6 +70,7 @@ class Hub:
     audience: Audience
     subscription: bus.Subscription = field(default_factory=bus.Subscription)
     position: int = 0
+    event_id: str | None = None
     listeners: set[Listener] = field(default_factory=set)
     groups: dict[Hashable, set[Listener]] = field(default_factory=dict)
     members: dict[str, set[Listener]] = field(default_factory=dict)
@@ -73,10 +86,12 @@ class Hub:
         self.arrivals = count()
         self.revoked: set[str] = set()
         self.notified = asyncio.Event()
-        # Queues every event that has committed by now. Raises DatabaseError.
-        self.poll_log = SingleFlight(self._read_log)
+        # Queues every event that has committed by now. Raises DatabaseError, Restarted.
+        self.poll_log = SingleFlight(self._catch_up)
         # Joins the channel layer's group of heartbeats while a socket wants them.
         self.sync_subscription = SingleFlight(self._sync_subscription)
+        self.leaving: asyncio.Task[None] | None = None
+        self.restarts = 0
         self.connection = 0
         self.rebuild = 0
         self.may_have_lost = False
@@ -118,7 +133,7 @@ class Hub:
         """Handle a message of the channel layer."""
         match message["type"]:
             case "events":
-                self._receive_frames(message["after"], [_frame(*values) for values in message["frames"]])
+                self._receive_frames(message["after"], _frames(message))
             case "beats":
                 self._deliver_beats(message["beats"])
             case "revoked":
@@ -167,7 +182,7 @@ class Hub:
             if frame.seq is None:
                 self.pending.append(frame)
             elif frame.seq > self.position:
-                self.position = frame.seq
+                self.position, self.event_id = frame.seq, frame.id
                 self.pending.append(frame)
         if self.pending and self.flush_timer is None:
             wait = self.flushed_at + COALESCE_SECONDS - time.monotonic()
@@ -193,7 +208,7 @@ class Hub:
             _deliver(self.groups.get(CANVASES, ()), Chunk(frames))
             self._deliver_to_members(frames)
         except Exception as error:
-            self._restart(error)
+            self._restart_after(error)
 
     def _deliver_to_members(self, frames: Sequence[Frame]) -> None:
         due: dict[Listener, list[Frame]] = {}
@@ -216,7 +231,11 @@ class Hub:
     def _announce_possible_loss(self) -> None:
         self.may_have_lost = False
         subscribed = self.groups.get(CANVASES, set()).union(*self.members.values())
-        _deliver(subscribed, stream_live(self.position))
+        _deliver(subscribed, self.stream_live())
+
+    def stream_live(self) -> Chunk:
+        """STREAM_LIVE: the client is at `position` and should reload the state that it shows."""
+        return Chunk([Frame(bus.encode({"event": "STREAM_LIVE", "seq": self.position, "id": self.event_id}))])
 
     def _subscribers(self, groups: Iterable[Hashable]) -> set[Listener]:
         """The listeners in at least one of the groups."""
@@ -242,19 +261,41 @@ class Hub:
 
     # --- The log ---------------------------------------------------------------------------------------
 
-    async def _read_log(self) -> None:
+    async def _catch_up(self) -> None:
         if await database_sync_to_async(last_rebuild)() != self.rebuild:
-            log.warning("the tables were repaired from the log: all sockets are closed, clients reload")
-            self._start_over()
-            return
+            self._start_over("the tables were repaired from the log")
+        try:
+            await self._read_log()
+        except OtherLog:
+            self._start_over(f"the log no longer has event {self.event_id} at position {self.position}")
+
+    def _start_over(self, reason: str) -> NoReturn:
+        """Close all sockets so that clients load everything again. Raises Restarted."""
+        log.warning("%s: all sockets are closed, clients start over", reason)
+        self._restart(START_OVER)
+        raise Restarted(START_OVER)
+
+    async def _read_log(self) -> None:
+        """What a read that was in flight during a restart found is older than what was loaded since."""
         while True:
-            page = await database_sync_to_async(read_page)(StructureEvent.objects.filter(seq__gt=self.position))
+            restarts = self.restarts
+            page = await database_sync_to_async(self._read_next)()
+            if restarts != self.restarts or not self.tasks:
+                raise Restarted(TRY_AGAIN)
             missing = [frame for frame in page if (frame.seq or 0) > self.position]
             CAUGHT_UP.inc(len(missing))
             self._enqueue(missing)
             self._release_buffered()
             if len(page) < PAGE:
                 return
+
+    def _read_next(self) -> list[Frame]:
+        """The page after our position. The check comes second: so the page is of the same log. Raises OtherLog."""
+        position, event_id = self.position, self.event_id
+        page = read_page(StructureEvent.objects.filter(seq__gt=position))
+        if not is_at(position, event_id):
+            raise OtherLog
+        return page
 
     # --- Tasks -----------------------------------------------------------------------------------------
 
@@ -267,7 +308,12 @@ class Hub:
             log.warning("Redis is unavailable, streams read the log only: %s", error)
         self.connection = self.subscription.connection
         self.rebuild = await database_sync_to_async(last_rebuild)()
-        self.position = await database_sync_to_async(self.audience.load)()
+        try:
+            self.position, self.event_id = await database_sync_to_async(self.audience.load)()
+        except BaseException:
+            await self._leave()
+            raise
+        self.restarts += 1
         self.tasks = [
             self._task(loop)
             for loop in (self._listen, self._poll_regularly, self._maintain_subscription, self._recheck_credentials)
@@ -280,19 +326,31 @@ class Hub:
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._restart(error)
+            self._restart_after(error)
 
-    def _restart(self, error: BaseException) -> None:
+    def _restart_after(self, error: BaseException) -> None:
         """After an internal error, close all sockets rather than leave a gap: clients reconnect to a fresh hub."""
         log.error("hub restarts, all sockets are closed", exc_info=error)
-        self._start_over()
+        self._restart(TRY_AGAIN)
 
-    def _start_over(self) -> None:
+    def _restart(self, code: int) -> None:
+        """Close all sockets with the code, and load everything again for the next one."""
         for task in self.tasks:
             task.cancel()
+        self.restarts += 1
         self.tasks, self.pending, self.buffered = [], [], []
+        self.leaving = asyncio.create_task(self._leave(), name="hub: leave")
         for listener in self.listeners:
-            listener.outbox.close(TRY_AGAIN)
+            listener.outbox.close(code)
+
+    async def _leave(self) -> None:
+        """Nobody reads the subscription now: messages would pile up in it."""
+
+        async def leave() -> None:
+            async with asyncio.timeout(SUBSCRIBE_SECONDS):
+                await self.subscription.leave()
+
+        await self._tolerate_outage(leave)
 
     async def _listen(self) -> None:
         try:
@@ -387,21 +445,18 @@ async def run_in_thread(query: Callable[..., Answer], *arguments: Any) -> Answer
     return answer
 
 
-def stream_live(position: int) -> Chunk:
-    """STREAM_LIVE: the client is at `position` and should reload the state that it shows."""
-    return Chunk([Frame(bus.encode({"event": "STREAM_LIVE", "seq": position}))])
-
-
 def read_page(events: QuerySet[StructureEvent]) -> list[Frame]:
     """The first PAGE events, in order of `seq`."""
     return [
-        _frame(row.seq, row.event_type, str(row.workspace_id), bus.encode(envelope_of(row)))
+        Frame(bus.encode(envelope_of(row)), row.seq, row.event_type, str(row.workspace_id), str(row.id))
         for row in events.order_by("seq")[:PAGE]
     ]
 
 
-def _frame(seq: int | None, event: str, workspace_id: str | None, text: str) -> Frame:
-    return Frame(text, seq, event, workspace_id)
+def _frames(message: dict[str, Any]) -> list[Frame]:
+    frames = message["frames"]
+    ids = message.get("ids") or [None] * len(frames)  # the previous release sends none
+    return [Frame(text, seq, event, own, id) for (seq, event, own, text), id in zip(frames, ids, strict=True)]
 
 
 def _deliver(listeners: Iterable[Listener], chunk: Chunk) -> None:

@@ -38,8 +38,8 @@ class Listener:
 class Audience(Protocol):
     """Decides which agents receive an event. It applies the log event by event, in the hub's order."""
 
-    def load(self) -> int:
-        """Read the current state from the tables. Returns the position of the last event that it includes."""
+    def load(self) -> tuple[int, str | None]:
+        """Read the current state from the tables. Returns position and id of the last event that it includes."""
 
     def fold(self, frame: Frame) -> bool:
         """Apply an event. Returns True if it changes which groups its workspace receives."""

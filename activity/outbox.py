@@ -1,4 +1,4 @@
-"""Outbox: the send queue of one socket. It is bounded; on overflow the socket is closed with TOO_SLOW."""
+"""Outbox: the send queue of one socket. What is unsent is bounded; on overflow the socket is closed with TOO_SLOW."""
 
 import asyncio
 import json
@@ -6,21 +6,23 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from django.conf import settings
 from prometheus_client import Counter
 
 # Close codes.
 MALFORMED = 4400
 NO_CREDENTIAL = 4401
 NOT_ALLOWED = 4403
+NO_SUCH_PATH = 4404
 TOO_SLOW = 4408
+START_OVER = 4409
 TOO_LARGE = 4413
 TOO_MANY = 4429
 BROKEN = 1011
 TRY_AGAIN = 1013
 
-# The most that may wait for a client that does not read, in addition to its connection's own buffer.
+# The most that may wait for a client that does not read; SOCKET_UNSENT_BYTES bounds the bytes.
 MAX_FRAMES = 4096
-MAX_BYTES = 2 * 1024 * 1024
 CLOSE_SECONDS = 10.0
 # The name of the ASGI extension whose value is a Wire.
 WIRE = "molecule.wire"
@@ -31,13 +33,19 @@ SLOW = Counter("molecule_stream_slow_closed", "Sockets closed because their clie
 class Frame:
     """One message, encoded and framed once for all sockets."""
 
-    __slots__ = ("data", "event", "seq", "text", "workspace_id")
+    __slots__ = ("data", "event", "id", "seq", "text", "workspace_id")
 
     def __init__(
-        self, text: str, seq: int | None = None, event: str | None = None, workspace_id: str | None = None
+        self,
+        text: str,
+        seq: int | None = None,
+        event: str | None = None,
+        workspace_id: str | None = None,
+        id: str | None = None,
     ) -> None:
         self.text = text
         self.seq = seq
+        self.id = id
         self.event = event
         self.workspace_id = workspace_id
         self.data = framed(text.encode())
@@ -70,10 +78,15 @@ class Chunk:
 
 
 class Wire(Protocol):
-    """The connection to one client. Nothing here blocks. While `paused`, do not write; then it calls `resumed`."""
+    """The connection to one client. Nothing here blocks. While `paused`, do not write; then it calls `resumed`.
+
+    `unsent` is what waits in its own buffer, in bytes. It calls `answered` after it wrote by itself, a pong.
+    """
 
     paused: bool
+    unsent: int
     resumed: Callable[[], None]
+    answered: Callable[[], None]
 
     def write(self, chunk: Chunk) -> None: ...
 
@@ -82,14 +95,16 @@ class Wire(Protocol):
 
 
 class Outbox:
-    """Writes chunks at once, queues them while the wire is paused, and closes the socket if too many wait.
+    """Writes chunks at once, queues them while the wire is paused, and closes the socket if too much is unsent.
 
-    With `is_open=False` everything waits for open(), a close code too: nothing may be sent before the handshake.
+    A client that has read everything gets a chunk of any size. With `is_open=False` everything waits for open(), a
+    close code too: nothing may be sent before the handshake.
     """
 
     def __init__(self, wire: Wire, *, is_open: bool = True) -> None:
         self.wire = wire
         self.wire.resumed = self._resume
+        self.wire.answered = self._close_if_slow
         self.waiting: deque[Chunk] = deque()
         self.frames = self.bytes = 0
         self.is_open = is_open
@@ -118,9 +133,7 @@ class Outbox:
         self.waiting.append(chunk)
         self.frames += len(chunk.frames)
         self.bytes += len(chunk.data)
-        if self.frames > MAX_FRAMES or self.bytes > MAX_BYTES:
-            SLOW.inc()
-            self.close(TOO_SLOW)
+        self._close_if_slow()
 
     def send_text(self, text: str) -> None:
         """Send a message to this client only."""
@@ -142,6 +155,12 @@ class Outbox:
             if self.is_open:
                 self.wire.end(code)
             self._release_waiters()
+
+    def _close_if_slow(self) -> None:
+        unsent = self.bytes + self.wire.unsent
+        if not self.closed and (self.frames > MAX_FRAMES or unsent > settings.SOCKET_UNSENT_BYTES):
+            SLOW.inc()
+            self.close(TOO_SLOW)
 
     def _resume(self) -> None:
         while self.waiting and not self.wire.paused:
@@ -165,11 +184,14 @@ class AsgiWire:
     def __init__(self, send: Any) -> None:
         self.send = send
         self.paused = False
+        self.unsent = 0
         self.resumed: Callable[[], None] = lambda: None
+        self.answered: Callable[[], None] = lambda: None
         self.task: asyncio.Task[None] | None = None
 
     def write(self, chunk: Chunk) -> None:
         self.paused = True
+        self.unsent = len(chunk.data)
         self.task = asyncio.create_task(self._write(chunk), name="socket write")
 
     def end(self, code: int) -> None:
@@ -184,6 +206,7 @@ class AsgiWire:
         except OSError:  # the client has gone: EventStream.serve() receives the disconnect
             return
         self.paused = False
+        self.unsent = 0
         self.resumed()
 
     async def _end(self, code: int) -> None:

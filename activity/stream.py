@@ -6,17 +6,21 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
+from uuid import UUID
 
+from django.conf import settings
 from django.db.models import QuerySet
 
 from activity import bus, strict_json
-from activity.hub import PAGE, current_hub, read_page, run_in_thread, stream_live
+from activity.events import is_at
+from activity.hub import PAGE, Restarted, current_hub, read_page, run_in_thread
 from activity.listeners import BEATS, CANVASES, Audience, Listener
 from activity.models import StructureEvent
 from activity.outbox import (
     BROKEN,
     MALFORMED,
     NOT_ALLOWED,
+    START_OVER,
     TOO_LARGE,
     TOO_MANY,
     TRY_AGAIN,
@@ -98,7 +102,7 @@ class EventStream:
     async def _open(self, send: Any) -> None:
         """Accept the handshake only once subscribed, so that a connected client misses nothing. Refused sockets are
         accepted as well: only an accepted socket can be closed with a code."""
-        await self._close_on_failure(self._register)
+        await self._close_on_failure(self._register_in_time)
         with suppress(OSError):  # the client has gone: serve() receives the disconnect
             await send({"type": "websocket.accept"})
         self.outbox.open()
@@ -108,7 +112,7 @@ class EventStream:
     async def _close_on_failure(self, step: Callable[[], Awaitable[None]]) -> None:
         try:
             await step()
-        except Refused as refusal:
+        except (Refused, Restarted) as refusal:
             self.outbox.close(refusal.code)
         except bus.UNAVAILABLE_ERRORS:
             self.outbox.close(TRY_AGAIN)
@@ -116,9 +120,13 @@ class EventStream:
             log.exception("a socket could not be opened")
             self.outbox.close(BROKEN)
 
+    async def _register_in_time(self) -> None:
+        async with asyncio.timeout(settings.SOCKET_HANDSHAKE_SECONDS):
+            await self._register()
+
     async def _register(self) -> None:
         """Authenticate, join the hub and bring it up to date. Without `since` the socket is live from here on."""
-        self.since = self._since()
+        self.since, after_id = self._since(), self._after_id()
         self.principal = await run_in_thread(self.identify)
         self.listener = self._listener()
         self.hub.add(self.listener)
@@ -129,8 +137,8 @@ class EventStream:
         await self.hub.poll_log()
         if self.since is None:
             self._subscribe()
-        elif self.since > self.hub.position:
-            raise Refused(MALFORMED)
+        elif self.since > self.hub.position or not await run_in_thread(is_at, self.since, after_id):
+            raise Refused(START_OVER)
 
     async def _replay_and_subscribe(self) -> None:
         """Send the log up to the hub's position, then subscribe."""
@@ -138,7 +146,7 @@ class EventStream:
         while position < self.hub.position:
             position = await self._replay(position, self.hub.position)
         self._subscribe()
-        self.outbox.put(stream_live(position))
+        self.outbox.put(self.hub.stream_live())
 
     def _subscribe(self) -> None:
         if not self.hub.subscribe(self.listener):
@@ -206,6 +214,13 @@ class EventStream:
         if not value.isascii() or not value.isdigit() or int(value) > MAX_SEQ:
             raise Refused(MALFORMED)
         return int(value)
+
+    def _after_id(self) -> UUID | None:
+        """The id of the event at `since`, which the client received last; none at position 0."""
+        try:
+            return UUID(value) if (value := self.query("after_id")) else None
+        except ValueError:
+            raise Refused(MALFORMED) from None
 
     def query(self, name: str) -> str | None:
         """One query parameter of the socket's URL."""

@@ -36,22 +36,30 @@ from registry.organisation.workspaces import NewWorkspace
 LAYOUT_FIELDS = ("x", "y", "collapsed")
 
 
+def _positioned(response: HttpResponseBase, position: snapshot.Position) -> HttpResponseBase:
+    """With what a client needs to go on from here on /ws: `since` and `after_id`."""
+    response["X-Event-Seq"] = str(position.seq)
+    response["X-Event-ID"] = position.event_id or ""
+    return response
+
+
 class Workspaces(Endpoint):
     @documented("All active workspaces", query=PageQuery, answers={200: WorkspaceRow(many=True)})
     def get(self, request: Any) -> HttpResponseBase:
         page = self.query(PageQuery)
         version = snapshot.version()
-        response = caching.not_modified(request, version.workspaces) or self._whole(page, version)
-        response.headers.setdefault("X-Event-Seq", str(version.seq))
-        return response
+        unchanged = caching.not_modified(request, version.workspaces)
+        at = snapshot.Position(version.seq, version.event_id)
+        return _positioned(unchanged, at) if unchanged else self._whole(page, version, at)
 
-    def _whole(self, page: dict[str, Any], version: snapshot.Version) -> HttpResponseBase:
-        """One row more is read than a page has, to know whether there is a next one."""
+    def _whole(self, page: dict[str, Any], version: snapshot.Version, empty: snapshot.Position) -> HttpResponseBase:
+        """`empty` is the position of an empty list.
+
+        One row more is read than a page has, to know whether there is a next one.
+        """
         limit = page.get("limit")
-        seq, found = snapshot.workspaces(after=page.get("after"), limit=limit and limit + 1)
-        response = caching.respond(self.request, found[:limit], version.workspaces)
-        if seq is not None:
-            response["X-Event-Seq"] = str(seq)
+        position, found = snapshot.workspaces(after=page.get("after"), limit=limit and limit + 1)
+        response = _positioned(caching.respond(self.request, found[:limit], version.workspaces), position or empty)
         if limit and len(found) > limit:
             query = self.request.query_params.copy()
             query["after"] = str(found[limit - 1]["id"])

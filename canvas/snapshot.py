@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 from zlib import crc32
 
@@ -70,9 +70,10 @@ LIVE = (
 OPERATOR_FIELDS = {"enrolment_expires_at", "last_refusal"}
 UNPLACED = CanvasLayout(x=0.0, y=0.0, collapsed=False)
 
-# Each row has the last seq, so that both are read by one statement and at one instant.
+# Each row has the seq and the id of the last event, so that all are read by one statement and at one instant.
 ROWS = f"""
-    SELECT {", ".join(COLUMNS.values())}, (SELECT max(seq) FROM structure_events)
+    SELECT {", ".join(COLUMNS.values())}, (SELECT max(seq) FROM structure_events),
+      (SELECT id::text FROM structure_events ORDER BY seq DESC LIMIT 1)
     FROM workspaces w LEFT JOIN canvas_layouts l ON l.workspace_id = w.id
     WHERE w.status <> 'removed'
 """  # noqa: S608  # our own columns
@@ -82,17 +83,29 @@ VERSION = """
     SELECT (SELECT coalesce(max(seq), 0) FROM structure_events),
       (SELECT bit_xor(uuid_hash_extended(id, xmin::text::bigint)) FROM workspaces WHERE status <> 'removed'),
       (SELECT bit_xor(uuid_hash_extended(workspace_id, xmin::text::bigint)) FROM canvas_layouts),
-      (SELECT bit_xor(uuid_hash_extended(id, xmin::text::bigint)) FROM canvas_viewport)
+      (SELECT bit_xor(uuid_hash_extended(id, xmin::text::bigint)) FROM canvas_viewport),
+      (SELECT id::text FROM structure_events ORDER BY seq DESC LIMIT 1)
 """
 # Versions of a release with other fields differ.
 FORMAT = crc32((ROWS + VERSION).encode())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Version:
-    """`workspaces` changes whenever the result of workspaces() does, `everything` whenever that of now() does."""
+class Position(NamedTuple):
+    """The last event that was included: its seq, 0 if there was none, and its id."""
 
     seq: int
+    event_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """`workspaces` changes whenever the result of workspaces() does, `everything` whenever that of now() does.
+
+    `event_id` is the id of the event at `seq`, and a part of both: a restored database uses seq and xmin again.
+    """
+
+    seq: int
+    event_id: str | None
     workspaces: str
     everything: str
 
@@ -101,14 +114,14 @@ def version() -> Version:
     """Call it before reading the data: then it may be too old, but never newer than the data."""
     with connection.cursor() as cursor:
         cursor.execute(VERSION)
-        seq, *hashes = cursor.fetchone()
+        seq, *hashes, event_id = cursor.fetchone()
     first, second, third = (f"{(part or 0) & (2**64 - 1):x}" for part in hashes)
-    listed = f"{FORMAT:x}-{seq:x}-{first}-{second}"
-    return Version(seq=seq, workspaces=listed, everything=f"{listed}-{third}")
+    listed = f"{FORMAT:x}-{seq:x}-{(event_id or '')[:8]}-{first}-{second}"
+    return Version(seq=seq, event_id=event_id, workspaces=listed, everything=f"{listed}-{third}")
 
 
-def workspaces(*, after: UUID | None = None, limit: int | None = None) -> tuple[int | None, list[dict[str, Any]]]:
-    """The active workspaces by created_at, and the seq of the last event they include; None for an empty list.
+def workspaces(*, after: UUID | None = None, limit: int | None = None) -> tuple[Position | None, list[dict[str, Any]]]:
+    """The active workspaces by created_at, and the last event that they include; None for an empty list.
 
     `after` is the last id of the previous page, and may be that of a removed workspace. Ids and times are text, agent
     cards JSON text that the renderer passes on. Raises Invalid.
@@ -118,10 +131,10 @@ def workspaces(*, after: UUID | None = None, limit: int | None = None) -> tuple[
     )
     parameters = [one for one in (after, limit) if one is not None]
     page_size = "" if limit is None else "LIMIT %s"
-    seq, found = _read(f"{ROWS} {page_start} ORDER BY w.created_at, w.id {page_size}", parameters)
+    position, found = _read(f"{ROWS} {page_start} ORDER BY w.created_at, w.id {page_size}", parameters)
     if not found and after is not None and not Workspace.objects.filter(id=after).exists():
         raise Invalid("after: no such workspace", field="after")
-    return seq, found
+    return position, found
 
 
 def workspace(workspace_id: UUID) -> dict[str, Any]:
@@ -148,7 +161,7 @@ def without_operator_fields(workspace: dict[str, Any]) -> dict[str, Any]:
 def now(seq: int) -> dict[str, Any]:
     """The current snapshot. `seq`, read before, is the position of an empty organisation."""
     time, (read, shown) = timezone.now(), workspaces()
-    return {"seq": seq if read is None else read, "at": time, "workspaces": shown, "viewport": viewport()}
+    return {"seq": seq if read is None else read.seq, "at": time, "workspaces": shown, "viewport": viewport()}
 
 
 def at(when: int | datetime) -> dict[str, Any]:
@@ -168,12 +181,12 @@ def _past(workspace_id: UUID, row: Row, place: CanvasLayout) -> dict[str, Any]:
     return {name: fields[name] for name in COLUMNS}
 
 
-def _read(statement: str, parameters: Sequence[Any]) -> tuple[int | None, list[dict[str, Any]]]:
+def _read(statement: str, parameters: Sequence[Any]) -> tuple[Position | None, list[dict[str, Any]]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         found = cursor.fetchall()
-    seq = found[0][-1] or 0 if found else None
-    return seq, [_fields(row) for row in found]
+    position = Position(found[0][-2] or 0, found[0][-1]) if found else None
+    return position, [_fields(row) for row in found]
 
 
 def _fields(row: tuple[Any, ...]) -> dict[str, Any]:

@@ -85,6 +85,8 @@ MAX_HEARTBEAT_BYTES = env.int("MAX_HEARTBEAT_BYTES", 64 * 1024)
 MAX_REGISTRATION_BYTES = env.int("MAX_REGISTRATION_BYTES", 256 * 1024)
 MAX_CARD_BYTES = env.int("MAX_CARD_BYTES", 64 * 1024)
 MAX_JSON_VALUES = env.int("MAX_JSON_VALUES", 50_000)
+SOCKET_UNSENT_BYTES = env.int("SOCKET_UNSENT_BYTES", 1024 * 1024)
+SOCKET_HANDSHAKE_SECONDS = env.float("SOCKET_HANDSHAKE_SECONDS", 5.0)
 
 INSTALLED_APPS = [
     "molecule.apps.MoleculeAdminConfig",
@@ -206,7 +208,7 @@ SPECTACULAR_SETTINGS = {
 
 CORS_ALLOW_CREDENTIALS = True
 CORS_ALLOW_HEADERS = ["origin", "content-type", "authorization", "if-none-match", "x-workspace-id"]
-CORS_EXPOSE_HEADERS = ["ETag", "Link", "X-Event-Seq", "Retry-After"]
+CORS_EXPOSE_HEADERS = ["ETag", "Link", "X-Event-Seq", "X-Event-ID", "Retry-After"]
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -33,19 +33,22 @@ class Teams:
         self.parents: dict[str, Team] = {}
         self.removed: set[str] = set()
 
-    def load(self) -> int:
-        """Read the hierarchy; returns the position that it is of. One statement, so both are of the same instant."""
+    def load(self) -> tuple[int, str | None]:
+        """Read the hierarchy; returns the position that it is of, and the id of the event there. One statement, so all
+        are of the same instant."""
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                SELECT id::text, parent_id::text, status = 'removed', (SELECT max(seq) FROM structure_events)
-                FROM workspaces
+                SELECT w.id::text, w.parent_id::text, w.status = 'removed', last.seq, last.id::text
+                FROM workspaces w
+                LEFT JOIN (SELECT seq, id FROM structure_events ORDER BY seq DESC LIMIT 1) AS last ON true
                 """
             )
             rows = cursor.fetchall()
         self.parents = {own: parent for own, parent, *_ in rows}
-        self.removed = {own for own, _parent, removed, _seq in rows if removed}
-        return rows[0][3] or 0 if rows else 0
+        self.removed = {own for own, _parent, removed, *_ in rows if removed}
+        _own, _parent, _removed, seq, event_id = rows[0] if rows else (None,) * 5
+        return seq or 0, event_id
 
     def fold(self, frame: Frame) -> bool:
         """Apply an event; returns whether it changed the hierarchy."""

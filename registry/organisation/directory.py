@@ -4,6 +4,7 @@ A lookup after a move, a removal or a revocation is right at once, and costs no 
 thread.
 """
 
+import logging
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from registry.identity.tokens import Caller, PresentedToken
 from registry.models import ALIVE, Status, Workspace
 from registry.structure import access, projection
 from registry.structure.projection import Row
+
+log = logging.getLogger(__name__)
 
 KEPT = ("parent_id", "status", "url", "name")
 PAGE = 1000
@@ -53,15 +56,16 @@ class Directory:
         self.rows: dict[UUID, Row] = {}
         self.position: int | None = None
         self.rebuild = 0
+        self.event_id: UUID | None = None
         self.version: str | None = None
         self.checked_at = 0.0
         self.sessions = Sessions()
 
     def resolve(self, lookups: Sequence[Lookup]) -> list[Match | None]:
         """A match for each lookup, None where the database has to be asked."""
-        log, tokens = cache_versions.read(cache_versions.LOG, cache_versions.TOKENS)
-        self._catch_up(log)
-        callers = self.sessions.callers({lookup.token for lookup in lookups}, tokens)
+        of_log, of_tokens = cache_versions.read(cache_versions.LOG, cache_versions.TOKENS)
+        self._catch_up(of_log)
+        callers = self.sessions.callers({lookup.token for lookup in lookups}, of_tokens)
         return [self._resolve(lookup, callers.get(lookup.token)) for lookup in lookups]
 
     def _resolve(self, lookup: Lookup, caller: Caller | None) -> Match | None:
@@ -89,17 +93,28 @@ class Directory:
         if self.position is None or self.rebuild != rebuild:
             self._load()
             self.rebuild = rebuild
-        while page := list(events.read(after=self.position, limit=PAGE)):
+        while page := self._next_page():
             self._fold(page)
         self.version, self.checked_at = version, now
 
+    def _next_page(self) -> list[StructureEvent]:
+        """The events after our position. If the log no longer has our last event there (it was restored, or a failover
+        lost events), everything is loaded again; checked after the page was read, so that both are of the same log."""
+        while True:
+            page = list(events.read(after=self.position, limit=PAGE))
+            if events.is_at(self.position or 0, self.event_id):
+                return page
+            log.warning("the log no longer has event %s at position %s: loading again", self.event_id, self.position)
+            self._load()
+
     def _load(self) -> None:
         """Rows and position are of one statement. Without rows the position is read before, so nothing is skipped."""
-        position, rows = events.latest_seq(), {}
-        for row in Workspace.objects.annotate(event_seq=events.position_now()).values("id", *KEPT, "event_seq"):
-            position = row.pop("event_seq") or 0
+        position, event_id, rows = events.latest_seq(), None, {}
+        found = Workspace.objects.annotate(event_seq=events.of_newest("seq"), event_id=events.of_newest("id"))
+        for row in found.values("id", *KEPT, "event_seq", "event_id"):
+            position, event_id = row.pop("event_seq") or 0, row.pop("event_id")
             rows[row.pop("id")] = row
-        self.position, self.rows = position, rows
+        self.position, self.event_id, self.rows = position, event_id, rows
 
     def _fold(self, page: Iterable[StructureEvent]) -> None:
         for event in page:
@@ -107,7 +122,7 @@ class Directory:
                 if change.table is Workspace:
                     kept = {name: change.columns[name] for name in KEPT if name in change.columns}
                     projection.apply_change(replace(change, columns=kept), self.rows)
-            self.position = event.seq
+            self.position, self.event_id = event.seq, event.id
 
 
 class Sessions:

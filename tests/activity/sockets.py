@@ -12,10 +12,12 @@ OPERATOR = Principal(kind=Kind.OPERATOR, level=Level.VIEW)
 
 
 class Client:
-    """A Wire that keeps what is written; tests set `paused`."""
+    """A Wire that keeps what is written; tests set `paused` and `unsent`."""
 
     def __init__(self) -> None:
         self.paused = False
+        self.unsent = 0
+        self.answered: Callable[[], None] = lambda: None
         self.resumed: Callable[[], None] = lambda: None
         self.texts: list[str] = []
         self.code: int | None = None

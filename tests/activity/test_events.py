@@ -163,7 +163,7 @@ def test_every_event_is_one_json_object_on_the_broadcast_channel(
         rows = record([online(), online()], actor="test")
     messages = broadcasts()
     assert [message["seq"] for message in messages] == [row.seq for row in rows]
-    assert set(messages[0]) == {"event", "workspace_id", "timestamp", "seq", "payload"}
+    assert set(messages[0]) == {"event", "workspace_id", "timestamp", "seq", "id", "payload"}
     assert messages[0]["workspace_id"] == str(rows[0].workspace_id)
 
 

@@ -30,8 +30,9 @@ class NoAgents:
     def __init__(self) -> None:
         self.breaks = False
 
-    def load(self) -> int:
-        return bus.latest_seq()
+    def load(self) -> tuple[int, str | None]:
+        newest = StructureEvent.objects.order_by("-seq").first()
+        return (newest.seq, str(newest.id)) if newest else (0, None)
 
     def fold(self, frame: Frame) -> bool:
         if self.breaks:
@@ -292,7 +293,7 @@ async def test_after_a_broken_connection_all_clients_reload(opened: Hub, client:
     await sync_to_async(redis.client().execute_command)("CLIENT", "KILL", "TYPE", "pubsub")
     for one in (client, member):
         await until_live(one)
-        assert one.heard[-1] == {"event": "STREAM_LIVE", "seq": position}
+        assert one.heard[-1] == {"event": "STREAM_LIVE", "seq": position, "id": client.heard[0]["id"]}
     assert opening.texts == []
     await sync_to_async(bus.publish)([bus.envelope("PASSING", None, {})])
     await until_heard(client, 3)

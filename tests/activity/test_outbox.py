@@ -4,13 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from django.conf import settings
 from websockets.client import ClientProtocol
 from websockets.frames import Frame as Parsed
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from activity import outbox
-from activity.outbox import MAX_BYTES, MAX_FRAMES, TOO_SLOW, AsgiWire, Chunk, Frame, Outbox
+from activity.outbox import MAX_FRAMES, TOO_SLOW, AsgiWire, Chunk, Frame, Outbox
 from tests.activity.sockets import Client
 
 
@@ -69,7 +70,7 @@ def test_a_client_that_pauses_again_gets_the_rest_later(box: Outbox, client: Cli
 
 
 @pytest.mark.parametrize(
-    ("text", "fitting"), [("x", MAX_FRAMES), ("x" * 65000, MAX_BYTES // 65000)], ids=["frames", "bytes"]
+    ("text", "fitting"), [("x", MAX_FRAMES), ("x" * 65000, 1024 * 1024 // 65000)], ids=["frames", "bytes"]
 )
 def test_overflow_closes_the_socket(box: Outbox, client: Client, text: str, fitting: int) -> None:
     client.paused = True
@@ -81,6 +82,25 @@ def test_overflow_closes_the_socket(box: Outbox, client: Client, text: str, fitt
     box.put(chunk(text))
     client.resume_reading()
     assert (client.texts, len(box.waiting)) == ([], 0)
+
+
+def test_what_the_connection_has_unsent_counts_as_well(box: Outbox, client: Client) -> None:
+    client.paused = True
+    client.unsent = settings.SOCKET_UNSENT_BYTES - 10
+    box.put(chunk("x"))
+    client.answered()
+    assert not box.closed
+    box.put(chunk("x" * 10))
+    assert client.code == TOO_SLOW
+
+
+def test_pongs_that_a_client_does_not_read_close_the_socket(box: Outbox, client: Client) -> None:
+    client.unsent = settings.SOCKET_UNSENT_BYTES + 1
+    client.answered()
+    assert client.code == TOO_SLOW
+    client.code = None
+    client.answered()
+    assert client.code is None
 
 
 def test_a_client_that_reads_has_no_limit(box: Outbox, client: Client) -> None:

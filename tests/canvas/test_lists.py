@@ -162,12 +162,14 @@ def test_both_answers_have_cache_headers(as_viewer: APIClient, make_workspace: M
         assert "Accept-Encoding" in answer["Vary"]
         assert answer["ETag"] == first["ETag"]
     if path != "/canvas/snapshot":
-        assert first["X-Event-Seq"] == unchanged["X-Event-Seq"] == str(StructureEvent.objects.latest("seq").seq)
+        newest = StructureEvent.objects.latest("seq")
+        assert first["X-Event-Seq"] == unchanged["X-Event-Seq"] == str(newest.seq)
+        assert first["X-Event-ID"] == unchanged["X-Event-ID"] == str(newest.id)
 
 
 def test_an_empty_list_has_a_position(as_viewer: APIClient, make_workspace: Make) -> None:
     nothing = as_viewer.get("/workspaces")
-    assert (nothing.json(), nothing["X-Event-Seq"]) == ([], "0")
+    assert (nothing.json(), nothing["X-Event-Seq"], nothing["X-Event-ID"]) == ([], "0", "")
     removal.remove(make_workspace().id, actor=ACTOR, confirm=True)
     seq = StructureEvent.objects.latest("seq").seq
     assert as_viewer.get("/workspaces")["X-Event-Seq"] == str(seq)

@@ -6,7 +6,7 @@ import os
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -176,9 +176,9 @@ async def test_an_unpublished_event_arrives_without_a_later_event(platform: Plat
             pass
 
 
-async def test_a_position_ahead_of_the_log_is_refused(platform: Platform) -> None:
+async def test_a_position_beyond_the_log_means_start_over(platform: Platform) -> None:
     async with stream(platform.url, platform.operator_token, f"?since={_latest(platform) + 1000}") as opened:
-        assert await closed_with(opened) == ([], 4400)
+        assert await closed_with(opened) == ([], 4409)
 
 
 # --- Agents ------------------------------------------------------------------------------------------------
@@ -437,9 +437,12 @@ async def test_a_client_that_answers_no_ping_is_closed(platform: Platform) -> No
 
 
 async def test_a_message_over_1_mib_is_not_read(platform: Platform) -> None:
-    async with stream(platform.url, platform.operator_token) as opened:
-        await opened.send("x" * 2_000_000)
-        assert (await closed_with(opened))[1] == 1009
+    """The close arrives although the client is still sending: ten times, as it depends on who is faster."""
+    for _ in range(10):
+        async with stream(platform.url, platform.operator_token) as opened:
+            with suppress(ConnectionClosed):
+                await opened.send("x" * 20_000_000)
+            assert (await closed_with(opened))[1] == 1009
 
 
 async def test_a_stopping_server_closes_all_sockets_with_1012_and_does_not_wait(platform: Platform) -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import redis.asyncio
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
 from activity.bus import BROADCAST_CHANNEL
 from tests.e2e.stack import Platform, manage
@@ -108,9 +108,9 @@ def _latest(platform: Platform) -> int:
 
 
 async def test_stream_live_follows_the_replay(platform: Platform) -> None:
-    latest = _latest(platform)
-    async with stream(platform, f"?since={latest}") as socket:
-        assert await receive(socket) == {"event": "STREAM_LIVE", "seq": latest}
+    newest = platform.api.get("/events?limit=1").json()[0]
+    async with stream(platform, f"?since={newest['seq']}&after_id={newest['id']}") as socket:
+        assert await receive(socket) == {"event": "STREAM_LIVE", "seq": newest["seq"], "id": newest["id"]}
 
 
 async def test_a_message_lost_on_the_bus_is_read_from_the_log(platform: Platform) -> None:
@@ -197,10 +197,12 @@ async def test_an_invalid_position_is_refused(platform: Platform, since: str) ->
     assert await close_code(platform, f"?since={since}") == 4400
 
 
-async def test_no_other_path_accepts_a_websocket(platform: Platform) -> None:
-    with pytest.raises(InvalidStatus):
-        async with connect(platform.url.replace("http", "ws") + "/other"):
-            pass
+@pytest.mark.parametrize("path", ["/other", "/", "/ws/", "/ws/x", "/workspaces", "/%00"])
+async def test_a_websocket_on_another_path_is_closed_with_a_word(platform: Platform, path: str) -> None:
+    async with connect(platform.url.replace("http", "ws") + path) as opened:
+        with pytest.raises(ConnectionClosed):
+            await asyncio.wait_for(opened.recv(), PATIENCE_SECONDS)
+    assert (opened.close_code, opened.close_reason) == (4404, "the event stream is at /ws")
 
 
 async def test_heartbeats_are_sent_only_when_requested(platform: Platform) -> None:

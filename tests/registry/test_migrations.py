@@ -32,7 +32,7 @@ def test_what_awaits_an_agent_shows_when_its_token_ends(migrate: Callable[[str],
     assert bearer(issued[1].token).post("/registry/register", body).status_code == 200
     enrolment.issue(registered.id)
     migrate("0005")
-    migrate("0008")
+    migrate("0009")
     ends = {one.id: one.enrolment_expires_at for one in Workspace.objects.all()}
     assert ends == {waiting.id: issued[0].expires_at, registered.id: None, nobody.id: None}
 
@@ -43,7 +43,7 @@ def test_a_runtime_survives_backwards_and_forwards(migrate: Callable[[str], None
     with connection.cursor() as cursor:
         cursor.execute("SELECT id, runtime FROM workspaces")
         assert dict(cursor.fetchall()) == {known.id: "langgraph", unknown.id: ""}
-    migrate("0008")
+    migrate("0009")
     assert dict(Workspace.objects.values_list("id", "runtime")) == {known.id: "langgraph", unknown.id: None}
     assert rebuild.check() == []
 
@@ -53,8 +53,8 @@ def test_tokens_that_exist_may_read_secrets_and_new_ones_may_not(
 ) -> None:
     one = make_workspace()
     before = tokens.issue_workspace_token(one.id)
-    migrate("0008")
     migrate("0009")
+    migrate("0010")
     after = tokens.issue_workspace_token(one.id)
     found = dict(WorkspaceToken.objects.values_list("id", "may_reveal"))
     assert found == {before.id: True, after.id: False}
@@ -67,10 +67,10 @@ def test_secrets_of_removed_workspaces_are_deleted_in_batches(
     for number in range(5):
         store.set_for_workspace(gone.id, f"KEY_{number}", "value", actor="test")
     store.set_for_workspace(active.id, "KEPT", "value", actor="test")
-    migrate("0009")
+    migrate("0010")
     Workspace.objects.filter(id=gone.id).update(status="removed")
     monkeypatch.setattr("registry.migrations.0011_secrets_of_removed_workspaces.BATCH", 2)
-    migrate("0010")
+    migrate("0011")
     assert [secret.key for secret in WorkspaceSecret.objects.all()] == ["KEPT"]
     noted = SecretAccess.objects.filter(action="deleted").order_by("id")
     assert [(each.actor, each.workspace_id, each.keys) for each in noted] == [

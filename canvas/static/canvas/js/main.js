@@ -52,7 +52,7 @@ async function load() {
     // Before the first rendering, so that the cards do not jump.
     await savedViewport;
     const seq = Number(headers.get("X-Event-Seq"));
-    store.dispatch({ type: "snapshot", seq, workspaces: data, at: Date.now() });
+    store.dispatch({ type: "snapshot", seq, eventId: headers.get("X-Event-ID") ?? "", workspaces: data, at: Date.now() });
     failedLoads = 0;
     if (!stream.isRunning) stream.connect();
   } catch (failure) {
@@ -78,7 +78,7 @@ function loadFailed(failure) {
 }
 
 const stream = new Stream({
-  since: () => store.state.seq,
+  position: () => store.state,
   onEvent(event) {
     store.dispatch({ type: "event", event, at: Date.now() });
     travel.onEvent(event);

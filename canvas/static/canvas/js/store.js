@@ -2,16 +2,16 @@
 
 /**
  * @typedef {Object} Workspace one row of GET /workspaces
- * @typedef {{event: string, workspace_id: string|null, timestamp: string, seq: number|null, payload: any}} Envelope
+ * @typedef {{event: string, workspace_id: string|null, timestamp: string, seq: number|null, id: string|null, payload: any}} Envelope
  *
  * @typedef {Object} State
  * @property {"loading"|"ready"|"error"|"signed-out"|"forbidden"} phase
  * @property {string|null} failure why the workspaces could not be loaded
  * @property {{status: "connecting"|"live"|"reconnecting"|"offline", retryAt: number|null}} connection
- * @property {number} seq `workspaces` includes every event up to this one
+ * @property {number} seq `workspaces` includes every event up to this one, with the id `eventId`
  * @property {Map<string, Workspace>} workspaces by created_at
  * @property {Set<string>} removed ids that a load in flight must not bring back
- * @property {Map<string, object>} local layout changes by id that the server has not confirmed
+ * @property {Map<string, object>} local layout changes by id, not confirmed by the server
  * @property {Envelope[]|null} buffered events that arrive while a load is in flight; null otherwise
  * @property {number|null} updatedAt when the last message or load arrived
  */
@@ -22,6 +22,7 @@ export function initialState() {
     failure: null,
     connection: { status: "connecting", retryAt: null },
     seq: 0,
+    eventId: "",
     workspaces: new Map(),
     removed: new Set(),
     local: new Map(),
@@ -53,7 +54,6 @@ export function createStore() {
   };
 }
 
-/** The workspaces with the local changes applied. */
 export function currentWorkspaces({ workspaces, local }) {
   const current = new Map(workspaces);
   for (const [id, changes] of local) {
@@ -75,7 +75,7 @@ const ACTIONS = {
   event: (state, { event, at }) => ({ ...received(state, event), updatedAt: at }),
   connection: (state, { status, retryAt = null }) => ({ ...state, connection: { status, retryAt } }),
   alive: (state, { at }) => ({ ...state, updatedAt: at }),
-  /** Shows a layout change before the server confirms it; `saved` ends that. */
+  /** Shows a layout change until `saved`. */
   change: (state, { id, changes }) => ({
     ...state,
     local: new Map(state.local).set(id, { ...state.local.get(id), ...changes }),
@@ -83,13 +83,14 @@ const ACTIONS = {
   saved,
 };
 
-function loaded(state, { seq, workspaces, at }) {
+function loaded(state, { seq, eventId, workspaces, at }) {
   const active = workspaces.filter((workspace) => !state.removed.has(workspace.id));
   const base = {
     ...state,
     phase: "ready",
     failure: null,
     seq,
+    eventId,
     workspaces: new Map(active.map((workspace) => [workspace.id, withFailure(workspace, state)])),
     buffered: null,
     updatedAt: at,
@@ -108,7 +109,7 @@ function received(state, event) {
   return state.buffered ? { ...next, buffered: [...state.buffered, event] } : next;
 }
 
-/** The server accepted a change (`kept`) or refused it. A newer local change of the same field stays either way. */
+/** The server accepted a change (`kept`) or refused it. A newer local change of the same field stays. */
 function saved(state, { id, changes, kept }) {
   const pending = { ...state.local.get(id) };
   const done = {};
@@ -128,7 +129,7 @@ function saved(state, { id, changes, kept }) {
 
 function applied(state, event) {
   if (event.seq !== null && event.seq <= state.seq) return state;
-  const next = { ...state, seq: event.seq ?? state.seq };
+  const next = event.seq === null ? { ...state } : { ...state, seq: event.seq, eventId: event.id ?? "" };
   const id = event.workspace_id;
   if (event.event === "WORKSPACE_REMOVED") {
     next.removed = new Set(state.removed).add(id);

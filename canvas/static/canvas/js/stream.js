@@ -8,10 +8,12 @@ const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 30000;
 const NO_CREDENTIAL = 4401;
 const NOT_ALLOWED = 4403;
-// Close codes after which to reconnect at once: the server restarts, or this client was too slow for its buffer.
+/** The log is another one, restored: reload. */
+const START_OVER = 4409;
+// Close codes after which to reconnect at once: the server restarts, or this client was too slow.
 const RECONNECT_AT_ONCE = [1012, 4408];
 
-/** Milliseconds, doubling with each attempt; the jitter keeps many browsers from reconnecting at the same moment. */
+/** Milliseconds, doubling with each attempt; the jitter keeps browsers from reconnecting together. */
 export function backoff(attempt, random = Math.random()) {
   return Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt) * (0.5 + random / 2);
 }
@@ -40,7 +42,8 @@ export class Stream {
   connect() {
     this.stop();
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/ws?since=${this.options.since()}&beats=1`);
+    const { seq, eventId } = this.options.position();
+    const socket = new WebSocket(`${scheme}://${location.host}/ws?since=${seq}&after_id=${eventId}&beats=1`);
     this.#socket = socket;
     this.options.onConnecting();
     this.#lostTimer = setTimeout(() => this.#lost(), CONNECT_MS);
@@ -61,10 +64,7 @@ export class Stream {
     socket?.close();
   }
 
-  /**
-   * Asks the server for a sign of life. The time limit starts here and not with the last message: a browser delays
-   * the timers of a hidden page, which must not look like a silent server.
-   */
+  /** Starts the time limit here, not with the last message: browsers delay the timers of a hidden page. */
   ping() {
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
     clearTimeout(this.#pingTimer);
@@ -105,7 +105,7 @@ export class Stream {
   #lost(code = null) {
     this.stop();
     const wait = retryDelay(code, this.#attempt++);
-    this.#retryTimer = setTimeout(() => this.connect(), wait);
+    this.#retryTimer = setTimeout(() => (code === START_OVER ? location.reload() : this.connect()), wait);
     this.options.onLost(Date.now() + wait);
   }
 }
