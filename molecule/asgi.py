@@ -16,6 +16,7 @@ from django.conf import settings  # noqa: E402  # these need the apps loaded
 from molecule.checks import refuse_unsafe_configuration  # noqa: E402
 from molecule.limits import BoundedBody  # noqa: E402
 from molecule.policy import may_listen  # noqa: E402
+from molecule.stopping import AnsweredWhenStopped  # noqa: E402
 from molecule.threads import ThreadedDjango  # noqa: E402
 from registry.consumers import OrganisationStream  # noqa: E402
 from registry.fast_path.application import FastPath  # noqa: E402
@@ -32,12 +33,15 @@ class Stream(OrganisationStream):
     accept_beat = staticmethod(fast_path.accept_beat)
 
 
+http = AnsweredWhenStopped(BoundedBody(fast_path))
 application = WebLiveness(
     ProtocolTypeRouter(
         {
-            "http": BoundedBody(fast_path),
+            "http": http,
             "websocket": CookieMiddleware(URLRouter([path("ws", Stream.as_asgi())])),
         }
     ),
+    agents_get_in=fast_path.commit_nothing,
     also=refusals.flush,
+    stopped=http.finished,
 )

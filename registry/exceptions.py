@@ -9,6 +9,7 @@ RegistryError
 ├── BadCredential        the credential is not valid: used, expired, revoked or unknown
 ├── Conflict             the current state does not permit this
 │   └── HasChildren      the removal would also remove children, and was not confirmed
+├── Busy                 another change holds the workspace or the log: nothing changed, it may be tried again
 ├── Unreachable          the workspace has no URL, or is not online
 ├── SecretsUnavailable   there is no usable encryption key
 └── SecretsBroken        values cannot be decrypted; `failed_keys` names their keys
@@ -103,6 +104,15 @@ class HasChildren(Conflict):
             f"workspace has {len(children)} children: send confirm=true to remove it and everything below it"
         )
         self.children = children
+
+
+class Busy(RegistryError):
+    """Another change holds the workspace or the log: nothing changed, it may be tried again."""
+
+    code = "busy"
+
+    def __init__(self) -> None:
+        super().__init__("the workspace is being changed, try again")
 
 
 class Unreachable(RegistryError):
