@@ -154,7 +154,7 @@ def position(platform: Platform) -> int:
 
 
 def offline(platform: Platform, since: int) -> list[dict[str, Any]]:
-    query = {"after": since, "limit": 1000, "type": "WORKSPACE_OFFLINE"}
+    query: dict[str, str | int] = {"after": since, "limit": 1000, "type": "WORKSPACE_OFFLINE"}
     events: list[dict[str, Any]] = platform.api.get("/events", params=query).json()
     assert isinstance(events, list), events
     return events
