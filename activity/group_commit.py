@@ -1,14 +1,17 @@
 """Group commit: the items of many concurrent requests are written by one thread, in one transaction per batch.
 
-While a batch is written the next one gathers, so the cost per item falls as the load grows.
+While a batch is written the next one gathers, so the cost per item falls as the load grows. An item that another
+transaction keeps from being written does not delay the others: it is BUSY, and tried again with later batches.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Generic, TypeVar
 
 from django.db import connection
@@ -16,12 +19,23 @@ from prometheus_client import Counter, Gauge, Histogram
 
 log = logging.getLogger(__name__)
 
+
+class Unwritten(Enum):
+    """The answer to an item that changed nothing, because another transaction holds what it would change."""
+
+    BUSY = "busy"
+
+
+BUSY = Unwritten.BUSY
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 ACCEPTED = Counter("molecule_group_commit_items", "Items accepted in a batch", ["gate"])
 REFUSED = Counter(
     "molecule_group_commit_refused", "Items refused because the queue was full or they waited too long", ["gate"]
+)
+BUSY_ITEMS = Counter(
+    "molecule_group_commit_busy", "Items given up because another transaction held their row for too long", ["gate"]
 )
 BATCHES = Histogram(
     "molecule_group_commit_batch_size", "Items in one batch", ["gate"], buckets=(1, 4, 16, 64, 256, 1024)
@@ -31,103 +45,191 @@ WAITING = Gauge("molecule_group_commit_waiting", "Items waiting for the next bat
 
 # How often expired submissions are refused during max_wait_seconds while a batch is written.
 CHECKS_PER_WAIT = 20
+# The pause before busy items are tried again, if nothing else is to be written.
+RETRY_SECONDS = 0.05
 
 
 class Overloaded(Exception):
-    """The queue is full, or the database took too long. An item that was already being written may still commit."""
+    """The queue is full, or the items have waited in it for too long. They were not written."""
 
 
-@dataclass
+class Unknown(Exception):
+    """The items were passed to the database, which has not said for too long whether it committed them."""
+
+
+@dataclass(eq=False)
 class Submission(Generic[Item, Answer]):
-    """The items of one caller, the future for its answers, and its deadline by the loop's clock."""
+    """The items of one caller and the future for its answers.
+
+    `open` are the indexes of items without an answer, `size` is their size. By the loop's clock, `deadline` is when it
+    is refused if it still waits for its first batch, `patience` when its busy items are given up.
+    """
 
     items: Sequence[Item]
     size: int
-    answers: "asyncio.Future[Sequence[Answer]]"
+    result: "asyncio.Future[Sequence[Answer | Unwritten]]"
     deadline: float
+    patience: float
+    open: list[int] = field(init=False)
+    answers: list[Answer | Unwritten] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.open = list(range(len(self.items)))
+        self.answers = [BUSY] * len(self.items)
+
+    def resolve(self, error: BaseException | None = None) -> None:
+        """Answer the caller, unless it has gone. Of several items some may have been accepted before an error."""
+        if self.result.done():
+            return
+        if error is None or len(self.open) < len(self.items):
+            self.result.set_result(self.answers)
+        else:
+            self.result.set_exception(error)
 
 
 class GroupCommit(Generic[Item, Answer]):
-    """`flush` gets the items of one batch, in order of arrival, and returns an answer for each.
+    """`flush` gets the items of one batch, in order of arrival, and returns an answer for each: BUSY for those that
+    cannot be written now. These are in each of the next batches, before newer items, until their caller's patience
+    ends.
 
-    It runs in one dedicated thread, so never twice at a time. At most `capacity` items wait. A batch takes whole
-    submissions up to `batch` items; `size_of` may count an item as more than one. A caller waits at most
-    `max_wait_seconds`, plus the time between two checks (1/CHECKS_PER_WAIT of it).
+    It runs in one dedicated thread, so never twice at a time. At most `capacity` items wait, and half as many busy ones
+    beside them. A batch takes whole submissions up to `batch` items, at most half of them busy ones; `size_of` may
+    count an item as more than one.
+
+    A caller waits for its turn at most `max_wait_seconds`, plus the time between two checks (1/CHECKS_PER_WAIT of it).
+    Once its items are being written it waits for the outcome, so that what was refused was never written; after
+    `max_write_seconds` that is Unknown. `flush` has to end sooner by limits of its own, except if the database hangs.
     """
 
     def __init__(
         self,
         name: str,
-        flush: Callable[[list[Item]], Sequence[Answer]],
+        flush: Callable[[list[Item]], Sequence[Answer | Unwritten]],
         *,
         batch: int,
         capacity: int,
         max_wait_seconds: float = 10.0,
+        max_write_seconds: float = 30.0,
         size_of: Callable[[Item], int] = lambda item: 1,
     ) -> None:
         self.size_of = size_of
-        self.flush, self.batch, self.capacity, self.max_wait_seconds = flush, batch, capacity, max_wait_seconds
+        self.flush, self.batch, self.capacity = flush, batch, capacity
+        self.max_wait_seconds, self.max_write_seconds = max_wait_seconds, max_write_seconds
         self.waiting: deque[Submission[Item, Answer]] = deque()
-        self.size = 0
+        self.busy: deque[Submission[Item, Answer]] = deque()
+        self.writing: list[Submission[Item, Answer]] = []
+        self.size = self.busy_size = 0
         self.writer: asyncio.Task[None] | None = None
+        self.arrived = asyncio.Event()
         self.name = name
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"group commit of {name}")
         self.accepted, self.refused, self.batches = ACCEPTED.labels(name), REFUSED.labels(name), BATCHES.labels(name)
-        WAITING.labels(name).set_function(lambda: self.size)
+        self.given_up = BUSY_ITEMS.labels(name)
+        WAITING.labels(name).set_function(lambda: self.size + self.busy_size)
 
-    async def submit(self, items: Sequence[Item]) -> Sequence[Answer]:
-        """The answers, once committed. Raises Overloaded, or the exception of `flush` for the whole batch."""
+    async def submit(self, items: Sequence[Item], *, busy_seconds: float | None = None) -> Sequence[Answer | Unwritten]:
+        """The answers, once committed; BUSY for items that could not be written within `busy_seconds`, by default
+        `max_wait_seconds`. Without items this waits for a batch that was committed after the call.
+
+        Raises Overloaded, Unknown, or the exception of `flush` for the whole batch. A caller that is cancelled gets
+        the answers all the same if its items are being written; else they never are.
+        """
         size = sum(map(self.size_of, items))
         if self.size + size > self.capacity:
             self.refused.inc(size)
             raise Overloaded
         loop = asyncio.get_running_loop()
+        now, patience = loop.time(), self.max_wait_seconds if busy_seconds is None else busy_seconds
         submission: Submission[Item, Answer] = Submission(
-            items, size, loop.create_future(), loop.time() + self.max_wait_seconds
+            items, size, loop.create_future(), now + self.max_wait_seconds, now + patience
         )
         self.waiting.append(submission)
         self.size += size
+        self.arrived.set()
         if self.writer is None or self.writer.done() or self.writer.get_loop() is not loop:
             self.writer = loop.create_task(self._write(), name="group commit")
-        return await submission.answers
+        try:
+            return await submission.result
+        except asyncio.CancelledError:
+            if submission not in self.writing:
+                raise
+        submission.result, submission.patience = loop.create_future(), 0
+        return await submission.result
 
     async def _write(self) -> None:
-        while self.waiting:
-            # One turn of the loop, so that requests that arrive together are in one batch.
-            await asyncio.sleep(0)
-            self.size -= self._refuse_expired(self.waiting)
-            if submissions := self._next_batch():
-                await self._write_batch(submissions)
+        self.arrived = asyncio.Event()
+        try:
+            while self.waiting or self.busy:
+                if not self.waiting:
+                    await self._pause()
+                # One turn of the loop, so that requests that arrive together are in one batch.
+                await asyncio.sleep(0)
+                self._refuse_expired()
+                if submissions := self._next_batch():
+                    await self._write_batch(submissions)
+        finally:
+            self._abandon()
+
+    async def _pause(self) -> None:
+        """Wait RETRY_SECONDS, or until a submission arrives."""
+        self.arrived.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_SECONDS):
+                await self.arrived.wait()
 
     def _next_batch(self) -> list[Submission[Item, Answer]]:
-        submissions: list[Submission[Item, Answer]] = []
-        size = 0
-        while self.waiting and (not submissions or size + self.waiting[0].size <= self.batch):
-            submissions.append(self.waiting.popleft())
-            size += submissions[-1].size
-        self.size -= size
-        return submissions
+        """The oldest busy submissions and the next ones, without those whose caller has gone."""
+        submissions = self._taken(self.busy, self.batch // 2)
+        self.busy_size -= (taken := _size(submissions))
+        fresh = self._taken(self.waiting, self.batch - taken)
+        self.size -= _size(fresh)
+        return [submission for submission in submissions + fresh if not submission.result.done()]
+
+    def _taken(self, queue: deque[Submission[Item, Answer]], most: int) -> list[Submission[Item, Answer]]:
+        """Remove the first of `queue` up to that size, but at least one."""
+        taken: list[Submission[Item, Answer]] = []
+        while queue and (not taken or most >= queue[0].size):
+            taken.append(queue.popleft())
+            most -= taken[-1].size
+        return taken
 
     async def _write_batch(self, submissions: list[Submission[Item, Answer]]) -> None:
-        items = [item for submission in submissions for item in submission.items]
-        flushed = asyncio.get_running_loop().run_in_executor(self.thread, self._flush, items)
-        unanswered = deque(submissions)
+        items = [submission.items[n] for submission in submissions for n in submission.open]
+        self.writing = submissions
+        loop = asyncio.get_running_loop()
+        given_up_at = loop.time() + self.max_write_seconds
+        flushed = loop.run_in_executor(self.thread, self._flush, items)
         while not (await asyncio.wait({flushed}, timeout=self.max_wait_seconds / CHECKS_PER_WAIT))[0]:
-            self._refuse_expired(unanswered)
-            self.size -= self._refuse_expired(self.waiting)
+            self._refuse_expired()
+            if loop.time() > given_up_at:
+                _resolve_all(submissions, Unknown())
+        self.writing = []
         if error := flushed.exception():
-            for submission in submissions:
-                _resolve(submission, error)
+            _resolve_all(submissions, error)
             return
-        self.accepted.inc(sum(submission.size for submission in unanswered))
-        self.batches.observe(sum(submission.size for submission in submissions))
-        answers, start = flushed.result(), 0
+        if items:
+            self.batches.observe(_size(submissions))
+        answers = iter(flushed.result())
         for submission in submissions:
-            end = start + len(submission.items)
-            _resolve(submission, answers[start:end])
-            start = end
+            self._settle(submission, answers)
 
-    def _flush(self, items: list[Item]) -> Sequence[Answer]:
+    def _settle(self, submission: Submission[Item, Answer], answers: Iterator[Answer | Unwritten]) -> None:
+        """Answer a submission, or put it with the busy ones. Takes the answers to its open items from `answers`."""
+        before = submission.size
+        for n in submission.open:
+            submission.answers[n] = next(answers)
+        submission.open = [n for n in submission.open if submission.answers[n] is BUSY]
+        submission.size = sum(self.size_of(submission.items[n]) for n in submission.open)
+        self.accepted.inc(before - submission.size)
+        if not submission.open:
+            submission.resolve()
+        elif self.busy_size + submission.size > self.capacity // 2:
+            self._give_up(submission)
+        else:
+            self.busy.append(submission)
+            self.busy_size += submission.size
+
+    def _flush(self, items: list[Item]) -> Sequence[Answer | Unwritten]:
         """The thread keeps its database connection between batches; after a failure it opens a new one."""
         try:
             return self.flush(items)
@@ -135,24 +237,42 @@ class GroupCommit(Generic[Item, Answer]):
             connection.close()
             raise
 
-    def _refuse_expired(self, submissions: deque[Submission[Item, Answer]]) -> int:
-        """Refuse submissions whose deadline has passed; they are in order of deadline. Returns their total size."""
-        now, size = asyncio.get_running_loop().time(), 0
-        while submissions and submissions[0].deadline <= now:
-            expired = submissions.popleft()
-            size += expired.size
-            _resolve(expired, Overloaded())
-        if size:
-            self.refused.inc(size)
-            log.warning("group commit of %s is slow: %s items have waited for too long", self.name, size)
-        return size
+    def _refuse_expired(self) -> None:
+        """Refuse submissions that have waited too long for their turn, and give up busy items after their patience."""
+        now = asyncio.get_running_loop().time()
+        refused = 0
+        while self.waiting and self.waiting[0].deadline <= now:
+            expired = self.waiting.popleft()
+            refused += expired.size
+            expired.resolve(Overloaded())
+        if refused:
+            self.size -= refused
+            self.refused.inc(refused)
+            log.warning("group commit of %s is slow: %s items have waited for too long", self.name, refused)
+        if given_up := [submission for submission in self.busy if submission.patience <= now]:
+            self.busy = deque(submission for submission in self.busy if submission.patience > now)
+            self.busy_size -= _size(given_up)
+            log.warning("group commit of %s: another transaction holds rows of %s items", self.name, _size(given_up))
+            for submission in given_up:
+                self._give_up(submission)
+
+    def _give_up(self, submission: Submission[Item, Answer]) -> None:
+        self.given_up.inc(submission.size)
+        submission.resolve()
+
+    def _abandon(self) -> None:
+        """The event loop ends: nobody is left without an answer."""
+        _resolve_all(self.writing, Unknown())
+        _resolve_all([*self.waiting, *self.busy], Overloaded())
+        self.waiting.clear()
+        self.busy.clear()
+        self.writing, self.size, self.busy_size = [], 0, 0
 
 
-def _resolve(submission: Submission[Item, Answer], outcome: Sequence[Answer] | BaseException) -> None:
-    """Answer a submission, unless its caller was cancelled or already refused."""
-    if submission.answers.done():
-        return
-    if isinstance(outcome, BaseException):
-        submission.answers.set_exception(outcome)
-    else:
-        submission.answers.set_result(outcome)
+def _size(submissions: "Sequence[Submission[Item, Answer]] | deque[Submission[Item, Answer]]") -> int:
+    return sum(submission.size for submission in submissions)
+
+
+def _resolve_all(submissions: Sequence[Submission[Item, Answer]], error: BaseException) -> None:
+    for submission in submissions:
+        submission.resolve(error)

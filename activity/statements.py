@@ -1,10 +1,39 @@
-"""Statements for whole batches, with arrays as binary parameters."""
+"""Statements for whole batches, with arrays as binary parameters, and limits for how long they take."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.conf import settings
+from django.db import OperationalError, connection
+from psycopg.errors import LockNotAvailable
+
+
+class Outcome(NamedTuple):
+    """What became of the items of a batch, by index. Those in neither were refused.
+
+    `accepted` have the id of their token, if they came with one; `busy` are valid, but another transaction holds what
+    they would change: they changed nothing.
+    """
+
+    accepted: dict[int, UUID | None]
+    busy: set[int]
+
+
+def limit_waits() -> None:
+    """Bound how long each statement of this transaction may wait for a lock, and take.
+
+    By BATCH_LOCK_SECONDS and BATCH_STATEMENT_SECONDS; what exceeds them raises OperationalError.
+    """
+    milliseconds = [int(seconds * 1000) for seconds in (settings.BATCH_LOCK_SECONDS, settings.BATCH_STATEMENT_SECONDS)]
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}".format(*milliseconds))
+
+
+def is_lock_timeout(error: OperationalError) -> bool:
+    """Whether a statement failed because another transaction held a lock for too long."""
+    return isinstance(error.__cause__, LockNotAvailable)
 
 
 def execute(query: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:

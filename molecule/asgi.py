@@ -17,6 +17,7 @@ from activity.outbox import NO_SUCH_PATH  # noqa: E402
 from molecule.checks import refuse_unsafe_configuration  # noqa: E402
 from molecule.limits import BoundedBody  # noqa: E402
 from molecule.policy import may_listen  # noqa: E402
+from molecule.stopping import AnsweredWhenStopped  # noqa: E402
 from molecule.threads import ThreadedDjango  # noqa: E402
 from registry.consumers import OrganisationStream  # noqa: E402
 from registry.fast_path.application import FastPath  # noqa: E402
@@ -46,7 +47,10 @@ async def websockets(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.close", "code": NO_SUCH_PATH, "reason": "the event stream is at /ws"})
 
 
+http = AnsweredWhenStopped(BoundedBody(fast_path, fast_path.callers))
 application = WebLiveness(
-    ProtocolTypeRouter({"http": BoundedBody(fast_path, fast_path.callers), "websocket": websockets}),
+    ProtocolTypeRouter({"http": http, "websocket": websockets}),
+    agents_get_in=fast_path.commit_nothing,
     also=refusals.flush,
+    stopped=http.finished,
 )

@@ -13,10 +13,10 @@ from asgiref.sync import sync_to_async
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from django.conf import settings
 
-from activity.group_commit import Overloaded
+from activity.group_commit import Overloaded, Unknown
 from registry.api.serializers import MAX_BEATS
 from registry.exceptions import UNAVAILABLE_ERRORS
-from registry.fast_path.application import BUSY, DOWN, replayed, respond
+from registry.fast_path.application import DOWN, OVERLOADED, replayed, respond
 from registry.fast_path.callers import Callers
 from registry.identity import authentication, rate_limits, tokens
 
@@ -173,9 +173,9 @@ class BoundedBody:
             if await self._is_known(arrival, body):
                 return
         except Overloaded:
-            raise Refused(503, BUSY, wait=RETRY_AFTER_SECONDS) from None
-        except UNAVAILABLE_ERRORS:
-            raise Refused(503, DOWN, wait=RETRY_AFTER_SECONDS) from None
+            raise Refused(503, OVERLOADED["error"], wait=RETRY_AFTER_SECONDS) from None
+        except (Unknown, *UNAVAILABLE_ERRORS):
+            raise Refused(503, DOWN["error"], wait=RETRY_AFTER_SECONDS) from None
         if is_over:
             raise Refused(429, "too many requests without a valid credential", wait=rate_limits.retry_after())
         await sync_to_async(rate_limits.STRANGERS.add, thread_sensitive=False)(arrival.address)

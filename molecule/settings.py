@@ -53,6 +53,9 @@ LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
 # --- The engines -------------------------------------------------------------------------------------
 DATABASE_URL = required("DATABASE_URL")
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", 20)
+# For each statement of a batch of heartbeats or activity, whose thread serves all agents.
+BATCH_LOCK_SECONDS = env.float("BATCH_LOCK_SECONDS", 1.0)
+BATCH_STATEMENT_SECONDS = env.float("BATCH_STATEMENT_SECONDS", 5.0)
 REDIS_URL = required("REDIS_URL")
 
 # --- Molecule ----------------------------------------------------------------------------------------

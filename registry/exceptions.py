@@ -12,7 +12,7 @@ RegistryError
 ├── TooLarge             a value is larger than it may be; `field` says which
 ├── TooOften             an agent changed its card or URL too often; `wait` says when to try again
 ├── Unreachable          the workspace has no URL, or is not online
-├── Busy                 too much of this is asked for at once; nothing was done
+├── Busy                 something that it needs is in use: nothing changed, it may be tried again
 ├── SecretsUnavailable   there is no usable encryption key
 └── SecretsBroken        values cannot be decrypted; `failed_keys` names their keys
 """
@@ -133,9 +133,12 @@ class Unreachable(RegistryError):
 
 
 class Busy(RegistryError):
-    """Too much of this is asked for at once; nothing was done."""
+    """Something that it needs is in use, such as a row or a queue. Nothing changed; it may be tried again."""
 
     code = "busy"
+
+    def __init__(self, message: str = "the workspace is being changed, try again") -> None:
+        super().__init__(message)
 
 
 class SecretsUnavailable(RegistryError):

@@ -25,6 +25,7 @@ STATUS: dict[type[registry.RegistryError], int] = {
     registry.TooLarge: 413,
     registry.TooOften: 429,
     registry.Forwarded: 301,
+    registry.Busy: 503,
     registry.Unreachable: 503,
     registry.SecretsUnavailable: 503,
     registry.SecretsBroken: 500,
@@ -89,6 +90,8 @@ def _registry_error(error: registry.RegistryError) -> Response:
     body = {"error": error.message}
     if isinstance(error, registry.SecretsBroken):
         body["failed_keys"] = error.failed_keys
+    if isinstance(error, registry.Busy):
+        return unavailable(error.message, code=error.code)
     if isinstance(error, registry.Unreachable):
         return unavailable(error.message, status=error.status)
     if error.field:

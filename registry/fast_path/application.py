@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
@@ -19,10 +19,10 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 
 from activity import strict_json
-from activity.group_commit import GroupCommit, Overloaded
+from activity.group_commit import BUSY, GroupCommit, Overloaded, Unknown, Unwritten
 from activity.serializers import MAX_ENTRIES
 from registry.api.serializers import MAX_BEATS
-from registry.exceptions import UNAVAILABLE_ERRORS
+from registry.exceptions import UNAVAILABLE_ERRORS, Busy
 from registry.fast_path import bodies
 from registry.fast_path.callers import Callers
 from registry.identity import authentication, rate_limits, tokens
@@ -48,13 +48,19 @@ RETRY_AFTER = b"2"
 OK = b'{"status":"ok"}'
 LOGGED = b'{"status":"logged"}'
 LOGGED_MANY = b'{"status":"logged","count":%d}'
-BUSY = "too many requests at once, try again"
-DOWN = "database unavailable, try again"
+# How long a request with several heartbeats waits for those whose workspace another transaction holds: the others are
+# committed meanwhile, and their agents' host waits for the answer.
+BUSY_SECONDS = 2.0
+OVERLOADED = {"error": "too many requests at once, try again"}
+DOWN = {"error": "database unavailable, try again"}
+UNKNOWN = {"error": "the database does not answer: this may be committed or not", "code": "unknown"}
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Reply = tuple[int, bytes]
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +123,17 @@ class FastPath:
         try:
             return (await self._errors([beat], address))[0]
         except Overloaded:
-            return {"error": BUSY, "code": "overloaded"}
+            return {**OVERLOADED, "code": "overloaded"}
+        except Unknown:
+            return UNKNOWN
         except UNAVAILABLE_ERRORS:
-            return {"error": DOWN, "code": "unavailable"}
+            return {**DOWN, "code": "unavailable"}
         except Exception:
             log.exception("a batch of heartbeats failed")
             return {"error": "internal error", "code": "internal"}
 
     async def _errors(self, beats: Sequence[Beat], address: str) -> list[dict[str, str] | None]:
-        results = await self.beats.submit(beats)
+        results = await self.beats.submit(beats, busy_seconds=BUSY_SECONDS)
         if all(result is Result.ACCEPTED for result in results):
             return [None] * len(beats)
         errors: list[dict[str, str] | None] = await database_sync_to_async(batches.errors)(beats, results, address)
@@ -149,10 +157,14 @@ class FastPath:
         except strict_json.Malformed:
             return None
         except Overloaded:
-            return 503, orjson.dumps({"error": BUSY})
+            return 503, orjson.dumps(OVERLOADED)
+        except Busy as busy:
+            return 503, orjson.dumps(busy.as_body)
+        except Unknown:
+            return 503, orjson.dumps(UNKNOWN)
         except UNAVAILABLE_ERRORS as error:
             log.warning("database unavailable: %s", type(error).__name__)
-            return 503, orjson.dumps({"error": DOWN})
+            return 503, orjson.dumps(DOWN)
         except Exception:
             log.exception("a batch failed; its requests are passed to Django one by one")
             return None
@@ -163,7 +175,7 @@ class FastPath:
         beat = bodies.beat(await _parsed(request.body, MOST_VALUES_OF_BEAT), request.token)
         if beat is None or request.claimed not in (None, beat.workspace_id):
             return None
-        return (200, OK) if (await self.beats.submit([beat]))[0] is Result.ACCEPTED else None
+        return (200, OK) if await _only(self.beats, beat) is Result.ACCEPTED else None
 
     async def _heartbeats(self, request: Request) -> Reply | None:
         """If every item is readable, all results are given here, so that no heartbeat is committed twice.
@@ -178,7 +190,7 @@ class FastPath:
         if len(beats) < len(items):
             return None
         errors = await self._errors(beats, request.address)
-        if any(errors):
+        if any(error and error["code"] != Busy.code for error in errors):
             await sync_to_async(rate_limits.REQUESTS.charge, thread_sensitive=False)(
                 [(request.address, request.address)]
             )
@@ -192,7 +204,7 @@ class FastPath:
         entries = bodies.entries(body, own, most=MAX_ENTRIES)
         if entries is None or rate_limits.REQUESTS.is_over(request.token):
             return None
-        if not (await self.reports.submit([Report(own, request.token, entries, len(request.body))]))[0]:
+        if not await _only(self.reports, Report(own, request.token, entries, len(request.body))):
             return None
         return 200, LOGGED_MANY % len(entries) if type(body) is list else LOGGED
 
@@ -200,15 +212,22 @@ class FastPath:
         target = bodies.uuid(request.rest)
         if request.token is None or target is None or rate_limits.REQUESTS.is_over(request.token):
             return None
-        [match] = await self.lookups.submit([Lookup(target, request.token, request.claimed)])
+        match = await _only(self.lookups, Lookup(target, request.token, request.claimed))
         if match is None:
             return None
         return 200, orjson.dumps({"id": match.id, "url": match.url, "name": match.name, "status": match.status})
 
-    def _commit_reports(self, batch: list[Report]) -> list[bool]:
-        accepted = reports.commit(batch)
+    async def commit_nothing(self) -> None:
+        """Return once a batch of heartbeats was committed: an empty one, if no agent sends any.
+
+        Raises what a heartbeat would be answered 503 for.
+        """
+        await self.beats.submit([])
+
+    def _commit_reports(self, batch: list[Report]) -> list[bool | Unwritten]:
+        accepted, busy = reports.commit(batch)
         rate_limits.REQUESTS.charge([(batch[n].token, token_id) for n, token_id in accepted.items()])
-        return [n in accepted for n in range(len(batch))]
+        return [BUSY if n in busy else n in accepted for n in range(len(batch))]
 
     def _resolve(self, lookups: list[Lookup]) -> list[Match | None]:
         matches = self.directory.resolve(lookups)
@@ -221,6 +240,14 @@ async def _parsed(body: bytes, most_values: int) -> Any:
     if len(body) <= PARSED_HERE_BYTES:
         return strict_json.parse(body, most_values=most_values)
     return await asyncio.to_thread(strict_json.parse, body, most_values=most_values)
+
+
+async def _only(queue: GroupCommit[Item, Answer], item: Item) -> Answer:
+    """The answer to one item. Raises Busy, Overloaded, Unknown, and what the batch raises."""
+    [answer] = await queue.submit([item])
+    if isinstance(answer, Unwritten):
+        raise Busy
+    return answer
 
 
 def _is_plain(scope: Scope, headers: dict[bytes, bytes]) -> bool:

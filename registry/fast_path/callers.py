@@ -25,7 +25,7 @@ class Callers:
         self.remembered: dict[PresentedToken, tuple[bool, float]] = {}
 
     async def knows_any(self, presented_tokens: Collection[PresentedToken]) -> bool:
-        """Is one of these tokens somebody's? Raises Overloaded, or what the database raises."""
+        """Is one of these tokens somebody's? Raises Overloaded, Unknown, or what the database raises."""
         since = time.monotonic() - REMEMBERED_SECONDS
         answers = {shown: self.remembered.get(shown, (False, 0.0)) for shown in presented_tokens}
         if any(is_known and at > since for is_known, at in answers.values()):
@@ -34,7 +34,7 @@ class Callers:
         return bool(unsure) and any(await self._look_up(unsure))
 
     async def _look_up(self, presented_tokens: Sequence[PresentedToken]) -> Sequence[bool]:
-        found = await self.lookups.submit(presented_tokens)
+        found = [answer is True for answer in await self.lookups.submit(presented_tokens)]
         if len(self.remembered) + len(found) > MOST_REMEMBERED:
             self.remembered.clear()
         at = time.monotonic()

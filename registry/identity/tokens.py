@@ -17,7 +17,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from activity import bus, cache_versions
+from activity import bus, cache_versions, statements
 from activity.principals import Kind, Level, Principal
 from registry.exceptions import BadCredential, NotFound
 from registry.models import (
@@ -51,6 +51,12 @@ MARK_USED = """
 UPDATE workspace_tokens SET last_used_at = now()
 WHERE id IN (SELECT id FROM workspace_tokens WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED)
 """
+VALID = f"""
+SELECT (g.n - 1)::int
+FROM unnest(%(ids)b::uuid[], %(prefixes)b::text[], %(hashes)b::bytea[]) WITH ORDINALITY AS g(id, prefix, hash, n)
+JOIN workspaces w ON w.id = g.id LEFT JOIN LATERAL {MATCHING_TOKEN} t ON true
+WHERE w.status <> 'removed' AND (g.prefix IS NULL OR t.id IS NOT NULL)
+"""  # noqa: S608  # of constants
 
 
 class PresentedToken(NamedTuple):
@@ -261,6 +267,22 @@ def known(presented_tokens: Collection[PresentedToken]) -> set[PresentedToken]:
     if any(prefix.startswith("mol_op") for prefix in prefixes):
         rows = rows.union(of_operators.order_by().values_list("prefix", "hash"))
     return {PresentedToken(prefix, bytes(digest)) for prefix, digest in rows} & set(presented_tokens)
+
+
+def valid(named: Sequence[tuple[UUID, PresentedToken | None]]) -> set[int]:
+    """The indexes of the workspaces that are not removed and whose agent's token is valid; None stands for one that was
+    checked before. Waits for no lock."""
+    return {n for (n,) in statements.execute(VALID, columns(named))} if named else set()
+
+
+def columns(named: Sequence[tuple[UUID, PresentedToken | None]]) -> dict[str, list[Any]]:
+    """Workspaces with their agents' tokens as parameters of a statement with MATCHING_TOKEN."""
+    presented = [token or (None, None) for _, token in named]
+    return {
+        "ids": [workspace_id for workspace_id, _ in named],
+        "prefixes": [prefix for prefix, _ in presented],
+        "hashes": [digest for _, digest in presented],
+    }
 
 
 def mark_used(token_ids: Sequence[UUID]) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
+from activity.group_commit import BUSY, Unwritten
+from registry.exceptions import Busy
 from registry.identity import rate_limits, refusals
 from registry.liveness import heartbeats
 from registry.liveness.heartbeats import Beat
@@ -19,17 +21,23 @@ class Result(Enum):
     REFUSED = 3
 
 
-def commit(beats: Sequence[Beat]) -> list[Result]:
-    """Commit the heartbeats that are within their rate limits; accepted ones count against it."""
+def commit(beats: Sequence[Beat]) -> list[Result | Unwritten]:
+    """Commit the heartbeats that are within their rate limits; accepted ones count against it.
+
+    Those that are BUSY changed nothing and are neither accepted nor refused.
+    """
     admitted = rate_limits.BEATS.admit([beat.token for beat in beats])
     within_limit = [beat for beat, fits in zip(beats, admitted, strict=True) if fits]
-    accepted = heartbeats.commit(within_limit) if within_limit else {}
+    accepted, busy = heartbeats.commit(within_limit)
     rate_limits.BEATS.charge([(within_limit[n].token, token_id) for n, token_id in accepted.items()])
-    results = iter([Result.ACCEPTED if n in accepted else Result.REFUSED for n in range(len(within_limit))])
+    known = dict.fromkeys(accepted, Result.ACCEPTED) | dict.fromkeys(busy, BUSY)
+    results = iter([known.get(n, Result.REFUSED) for n in range(len(within_limit))])
     return [next(results) if fits else Result.OVER_LIMIT for fits in admitted]
 
 
-def errors(beats: Sequence[Beat], results: Sequence[Result], client_address: str) -> list[dict[str, str] | None]:
+def errors(
+    beats: Sequence[Beat], results: Sequence[Result | Unwritten], client_address: str
+) -> list[dict[str, str] | None]:
     """The error of each heartbeat as the API says it, None for accepted ones.
 
     Notes the refused tokens. If all were refused, the client counts as a stranger.
@@ -41,7 +49,7 @@ def errors(beats: Sequence[Beat], results: Sequence[Result], client_address: str
     if len(refused) == len(results):
         rate_limits.STRANGERS.add(client_address)
     reasons = iter(heartbeats.errors(refused))
-    known = {Result.ACCEPTED: None, Result.OVER_LIMIT: TOO_MANY}
+    known = {Result.ACCEPTED: None, Result.OVER_LIMIT: TOO_MANY, BUSY: Busy().as_body}
     return [next(reasons).as_body if result is Result.REFUSED else known[result] for result in results]
 
 

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from activity import bus, statements
 from activity.events import NewEvent, record
-from activity.models import EventType
-from registry.exceptions import BadCredential, NotAllowed, NotFound, RegistryError, Removed
+from activity.models import EventType, StructureEvent
+from activity.statements import Outcome
+from registry.exceptions import BadCredential, Busy, NotAllowed, NotFound, RegistryError, Removed
 from registry.identity import refusals, tokens
 from registry.identity.tokens import PresentedToken
 from registry.liveness import presence
@@ -56,6 +57,16 @@ class AcceptedBeat(NamedTuple):
     is_token_stale: bool
     heartbeat_interval: int | None
     was_refused: bool
+    at: datetime
+    """While its row was locked, by PostgreSQL's clock."""
+
+
+class LogHeld(Exception):
+    """Another transaction holds the log's lock for too long. `loud`: the workspaces whose heartbeat causes an event."""
+
+    def __init__(self, loud: set[UUID]) -> None:
+        super().__init__()
+        self.loud = loud
 
 
 def transitions(status: str, error_rate: float, *, is_damped: bool = False) -> list[tuple[EventType, Status]]:
@@ -79,33 +90,67 @@ def transitions(status: str, error_rate: float, *, is_damped: bool = False) -> l
 def flush(beats: Sequence[Beat]) -> dict[UUID, RegistryError | None]:
     """Commit heartbeats whose senders have been authenticated. Of several of one workspace the last counts.
 
-    Returns each workspace once, with None or its error (NotFound, Removed); those with an error are unchanged.
+    Returns each workspace once, with None or its error (NotFound, Removed, Busy); those with an error are unchanged.
+    Waits for locked rows, as it is for single requests.
     """
-    accepted = commit(beats)
+    with transaction.atomic():
+        rows.lock(beat.workspace_id for beat in beats)
+        accepted, busy = commit(beats)
     results: dict[UUID, RegistryError | None] = {beats[n].workspace_id: None for n in accepted}
+    results |= {beats[n].workspace_id: Busy() for n in busy}
     refused = [beat for beat in beats if beat.workspace_id not in results]
     return results | {beat.workspace_id: error for beat, error in zip(refused, errors(refused), strict=True)}
 
 
-def commit(beats: Sequence[Beat]) -> dict[int, UUID | None]:
+def commit(beats: Sequence[Beat]) -> Outcome:
     """Commit a batch: live columns, leases and the transitions they cause, in one transaction.
 
-    Returns the indexes of the accepted heartbeats, each with the id of its token; of several of one workspace the last
-    is written. Heartbeats of unknown or removed workspaces and with invalid tokens are missing and change nothing.
+    Of several heartbeats of one workspace the last is written. Those of unknown or removed workspaces and with invalid
+    tokens are refused and change nothing. Rows that another transaction holds are skipped, and their heartbeats busy;
+    so are those that cause an event while another transaction holds the log.
     """
     beats = _masked(beats)
+    try:
+        return _commit(beats)
+    except LogHeld as held:
+        loud = [n for n, beat in enumerate(beats) if beat.workspace_id in held.loud]
+        quiet = [n for n, beat in enumerate(beats) if beat.workspace_id not in held.loud]
+        accepted, busy = _commit([beats[n] for n in quiet])
+        return Outcome(
+            {quiet[n]: token_id for n, token_id in accepted.items()}, {quiet[n] for n in busy} | _valid(beats, loud)
+        )
+
+
+def _commit(beats: Sequence[Beat]) -> Outcome:
+    """Raises LogHeld."""
     with transaction.atomic():
+        statements.limit_waits()
         accepted = _write(beats)
         tokens.mark_used([row.token_id for row in accepted if row.token_id and row.is_token_stale])
         last = {beats[row.n].workspace_id: row for row in accepted}
-        events = _events({workspace_id: (row.status, beats[row.n]) for workspace_id, row in last.items()})
-        projection.apply(record(events, actor=None))
+        projection.apply(_record(_events({i: (row.status, beats[row.n]) for i, row in last.items()})))
         if last:
             bus.after_commit(presence.mark_alive, {i: row.heartbeat_interval for i, row in last.items()})
-            bus.after_commit(_broadcast, [(beats[row.n], row.current_task) for row in last.values()])
+            bus.after_commit(_broadcast, [(beats[row.n], row) for row in last.values()])
         if cleared := [workspace_id for workspace_id, row in last.items() if row.was_refused]:
             bus.after_commit(refusals.publish_cleared, cleared)
-    return {row.n: row.token_id for row in accepted}
+        others = set(range(len(beats))) - {row.n for row in accepted} if len(accepted) < len(beats) else set()
+        busy = _valid(beats, sorted(others))
+    return Outcome({row.n: row.token_id for row in accepted}, busy)
+
+
+def _valid(beats: Sequence[Beat], indexes: Sequence[int]) -> set[int]:
+    """Those of the indexes that are of valid heartbeats."""
+    return {indexes[n] for n in tokens.valid([(beats[n].workspace_id, beats[n].token) for n in indexes])}
+
+
+def _record(events: list[NewEvent]) -> list[StructureEvent]:
+    try:
+        return record(events, actor=None)
+    except OperationalError as error:
+        if statements.is_lock_timeout(error):
+            raise LogHeld({event.workspace_id for event in events}) from error
+        raise
 
 
 def errors(beats: Sequence[Beat]) -> list[RegistryError]:
@@ -143,17 +188,14 @@ def _with_mask(beat: Beat, mask: Mask) -> Beat:
 
 
 def _write(beats: Sequence[Beat]) -> list[AcceptedBeat]:
-    """In one statement check tokens, lock rows in the order of their ids, write live columns and leases.
+    """In one statement check tokens, lock rows that nobody else holds, write live columns and leases.
 
     Returns the accepted heartbeats in their order.
     """
-    presented_tokens = [beat.token or (None, None) for beat in beats]
     written = statements.execute(
         WRITE,
         {
-            "ids": [beat.workspace_id for beat in beats],
-            "prefixes": [prefix for prefix, _ in presented_tokens],
-            "hashes": [digest for _, digest in presented_tokens],
+            **tokens.columns([(beat.workspace_id, beat.token) for beat in beats]),
             "error_rates": [beat.error_rate for beat in beats],
             "sample_errors": [beat.sample_error for beat in beats],
             "active_tasks": [beat.active_tasks for beat in beats],
@@ -193,16 +235,15 @@ def _events_of(status: str, beat: Beat, *, is_damped: bool) -> list[NewEvent]:
     return events
 
 
-def _broadcast(accepted: Sequence[tuple[Beat, str]]) -> None:
-    """Publish heartbeats, each given with the task before it.
+def _broadcast(accepted: Sequence[tuple[Beat, AcceptedBeat]]) -> None:
+    """Publish heartbeats. Their time is of their row's lock, so of two web processes' messages the newer has the later.
 
     TASK_UPDATED and HEARTBEAT have one timestamp: they may arrive in either order, and neither must look older.
     """
-    at = datetime.now(UTC)
-    changed = [beat for beat, task_before in accepted if beat.current_task != task_before]
+    changed = [(beat, row.at) for beat, row in accepted if beat.current_task != row.current_task]
     if changed:
-        bus.publish([bus.envelope("TASK_UPDATED", beat.workspace_id, _task(beat), at=at) for beat in changed])
-    bus.publish_beats(bus.envelope("HEARTBEAT", beat.workspace_id, _vitals(beat), at=at) for beat, _ in accepted)
+        bus.publish([bus.envelope("TASK_UPDATED", beat.workspace_id, _task(beat), at=at) for beat, at in changed])
+    bus.publish_beats(bus.envelope("HEARTBEAT", beat.workspace_id, _vitals(beat), at=row.at) for beat, row in accepted)
 
 
 def _task(beat: Beat) -> dict[str, object]:
@@ -219,7 +260,8 @@ def _vitals(beat: Beat) -> dict[str, object]:
 
 
 # A degraded workspace keeps its sample error until it recovers. Only the last valid heartbeat of each workspace is
-# written. Refusals are cleared in the same row version, so clearing costs nothing.
+# written. Refusals are cleared in the same row version, so clearing costs nothing. The rows are locked in no order: who
+# skips what others hold waits for no row, and is part of no deadlock.
 WRITE = f"""
 WITH given AS (
   SELECT * FROM unnest(%(ids)b::uuid[], %(prefixes)b::text[], %(hashes)b::bytea[], %(error_rates)b::float[],
@@ -233,7 +275,7 @@ WITH given AS (
   SELECT g.*, w.status, w.current_task AS task_before, w.heartbeat_interval, w.refused_at
   FROM good g JOIN workspaces w ON w.id = g.id
   WHERE w.status <> 'removed'
-  ORDER BY w.id FOR NO KEY UPDATE OF w
+  FOR NO KEY UPDATE OF w SKIP LOCKED
 ), written AS (
   UPDATE workspaces w SET
     last_heartbeat_at = clock_timestamp(),
@@ -254,6 +296,6 @@ WITH given AS (
   FROM held b WHERE w.id = b.id AND b.is_last
 )
 SELECT n - 1, status, coalesce(task_before, ''), token_id, coalesce(is_stale, false), heartbeat_interval,
-  refused_at IS NOT NULL
+  refused_at IS NOT NULL, clock_timestamp()
 FROM held
 """  # noqa: S608  # of constants

@@ -9,6 +9,7 @@ from django.db import transaction
 from activity import bus, log, statements
 from activity.log import Entry
 from activity.models import ActivityType
+from activity.statements import Outcome
 from registry.identity import tokens
 from registry.identity.tokens import PresentedToken
 from registry.models import Workspace
@@ -41,25 +42,21 @@ def report(workspace_id: UUID, entries: Sequence[Entry]) -> None:
         log.write_all(mask([(workspace_id, entry) for entry in entries]))
 
 
-def commit(reports: Sequence[Report]) -> dict[int, UUID]:
+def commit(reports: Sequence[Report]) -> Outcome:
     """Commit a batch in one transaction.
 
-    Returns the indexes of the accepted reports, each with the id of its token. Reports of unknown or removed workspaces
-    and with invalid tokens are missing and change nothing.
+    Reports of unknown or removed workspaces and with invalid tokens are refused and change nothing; so are those busy
+    whose workspace another transaction holds.
     """
+    named = [(each.workspace_id, each.token) for each in reports]
     with transaction.atomic():
-        held = statements.execute(
-            HOLD,
-            {
-                "ids": [each.workspace_id for each in reports],
-                "prefixes": [each.token.prefix for each in reports],
-                "hashes": [each.token.hash for each in reports],
-            },
-        )
+        statements.limit_waits()
+        held = statements.execute(HOLD, tokens.columns(named))
         tokens.mark_used([token_id for _, token_id, is_stale in held if is_stale])
         accepted = {n - 1: token_id for n, token_id, _ in sorted(held)}
         log.write_all(mask([(reports[n].workspace_id, entry) for n in accepted for entry in reports[n].entries]))
-    return accepted
+        busy = tokens.valid(named) - accepted.keys() if len(accepted) < len(reports) else set()
+    return Outcome(accepted, busy)
 
 
 def notify(workspace_id: UUID, message: str) -> None:
@@ -83,11 +80,11 @@ def _hold(workspace_id: UUID) -> Workspace:
     return find(workspace_id)
 
 
-# _hold() for many workspaces, with their agents' tokens.
+# _hold() for many workspaces, with their agents' tokens, but it waits for none.
 HOLD = f"""
 SELECT g.n, t.id, t.is_stale
 FROM unnest(%(ids)b::uuid[], %(prefixes)b::text[], %(hashes)b::bytea[]) WITH ORDINALITY AS g(id, prefix, hash, n)
 JOIN workspaces w ON w.id = g.id JOIN LATERAL {tokens.MATCHING_TOKEN} t ON true
 WHERE w.status <> 'removed'
-ORDER BY w.id FOR NO KEY UPDATE OF w
+FOR NO KEY UPDATE OF w SKIP LOCKED
 """  # noqa: S608  # of constants

@@ -1,14 +1,20 @@
-"""The web process's own heartbeat: while it is fresh, agents can reach us, and a missing heartbeat is their own."""
+"""The web process's own heartbeat: while it is fresh, agents' heartbeats get in, and a missing one is their own."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from asgiref.typing import ASGI3Application
 from channels.db import database_sync_to_async
+from django.db import transaction
 
+from activity import statements
 from registry.supervision import jobs
+
+
+async def nothing() -> None:
+    """Complete at once."""
 
 
 class WebLiveness:
@@ -17,9 +23,20 @@ class WebLiveness:
     In its own thread, so that it is never late because the thread that sockets share is busy.
     """
 
-    def __init__(self, application: ASGI3Application, also: Callable[[], None] = lambda: None) -> None:
-        """`also` is called after each heartbeat; what it raises is reported like a failed heartbeat."""
-        self.application, self.also = application, also
+    def __init__(
+        self,
+        application: ASGI3Application,
+        *,
+        agents_get_in: Callable[[], Awaitable[None]] = nothing,
+        also: Callable[[], None] = lambda: None,
+        stopped: Callable[[], Awaitable[None]] = nothing,
+    ) -> None:
+        """Each heartbeat is written after `agents_get_in` has returned: once a heartbeat of an agent would have been
+        committed. `also` is called after each. What one of them raises is reported like a failed heartbeat.
+
+        When the server has stopped serving, it waits for `stopped`.
+        """
+        self.application, self.agents_get_in, self.also, self.stopped = application, agents_get_in, also, stopped
         self.thread = ThreadPoolExecutor(1, "web liveness")
         self.task: asyncio.Task[None] | None = None
 
@@ -39,17 +56,24 @@ class WebLiveness:
             await send({"type": f"{message['type']}.complete"})
         if self.task is not None:
             self.task.cancel()
+        await self.stopped()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _beat(self) -> None:
         failures = jobs.Failures(jobs.WEB)
         tick, fail = self._in_thread(self._tick), self._in_thread(failures.add)
-        while True:
+        # A heartbeat that is being committed when the task is cancelled is completed.
+        while not self._is_cancelled():
             try:
+                await self.agents_get_in()
                 await tick(failures)
             except Exception as error:
                 await fail(error)
             await asyncio.sleep(jobs.TICK_SECONDS)
+
+    def _is_cancelled(self) -> bool:
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
 
     def _in_thread(self, call: Callable[..., None]) -> Any:
         """Runs in our thread, and returns the connection to the pool after each call."""
@@ -57,5 +81,7 @@ class WebLiveness:
 
     def _tick(self, failures: jobs.Failures) -> None:
         failures.write()
-        jobs.tick(jobs.WEB)
+        with transaction.atomic():
+            statements.limit_waits()
+            jobs.tick(jobs.WEB)
         self.also()

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import pytest
 from prometheus_client import REGISTRY
 
-from activity.group_commit import GroupCommit, Overloaded
+from activity.group_commit import BUSY, RETRY_SECONDS, GroupCommit, Overloaded, Unknown, Unwritten
+
+PATIENCE_SECONDS = 20.0
 
 
 class Ledger:
@@ -81,14 +83,16 @@ async def test_a_failing_batch_fails_only_its_own_callers() -> None:
     assert isinstance(outcomes[1], ValueError)
 
 
-async def test_callers_are_refused_while_the_database_hangs() -> None:
+async def test_only_callers_whose_items_are_not_being_written_are_refused_while_the_database_hangs() -> None:
     ledger = Ledger()
     commits = GroupCommit("test", ledger, batch=1, capacity=10, max_wait_seconds=0.05)
     ledger.open.clear()
-    stuck = [asyncio.create_task(commits.submit([n])) for n in range(3)]
-    outcomes = await asyncio.wait_for(asyncio.gather(*stuck, return_exceptions=True), 10)
-    assert [type(outcome) for outcome in outcomes] == [Overloaded] * 3
+    written, *stuck = [asyncio.create_task(commits.submit([n])) for n in range(3)]
+    outcomes = await asyncio.wait_for(asyncio.gather(*stuck, return_exceptions=True), PATIENCE_SECONDS)
+    assert [type(outcome) for outcome in outcomes] == [Overloaded] * 2
+    assert not written.done(), "it was answered before its outcome was known"
     ledger.open.set()
+    assert list(await written) == [0]
     assert list(await commits.submit([7])) == [70]
     assert ledger.batches == [[0], [7]], "a refused item was written"
 
@@ -113,10 +117,12 @@ async def test_refused_items_do_not_count_as_accepted() -> None:
     ledger = Ledger()
     commits = GroupCommit("counted", ledger, batch=1, capacity=10, max_wait_seconds=0.05)
     ledger.open.clear()
+    writing = asyncio.create_task(commits.submit([1]))
+    await entered(ledger)
     with pytest.raises(Overloaded):
-        await commits.submit([1])
+        await commits.submit([2])
     ledger.open.set()
-    await commits.submit([2])
+    await writing
     assert [counted("items"), counted("refused")] == [1, 1]
 
 
@@ -135,6 +141,128 @@ async def test_a_cancelled_caller_does_not_affect_others() -> None:
     assert list(await stays) == [20]
 
 
+async def test_a_cancelled_caller_whose_items_are_being_written_learns_their_outcome() -> None:
+    ledger = Ledger()
+    commits = GroupCommit("test", ledger, batch=1, capacity=10)
+    ledger.open.clear()
+    writing, waiting = asyncio.create_task(commits.submit([1])), asyncio.create_task(commits.submit([2]))
+    await entered(ledger)
+    for task in (writing, waiting):
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    ledger.open.set()
+    assert list(await writing) == [10]
+    await commits.submit([3])
+    assert ledger.batches == [[1], [3]], "the item of a caller that had gone was written"
+
+
+async def test_an_outcome_that_the_database_withholds_is_unknown() -> None:
+    ledger = Ledger()
+    commits = GroupCommit("test", ledger, batch=1, capacity=10, max_wait_seconds=0.1, max_write_seconds=0.1)
+    ledger.open.clear()
+    with pytest.raises(Unknown):
+        await commits.submit([1])
+    ledger.open.set()
+    assert list(await commits.submit([2])) == [20]
+
+
+class Held:
+    """A flush that cannot write the items in `held`; `batches` is what it was given."""
+
+    def __init__(self, *held: int) -> None:
+        self.held = set(held)
+        self.batches: list[list[int]] = []
+
+    def __call__(self, items: list[int]) -> Sequence[int | Unwritten]:
+        self.batches.append(items)
+        return [BUSY if item in self.held else item * 10 for item in items]
+
+    async def tried(self, item: int, times: int) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while sum(item in batch for batch in self.batches) < times:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_busy_item_delays_no_other_and_is_tried_again() -> None:
+    held = Held(1)
+    commits = GroupCommit("test", held, batch=10, capacity=10)
+    busy = asyncio.create_task(commits.submit([1, 2]))
+    await held.tried(1, 2)
+    assert list(await commits.submit([3])) == [30]
+    assert not busy.done()
+    held.held.clear()
+    assert list(await busy) == [10, 20]
+    assert sum(2 in batch for batch in held.batches) == 1, "an accepted item was written again"
+    assert (commits.size, commits.busy_size) == (0, 0)
+
+
+async def test_a_busy_item_is_written_before_newer_ones() -> None:
+    held = Held(1)
+    commits = GroupCommit("test", held, batch=10, capacity=10)
+    busy = asyncio.create_task(commits.submit([1]))
+    await held.tried(1, 1)
+    await commits.submit([3])
+    assert [1, 3] in held.batches
+    busy.cancel()
+
+
+async def test_busy_items_are_not_tried_without_a_pause() -> None:
+    held = Held(1)
+    commits = GroupCommit("test", held, batch=10, capacity=10, max_wait_seconds=1)
+    assert list(await commits.submit([1])) == [BUSY]
+    assert 2 <= len(held.batches) <= 1 / RETRY_SECONDS + 1
+    assert list(await commits.submit([2])) == [20]
+    assert commits.busy_size == 0
+
+
+async def test_the_patience_of_a_caller_with_busy_items_may_be_shorter() -> None:
+    held = Held(1)
+    commits = GroupCommit("test", held, batch=10, capacity=10, max_wait_seconds=1000)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert list(await commits.submit([1, 2], busy_seconds=0.05)) == [BUSY, 20]
+
+
+async def test_busy_items_leave_half_of_each_batch_and_all_places_to_others() -> None:
+    held = Held(*range(10))
+    commits = GroupCommit("test", held, batch=4, capacity=8)
+    busy = [asyncio.create_task(commits.submit([n])) for n in range(8)]
+    await held.tried(0, 2)
+    assert sum(task.done() for task in busy) == 4, "of eight busy items half are kept"
+    given = len(held.batches)
+    others = await asyncio.gather(*(commits.submit([n]) for n in range(10, 18)))
+    assert [list(each) for each in others] == [[n * 10] for n in range(10, 18)]
+    assert max(sum(item < 10 for item in batch) for batch in held.batches[given:]) <= 2
+    for n in range(4):
+        await held.tried(n, 3)
+    held.held.clear()
+    answers = [list(each) for each in await asyncio.gather(*busy)]
+    assert sorted(answers, key=str) == sorted([[n * 10] for n in range(4)] + [[BUSY]] * 4, key=str)
+
+
+async def test_a_batch_without_items_is_written_after_the_call() -> None:
+    ledger = Ledger()
+    commits = GroupCommit("test", ledger, batch=10, capacity=10)
+    ledger.open.clear()
+    first = asyncio.create_task(commits.submit([1]))
+    await entered(ledger)
+    empty = asyncio.create_task(commits.submit([]))
+    await asyncio.sleep(0)
+    ledger.open.set()
+    assert list(await empty) == []
+    assert ledger.batches == [[1], []]
+    await first
+
+
+async def test_an_error_of_a_later_batch_leaves_what_was_accepted() -> None:
+    held = Held(-1)
+    commits = GroupCommit("test", held, batch=10, capacity=10)
+    partly = asyncio.create_task(commits.submit([1, -1]))
+    await held.tried(-1, 1)
+    commits.flush = Ledger()
+    assert list(await partly) == [10, BUSY]
+
+
 async def test_an_item_may_count_as_more_than_one() -> None:
     ledger = Ledger()
     commits = GroupCommit("test", ledger, batch=10, capacity=20, size_of=lambda item: item)
@@ -149,5 +277,5 @@ def test_it_works_on_a_second_event_loop() -> None:
     assert [list(asyncio.run(_once(commits, n))) for n in (1, 2)] == [[10], [20]]
 
 
-async def _once(commits: GroupCommit[int, int], item: int) -> Sequence[int]:
+async def _once(commits: GroupCommit[int, int], item: int) -> Sequence[int | Unwritten]:
     return await commits.submit([item])

@@ -26,7 +26,6 @@ from registry.liveness.heartbeats import Beat
 from registry.messaging.reports import Report
 from registry.models import Workspace
 from registry.organisation import removal, workspaces
-from registry.structure.rows import lock
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Workspace]
@@ -237,9 +236,9 @@ async def test_valid_heartbeats_of_a_batch_are_committed_once(
     commit = heartbeats.commit
 
     def recording_commit(beats: Any) -> Any:
-        indexes = commit(beats)
-        accepted.extend(beats[n].workspace_id for n in indexes)
-        return indexes
+        outcome = commit(beats)
+        accepted.extend(beats[n].workspace_id for n in outcome.accepted)
+        return outcome
 
     monkeypatch.setattr(heartbeats, "commit", recording_commit)
     async with agent(None) as client:
@@ -274,7 +273,7 @@ def test_the_fast_path_and_the_throttle_determine_the_same_address(
 async def test_a_full_queue_answers_503_and_what_waited_is_committed(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another transaction holds the row: beats gather behind it."""
+    """Another transaction holds the table: beats gather behind it."""
     monkeypatch.setattr(fast_path.beats, "capacity", 2)
     held, begun, release = (threading.Event() for _ in range(3))
     commit = heartbeats.commit
@@ -284,7 +283,7 @@ async def test_a_full_queue_answers_503_and_what_waited_is_committed(
         return commit(beats)
 
     monkeypatch.setattr(heartbeats, "commit", signalling_commit)
-    holding = asyncio.create_task(asyncio.to_thread(_hold, team.mine, held, release))
+    holding = asyncio.create_task(asyncio.to_thread(_hold, held, release))
     await asyncio.to_thread(held.wait, PATIENCE_SECONDS)
     async with agent(team.token) as client:
 
@@ -306,9 +305,10 @@ async def test_a_full_queue_answers_503_and_what_waited_is_committed(
     assert team.mine.active_tasks == 3
 
 
-def _hold(workspace: Workspace, held: threading.Event, release: threading.Event) -> None:
+def _hold(held: threading.Event, release: threading.Event) -> None:
     with transaction.atomic():
-        lock([workspace.id])
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE workspaces IN EXCLUSIVE MODE")
         held.set()
         release.wait(PATIENCE_SECONDS)
     connections.close_all()

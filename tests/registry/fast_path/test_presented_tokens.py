@@ -56,8 +56,8 @@ def scene(make_workspace: Make) -> tuple[Workspace, dict[str, PresentedToken]]:
 def test_an_invalid_token_changes_nothing(scene: tuple[Workspace, dict[str, PresentedToken]], name: str) -> None:
     mine, presented_tokens = scene
     before = Workspace.objects.filter(id=mine.id).values().get()
-    assert heartbeats.commit([Beat(workspace_id=mine.id, active_tasks=9, token=presented_tokens[name])]) == {}
-    assert reports.commit([Report(mine.id, presented_tokens[name], [Entry(activity_type="error")])]) == {}
+    assert heartbeats.commit([Beat(workspace_id=mine.id, active_tasks=9, token=presented_tokens[name])]) == ({}, set())
+    assert reports.commit([Report(mine.id, presented_tokens[name], [Entry(activity_type="error")])]) == ({}, set())
     assert Workspace.objects.filter(id=mine.id).values().get() == before
     assert not ActivityLog.objects.exists()
 
@@ -71,13 +71,13 @@ def test_an_invalid_token_does_not_affect_the_others_of_a_batch(
             Beat(workspace_id=mine.id, active_tasks=n, token=presented_tokens[name]) for n, name in enumerate(order)
         ]
         index = order.index("good")
-        assert list(heartbeats.commit(beats)) == [index]
+        assert list(heartbeats.commit(beats).accepted) == [index]
         mine.refresh_from_db()
         assert mine.active_tasks == index
         given = [
             Report(mine.id, presented_tokens[name], [Entry(activity_type="agent_log", summary=name)]) for name in order
         ]
-        assert list(reports.commit(given)) == [index]
+        assert list(reports.commit(given).accepted) == [index]
     assert set(ActivityLog.objects.values_list("summary", flat=True)) == {"good"}
 
 
@@ -88,7 +88,7 @@ def test_of_two_agents_of_one_workspace_the_last_heartbeat_is_kept(
     second = presented_token(tokens.issue_workspace_token(mine.id).text)
     pairs = [(1, presented_tokens["good"]), (2, second), (3, presented_tokens["good"]), (4, second), (5, second)]
     beats = [Beat(workspace_id=mine.id, active_tasks=number, token=presented) for number, presented in pairs]
-    assert set(heartbeats.commit(beats)) == {0, 1, 2, 3, 4}
+    assert set(heartbeats.commit(beats).accepted) == {0, 1, 2, 3, 4}
     mine.refresh_from_db()
     assert mine.active_tasks == 5
 
@@ -145,8 +145,8 @@ def test_many_invalid_heartbeats_cost_a_few_statements(
     beats[250] = Beat(workspace_id=mine.id, active_tasks=250, token=presented_tokens["good"])
     execute = Mock(wraps=statements.execute)
     monkeypatch.setattr(statements, "execute", execute)
-    assert list(heartbeats.commit(beats)) == [250]
-    assert execute.call_count == 1
+    assert list(heartbeats.commit(beats).accepted) == [250]
+    assert execute.call_count == 2
     mine.refresh_from_db()
     assert mine.active_tasks == 250
     beats += [Beat(workspace_id=each.id, token=presented) for each, presented in zip(gone, retired, strict=True)]

@@ -4,15 +4,19 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from asgiref.testing import ApplicationCommunicator
 from channels.db import database_sync_to_async
-from django.db import connection
+from django.db import connection, connections
+from django.utils import timezone
 
-from registry.models import LoopTick
+from registry.fast_path.application import FastPath
+from registry.liveness import expiry
+from registry.models import LoopTick, Workspace
 from registry.supervision import jobs
 from registry.supervision.web_liveness import WebLiveness
 
@@ -25,8 +29,8 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def beating() -> AsyncIterator[None]:
-    liveness: Any = WebLiveness(nothing)
+async def beating(**options: Any) -> AsyncIterator[None]:
+    liveness: Any = WebLiveness(nothing, **options)
     server = ApplicationCommunicator(liveness, {"type": "lifespan"})
     await server.send_input({"type": "lifespan.startup"})
     await server.receive_output(PATIENCE_SECONDS)
@@ -60,6 +64,36 @@ async def test_it_beats_while_the_thread_that_sockets_share_is_busy() -> None:
     finally:
         free.set()
         await waiting
+
+
+async def test_it_does_not_beat_while_heartbeats_of_agents_do_not_get_in(
+    monkeypatch: pytest.MonkeyPatch, make_workspace: Callable[..., Workspace]
+) -> None:
+    """The thread that writes them hangs. An agent whose lease ends meanwhile, and is heard by nobody, stays online."""
+    monkeypatch.setattr(jobs, "TICK_SECONDS", 0.01)
+    gate = FastPath(nothing)
+    free = threading.Event()
+    async with beating(agents_get_in=gate.commit_nothing):
+        await until(beat, "the first beat")
+        hanging = gate.beats.thread.submit(free.wait, 2 * PATIENCE_SECONDS)
+        asking = await until(lambda: gate.beats.writing and beat(), "a batch to wait for the thread")
+        try:
+            workspace = await database_sync_to_async(make_workspace)(status="online")
+            await database_sync_to_async(_let_time_pass)(jobs.STALE_SECONDS, workspace)
+            assert await database_sync_to_async(expiry.reconcile)() == 0
+            assert await database_sync_to_async(expiry.seconds_to_deadline)() is None
+        finally:
+            free.set()
+            hanging.result()
+        await until(lambda: (found := beat()) and found.since > asking.since, "the next beat")
+        assert await database_sync_to_async(expiry.reconcile)() == 0, "agents get a whole lease first"
+    gate.beats.thread.submit(connections.close_all).result()
+
+
+def _let_time_pass(seconds: float, workspace: Workspace) -> None:
+    long_ago = timezone.now() - timedelta(seconds=seconds)
+    LoopTick.objects.update(ticked_at=long_ago)
+    Workspace.objects.filter(id=workspace.id).update(lease_expires_at=long_ago)
 
 
 async def test_it_continues_after_a_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
