@@ -5,7 +5,10 @@ The page needs no database, no static files and no signed-in user, as any of the
 
 import base64
 import hashlib
+import logging
+import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -14,6 +17,9 @@ from django.utils.cache import patch_vary_headers
 from django.utils.safestring import mark_safe
 
 from molecule.headers import CONTENT_SECURITY_POLICY
+from registry.exceptions import RETRY_AFTER_SECONDS, why_unavailable
+
+log = logging.getLogger(__name__)
 
 STYLE = (
     ":root{color-scheme:light dark}"
@@ -26,7 +32,7 @@ STYLE = (
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 POLICY = CONTENT_SECURITY_POLICY.replace("style-src 'self'", f"style-src 'sha256-{_DIGEST}'")
 
-TITLES = {400: "Bad request", 403: "Not allowed", 404: "Page not found", 500: "Internal error"}
+TITLES = {400: "Bad request", 403: "Not allowed", 404: "Page not found", 500: "Internal error", 503: "Try again"}
 TEXTS = {
     400: "The server cannot answer this request. Check the address, its host name included.",
     403: "Your account may not open this page.",
@@ -34,6 +40,7 @@ TEXTS = {
     500: "Something went wrong on the server, and it is in the server's log. Try again.",
 }
 ERRORS = {400: "bad request", 403: "not allowed", 404: "not found", 500: "internal error"}
+TOO_BUSY = "too many requests at once, try again"
 EXPIRED_FORM = "The form has expired or was sent from another site. Go back, reload the page and send it again."
 
 
@@ -72,8 +79,30 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500."""
-    return answer(request, 500)
+    """Django's handler500, which it calls while it handles the error."""
+    return unavailable(request, sys.exc_info()[1]) or answer(request, 500)
+
+
+def unavailable(request: HttpRequest, error: BaseException | None) -> HttpResponse | None:
+    """A 503 if the database was away or too busy; None for any other error."""
+    if (reason := why_unavailable(error)) is None:
+        return None
+    log.warning("%s: %s", reason, str(error).partition("\n")[0])
+    return _try_again(wants_html(request), reason)
+
+
+@cache
+def too_busy(is_for_browser: bool) -> HttpResponse:
+    """A 503 for a request that was not begun."""
+    return _try_again(is_for_browser, TOO_BUSY)
+
+
+def _try_again(is_for_browser: bool, reason: str) -> HttpResponse:
+    sentence = f"{reason[0].upper()}{reason[1:]}."
+    response = page(503, sentence) if is_for_browser else JsonResponse({"error": reason}, status=503)
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    patch_vary_headers(response, ["Accept"])
+    return response
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -81,8 +110,9 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return answer(request, 403, EXPIRED_FORM)
 
 
-class NotFoundPages:
-    """Middleware: with DEBUG too, Django would answer an Http404 of a view with its list of all routes."""
+class ErrorPages:
+    """Middleware for errors of views, also with DEBUG: Django would answer an Http404 with its list of all routes, and
+    a busy database with a 500 that shows what the request contained."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -91,4 +121,4 @@ class NotFoundPages:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Any) -> HttpResponse | None:
-        return answer(request, 404) if isinstance(exception, Http404) else None
+        return answer(request, 404) if isinstance(exception, Http404) else unavailable(request, exception)
