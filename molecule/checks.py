@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from molecule.settings import is_loopback
+from molecule.shares import MINIMUM_POOL_SIZE, OTHER_THREADS, Shares
 from registry.secrets.sealing import Keyring, KeyUnusable
 
 # The oldest that the tests have run on.
@@ -87,6 +88,21 @@ def metrics_token(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
         return []
     wanted = "METRICS_TOKEN must be 16 to 256 ASCII characters without spaces and commas."
     return [Error(wanted, hint="openssl rand -hex 32 makes one.", id="molecule.E006")]
+
+
+@register("molecule")
+def pool_size(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if settings.DATABASE_POOL_SIZE >= MINIMUM_POOL_SIZE:
+        return []
+    others = ", ".join(f"{count} for {what}" for what, count in OTHER_THREADS.items())
+    kinds = ", ".join(Shares._fields).replace("_", " ")
+    return [
+        Error(
+            f"DATABASE_POOL_SIZE must be at least {MINIMUM_POOL_SIZE}: a web process keeps one connection for each "
+            f"thread that may need one, so that none waits for another ({others}; one each for {kinds}).",
+            id="molecule.E008",
+        )
+    ]
 
 
 @register(Tags.database)

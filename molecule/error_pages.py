@@ -5,7 +5,10 @@ The page needs no database, no static files and no signed-in user, as any of the
 
 import base64
 import hashlib
+import logging
+import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -15,7 +18,9 @@ from django.utils.cache import patch_vary_headers
 from django.utils.safestring import mark_safe
 
 from molecule.headers import CONTENT_SECURITY_POLICY
-from registry.exceptions import Busy
+from registry.exceptions import RETRY_AFTER_SECONDS, Busy, why_unavailable
+
+log = logging.getLogger(__name__)
 
 STYLE = (
     ":root{color-scheme:light dark}"
@@ -42,7 +47,6 @@ TEXTS = {
     404: "There is nothing at this address.",
     429: "Wait a moment, then try again.",
     500: "Something went wrong on the server, and it is in the server's log. Try again.",
-    503: "The server is busy. Try again in a moment.",
 }
 ERRORS = {
     400: "bad request",
@@ -50,8 +54,8 @@ ERRORS = {
     404: "not found",
     429: "too many attempts",
     500: "internal error",
-    503: "too busy, try again",
 }
+TOO_BUSY = "too many requests at once, try again"
 LOCKED_OUT = (
     "Too many logins with a wrong password. Wait {minutes} minutes, then try again. "
     "Browsers in which you signed in before are not affected by what others try."
@@ -94,8 +98,30 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500."""
-    return answer(request, 500)
+    """Django's handler500, which it calls while it handles the error."""
+    return unavailable(request, sys.exc_info()[1]) or answer(request, 500)
+
+
+def unavailable(request: HttpRequest, error: BaseException | None) -> HttpResponse | None:
+    """A 503 if the database was away or too busy; None for any other error."""
+    if (reason := why_unavailable(error)) is None:
+        return None
+    log.warning("%s: %s", reason, str(error).partition("\n")[0])
+    return _try_again(wants_html(request), reason)
+
+
+@cache
+def too_busy(is_for_browser: bool) -> HttpResponse:
+    """A 503 for a request that was not begun."""
+    return _try_again(is_for_browser, TOO_BUSY)
+
+
+def _try_again(is_for_browser: bool, reason: str) -> HttpResponse:
+    sentence = f"{reason[0].upper()}{reason[1:]}."
+    response = page(503, sentence) if is_for_browser else JsonResponse({"error": reason}, status=503)
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    patch_vary_headers(response, ["Accept"])
+    return response
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -111,15 +137,9 @@ def locked_out(request: HttpRequest, original: HttpResponse | None, credentials:
     return response
 
 
-def busy(request: HttpRequest) -> HttpResponse:
-    """For a request that would have cost too much at this moment; nothing was done."""
-    response = answer(request, 503)
-    response.headers["Retry-After"] = "1"
-    return response
-
-
-class NotFoundPages:
-    """Middleware for what views raise: 404 with DEBUG too, where Django would list all routes, and 503."""
+class ErrorPages:
+    """Middleware for errors of views, also with DEBUG: Django would answer an Http404 with its list of all routes, and
+    a busy database with a 500 that shows what the request contained."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -129,5 +149,5 @@ class NotFoundPages:
 
     def process_exception(self, request: HttpRequest, exception: Any) -> HttpResponse | None:
         if isinstance(exception, Busy):
-            return busy(request)
-        return answer(request, 404) if isinstance(exception, Http404) else None
+            return _try_again(wants_html(request), exception.message)
+        return answer(request, 404) if isinstance(exception, Http404) else unavailable(request, exception)

@@ -1,11 +1,12 @@
 """Liveness and readiness: does the process serve, and does everything that it needs?"""
 
 from collections.abc import Callable
+from copy import deepcopy
 from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from django.db import DatabaseError, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from psycopg_pool import PoolTimeout
@@ -15,6 +16,7 @@ from rest_framework.response import Response
 
 from activity import redis
 from activity.endpoints import Endpoint, documented
+from activity.postgresql.base import DatabaseWrapper
 from activity.principals import Level
 from molecule.checks import POSTGRESQL_MINIMUM, postgresql_major
 from registry.liveness import presence
@@ -25,6 +27,9 @@ from registry.supervision import jobs
 RETAINED_WAL_BYTES = 1024**3
 PUBLICATION = "molecule_changes"
 PUBLISHED = "structure_events, workspaces"
+# Of the own connection of /health/ready. libpq waits for two seconds at least.
+CONNECT_SECONDS = 2
+QUERY_SECONDS = 1.0
 
 
 class CheckFailed(Exception):
@@ -46,18 +51,37 @@ class Health(Endpoint):
 
 
 class Ready(Endpoint):
-    """200, or 503 when a check fails. Only operators see details; everybody else sees which checks fail."""
+    """200, or 503 when a check fails. Only operators see details; everybody else sees which checks fail.
+
+    "degraded" is 200: what all web processes share and serve without must not take them all from the balancer.
+    """
 
     @documented("Everything it needs is there", answers={200: dict, 503: dict})
     def get(self, request: Request) -> Response:
         checks = _checks()
-        is_ready = all(check["ok"] for check in checks.values())
-        answer: dict[str, object] = {"status": "ok" if is_ready else "unavailable"}
+        failed = [name for name, check in checks.items() if not check["ok"]]
+        is_ready = set(failed) <= set(SERVES_WITHOUT)
+        answer: dict[str, object] = {"status": "ok" if not failed else "degraded" if is_ready else "unavailable"}
+        if failed:
+            answer["reason"] = f"failing: {', '.join(failed)}"
         if self.principal.level < Level.VIEW:
             answer["checks"] = {name: {"ok": check["ok"]} for name, check in checks.items()}
         else:
             answer |= {"checks": checks, "loops": _jobs() if checks["postgres"]["ok"] else []}
         return Response(answer, status=200 if is_ready else 503)
+
+
+def use_own_connection() -> None:
+    """Give this thread a connection that is not the pool's, stays open, and on which nothing takes long.
+
+    So readiness can be told while the pool or all of PostgreSQL's connection slots are taken.
+    """
+    options = deepcopy(connections.settings[DEFAULT_DB_ALIAS])
+    del options["OPTIONS"]["pool"]
+    options["OPTIONS"]["connect_timeout"] = CONNECT_SECONDS
+    options["OPTIONS"]["options"] += f" -c lock_timeout={QUERY_SECONDS:g}s -c statement_timeout={QUERY_SECONDS:g}s"
+    options["CONN_MAX_AGE"] = None
+    connections[DEFAULT_DB_ALIAS] = DatabaseWrapper(options)
 
 
 def _checks() -> dict[str, dict[str, object]]:
@@ -199,4 +223,6 @@ CHECKS: dict[str, Callable[[], str]] = {
     "change-stream": _change_stream,
     "replication-slots": _replication_slots,
 }
+# Without Redis, leases in PostgreSQL decide and streams read the log; without a supervisor no lease ends.
+SERVES_WITHOUT = ("redis", "expiry-hints", "supervisor")
 NEED_POSTGRES = ("migrations", "supervisor", "loops", "change-stream", "replication-slots")

@@ -12,8 +12,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponsePermanentRedirect
 from django.middleware.common import CommonMiddleware
 
-# A query to a server that hangs may never end. This is longer than the pool waits for a connection (5 s), so that an
-# answer with details comes first where it can, and shorter than Prometheus waits (10 s).
+# A query to a server that hangs may never end. This is longer than any other limit on the way, so that an answer with
+# details comes first where it can, and shorter than Prometheus waits (10 s).
 PROBE_SECONDS = 8.0
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Status, headers, content."""
@@ -34,10 +34,11 @@ class HostCheck(CommonMiddleware):
 
 
 class Probe:
-    """Answers one path by `call`, which has a thread of its own, within PROBE_SECONDS."""
+    """Answers one path by `call`, which has a thread of its own, within so many seconds."""
 
-    def __init__(self, call: Callable[[Any, Any], Awaitable[Answer]]) -> None:
+    def __init__(self, call: Callable[[Any, Any], Awaitable[Answer]], seconds: float) -> None:
         self.call = call
+        self.seconds = seconds
         self.overdue: asyncio.Future[Answer] | None = None
 
     async def answer(self, scope: Any, body: Any) -> Answer:
@@ -45,7 +46,7 @@ class Probe:
         if self.overdue is not None and not self.overdue.done():
             return TIMED_OUT
         running = asyncio.ensure_future(self.call(scope, body))
-        await asyncio.wait([running], timeout=PROBE_SECONDS)
+        await asyncio.wait([running], timeout=self.seconds)
         if running.done():
             return running.result()
         self.overdue = running

@@ -56,6 +56,14 @@ DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", 20)
 # For each statement of a batch of heartbeats or activity, whose thread serves all agents.
 BATCH_LOCK_SECONDS = env.float("BATCH_LOCK_SECONDS", 1.0)
 BATCH_STATEMENT_SECONDS = env.float("BATCH_STATEMENT_SECONDS", 5.0)
+# Of web processes only. Commands have no limits, supervisors their own: registry/supervision/process.py.
+WEB_QUEUE_SECONDS = env.float("WEB_QUEUE_SECONDS", 2.0)
+WEB_CONNECT_SECONDS = env.float("WEB_CONNECT_SECONDS", 2.0)
+WEB_LOCK_SECONDS = env.float("WEB_LOCK_SECONDS", 2.0)
+WEB_STATEMENT_SECONDS = env.float("WEB_STATEMENT_SECONDS", 10.0)
+MIGRATION_LOCK_SECONDS = env.float("MIGRATION_LOCK_SECONDS", 2.0)
+MIGRATION_TRIES = env.int("MIGRATION_TRIES", 60)
+READY_SECONDS = env.float("READY_SECONDS", 3.0)
 REDIS_URL = required("REDIS_URL")
 
 # --- Molecule ----------------------------------------------------------------------------------------
@@ -121,7 +129,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
-    "molecule.error_pages.NotFoundPages",
+    "molecule.error_pages.ErrorPages",
 ]
 
 ROOT_URLCONF = "molecule.urls"
@@ -146,9 +154,8 @@ TEMPLATES = [
     }
 ]
 
-# A thread that answers requests holds at most one connection; the other half is for streams and background jobs.
-HTTP_THREADS = max(2, DATABASE_POOL_SIZE // 2)
 DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
+DATABASES["default"]["ENGINE"] = "activity.postgresql"
 # A network that drops all packets, as in a failover, is noticed within ten seconds; the kernel alone takes 15 minutes.
 # Options in DATABASE_URL win; Unix sockets ignore these.
 NETWORK = {
@@ -237,7 +244,8 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not DEBUG
 # Exact paths, which orchestrators and Prometheus request by address and over plain HTTP: see molecule/probes.py.
-PROBE_PATHS = ("/health", "/health/ready", "/metrics")
+READY_PATH = "/health/ready"
+PROBE_PATHS = ("/health", READY_PATH, "/metrics")
 SECURE_REDIRECT_EXEMPT = [rf"\A{path[1:]}\Z" for path in PROBE_PATHS]
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31536000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG

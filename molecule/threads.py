@@ -1,5 +1,8 @@
-"""Django under ASGI: each request runs in one thread of a pool that lives as long as the process."""
+"""Django under ASGI: each request runs in one thread of its share, which lives as long as the process."""
 
+import asyncio
+from asyncio import FIRST_COMPLETED
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,16 +15,14 @@ from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.http import HttpResponseBase
 from django.urls import set_script_prefix
 
-from molecule.probes import Answer, Probe
+from molecule import error_pages
+from molecule.health import use_own_connection
+from molecule.probes import PROBE_SECONDS, Answer, Probe
+from molecule.shares import Shares, share_of
 from registry.fast_path.application import respond
 
-# How many requests may wait for a thread: a few seconds of work.
+# How many requests of each share may wait for a thread: more than it answers in WEB_QUEUE_SECONDS.
 MAX_WAITING = 500
-BUSY: Answer = (
-    503,
-    [(b"content-type", b"application/json"), (b"retry-after", b"2")],
-    b'{"error":"too many requests at once, try again"}',
-)
 
 
 class ThreadedDjango(ASGIHandler):
@@ -29,14 +30,16 @@ class ThreadedDjango(ASGIHandler):
     request. Here all of it runs in one thread, and the response is sent in one piece. See docs/decisions/0012.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: Shares) -> None:
         self.load_middleware(is_async=False)
-        self.places = threads + MAX_WAITING
-        self.inside = 0
-        self.pool = ThreadPoolExecutor(threads, "django")
-        self.in_thread = _in_thread_of(self.pool, self.answer)
+        self.shares = {name: Share(name, count) for name, count in threads._asdict().items()}
         # A thread each: probes are answered also while all others wait for the database.
-        self.probes = {path: Probe(_in_thread_of(_one_thread(path), self.answer)) for path in settings.PROBE_PATHS}
+        self.probes = {path: self._probe(path) for path in settings.PROBE_PATHS}
+
+    def _probe(self, path: str) -> Probe:
+        is_readiness = path == settings.READY_PATH
+        thread = ThreadPoolExecutor(1, f"probe {path}", initializer=use_own_connection if is_readiness else None)
+        return Probe(_in_thread_of(thread, self.answer), settings.READY_SECONDS if is_readiness else PROBE_SECONDS)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -44,18 +47,18 @@ class ThreadedDjango(ASGIHandler):
         except RequestAborted:
             return
         with body:
-            await respond(send, *await self._answered(scope, body))
+            await respond(send, *await self._answered(scope, body, receive))
 
-    async def _answered(self, scope: Any, body: Any) -> Answer:
+    async def _answered(self, scope: Any, body: Any, receive: Any) -> Answer:
         if probe := self.probes.get(scope["path"]):
             return await probe.answer(scope, body)
-        if self.inside >= self.places:
-            return BUSY
-        self.inside += 1
+        share = self.shares[share_of(scope)]
+        if not await share.enter(receive):
+            return _content_of(error_pages.too_busy(_is_from_browser(scope)))
         try:
-            return await self.in_thread(scope, body)  # type: ignore[no-any-return]
+            return await _in_thread_of(share.threads, self.answer)(scope, body)  # type: ignore[no-any-return]
         finally:
-            self.inside -= 1
+            share.leave()
 
     def answer(self, scope: HTTPScope, body: Any) -> Answer:
         """Runs one request. Closing the response returns the database connection to the pool."""
@@ -65,18 +68,64 @@ class ThreadedDjango(ASGIHandler):
         response: Any = refusal if request is None else self.get_response(request)
         response._handler_class = type(self)
         try:
-            return response.status_code, _headers(response), b"".join(response)
+            return _content_of(response)
         finally:
             response.close()
 
 
-def _one_thread(path: str) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, f"probe {path}")
+class Share:
+    """Threads for one kind of request, and the requests that wait for one of them, first come, first served."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.threads = ThreadPoolExecutor(threads, f"django {name}")
+        self.free = threads
+        self.waiting: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self, receive: Any) -> bool:
+        """True once a thread is free for the caller, who must leave(). False if too many wait, after
+        WEB_QUEUE_SECONDS, or when the client hangs up, which `receive` tells."""
+        if self.free:
+            self.free -= 1
+            return True
+        if len(self.waiting) >= MAX_WAITING:
+            return False
+        place = asyncio.get_running_loop().create_future()
+        self.waiting.append(place)
+        hung_up, has_entered = asyncio.ensure_future(receive()), False
+        try:
+            await asyncio.wait({place, hung_up}, timeout=settings.WEB_QUEUE_SECONDS, return_when=FIRST_COMPLETED)
+            has_entered = place.done() and not hung_up.done()
+        finally:
+            hung_up.cancel()
+            if not has_entered:
+                self._give_up(place)
+        return has_entered
+
+    def leave(self) -> None:
+        """Pass the thread on to the request that has waited longest."""
+        if self.waiting:
+            self.waiting.popleft().set_result(None)
+        else:
+            self.free += 1
+
+    def _give_up(self, place: "asyncio.Future[None]") -> None:
+        if place.done():
+            self.leave()
+        else:
+            self.waiting.remove(place)
 
 
 def _in_thread_of(pool: ThreadPoolExecutor, call: Any) -> Any:
     """Unlike run_in_executor, this carries Django's context variables into the thread."""
     return sync_to_async(call, thread_sensitive=False, executor=pool)
+
+
+def _is_from_browser(scope: HTTPScope) -> bool:
+    return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
+
+
+def _content_of(response: Any) -> Answer:
+    return response.status_code, _headers(response), b"".join(response)
 
 
 def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:

@@ -22,10 +22,21 @@ from typing import Any
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
+from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
 from psycopg_pool import PoolTimeout
 
-# What the database raises while it is unavailable.
+# What the database raises while it is unavailable, or too busy: a lock or a statement took longer than it may.
 UNAVAILABLE_ERRORS = (OperationalError, InterfaceError, PoolTimeout)
+BUSY_ERRORS = (LockNotAvailable, QueryCanceled, DeadlockDetected)
+RETRY_AFTER_SECONDS = 2
+
+
+def why_unavailable(error: BaseException | None) -> str | None:
+    """What callers are told who may try again after RETRY_AFTER_SECONDS; None for any other error."""
+    if not isinstance(error, UNAVAILABLE_ERRORS):
+        return None
+    is_busy = isinstance(error.__cause__, BUSY_ERRORS)
+    return "the database is busy, try again" if is_busy else "database unavailable, try again"
 
 
 class RegistryError(Exception):

@@ -30,7 +30,6 @@ STATUS: dict[type[registry.RegistryError], int] = {
     registry.SecretsUnavailable: 503,
     registry.SecretsBroken: 500,
 }
-RETRY_AFTER_SECONDS = 2
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
@@ -47,9 +46,12 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
         return Response({"error": "not found"}, status=404)
     if isinstance(error, DjangoPermissionDenied):
         return Response({"error": "not allowed"}, status=403)
-    if isinstance(error, (*registry.UNAVAILABLE_ERRORS, RedisConnectionError)):
-        log.warning("dependency unavailable", extra={"error": str(error)})
-        return unavailable("database unavailable, try again")
+    if reason := registry.why_unavailable(error):
+        log.warning("%s: %s", reason, str(error).partition("\n")[0])
+        return unavailable(reason)
+    if isinstance(error, RedisConnectionError):
+        log.warning("Redis is unavailable: %s", error)
+        return unavailable("Redis unavailable, try again")
     log.error("request failed", exc_info=error)
     return Response({"error": "internal error"}, status=500)
 
@@ -63,8 +65,8 @@ def _throttled(context: dict[str, Any]) -> exceptions.Throttled | None:
 
 
 def unavailable(message: str, **more: str) -> Response:
-    """Return a 503 that asks the client to try again after RETRY_AFTER_SECONDS."""
-    return Response({"error": message, **more}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+    """Return a 503 that asks the client to try again after registry.RETRY_AFTER_SECONDS."""
+    return Response({"error": message, **more}, status=503, headers={"Retry-After": str(registry.RETRY_AFTER_SECONDS)})
 
 
 def _registry_error(error: registry.RegistryError) -> Response:

@@ -33,7 +33,7 @@ CLIENT_SECONDS = 20.0
 @pytest.fixture(scope="module")
 def production() -> Iterator[Platform]:
     with running_platform(**PRODUCTION) as platform:
-        until(lambda: ask(platform, "/health/ready").status_code == 200, "the platform to be ready")
+        until(lambda: ask(platform, "/health/ready").json()["status"] == "ok", "the platform to be ready")
         yield platform
 
 

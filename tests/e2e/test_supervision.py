@@ -41,6 +41,15 @@ async def hang():
     threading.Event().wait()
 watch.LeaseWatch.step = lambda self: async_to_sync(hang)()
 """
+SMALL_BATCHES = """
+from registry.liveness import expiry
+expiry.BATCH = 10
+"""
+# A disk that has a bad day: every batch of events takes a second.
+SLOW_LOG = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
+CREATE TRIGGER slow BEFORE INSERT ON structure_events FOR EACH STATEMENT EXECUTE FUNCTION slow();
+"""
 # The last query of the lease watch before it waits.
 WATCH = """
 SELECT pid FROM pg_stat_activity
@@ -197,6 +206,19 @@ def test_another_takes_over_from_a_hanging_leader(ground: Ground) -> None:
             until(ground.leads(other), "the other to lead")
             ground.workspaces(1)
             until(lambda: not ground.online(), "the workspace to be offline")
+
+
+def test_a_leader_that_is_slow_but_gets_on_does_not_end(ground: Ground) -> None:
+    """All batches together take longer than a step may, each alone does not."""
+    ground.web_serves_for_long()
+    ground.workspaces(120)
+    ground.query(SLOW_LOG)
+    with process([sys.executable, "-c", IMPATIENT.format(more=SMALL_BATCHES)], ground.environment) as leader:
+        until(lambda: ground.online() < 120, "the first batch")
+        until(lambda: leader.poll() is not None or not ground.online(), "all to be offline", seconds=60)
+        assert leader.poll() is None
+        assert ground.job("supervisor")["errors"] == 0
+    assert ground.offline_counts() == [1] * 120
 
 
 def test_a_hanging_process_ends_although_its_threads_do_not(ground: Ground) -> None:

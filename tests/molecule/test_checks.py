@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 
 from molecule import checks
 from molecule.checks import POSTGRESQL_MINIMUM, refuse_unsafe_configuration
+from molecule.shares import MINIMUM_POOL_SIZE
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -40,6 +41,8 @@ def reported_ids() -> list[str]:
         ({"METRICS_TOKEN": "0123456789abcdef"}, []),
         ({"METRICS_TOKEN": "short"}, ["molecule.E006"]),
         ({"METRICS_TOKEN": "0123456789, abcdef"}, ["molecule.E006"]),
+        ({"DATABASE_POOL_SIZE": MINIMUM_POOL_SIZE}, []),
+        ({"DATABASE_POOL_SIZE": MINIMUM_POOL_SIZE - 1}, ["molecule.E008"]),
     ],
     ids=str,
 )

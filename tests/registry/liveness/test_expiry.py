@@ -119,6 +119,16 @@ def test_the_next_call_continues_after_the_limit(
     assert [expiry.reconcile() for _ in range(3)] == [2, 1, 0]
 
 
+def test_a_slow_call_ends_after_its_batch_and_the_next_continues(
+    make_workspace: Make, serving: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "BATCH", 2)
+    monkeypatch.setattr(expiry, "MAX_CALL_SECONDS", 0)
+    for _ in range(3):
+        lease(make_workspace(status="online"), -1)
+    assert [expiry.reconcile() for _ in range(3)] == [2, 1, 0]
+
+
 def test_a_heartbeat_after_the_scan_keeps_the_workspace_online(
     make_workspace: Make, serving: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,9 +91,16 @@ def test_an_idle_leader_loses_the_lock(monkeypatch: pytest.MonkeyPatch, other: L
 
 
 def test_another_backend_on_the_same_connection_does_not_lead(leader: Leadership) -> None:
-    """As behind a pooler in transaction mode."""
-    leader._backend = -1
+    """As behind a pooler in transaction mode: the connection is well, and another session holds the lock."""
+    taken = leader._connection
+    assert taken is not None
+    assert taken.info.backend_pid == leader._backend
+    leader._connection = leadership._connect()
     assert not leader.holds()
+    assert not leader.seek(), "the first session still holds the lock"
+    taken.close()
+    until(leader.seek, "the lock to be free")
+    assert leader._connection.info.backend_pid == leader._backend
 
 
 def test_an_unavailable_database_is_an_error(monkeypatch: pytest.MonkeyPatch, db: None) -> None:

@@ -1,0 +1,56 @@
+"""How a web process shares out its connections to PostgreSQL: each thread that may need one always finds one."""
+
+import re
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from asgiref.typing import HTTPScope
+
+# Threads beside those that answer requests. The gates of the fast path have one each, `activity.hub.THREADS` is for
+# streams.
+OTHER_THREADS = {
+    "heartbeats": 1,
+    "activity": 1,
+    "discovery": 1,
+    "credentials": 1,
+    "streams": 4,
+    "the event loop's queries": 1,
+    "the process's own heartbeat": 1,
+    "/metrics": 1,
+}
+OF_THE_PAST = re.compile(rb"(?:^|&)at=")
+READING = ("GET", "HEAD", "OPTIONS")
+
+
+class Shares(NamedTuple):
+    """How many threads answer each kind of request. No kind ever waits for the threads of another."""
+
+    reads: int
+    writes: int
+    slow_reads: int
+
+
+MINIMUM_POOL_SIZE = sum(OTHER_THREADS.values()) + len(Shares._fields)
+
+
+def shares(pool_size: int) -> Shares:
+    """What is left for requests: a fifth for slow reads, the rest in halves. Needs MINIMUM_POOL_SIZE."""
+    left = pool_size - sum(OTHER_THREADS.values())
+    slow_reads = max(1, left // 5)
+    writes = max(1, (left - slow_reads) // 2)
+    return Shares(left - slow_reads - writes, writes, slow_reads)
+
+
+def share_of(scope: HTTPScope) -> str:
+    """The name of a request's share: a field of Shares."""
+    if scope["method"] not in READING:
+        return "writes"
+    return "slow_reads" if _is_slow(scope["path"], scope["query_string"]) else "reads"
+
+
+def _is_slow(path: str, query: bytes) -> bool:
+    """Reads of the logs, of the past, and lists of the admin that somebody filters or searches."""
+    if path.startswith("/admin/"):
+        return bool(query) and path != "/admin/login/"
+    is_of_log = path.startswith("/events") or path.endswith("/activity")
+    return is_of_log or OF_THE_PAST.search(unquote_to_bytes(query)) is not None

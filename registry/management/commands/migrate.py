@@ -1,0 +1,64 @@
+"""manage.py migrate: Django's, which waits for no lock for long, so that what waits behind it does not either."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.core.management.commands import migrate
+from django.db import OperationalError, connections
+from psycopg.errors import LockNotAvailable
+from psycopg.pq import TransactionStatus
+
+# Between two tries everything that waited behind the first is served.
+REST_SECONDS = 5.0
+OLDEST = """
+    SELECT pid, extract(epoch FROM now() - xact_start)::int, application_name FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+    ORDER BY xact_start LIMIT 3
+"""
+
+
+class Command(migrate.Command):
+    """`manage.py migrate`
+
+    An ALTER TABLE that waits for a long reader, a running dump, makes everybody wait who comes after it. So it waits
+    for MIGRATION_LOCK_SECONDS, and is tried again. CREATE INDEX CONCURRENTLY makes nobody wait and has no limit.
+    """
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        connection = connections[options["database"]]
+        for left in reversed(range(settings.MIGRATION_TRIES)):
+            try:
+                with connection.execute_wrapper(_bound_lock):
+                    super().handle(*args, **options)
+                return
+            except OperationalError as error:
+                if not isinstance(error.__cause__, LockNotAvailable):
+                    raise
+                self._tell(connection, left)
+        raise CommandError("The migration got no lock. What was applied stays; run it again after those transactions.")
+
+    def _tell(self, connection: Any, left: int) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(OLDEST)
+            open_now = [f"pid {pid} for {age} s ({name or 'unnamed'})" for pid, age, name in cursor.fetchall()]
+        self.stderr.write(
+            f"migrate: another transaction holds a lock that is needed; open now: {', '.join(open_now) or 'none'}. "
+            f"Tries left: {left}."
+        )
+        time.sleep(REST_SECONDS if left else 0)
+
+
+def _bound_lock(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Around each statement: the limit, or none for what blocks nobody while it waits."""
+    seconds = 0 if "CONCURRENTLY" in str(sql).upper() else settings.MIGRATION_LOCK_SECONDS
+    opened = context["connection"].connection
+    opened.execute("SELECT set_config('lock_timeout', %s, false)", [f"{seconds:g}s"])
+    try:
+        return execute(sql, params, many, context)
+    finally:
+        # A transaction that has failed ends with the limit that it began with.
+        if opened.info.transaction_status != TransactionStatus.INERROR:
+            opened.execute("RESET lock_timeout")
