@@ -55,7 +55,7 @@ class Envelope(TypedDict):
     workspace_id: str | None
     timestamp: str
     seq: int | None
-    payload: dict[str, Any]
+    payload: dict[str, Any] | orjson.Fragment
 
 
 def rfc3339(moment: datetime) -> str:
@@ -75,7 +75,7 @@ def encode(value: object) -> str:
 def envelope(
     event: str,
     workspace_id: UUID | None,
-    payload: dict[str, Any],
+    payload: dict[str, Any] | orjson.Fragment,
     *,
     seq: int | None = None,
     at: datetime | None = None,

@@ -12,20 +12,23 @@ from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import count
 from typing import Any, TypeVar
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.db.models import QuerySet
 from prometheus_client import Counter, Gauge
 
-from activity import bus
-from activity.events import envelope_of
+from activity import bus, pages
 from activity.listeners import BEATS, CANVASES, Audience, Listener
 from activity.models import StructureEvent
 from activity.outbox import NOT_ALLOWED, TRY_AGAIN, Chunk, Frame
 from activity.single_flight import SingleFlight
+from activity.strict_json import stored
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -38,6 +41,7 @@ POLL_SECONDS = 2.0
 RECHECK_SECONDS = 5.0
 SUBSCRIBE_SECONDS = 2.0
 PAGE = 500
+COLUMNS = ("seq", "event_type", "workspace_id", "payload", "created_at")
 MAX_BUFFERED = 10_000
 # For database queries of single sockets. Polls of the log use another thread and never wait for these.
 THREADS = ThreadPoolExecutor(4, "streams")
@@ -241,13 +245,15 @@ class Hub:
 
     async def _read_log(self) -> None:
         while True:
-            page = await database_sync_to_async(read_page)(StructureEvent.objects.filter(seq__gt=self.position))
+            newer = StructureEvent.objects.filter(seq__gt=self.position)
+            page, more = await database_sync_to_async(read_page)(newer)
             missing = [frame for frame in page if (frame.seq or 0) > self.position]
             CAUGHT_UP.inc(len(missing))
             self._enqueue(missing)
             self._release_buffered()
-            if len(page) < PAGE:
+            if not more:
                 return
+            self.flush()
 
     # --- Tasks -----------------------------------------------------------------------------------------
 
@@ -381,12 +387,15 @@ def stream_live(position: int) -> Chunk:
     return Chunk([Frame(bus.encode({"event": "STREAM_LIVE", "seq": position}))])
 
 
-def read_page(events: QuerySet[StructureEvent]) -> list[Frame]:
-    """The first PAGE events, in order of `seq`."""
-    return [
-        _frame(row.seq, row.event_type, str(row.workspace_id), bus.encode(envelope_of(row)))
-        for row in events.order_by("seq")[:PAGE]
-    ]
+def read_page(events: QuerySet[StructureEvent]) -> tuple[list[Frame], bool]:
+    """The first PAGE events in order of `seq`, at most MAX_REPLAY_BYTES or one, and whether there are more."""
+    page = pages.read(events.order_by("seq"), COLUMNS, limit=PAGE, most_bytes=settings.MAX_REPLAY_BYTES)
+    return [_logged(**row) for row in page.rows], page.more
+
+
+def _logged(seq: int, event_type: str, workspace_id: UUID | None, payload: str | None, created_at: datetime) -> Frame:
+    envelope = bus.envelope(event_type, workspace_id, stored(payload) or {}, seq=seq, at=created_at)
+    return _frame(seq, event_type, str(workspace_id), bus.encode(envelope))
 
 
 def _frame(seq: int | None, event: str, workspace_id: str | None, text: str) -> Frame:

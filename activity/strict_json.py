@@ -39,6 +39,11 @@ def compact(text: str) -> orjson.Fragment:
     return orjson.Fragment(orjson.dumps(orjson.loads(printed)))
 
 
+def stored(text: str | None) -> orjson.Fragment | None:
+    """A jsonb as PostgreSQL prints it, for JSONRenderer to insert as it is; None for NULL and null."""
+    return None if text in (None, "null") else orjson.Fragment(text)
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 

@@ -16,11 +16,11 @@ from activity.models import StructureEvent
 from registry.identity import tokens
 from registry.identity.tokens import Caller, PresentedToken
 from registry.models import ALIVE, Status, Workspace
-from registry.structure import access, projection
+from registry.structure import access, history, projection
 from registry.structure.projection import Row
 
 KEPT = ("parent_id", "status", "url", "name")
-PAGE = 1000
+PAGE = 500
 # Nothing is trusted for longer, in case Redis loses an invalidation.
 LONGEST_TRUST_SECONDS = 5.0
 MOST_SESSIONS = 50_000
@@ -86,8 +86,8 @@ class Directory:
         self.version = None
         if self.position is None:
             self._load()
-        while page := list(events.read(after=self.position, limit=PAGE)):
-            self._fold(page)
+        while page := list(history.lean(events.read(after=self.position))[:PAGE]):
+            self._fold(history.with_lean_payloads(page))
         self.version, self.checked_at = version, now
 
     def _load(self) -> None:

@@ -151,7 +151,7 @@ def organisation(make_workspace: Make) -> dict[str, UUID]:
 
 
 def the_log() -> list[Frame]:
-    return read_page(StructureEvent.objects.all())
+    return read_page(StructureEvent.objects.all())[0]
 
 
 def test_loading_the_rows_equals_folding_the_log(organisation: dict[str, UUID]) -> None:
@@ -174,7 +174,7 @@ def test_the_backlog_of_an_agent_is_what_it_may_receive_now(organisation: dict[s
         member = str(own)
         groups = set(loaded.groups_of(member) or ())
         everything = [frame.seq for frame in the_log() if not groups.isdisjoint(loaded.groups_for(frame))]
-        chosen = read_page(loaded.backlog(StructureEvent.objects.all(), member))
+        chosen, _more = read_page(loaded.backlog(StructureEvent.objects.all(), member))
         narrowed = [frame for frame in chosen if not groups.isdisjoint(loaded.groups_for(frame))]
         assert [frame.seq for frame in narrowed] == everything
         received[name] = {frame.workspace_id or "" for frame in narrowed}
