@@ -163,7 +163,12 @@ class EventStream:
 
     def _page(self, events: QuerySet[StructureEvent]) -> tuple[list[Frame], bool]:
         member = self.listener.member
-        return read_page(events if member is None else self.hub.audience.backlog(events, member))
+        if member is None:
+            return read_page(events)
+        audience = self.hub.audience
+        frames, more = read_page(audience.backlog(events, member))
+        audience.recall({member, *(frame.workspace_id for frame in frames if frame.workspace_id)})
+        return frames, more
 
     def _may_receive(self, frame: Frame) -> bool:
         """Today's permissions count, not those at the time of the event."""

@@ -1,4 +1,4 @@
-"""The addresses of all workspaces in this process's memory, kept up to date from the event log.
+"""The addresses of all active workspaces in this process's memory, kept up to date from the event log.
 
 A lookup after a move, a removal or a revocation is right at once, and costs no query while none happens. Used from one
 thread.
@@ -74,8 +74,7 @@ class Directory:
         return Match(caller.token_id, lookup.target_id, target["url"], target["name"], target["status"])
 
     def _may_talk(self, caller: UUID, target: UUID) -> bool:
-        found = {i: self.rows[i] for i in (caller, target) if i in self.rows}
-        parents = {i: row["parent_id"] for i, row in found.items() if row["status"] != Status.REMOVED}
+        parents = {i: self.rows[i]["parent_id"] for i in (caller, target) if i in self.rows}
         return access.rule(caller, target, parents) != access.Rule.NONE
 
     def _catch_up(self, version: str | None) -> None:
@@ -93,7 +92,9 @@ class Directory:
     def _load(self) -> None:
         """Rows and position are of one statement. Without rows the position is read before, so nothing is skipped."""
         position, rows = events.latest_seq(), {}
-        for row in Workspace.objects.annotate(event_seq=events.position_now()).values("id", *KEPT, "event_seq"):
+        for row in (
+            Workspace.objects.active().annotate(event_seq=events.position_now()).values("id", *KEPT, "event_seq")
+        ):
             position = row.pop("event_seq") or 0
             rows[row.pop("id")] = row
         self.position, self.rows = position, rows
@@ -104,6 +105,8 @@ class Directory:
                 if change.table is Workspace:
                     kept = {name: change.columns[name] for name in KEPT if name in change.columns}
                     projection.apply_change(replace(change, columns=kept), self.rows)
+                    if kept.get("status") == Status.REMOVED:
+                        self.rows.pop(change.id, None)
             self.position = event.seq
 
 
