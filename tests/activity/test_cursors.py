@@ -215,6 +215,6 @@ def test_what_is_newer_is_found_by_an_index(as_operator: APIClient, own: UUID) -
         cursor.execute("ANALYZE activity_logs")
     _, newer = read(as_operator, "/activity?limit=500")
     report(own, "b")
-    (cursor,) = parse_qs(urlsplit(newer).query)["cursor"]
-    rows = cursors.decode(cursor).select(ActivityLog.objects.all())
+    (text,) = parse_qs(urlsplit(newer).query)["cursor"]
+    rows = cursors.decode(text).select(ActivityLog.objects.all())
     assert "activity_logs_transaction_id_idx" in rows[:500].explain()
