@@ -56,7 +56,7 @@ class Envelope(TypedDict):
     timestamp: str
     seq: int | None
     id: str | None
-    payload: dict[str, Any]
+    payload: dict[str, Any] | orjson.Fragment
 
 
 def rfc3339(moment: datetime) -> str:
@@ -76,7 +76,7 @@ def encode(value: object) -> str:
 def envelope(
     event: str,
     workspace_id: UUID | None,
-    payload: dict[str, Any],
+    payload: dict[str, Any] | orjson.Fragment,
     *,
     seq: int | None = None,
     id: UUID | None = None,

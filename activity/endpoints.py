@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from activity.principals import Principal
@@ -56,6 +57,22 @@ class Endpoint(APIView):
         serializer = kind(data=self.request.query_params)
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data  # type: ignore[no-any-return]
+
+
+def paged(request: Request, rows: list[dict[str, Any]], links: Mapping[str, Mapping[str, str | None]]) -> Response:
+    """A page of a list. `links`: by relation, the query parameters that change to go on from there."""
+    headers = {"Link": ", ".join(link(request, relation, **changed) for relation, changed in links.items())}
+    return Response(rows, headers=headers if links else None)
+
+
+def link(request: Request, relation: str, **changed: str | None) -> str:
+    """One entry of a `Link` header: this request with other query parameters; None removes one."""
+    query = request.query_params.copy()
+    for name, value in changed.items():
+        query.pop(name, None)
+        if value is not None:
+            query[name] = value
+    return f'<{request.path}?{query.urlencode()}>; rel="{relation}"'
 
 
 def path_uuid(value: str, what: str) -> UUID:

@@ -1,15 +1,20 @@
-"""The structural event log: record() is the only way to append to it and to publish its events; read() lists it."""
+"""The structural event log: record() is the only way to append to it and to publish its events.
+
+page() and read() list it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, models
 from django.db.transaction import TransactionManagementError
 
-from activity import bus, cache_versions
+from activity import bus, cache_versions, pages
 from activity.models import EventType, Rebuild, StructureEvent
+from activity.pages import Page
 from activity.principals import Kind
 
 INSERT = """
@@ -19,8 +24,10 @@ FROM ROWS FROM (jsonb_to_recordset(%s) AS (event_type text, workspace_id uuid, a
                                            payload jsonb, actor text))
   WITH ORDINALITY AS new(event_type, workspace_id, agent_id, target_id, payload, actor, place)
 ORDER BY place
-RETURNING id, seq, created_at
+RETURNING id, seq, created_at, transaction_id
 """
+# As clients see it; the payload is text.
+COLUMNS = tuple(field.attname for field in StructureEvent._meta.concrete_fields)
 
 latest_seq = bus.latest_seq
 
@@ -60,13 +67,17 @@ def read(
     after: int | None = None,
     before: int | None = None,
     event_type: str | None = None,
-    limit: int = 100,
 ) -> models.QuerySet[StructureEvent]:
     """Events, newest first; with `after`, ascending from there. `after` and `before` are exclusive positions."""
     wanted = {"workspace_id": workspace_id, "seq__gt": after, "seq__lt": before, "event_type": event_type}
     filters = {name: value for name, value in wanted.items() if value is not None}
     order = "-seq" if after is None else "seq"
-    return StructureEvent.objects.filter(**filters).order_by(order)[:limit]
+    return StructureEvent.objects.filter(**filters).order_by(order)
+
+
+def page(*, limit: int = 100, **wanted: Any) -> Page:
+    """A page of read(): `limit` events, or as many as MAX_PAGE_BYTES allow, at least one. Payloads are text."""
+    return pages.read(read(**wanted), COLUMNS, limit=limit, most_bytes=settings.MAX_PAGE_BYTES)
 
 
 def of_newest(column: str) -> models.Subquery:
@@ -124,10 +135,9 @@ def _insert(new: Sequence[NewEvent], actors: list[str]) -> list[StructureEvent]:
     with connection.cursor() as cursor:
         cursor.execute(INSERT, [bus.encode(values)])
         drawn = cursor.fetchall()
-    names = [field.attname for field in StructureEvent._meta.concrete_fields]
     return [
-        StructureEvent.from_db(connection.alias, names, (id, seq, *given.values(), created_at))
-        for given, (id, seq, created_at) in zip(values, drawn, strict=True)
+        StructureEvent.from_db(connection.alias, COLUMNS, (id, seq, *given.values(), created_at, transaction_id))
+        for given, (id, seq, created_at, transaction_id) in zip(values, drawn, strict=True)
     ]
 
 

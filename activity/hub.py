@@ -12,20 +12,24 @@ from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import count
 from typing import Any, NoReturn, TypeVar
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.db.models import QuerySet
 from prometheus_client import Counter, Gauge
 
-from activity import bus
-from activity.events import envelope_of, is_at, last_rebuild
+from activity import bus, pages
+from activity.events import is_at, last_rebuild
 from activity.listeners import BEATS, CANVASES, Audience, Listener
 from activity.models import StructureEvent
 from activity.outbox import NOT_ALLOWED, START_OVER, TRY_AGAIN, Chunk, Frame
 from activity.single_flight import SingleFlight
+from activity.strict_json import stored
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -38,6 +42,7 @@ POLL_SECONDS = 2.0
 RECHECK_SECONDS = 5.0
 SUBSCRIBE_SECONDS = 2.0
 PAGE = 500
+COLUMNS = ("id", "seq", "event_type", "workspace_id", "payload", "created_at")
 MAX_BUFFERED = 10_000
 # For database queries of single sockets. Polls of the log use another thread and never wait for these.
 THREADS = ThreadPoolExecutor(4, "streams")
@@ -279,18 +284,19 @@ class Hub:
         """What a read that was in flight during a restart found is older than what was loaded since."""
         while True:
             restarts = self.restarts
-            page = await database_sync_to_async(self._read_next)()
+            page, more = await database_sync_to_async(self._read_next)()
             if restarts != self.restarts or not self.tasks:
                 raise Restarted(TRY_AGAIN)
             missing = [frame for frame in page if (frame.seq or 0) > self.position]
             CAUGHT_UP.inc(len(missing))
             self._enqueue(missing)
             self._release_buffered()
-            if len(page) < PAGE:
+            if not more:
                 return
+            self.flush()
 
-    def _read_next(self) -> list[Frame]:
-        """The page after our position. The check comes second: so the page is of the same log. Raises OtherLog."""
+    def _read_next(self) -> tuple[list[Frame], bool]:
+        """read_page() after our position. The check comes second: so the page is of the same log. Raises OtherLog."""
         position, event_id = self.position, self.event_id
         page = read_page(StructureEvent.objects.filter(seq__gt=position))
         if not is_at(position, event_id):
@@ -445,12 +451,17 @@ async def run_in_thread(query: Callable[..., Answer], *arguments: Any) -> Answer
     return answer
 
 
-def read_page(events: QuerySet[StructureEvent]) -> list[Frame]:
-    """The first PAGE events, in order of `seq`."""
-    return [
-        Frame(bus.encode(envelope_of(row)), row.seq, row.event_type, str(row.workspace_id), str(row.id))
-        for row in events.order_by("seq")[:PAGE]
-    ]
+def read_page(events: QuerySet[StructureEvent]) -> tuple[list[Frame], bool]:
+    """The first PAGE events in order of `seq`, at most MAX_REPLAY_BYTES or one, and whether there are more."""
+    page = pages.read(events.order_by("seq"), COLUMNS, limit=PAGE, most_bytes=settings.MAX_REPLAY_BYTES)
+    return [_logged(**row) for row in page.rows], page.more
+
+
+def _logged(
+    id: UUID, seq: int, event_type: str, workspace_id: UUID | None, payload: str | None, created_at: datetime
+) -> Frame:
+    envelope = bus.envelope(event_type, workspace_id, stored(payload) or {}, seq=seq, id=id, at=created_at)
+    return Frame(bus.encode(envelope), seq, event_type, str(workspace_id), str(id))
 
 
 def _frames(message: dict[str, Any]) -> list[Frame]:

@@ -1,6 +1,6 @@
 """Listener: a socket of the hub. Audience: the rules for which listeners receive an event."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,6 +46,9 @@ class Audience(Protocol):
 
     def groups_for(self, frame: Frame) -> tuple[Hashable, ...]:
         """The groups that receive the frame, by the current state."""
+
+    def recall(self, workspace_ids: Iterable[str]) -> None:
+        """Read what groups_for() and groups_of() need for these, of what is not kept. Queries the database."""
 
     def groups_of(self, member: str) -> tuple[Hashable, ...] | None:
         """The groups that a member receives, by the current state; None if it may not receive anything."""

@@ -1,4 +1,4 @@
-"""The activity log: write(), recent() and prune(). High volume, kept for days."""
+"""The activity log: write(), page() and prune(). High volume, kept for days."""
 
 import json
 from collections.abc import Sequence
@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
-from activity import bus, statements
+from activity import bus, cursors, pages, statements
+from activity.cursors import Cursor
 from activity.models import ActivityLog, ActivityStatus
+from activity.strict_json import stored
 
 PRUNE_BATCH = 500
 # Pause after each batch, as a multiple of its duration: pruning uses at most a tenth of the disk's time.
@@ -52,7 +54,16 @@ def write_all(reported: Sequence[tuple[UUID, Entry]]) -> None:
         bus.after_commit(_broadcast, reported, moments)
 
 
-def recent(
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A page of rows for JSONRenderer, without bodies that are null. `following`: where to go on, by relation: "next"
+    in the order of this page, missing at its end, and "newer"."""
+
+    rows: list[dict[str, Any]]
+    following: dict[str, Cursor]
+
+
+def page(
     *,
     workspace_id: UUID | None = None,
     activity_type: str | None = None,
@@ -60,9 +71,13 @@ def recent(
     source: str | None = None,
     since: datetime | None = None,
     before: datetime | None = None,
+    cursor: Cursor | None = None,
     limit: int = 100,
-) -> QuerySet[ActivityLog]:
-    """Entries, newest first. `source`: "canvas" (no source workspace) or "agent". `since`, `before`: exclusive."""
+) -> Listed:
+    """Entries, newest first, or in the order of `cursor`; a page has at most MAX_PAGE_BYTES, or one entry.
+
+    `source`: "canvas" (no source workspace) or "agent". `since`, `before`: exclusive.
+    """
     wanted = {
         "workspace_id": workspace_id,
         "activity_type": activity_type,
@@ -72,7 +87,16 @@ def recent(
         "created_at__lt": before,
     }
     filters = {name: value for name, value in wanted.items() if value is not None}
-    return ActivityLog.objects.filter(**filters).order_by("-created_at", "-id")[:limit]
+    rows = ActivityLog.objects.filter(**filters)
+    rows = cursor.select(rows) if cursor else rows.order_by("-created_at", "-id")
+    found = pages.read(rows, LISTED_COLUMNS, limit=limit, most_bytes=settings.MAX_PAGE_BYTES)
+    following = cursor.following(found) if cursor else cursors.following(found)
+    return Listed(rows=[_listed(row) for row in found.rows], following=following)
+
+
+def _listed(row: dict[str, Any]) -> dict[str, Any]:
+    bodies = {name: stored(row.pop(name)) for name in BODIES}
+    return row | {name: body for name, body in bodies.items() if body is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +154,7 @@ def _envelope(workspace_id: UUID, entry: Entry, at: datetime) -> bus.Envelope:
 
 ENTRY_COLUMNS = tuple(field.name for field in fields(Entry))
 BODIES = ("request_body", "response_body")
+LISTED_COLUMNS = tuple(field.attname for field in ActivityLog._meta.concrete_fields)
 # clock_timestamp() instead of now(), so that the rows of one batch keep their order.
 INSERT = """
 INSERT INTO activity_logs (workspace_id, activity_type, source_id, target_id, method, summary, request_body,

@@ -20,6 +20,13 @@ class ClockTime(models.Func):
     output_field = models.DateTimeField()
 
 
+class TransactionId(models.Func):
+    """PostgreSQL's number of the transaction, the same for all that it writes."""
+
+    template = "pg_current_xact_id()::text::bigint"
+    output_field = models.BigIntegerField()
+
+
 class NextSeq(models.Func):
     """The default of the identity column, for Django's migration state."""
 
@@ -51,7 +58,8 @@ class EventType(models.TextChoices):
 class StructureEvent(models.Model):
     """Append-only: the database refuses UPDATE, DELETE, TRUNCATE and events without what their type needs.
 
-    `seq` order is commit order, also of inserts by plain SQL.
+    `seq` order is commit order, also of inserts by plain SQL. `transaction_id` is the same for the events of one
+    transaction, None for those of older releases.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
@@ -63,6 +71,7 @@ class StructureEvent(models.Model):
     payload = models.JSONField(null=True)
     actor = models.TextField()
     created_at = models.DateTimeField(db_default=Now())
+    transaction_id = models.BigIntegerField(null=True, db_default=TransactionId(), editable=False)
 
     class Meta:
         db_table = "structure_events"
@@ -105,7 +114,10 @@ class ActivityStatus(models.TextChoices):
 
 
 class ActivityLog(models.Model):
-    """An activity of a workspace. The indexes are in the migration's SQL."""
+    """An activity of a workspace. The indexes are in the migration's SQL.
+
+    `transaction_id` is that of the insert, None for rows of older releases.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
     workspace_id = models.UUIDField()
@@ -120,6 +132,7 @@ class ActivityLog(models.Model):
     status = models.TextField(choices=ActivityStatus, default=ActivityStatus.OK, db_default=ActivityStatus.OK)
     error_detail = models.TextField(null=True)
     created_at = models.DateTimeField(db_default=Now())
+    transaction_id = models.BigIntegerField(null=True, db_default=TransactionId(), editable=False)
 
     class Meta:
         db_table = "activity_logs"

@@ -7,7 +7,8 @@ from typing import Any
 from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
 
-from activity.log import BODIES
+from activity import cursors
+from activity.cursors import Cursor
 from activity.models import ActivityLog, ActivityStatus, ActivityType, EventType, StructureEvent
 
 MAX_INT = 2**31 - 1
@@ -62,6 +63,18 @@ class ActivityEntry(serializers.Serializer[Any]):
     error_detail = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=LONGEST_TEXT)
 
 
+class CursorField(serializers.CharField):
+    """A cursor in a query string, from a link of an earlier answer."""
+
+    default_error_messages = {"invalid": "must be from a link of this list; start without one"}
+
+    def to_internal_value(self, value: Any) -> Cursor:  # type: ignore[override]
+        try:
+            return cursors.decode(super().to_internal_value(value))
+        except cursors.Malformed:
+            self.fail("invalid")
+
+
 class ActivityQuery(serializers.Serializer[Any]):
     """Filters of an activity list; of the matching rows the newest `limit` are returned."""
 
@@ -70,11 +83,12 @@ class ActivityQuery(serializers.Serializer[Any]):
     source = serializers.ChoiceField(["canvas", "agent"], required=False)  # type: ignore[assignment]
     since = TimeField(required=False)
     before = TimeField(required=False)
+    cursor = CursorField(required=False, help_text="Where to go on, from the Link header of an earlier answer.")
     limit = serializers.IntegerField(default=100, min_value=1, max_value=500)
 
 
 class ActivityRow(serializers.ModelSerializer[ActivityLog]):
-    """Every column; request_body and response_body only if they are set."""
+    """Every column; request_body and response_body only if they are set. For the documentation only."""
 
     class Meta:
         model = ActivityLog
@@ -94,13 +108,6 @@ class ActivityRow(serializers.ModelSerializer[ActivityLog]):
             "created_at",
         ]
 
-    def to_representation(self, instance: ActivityLog) -> dict[str, Any]:
-        row: dict[str, Any] = super().to_representation(instance)
-        for body in BODIES:
-            if row[body] is None:
-                del row[body]
-        return row
-
 
 class EventQuery(serializers.Serializer[Any]):
     """Newest first; with `after`, the events after that position, oldest first."""
@@ -112,6 +119,8 @@ class EventQuery(serializers.Serializer[Any]):
 
 
 class EventRow(serializers.ModelSerializer[StructureEvent]):
+    """For the documentation only."""
+
     class Meta:
         model = StructureEvent
         fields = [
@@ -124,4 +133,5 @@ class EventRow(serializers.ModelSerializer[StructureEvent]):
             "payload",
             "actor",
             "created_at",
+            "transaction_id",
         ]

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from activity import bus, strict_json
 from activity.events import is_at
-from activity.hub import PAGE, Restarted, current_hub, read_page, run_in_thread
+from activity.hub import Restarted, current_hub, read_page, run_in_thread
 from activity.listeners import BEATS, CANVASES, Audience, Listener
 from activity.models import StructureEvent
 from activity.outbox import (
@@ -161,17 +161,22 @@ class EventStream:
     async def _replay(self, position: int, upto: int) -> int:
         """Send a page of the log, as fast as the client reads it. Returns the position that was reached."""
         events = StructureEvent.objects.filter(seq__gt=position, seq__lte=upto)
-        page = await run_in_thread(self._page, events)
+        page, more = await run_in_thread(self._page, events)
         self.hub.flush()  # so that the audience has applied the log up to here
         for chunk in _chunks(frame for frame in page if self._may_receive(frame)):
             self.outbox.put(chunk)
             await self.outbox.drain()
-        last = page[-1].seq if len(page) == PAGE else None
+        last = page[-1].seq if more else None
         return last or upto
 
-    def _page(self, events: QuerySet[StructureEvent]) -> list[Frame]:
+    def _page(self, events: QuerySet[StructureEvent]) -> tuple[list[Frame], bool]:
         member = self.listener.member
-        return read_page(events if member is None else self.hub.audience.backlog(events, member))
+        if member is None:
+            return read_page(events)
+        audience = self.hub.audience
+        frames, more = read_page(audience.backlog(events, member))
+        audience.recall({member, *(frame.workspace_id for frame in frames if frame.workspace_id)})
+        return frames, more
 
     def _may_receive(self, frame: Frame) -> bool:
         """Today's permissions count, not those at the time of the event."""

@@ -48,6 +48,11 @@ def compact(text: str) -> orjson.Fragment:
     return orjson.Fragment(orjson.dumps(orjson.loads(printed)))
 
 
+def stored(text: str | None) -> orjson.Fragment | None:
+    """A jsonb as PostgreSQL prints it, for JSONRenderer to insert as it is; None for NULL and null."""
+    return None if text in (None, "null") else orjson.Fragment(text)
+
+
 def _values_at_most(body: bytes) -> int:
     """Every value but the first follows one of these characters. Those in texts count too, and `[ ]` as having one."""
     opened = body.count(b"[") + body.count(b"{") - body.count(b"[]") - body.count(b"{}")

@@ -8,7 +8,7 @@ from django.http import HttpResponseBase
 from rest_framework.response import Response
 
 from activity import caching
-from activity.endpoints import Endpoint, documented
+from activity.endpoints import Endpoint, documented, link
 from activity.principals import Level
 from canvas import layout, snapshot
 from canvas.serializers import (
@@ -61,9 +61,7 @@ class Workspaces(Endpoint):
         position, found = snapshot.workspaces(after=page.get("after"), limit=limit and limit + 1)
         response = _positioned(caching.respond(self.request, found[:limit], version.workspaces), position or empty)
         if limit and len(found) > limit:
-            query = self.request.query_params.copy()
-            query["after"] = str(found[limit - 1]["id"])
-            response["Link"] = f'</workspaces?{query.urlencode()}>; rel="next"'
+            response["Link"] = link(self.request, "next", after=str(found[limit - 1]["id"]))
         return response
 
     @documented("Create a workspace", request=WorkspaceBody, answers={201: CreatedResponse})

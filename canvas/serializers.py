@@ -20,6 +20,9 @@ class SnapshotQuery(serializers.Serializer[Any]):
 
 class SnapshotResponse(serializers.Serializer[Any]):
     seq = serializers.IntegerField()
+    before = serializers.IntegerField(
+        required=False, help_text="In the past: the position before the last transaction that is included."
+    )
     at = serializers.DateTimeField()
     workspaces = WorkspaceRow(many=True)
     viewport = ViewportBody()

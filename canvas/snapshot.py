@@ -1,6 +1,6 @@
 """Consistent snapshots of the organisation, each with the last event that it includes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ import orjson
 from django.db import connection
 from django.utils import timezone
 
-from activity.strict_json import compact
+from activity.strict_json import compact, stored
 from canvas.layout import viewport
 from canvas.models import CanvasLayout
 from registry.exceptions import Invalid, NotFound
@@ -169,13 +169,20 @@ def at(when: int | datetime) -> dict[str, Any]:
     moment = history.moment(when)
     active = history.active_at(moment)
     places = CanvasLayout.objects.in_bulk(list(active))
-    shown = [_past(i, row, places.get(i, UNPLACED)) for i, row in active.items()]
+    cards = history.cards(row["agent_card"] for row in active.values())
+    shown = [_past(i, row, cards, places.get(i, UNPLACED)) for i, row in active.items()]
     time = when if isinstance(when, datetime) else moment.at
-    return {"seq": moment.seq, "at": time, "workspaces": shown, "viewport": viewport()}
+    return {"seq": moment.seq, "before": moment.before, "at": time, "workspaces": shown, "viewport": viewport()}
 
 
-def _past(workspace_id: UUID, row: Row, place: CanvasLayout) -> dict[str, Any]:
-    fields = {**row, "id": workspace_id, "url": row["url"] or "", "forwarded_to": row["forwarded_to_id"]}
+def _past(workspace_id: UUID, row: Row, cards: Mapping[int | None, str | None], place: CanvasLayout) -> dict[str, Any]:
+    fields = {
+        **row,
+        "agent_card": stored(cards[row["agent_card"]]),
+        "id": workspace_id,
+        "url": row["url"] or "",
+        "forwarded_to": row["forwarded_to_id"],
+    }
     fields["runtime"] = row["runtime"] or ""
     fields |= {"x": place.x, "y": place.y, "collapsed": place.collapsed, **dict.fromkeys(LIVE)}
     return {name: fields[name] for name in COLUMNS}

@@ -1,5 +1,6 @@
 """A workspace's timeline: summaries of its events, newest first, paged by `seq`."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from django.utils.safestring import SafeString
 
 from activity import events
 from activity.models import StructureEvent
+from activity.pages import Page
 from registry.admin import event_summaries, formats
 from registry.admin.event_summaries import EventSummary
 from registry.models import Workspace
@@ -57,28 +59,32 @@ def entries(rows: Sequence[StructureEvent]) -> list[Entry]:
 
 
 def recent(workspace_id: UUID) -> list[Entry]:
-    """Returns the last RECENT_SIZE events."""
-    return entries(list(events.read(workspace_id=workspace_id, limit=RECENT_SIZE)))
+    """Returns the last RECENT_SIZE events, fewer if they are large."""
+    return entries(_rows(events.page(workspace_id=workspace_id, limit=RECENT_SIZE)))
 
 
 def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID) -> HttpResponse:
-    """The page of all events of a workspace, PAGE_SIZE at a time. Raises Http404, PermissionDenied."""
+    """The page of all events of a workspace, at most PAGE_SIZE at a time. Raises Http404, PermissionDenied."""
     workspace = get_object_or_404(Workspace.objects.defer("agent_card"), id=workspace_id)
     if not model_admin.has_view_permission(request, workspace):
         raise PermissionDenied
     before = _position(request.GET.get("before"))
-    rows = list(events.read(workspace_id=workspace_id, before=before, limit=PAGE_SIZE + 1))
+    found = events.page(workspace_id=workspace_id, before=before, limit=PAGE_SIZE)
     context = {
         **model_admin.admin_site.each_context(request),
         "title": f"Timeline of {workspace}",
         "opts": model_admin.opts,
         "media": model_admin.media,
         "original": workspace,
-        "entries": entries(rows[:PAGE_SIZE]),
+        "entries": entries(_rows(found)),
         "before": before,
-        "older": rows[PAGE_SIZE - 1].seq if len(rows) > PAGE_SIZE else None,
+        "older": found.rows[-1]["seq"] if found.more else None,
     }
     return TemplateResponse(request, TEMPLATE, context)
+
+
+def _rows(page: Page) -> list[StructureEvent]:
+    return [StructureEvent(**row | {"payload": json.loads(row["payload"] or "null")}) for row in page.rows]
 
 
 def org_url(event: StructureEvent) -> str:

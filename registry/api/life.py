@@ -8,6 +8,7 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
 from activity import log
+from activity.api import activity
 from activity.endpoints import UUID_TEXT, Endpoint, documented, error_body
 from activity.log import Entry
 from activity.principals import Kind
@@ -130,8 +131,7 @@ class WorkspaceActivity(Endpoint):
     )
     def get(self, request: Any, workspace_id: UUID) -> Response:
         rows.find(workspace_id)
-        found = log.recent(workspace_id=workspace_id, **self.query(ActivityQuery))
-        return Response(ActivityRow(found, many=True).data)
+        return activity(request, log.page(workspace_id=workspace_id, **self.query(ActivityQuery)))
 
     def _entry(self, body: dict[str, Any]) -> Entry:
         """The source of an agent's entry is always its own workspace. Raises NotAllowed."""

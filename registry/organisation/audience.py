@@ -4,7 +4,9 @@ Team P is P and its children. Events of W go to the team of its parent and to W'
 two. So it receives events of itself, its parent, its children and its siblings, as access.rule() permits.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from django.db import connection
 from django.db.models import Q, QuerySet
@@ -17,6 +19,11 @@ from activity.stream import Refused
 from registry.identity import enrolment, refusals, tokens
 from registry.models import Workspace
 
+# Removed workspaces whose parent is kept: those of a replayed page, and those whose last events are on their way.
+MOST_FORMER = 10_000
+
+REMOVED = "SELECT id::text, parent_id::text FROM workspaces WHERE id = ANY(%s::uuid[]) AND status = 'removed'"
+
 # The id of the workspace at its top; None is the team of the roots.
 Team = str | None
 
@@ -27,11 +34,16 @@ FOR_CANVASES = {"LAYOUT_UPDATED", "VIEWPORT_UPDATED", enrolment.UPDATED, refusal
 
 
 class Teams:
-    """The hub's Audience. A removed workspace keeps its parent, so that its peers receive its last events."""
+    """The hub's Audience: the parents of the active workspaces.
+
+    Those of removed ones are forgotten, the oldest first, beyond MOST_FORMER. Peers receive their last events, and
+    recall() reads those that a replay needs, as a removed workspace never moves.
+    """
 
     def __init__(self) -> None:
         self.parents: dict[str, Team] = {}
-        self.removed: set[str] = set()
+        self.former: dict[str, Team] = {}
+        self.lock = threading.Lock()
 
     def load(self) -> tuple[int, str | None]:
         """Read the hierarchy; returns the position that it is of, and the id of the event there. One statement, so all
@@ -39,16 +51,31 @@ class Teams:
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                SELECT w.id::text, w.parent_id::text, w.status = 'removed', last.seq, last.id::text
-                FROM workspaces w
-                LEFT JOIN (SELECT seq, id FROM structure_events ORDER BY seq DESC LIMIT 1) AS last ON true
+                SELECT w.id::text, w.parent_id::text, coalesce(log.seq, 0), log.id::text
+                FROM (SELECT) AS once
+                LEFT JOIN (SELECT seq, id FROM structure_events ORDER BY seq DESC LIMIT 1) AS log ON true
+                LEFT JOIN workspaces w ON w.status <> 'removed'
                 """
             )
             rows = cursor.fetchall()
-        self.parents = {own: parent for own, parent, *_ in rows}
-        self.removed = {own for own, _parent, removed, *_ in rows if removed}
-        _own, _parent, _removed, seq, event_id = rows[0] if rows else (None,) * 5
-        return seq or 0, event_id
+        self.parents = {own: parent for own, parent, *_ in rows if own is not None}
+        self.former = {}
+        _own, _parent, position, event_id = rows[0]
+        return position, event_id
+
+    def recall(self, workspace_ids: Iterable[str]) -> None:
+        """Read the parents of those that were removed. Call it in a thread, before groups_for() and groups_of()."""
+        unknown = [own for own in workspace_ids if own not in self.parents]
+        if unknown:
+            with connection.cursor() as cursor:
+                cursor.execute(REMOVED, [unknown])
+                self._note_removed(dict(cursor.fetchall()))
+
+    def _note_removed(self, parents: dict[str, Team]) -> None:
+        with self.lock:
+            self.former |= parents
+            for own in list(islice(self.former, max(0, len(self.former) - MOST_FORMER))):
+                del self.former[own]
 
     def fold(self, frame: Frame) -> bool:
         """Apply an event; returns whether it changed the hierarchy."""
@@ -59,26 +86,27 @@ class Teams:
             case EventType.WORKSPACE_MOVED:
                 self.parents[own] = frame.payload["new_parent_id"]
             case EventType.WORKSPACE_REMOVED:
-                self.removed.add(own)
+                self._note_removed({own: self.parents.pop(own, None)})
             case _:
                 return False
         return True
 
     def groups_for(self, frame: Frame) -> tuple[Team, ...]:
         """The teams that receive this event. A move goes to the old and the new team."""
-        own = frame.workspace_id
-        if own not in self.parents or frame.event in FOR_CANVASES:
+        own = frame.workspace_id or ""
+        parents = self.parents if own in self.parents else self.former
+        if own not in parents or frame.event in FOR_CANVASES:
             return ()
         if frame.event in OWN_TEAM:
             return (own,)
         if frame.event == EventType.WORKSPACE_MOVED:
             payload = frame.payload
             return (payload["old_parent_id"], payload["new_parent_id"], own)
-        return (self.parents[own], own)
+        return (parents[own], own)
 
     def groups_of(self, member: str) -> tuple[Team, ...] | None:
         """The teams an agent belongs to; None for a removed workspace. One not created yet receives its own events."""
-        if member in self.removed:
+        if member in self.former:
             return None
         return (self.parents[member], member) if member in self.parents else (member,)
 
@@ -88,8 +116,11 @@ class Teams:
         peers = Q(parent_id=own) | Q(id__in=[own, *filter(None, parent)])
         for team in parent:
             peers |= Q(parent_id=team)
-        received = Q(workspace_id__in=Workspace.objects.filter(peers).values("id"))
-        return events.filter(received | Q(event_type=EventType.WORKSPACE_MOVED))
+        # Each half has its own index, and PostgreSQL knows how many events these ids have: with a subquery for them, or
+        # one condition with OR, it would read the whole log.
+        of_peers = Q(workspace_id__in=list(Workspace.objects.filter(peers).values_list("id", flat=True)))
+        moves = events.filter(~of_peers, event_type=EventType.WORKSPACE_MOVED)
+        return events.filter(of_peers).union(moves, all=True)
 
     def unauthorized(self, listeners: Sequence[Listener]) -> list[Listener]:
         """The listeners whose credentials are no longer valid.

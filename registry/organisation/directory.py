@@ -1,4 +1,4 @@
-"""The addresses of all workspaces in this process's memory, kept up to date from the event log.
+"""The addresses of all active workspaces in this process's memory, kept up to date from the event log.
 
 A lookup after a move, a removal or a revocation is right at once, and costs no query while none happens. Used from one
 thread.
@@ -17,13 +17,13 @@ from activity.models import StructureEvent
 from registry.identity import tokens
 from registry.identity.tokens import Caller, PresentedToken
 from registry.models import ALIVE, Status, Workspace
-from registry.structure import access, projection
+from registry.structure import access, history, projection
 from registry.structure.projection import Row
 
 log = logging.getLogger(__name__)
 
 KEPT = ("parent_id", "status", "url", "name")
-PAGE = 1000
+PAGE = 500
 # Nothing is trusted for longer, in case Redis loses an invalidation.
 LONGEST_TRUST_SECONDS = 5.0
 MOST_SESSIONS = 50_000
@@ -79,8 +79,7 @@ class Directory:
         return Match(caller.token_id, lookup.target_id, target["url"], target["name"], target["status"])
 
     def _may_talk(self, caller: UUID, target: UUID) -> bool:
-        found = {i: self.rows[i] for i in (caller, target) if i in self.rows}
-        parents = {i: row["parent_id"] for i, row in found.items() if row["status"] != Status.REMOVED}
+        parents = {i: self.rows[i]["parent_id"] for i in (caller, target) if i in self.rows}
         return access.rule(caller, target, parents) != access.Rule.NONE
 
     def _catch_up(self, version: str | None) -> None:
@@ -101,7 +100,7 @@ class Directory:
         """The events after our position. If the log no longer has our last event there (it was restored, or a failover
         lost events), everything is loaded again; checked after the page was read, so that both are of the same log."""
         while True:
-            page = list(events.read(after=self.position, limit=PAGE))
+            page = list(history.lean(events.read(after=self.position))[:PAGE])
             if events.is_at(self.position or 0, self.event_id):
                 return page
             log.warning("the log no longer has event %s at position %s: loading again", self.event_id, self.position)
@@ -110,18 +109,20 @@ class Directory:
     def _load(self) -> None:
         """Rows and position are of one statement. Without rows the position is read before, so nothing is skipped."""
         position, event_id, rows = events.latest_seq(), None, {}
-        found = Workspace.objects.annotate(event_seq=events.of_newest("seq"), event_id=events.of_newest("id"))
-        for row in found.values("id", *KEPT, "event_seq", "event_id"):
+        newest = {"event_seq": events.of_newest("seq"), "event_id": events.of_newest("id")}
+        for row in Workspace.objects.active().annotate(**newest).values("id", *KEPT, *newest):
             position, event_id = row.pop("event_seq") or 0, row.pop("event_id")
             rows[row.pop("id")] = row
         self.position, self.event_id, self.rows = position, event_id, rows
 
     def _fold(self, page: Iterable[StructureEvent]) -> None:
-        for event in page:
+        for event in history.with_lean_payloads(page):
             for change in projection.changes(event):
                 if change.table is Workspace:
                     kept = {name: change.columns[name] for name in KEPT if name in change.columns}
                     projection.apply_change(replace(change, columns=kept), self.rows)
+                    if kept.get("status") == Status.REMOVED:
+                        self.rows.pop(change.id, None)
             self.position, self.event_id = event.seq, event.id
 
 

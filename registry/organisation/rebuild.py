@@ -18,6 +18,8 @@ from registry.structure import projection
 from registry.structure.projection import Row, State
 
 CHUNK = 5000
+# Events that are in memory at once, with their cards.
+READ_AHEAD = 100
 STRUCTURAL: dict[type[Workspace] | type[Agent], tuple[str, ...]] = {
     Workspace: (
         "name", "role", "tier", "runtime", "status", "source_bundle_id", "agent_card", "url", "parent_id",
@@ -86,7 +88,7 @@ def _compare(progress: Callable[[int], None]) -> list[Difference]:
 def _replay(progress: Callable[[int], None]) -> State:
     state = State()
     done = 0
-    for event in StructureEvent.objects.order_by("seq").iterator(CHUNK):
+    for event in StructureEvent.objects.order_by("seq").iterator(READ_AHEAD):
         projection.fold([event], state)
         done += 1
         if done % CHUNK == 0:

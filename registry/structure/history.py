@@ -1,50 +1,80 @@
-"""The organisation at an earlier position of the log, and what changed between two positions."""
+"""The organisation at an earlier position of the log, and what changed between two positions.
 
+Positions are those between transactions: after some events of one only, the organisation was never seen. Agent Cards
+are the most of the log's bytes, and most of them were replaced later: a replay has the position of the event that set
+a card in place of it, and cards() reads those that an answer shows.
+"""
+
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db import connection
+from django.db.models import Case, F, Func, JSONField, Q, QuerySet, Value, When
+from django.db.models.functions import JSONObject
 
-from activity.models import StructureEvent
+from activity.models import EventType, StructureEvent
+from activity.strict_json import stored
 from registry.models import Status
 from registry.structure import projection
 from registry.structure.projection import Row, State
 
-CHUNK = 5000
+# Events without cards that are read at once.
+CHUNK = 500
 # Every event changes them.
 NOT_IN_DIFF = ("updated_at", "created_at")
+CARDS = """
+SELECT seq, CASE WHEN event_type = 'WORKSPACE_UPDATED' THEN payload #> '{changes,agent_card,1}'
+  ELSE payload -> 'agent_card' END::text
+FROM structure_events WHERE seq = ANY(%s)
+"""
+POSITION = ("id", "seq", "created_at", "transaction_id")
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A position in the log, and the time of the last event up to it."""
+    """A position in the log, the time of the last event up to it, and the position before its transaction."""
 
     seq: int
     at: datetime | None
+    before: int
 
 
 def moment(when: int | datetime | None) -> Moment:
-    """Return the position of the last event at or before `when`, a position or a time; None means the latest event."""
-    events = StructureEvent.objects.order_by("-seq")
-    if isinstance(when, datetime):
-        events = events.filter(created_at__lte=when)
-    elif when is not None:
-        events = events.filter(seq__lte=when)
-    last = events.values_list("seq", "created_at").first()
-    return Moment(*last) if last else Moment(0, None)
+    """Return the position of `when`, a position or a time; None means the latest event.
+
+    A position counts with the whole transaction of its event, a time without one that it falls into.
+    """
+    last = _last(Q(created_at__lte=when) if isinstance(when, datetime) else Q() if when is None else Q(seq__lte=when))
+    if last is None:
+        return Moment(0, None, 0)
+    before, end = _around(last)
+    if isinstance(when, datetime) and end.seq != last.seq:
+        return moment(before)
+    return Moment(end.seq, end.created_at, before)
 
 
 def state_at(then: Moment, workspace_ids: Any = None) -> State:
-    """Return the state at that moment, of all workspaces or of those in `workspace_ids` (ids, or a query for ids)."""
-    return projection.fold(_events(after=0, upto=then.seq, workspace_ids=workspace_ids).iterator(CHUNK))
+    """Return the state at that moment, of all workspaces or of those in `workspace_ids` (ids, or a query for ids).
+
+    `agent_card` is the position of the event that set it.
+    """
+    return projection.fold(_replayed(_events(after=0, upto=then.seq, workspace_ids=workspace_ids)))
 
 
 def active_at(then: Moment, workspace_ids: Any = None) -> dict[UUID, Row]:
-    """Return the workspaces that existed and were not removed at that moment, by id."""
+    """Return the workspaces that existed and were not removed at that moment, by id, as state_at() does."""
     rows = state_at(then, workspace_ids).workspaces
     return {i: row for i, row in rows.items() if row["status"] != Status.REMOVED}
+
+
+def cards(positions: Iterable[int | None]) -> dict[int | None, str | None]:
+    """Return the Agent Cards that these events set, as PostgreSQL prints them, by position; None for None."""
+    with connection.cursor() as cursor:
+        cursor.execute(CARDS, [[seq for seq in positions if seq is not None]])
+        return {None: None, **dict(cursor.fetchall())}
 
 
 def diff(since: Moment, until: Moment) -> list[dict[str, Any]]:
@@ -55,14 +85,58 @@ def diff(since: Moment, until: Moment) -> list[dict[str, Any]]:
     events = _events(after=since.seq, upto=until.seq)
     state = state_at(since, workspace_ids=events.order_by().values("workspace_id"))
     before = {i: dict(row) for i, row in state.workspaces.items()}
-    after = projection.fold(events.iterator(CHUNK), state).workspaces
+    after = projection.fold(_replayed(events), state).workspaces
+    _show_cards(before, after)
     changes = (_change(i, before.get(i), row) for i, row in after.items())
     return [change for change in changes if change]
+
+
+def lean(events: QuerySet[StructureEvent]) -> QuerySet[StructureEvent]:
+    """Read the events with `lean_payload`, which has the event's position in place of a card, and no former card."""
+    return events.defer("payload").annotate(lean_payload=LEAN)
+
+
+def with_lean_payloads(events: Iterable[StructureEvent]) -> Iterator[StructureEvent]:
+    """Yield events of a lean() query, ready for projection.changes()."""
+    for event in events:
+        event.payload = event.lean_payload  # type: ignore[attr-defined]
+        yield event
+
+
+def _last(wanted: Q) -> StructureEvent | None:
+    return StructureEvent.objects.filter(wanted).only(*POSITION).order_by("-seq").first()
+
+
+def _around(event: StructureEvent) -> tuple[int, StructureEvent]:
+    """The position before the event's transaction, and its last event. The events of one are next to each other."""
+    same = Q(transaction_id=event.transaction_id)
+    if event.transaction_id is None:
+        # Of an older release, which did not record it: rows that plain SQL wrote together have the same time.
+        same = Q(transaction_id=None, created_at=event.created_at)
+    before = _last(~same & Q(seq__lt=event.seq))
+    following = StructureEvent.objects.filter(~same, seq__gt=event.seq).order_by("seq").values_list("seq").first()
+    end = _last(Q(seq__gt=event.seq) & (Q(seq__lt=following[0]) if following else same))
+    return before.seq if before else 0, end or event
+
+
+def _replayed(events: QuerySet[StructureEvent]) -> Iterator[StructureEvent]:
+    return with_lean_payloads(lean(events).iterator(CHUNK))
 
 
 def _events(*, after: int, upto: int, workspace_ids: Any = None) -> QuerySet[StructureEvent]:
     events = StructureEvent.objects.filter(seq__gt=after, seq__lte=upto).order_by("seq")
     return events if workspace_ids is None else events.filter(workspace_id__in=workspace_ids)
+
+
+def _show_cards(before: dict[UUID, Row], after: dict[UUID, Row]) -> None:
+    """Replace positions by cards, for JSONRenderer, where they differ; else by None."""
+    pairs = [(before.get(i, {}), row) for i, row in after.items()]
+    changed = [pair for pair in pairs if pair[0].get("agent_card") != pair[1]["agent_card"]]
+    found = cards({row.get("agent_card") for pair in changed for row in pair})
+    for pair in pairs:
+        texts = [found.get(row.get("agent_card")) for row in pair]
+        for row, text in zip(pair, texts, strict=True):
+            row["agent_card"] = stored(text) if texts[0] != texts[1] else None
 
 
 def _change(workspace_id: UUID, old: Row | None, new: Row) -> dict[str, Any] | None:
@@ -76,3 +150,25 @@ def _change(workspace_id: UUID, old: Row | None, new: Row) -> dict[str, Any] | N
         return None
     kind = "changed" if was_active and is_active else "added" if is_active else "removed"
     return {"workspace_id": workspace_id, "name": new["name"], "change": kind, "fields": fields}
+
+
+def _with_card(path: str, value: Func) -> Func:
+    return Func(F("payload"), Value(path), value, template="jsonb_set(%(expressions)s)", output_field=JSONField())
+
+
+_CARD_AT = Func(F("seq"), function="to_jsonb")
+LEAN = Case(
+    When(event_type=EventType.AGENT_CARD_UPDATED, then=JSONObject(agent_card=F("seq"))),
+    When(
+        event_type=EventType.WORKSPACE_ONLINE,
+        payload__has_key="agent_card",
+        then=_with_card("{agent_card}", _CARD_AT),
+    ),
+    When(
+        event_type=EventType.WORKSPACE_UPDATED,
+        payload__changes__has_key="agent_card",
+        then=_with_card("{changes,agent_card}", Func(Value(None), F("seq"), function="jsonb_build_array")),
+    ),
+    default=F("payload"),
+    output_field=JSONField(),
+)

@@ -1,7 +1,7 @@
 """The hub delivers in the order of the log, whatever the bus loses, repeats or reorders."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -41,6 +41,9 @@ class NoAgents:
 
     def groups_for(self, frame: Frame) -> tuple[str, ...]:
         return ()
+
+    def recall(self, workspace_ids: Iterable[str]) -> None:
+        pass
 
     def groups_of(self, member: str) -> tuple[str, ...] | None:
         return ()

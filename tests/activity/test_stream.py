@@ -1,6 +1,7 @@
 """Opening a socket, at the ASGI boundary: once the handshake is accepted the client misses nothing."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,10 +10,13 @@ from uuid import uuid4
 import pytest
 from asgiref.sync import sync_to_async
 from channels_redis.pubsub import RedisPubSubChannelLayer
+from django.db import transaction
 
 from activity import bus, hub
+from activity.events import NewEvent, record
 from activity.hub import Hub
-from activity.outbox import NO_CREDENTIAL
+from activity.models import EventType
+from activity.outbox import NO_CREDENTIAL, Frame
 from activity.principals import Principal
 from activity.stream import EventStream, Refused
 from tests.activity.sockets import OPERATOR
@@ -136,3 +140,44 @@ def slow(may_go_on: threading.Event) -> EventStream:
             return Principal(kind=OPERATOR.kind, level=OPERATOR.level, token_id=uuid4())
 
     return SlowStream()
+
+
+async def test_a_replay_reads_little_of_the_log_ahead_of_its_client(current: Hub, settings: Any) -> None:
+    settings.MAX_REPLAY_BYTES = 64 * 1024
+    await sync_to_async(record_large_events)(40, 16 * 1024)
+    socket = PausedServer(OperatorStream(), b"since=0")
+    await socket.until("accept")
+    await asyncio.sleep(0.2)
+    assert 16 * 1024 < held_of_the_log() < 128 * 1024
+    socket.may_read.set()
+    await socket.until("STREAM_LIVE")
+    assert len(socket.sent) == 1 + 40 + 1
+    await socket.leave()
+
+
+class PausedServer(Server):
+    """Its client reads nothing of the stream until it may."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.may_read = asyncio.Event()
+        super().__init__(*arguments)
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.send":
+            await self.may_read.wait()
+        await super().send(message)
+
+
+def record_large_events(count: int, size: int) -> None:
+    own = uuid4()
+    for _ in range(count):
+        with transaction.atomic():
+            record(
+                [NewEvent(event_type=EventType.WORKSPACE_OFFLINE, workspace_id=own, payload={"x": "x" * size})],
+                actor="x",
+            )
+
+
+def held_of_the_log() -> int:
+    """Characters of all frames in memory."""
+    return sum(len(one.text) for one in gc.get_objects() if type(one) is Frame)

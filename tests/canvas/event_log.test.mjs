@@ -94,24 +94,21 @@ describe("the loaded part of the log", () => {
   const seqs = ({ events }) => events.map(({ seq }) => seq);
 
   it("grows at both ends, in order and without duplicates", () => {
-    let log = withOlder(emptyLog(), [row(6), row(5), row(4)], 3);
+    let log = withOlder(emptyLog(), { rows: [row(6), row(5), row(4)], more: true });
     assert.deepEqual([seqs(log), log.hasOlder], [[4, 5, 6], true]);
-    log = withOlder(log, [row(4), row(2)], 3);
+    log = withOlder(log, { rows: [row(4), row(2)], more: false });
     assert.deepEqual([seqs(log), log.hasOlder], [[2, 4, 5, 6], false]);
-    log = withNewer(log, [row(6), row(7), row(9)], 3);
+    log = withNewer(log, { rows: [row(6), row(7), row(9)], more: true });
     assert.deepEqual([seqs(log), log.hasNewer], [[2, 4, 5, 6, 7, 9], true]);
-    assert.equal(withNewer(log, [], 3).hasNewer, false);
+    assert.equal(withNewer(log, { rows: [], more: false }).hasNewer, false);
   });
 
   it("leaves out agent cards", () => {
-    const [card, changes] = withNewer(
-      emptyLog(),
-      [
-        row(1, "WORKSPACE_ONLINE", { agent_card: { big: 1 }, from: "offline" }),
-        row(2, "WORKSPACE_UPDATED", { changes: { agent_card: [{ big: 1 }, { big: 2 }], url: ["", "x"] } }),
-      ],
-      9,
-    ).events;
+    const rows = [
+      row(1, "WORKSPACE_ONLINE", { agent_card: { big: 1 }, from: "offline" }),
+      row(2, "WORKSPACE_UPDATED", { changes: { agent_card: [{ big: 1 }, { big: 2 }], url: ["", "x"] } }),
+    ];
+    const [card, changes] = withNewer(emptyLog(), { rows, more: false }).events;
     assert.deepEqual(card.payload, { from: "offline" });
     assert.deepEqual(changes.payload.changes, { url: ["", "x"], agent_card: [{}, {}] });
   });

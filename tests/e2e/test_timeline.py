@@ -211,16 +211,17 @@ def test_older_events_are_loaded_at_the_left_edge(page: Page, platform: Platform
     last, created = platform.api.get(f"/events/{workspace}").json()
 
     def page_full(route: Route) -> None:
-        """Simulates a full page of events after the last one."""
-        route.fulfill(json=[last | {"seq": last["seq"] + 499 - i} for i in range(500)])
+        """Simulates a page of events after the last one, shorter than asked for."""
+        page = [last | {"seq": last["seq"] + 299 - i} for i in range(300)]
+        route.fulfill(json=page, headers={"Link": f'</events?before={last["seq"]}>; rel="next"'})
 
     page.route("**/events?*", page_full)
     open_history(page, platform)
-    expect(scrubber(page)).to_have_attribute("max", "500")
+    expect(scrubber(page)).to_have_attribute("max", "300")
     page.unroute("**/events?*")
     scrubber(page).press("Home")
     expect(page.locator("#seq")).to_have_text(f"event {last['seq']}")
-    expect(scrubber(page)).not_to_have_attribute("max", "500")
+    expect(scrubber(page)).not_to_have_attribute("max", "300")
     page.get_by_role("button", name="Previous event").click()
     expect(page.locator("#seq")).to_have_text(f"event {created['seq']}")
     expect(page.locator("#what")).to_contain_text(f"created {name}")
@@ -274,6 +275,19 @@ def test_an_unknown_event_is_reported_and_the_present_shown(
     expect(page.get_by_role("alert").filter(has_text=complaint)).to_be_hidden()
     expect(page).to_have_url(f"{platform.url}/")
     expect(page.locator("#oldest")).not_to_be_empty()
+
+
+def test_each_member_of_a_removed_team_is_shown_as_removed(page: Page, platform: Platform, name: str):
+    """All were removed at once: before that moment all were there, at each of its events none is."""
+    lead = platform.create(name)["id"]
+    members = [platform.create(f"{name} {number}", parent_id=lead)["id"] for number in (1, 2)]
+    platform.api.delete(f"/workspaces/{lead}", params={"confirm": "true"})
+    for gone in (lead, *members):
+        open_canvas(page, platform, f"?at={newest(platform, gone)}")
+        expect(card(page, gone)).to_have_attribute("data-change", "removed")
+        expect(page.locator("#seq")).to_have_text(f"event {newest(platform, gone)}")
+        for other in {lead, *members} - {gone}:
+            expect(card(page, other)).to_be_hidden()
 
 
 def test_a_late_answer_does_not_replace_a_newer_one(page: Page, platform: Platform, name: str):

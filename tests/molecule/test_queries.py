@@ -6,18 +6,23 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client
+from django.test import Client as WebClient
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from activity import log
+from activity.hub import Hub
 from activity.log import Entry
+from activity.models import StructureEvent
+from activity.outbox import Outbox
 from canvas import layout
 from molecule.policy import POLICY
+from registry.consumers import OrganisationStream
 from registry.identity import tokens
 from registry.models import Workspace
-from registry.organisation import agents, workspaces
+from registry.organisation import agents, removal, workspaces
 from registry.secrets import store
+from tests.activity.sockets import Client
 
 Make = Callable[..., Workspace]
 FEW, MANY = 3, 30
@@ -82,7 +87,7 @@ def add_rows(lead: Workspace, make: Make, count: int) -> Workspace:
     return child
 
 
-def queries(client: Client, path: str) -> list[str]:
+def queries(client: WebClient, path: str) -> list[str]:
     with CaptureQueriesContext(connection) as captured:
         response: Any = client.get(path)
     assert response.status_code == 200, response.content
@@ -144,3 +149,51 @@ def test_reads_by_an_agent_need_two_or_three_queries(
     assert len(queries(agent, f"/workspaces/{child.id}")) == 2
     assert len(queries(agent, f"/workspaces/{lead.id}")) == 3  # one more: the access check
     assert len(queries(agent, f"/registry/{child.id}/peers")) == 3
+
+
+SOCKET_READS: dict[str, Callable[[OrganisationStream], object]] = {
+    "who it is": lambda socket: socket.identify(),
+    "the hierarchy": lambda socket: socket.hub.audience.load(),
+    "a replay": lambda socket: socket._page(StructureEvent.objects.filter(seq__gt=0)),
+    "whether it may stay": lambda socket: socket.hub.audience.unauthorized([socket.listener]),
+}
+# Maximum queries. An agent's replay reads its peers and, of removed ones, their parents besides its events.
+MAX_SOCKET_QUERIES = {
+    "operator": {"who it is": 1, "the hierarchy": 1, "a replay": 1, "whether it may stay": 2},
+    "agent": {"who it is": 1, "the hierarchy": 1, "a replay": 3, "whether it may stay": 1},
+}
+
+
+def opened_socket(token: str) -> OrganisationStream:
+    """A socket on /ws as it is when its replay begins."""
+    socket = OrganisationStream()
+    socket.may_listen = lambda principal: True
+    headers = [(b"host", b"testserver"), (b"authorization", f"Bearer {token}".encode())]
+    socket.scope = {"headers": headers, "query_string": b"since=0", "cookies": {}}
+    socket.hub, socket.outbox = Hub(socket.audience()), Outbox(Client())
+    socket.principal = socket.identify()
+    socket.listener = socket._listener()
+    socket.hub.audience.load()
+    return socket
+
+
+@pytest.mark.parametrize("read", SOCKET_READS)
+@pytest.mark.parametrize("who", MAX_SOCKET_QUERIES)
+def test_what_a_socket_reads_does_not_depend_on_how_much_there_is(
+    make_user: Callable[..., User], lead: Workspace, make_workspace: Make, who: str, read: str
+) -> None:
+    counts = []
+    child = add_rows(lead, make_workspace, FEW)
+    issued = {
+        "operator": tokens.issue_operator_token(make_user("administrator")),
+        "agent": tokens.issue_workspace_token(child.id).text,
+    }
+    for more in (0, MANY - FEW):
+        if more:
+            add_rows(lead, make_workspace, more)
+        removal.remove(make_workspace(parent_id=lead.id).id, actor="test", confirm=True)
+        socket = opened_socket(issued[who])
+        with CaptureQueriesContext(connection) as captured:
+            SOCKET_READS[read](socket)
+        counts.append(len(captured))
+    assert counts[0] == counts[1] <= MAX_SOCKET_QUERIES[who][read], captured.captured_queries

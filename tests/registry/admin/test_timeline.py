@@ -12,6 +12,7 @@ from activity.models import StructureEvent
 from registry.admin import timeline
 from registry.models import Agent, Workspace
 from registry.organisation import removal, workspaces
+from tests.activity.test_pages import record_cards
 from tests.registry.admin.pages import Make, change_url, executed_sql, url_of
 
 
@@ -127,3 +128,18 @@ def test_canvas_links_of_a_workspace_open_it(root: Client, make_workspace: Make)
         links = re.findall(r'href="(/[^"]*)"[^>]*>Canvas<', root.get(url).content.decode())
         assert links
         assert set(links) == {f"/?ws={one.id}"}
+
+
+def test_pages_of_large_events_are_shorter(root: Client, make_workspace: Make, settings: Any) -> None:
+    settings.MAX_PAGE_BYTES = 256 * 1024
+    own = make_workspace()
+    record_cards(own.id, *[100 * 1024] * 5)
+    seen: list[int] = []
+    before: list[int] = [0]
+    for position in before:
+        page = root.get(url_of("timeline", own), {"before": position} if position else {})
+        seen += [entry.event.seq for entry in page.context["entries"]]
+        before += [page.context["older"]] if page.context["older"] else []
+    assert seen == list(StructureEvent.objects.order_by("-seq").values_list("seq", flat=True))
+    assert len(before) == 3
+    assert len(timeline.recent(own.id)) == 2

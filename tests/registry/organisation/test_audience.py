@@ -1,11 +1,13 @@
 """Agents receive exactly the events that access.rule() permits at that position, for any tree and any moves."""
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +19,7 @@ from activity.principals import Kind, Principal
 from activity.stream import Refused
 from registry.identity import tokens
 from registry.models import Workspace
-from registry.organisation import removal, teams, workspaces
+from registry.organisation import audience, removal, teams, workspaces
 from registry.organisation.audience import Teams
 from registry.organisation.teams import Member
 from registry.structure.access import Rule, rule
@@ -151,7 +153,7 @@ def organisation(make_workspace: Make) -> dict[str, UUID]:
 
 
 def the_log() -> list[Frame]:
-    return read_page(StructureEvent.objects.all())
+    return read_page(StructureEvent.objects.all())[0]
 
 
 def test_loading_the_rows_equals_folding_the_log(organisation: dict[str, UUID]) -> None:
@@ -160,7 +162,61 @@ def test_loading_the_rows_equals_folding_the_log(organisation: dict[str, UUID]) 
     assert loaded.load() == (newest.seq, str(newest.id))
     for frame in the_log():
         folded.fold(frame)
-    assert (loaded.parents, loaded.removed) == (folded.parents, folded.removed)
+    assert loaded.parents == folded.parents
+    loaded.recall(map(str, organisation.values()))
+    assert loaded.former == folded.former == {str(organisation["sibling"]): str(organisation["root"])}
+
+
+def test_what_was_removed_is_not_kept(organisation: dict[str, UUID], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audience, "MOST_FORMER", 2)
+    folded = Teams()
+    for frame in the_log():
+        folded.fold(frame)
+    for name in ("grandchild", "cousin", "child", "root"):
+        own = str(organisation[name])
+        assert not folded.fold(Frame("{}", 10**6, "WORKSPACE_ONLINE", own))
+        assert folded.fold(Frame("{}", 10**6, "WORKSPACE_REMOVED", own))
+        assert folded.groups_of(own) is None
+        assert own in folded.groups_for(Frame("{}", 10**6, "WORKSPACE_REMOVED", own))
+    assert len(folded.former) == 2
+    removal.remove(organisation["root"], actor=ACTOR, confirm=True)
+    loaded = Teams()
+    loaded.load()
+    assert set(loaded.parents) == {str(organisation[name]) for name in ("other", "leaver", "member")}
+
+
+def test_an_agents_backlog_is_read_by_indexes(make_workspace: Make) -> None:
+    """Its events are few in a long log, most of which is about others."""
+    lead = make_workspace("lead")
+    own = make_workspace("own", parent_id=lead.id).id
+    strangers = make_workspace("strangers")
+    make_workspace("stranger", parent_id=strangers.id)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO structure_events (event_type, workspace_id, payload, actor)
+            SELECT 'WORKSPACE_OFFLINE', id, '{"from": "online"}', 'test'
+            FROM generate_series(1, 10000), workspaces WHERE name = 'stranger'
+            """
+        )
+        cursor.execute("ANALYZE structure_events, workspaces")
+    loaded = Teams()
+    loaded.load()
+    events = loaded.backlog(StructureEvent.objects.filter(seq__gt=0, seq__lte=10**9), str(own)).order_by("seq")[:500]
+    (plan,) = json.loads(events.explain(format="json", analyze=True))
+    touched = [node for node in nodes(plan["Plan"]) if node.get("Relation Name") == "structure_events"]
+    assert touched
+    for node in touched:
+        assert node["Node Type"] != "Seq Scan"
+        rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+        assert rows * node["Actual Loops"] < 100, node
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """All nodes of a plan."""
+    yield plan
+    for below in plan.get("Plans", []):
+        yield from nodes(below)
 
 
 def test_without_workspaces_the_position_is_0(db: None) -> None:
@@ -173,9 +229,10 @@ def test_the_backlog_of_an_agent_is_what_it_may_receive_now(organisation: dict[s
     received: dict[str, set[str]] = {}
     for name, own in organisation.items():
         member = str(own)
+        loaded.recall(map(str, organisation.values()))
         groups = set(loaded.groups_of(member) or ())
         everything = [frame.seq for frame in the_log() if not groups.isdisjoint(loaded.groups_for(frame))]
-        chosen = read_page(loaded.backlog(StructureEvent.objects.all(), member))
+        chosen, _more = read_page(loaded.backlog(StructureEvent.objects.all(), member))
         narrowed = [frame for frame in chosen if not groups.isdisjoint(loaded.groups_for(frame))]
         assert [frame.seq for frame in narrowed] == everything
         received[name] = {frame.workspace_id or "" for frame in narrowed}

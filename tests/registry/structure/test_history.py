@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from io import StringIO
-from itertools import combinations
+from itertools import combinations, groupby, pairwise
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 from django.core.management import call_command
 from django.db import connection
@@ -14,9 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from activity.models import StructureEvent
+from activity.wire import JSONRenderer
 from registry.models import Agent, Workspace
-from registry.organisation import pausing, rebuild, removal, workspaces
-from registry.structure import history
+from registry.organisation import pausing, rebuild, removal, teams, workspaces
+from registry.organisation.teams import Member
+from registry.structure import history, projection
 
 Make = Callable[..., Workspace]
 
@@ -117,12 +120,18 @@ def test_the_current_snapshot_has_the_rows_of_the_list(busy: list[Workspace], as
     assert snapshot["viewport"] == {"x": 0.0, "y": 0.0, "zoom": 1.0}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_snapshot_at_each_position_and_time(busy: list[Workspace], as_viewer: APIClient) -> None:
     names = {}
-    for event in StructureEvent.objects.order_by("seq"):
-        for at in (event.seq, event.created_at.isoformat()):
+    before = 0
+    for events in transactions():
+        event = events[-1]
+        for at in (*(str(one.seq) for one in events), event.created_at.isoformat()):
             past = as_viewer.get("/canvas/snapshot", {"at": at}).json()
-            assert past["seq"] == event.seq
+            assert (past["seq"], past["before"]) == (event.seq, before)
+        for at in (one.created_at.isoformat() for one in events[:-1]):
+            assert as_viewer.get("/canvas/snapshot", {"at": at}).json()["seq"] == before
+        before = event.seq
         names[event.event_type] = [(row["name"], row["status"]) for row in past["workspaces"]]
         assert all(row["last_heartbeat_at"] is None and row["active_tasks"] is None for row in past["workspaces"])
     assert names["WORKSPACE_ONLINE"] == [("top", "provisioning"), ("child", "online"), ("removed", "provisioning")]
@@ -143,6 +152,69 @@ def test_a_snapshot_at_each_position_and_time(busy: list[Workspace], as_viewer: 
     ]
 
 
+def transactions() -> list[list[StructureEvent]]:
+    """The log, by transaction."""
+    events = StructureEvent.objects.order_by("seq")
+    return [list(together) for _, together in groupby(events, lambda event: event.transaction_id)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_moment_is_between_the_events_of_a_transaction(make_workspace: Make, as_viewer: APIClient) -> None:
+    """Half an expanded team was never seen by anybody."""
+    lead = make_workspace("lead")
+    teams.expand(lead.id, [Member(name=name) for name in ("a", "b", "c")], actor="test")
+    removal.remove(lead.id, actor="test", confirm=True)
+    sizes, diffs, explained = set(), set(), set()
+    for event in StructureEvent.objects.order_by("seq"):
+        for at in (str(event.seq), event.created_at.isoformat()):
+            sizes.add(len(as_viewer.get("/canvas/snapshot", {"at": at}).json()["workspaces"]))
+            diffs.add(len(as_viewer.get("/events/diff", {"from": "0", "to": at}).json()["changes"]))
+            query = {"caller": str(lead.id), "target": str(lead.id), "at": at}
+            explained.add(as_viewer.get("/registry/explain", query).json()["seq"])
+    assert (sizes, diffs) == ({0, 1, 4}, {0, 1, 4})
+    assert explained == {together[-1].seq for together in transactions()}
+
+
+def test_events_of_older_releases_belong_together_if_they_have_the_same_time(
+    make_workspace: Make, as_viewer: APIClient
+) -> None:
+    ids = [make_workspace(name).id for name in ("a", "b", "c")]
+    with connection.cursor() as cursor:
+        for at, members in (("2020-01-01", ids[:2]), ("2020-01-02", ids[2:])):
+            cursor.execute(
+                """
+                INSERT INTO structure_events (event_type, workspace_id, payload, actor, created_at, transaction_id)
+                SELECT 'WORKSPACE_OFFLINE', id, '{"from": "provisioning"}', 'test', %s, NULL FROM unnest(%s) AS id
+                """,
+                [at, members],
+            )
+    made, first, second, third = StructureEvent.objects.order_by("seq").values_list("seq", flat=True)[2:]
+    moments = [history.moment(seq) for seq in (made, first, second, third)]
+    assert [(one.before, one.seq) for one in moments] == [(0, made), (made, second), (made, second), (second, third)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_replays_show_only_the_last_card_and_read_no_other(make_workspace: Make, as_viewer: APIClient) -> None:
+    """The card may come with a registration, alone, or among other changes; equal ones are no difference."""
+    own = make_workspace("own").id
+    cards: list[Any] = [{"name": name, "size": 10**20, "n": 1.0} for name in ("first", "second", "third")]
+    workspaces.register(own, url="remote://x", agent_card=cards[0], held=True, enrolment_id=None)
+    workspaces.update_card(own, cards[1], actor="test")
+    for changed in ([cards[1], cards[2]], [cards[2], cards[2]]):
+        payload = {"changes": {"role": [None, None], "agent_card": changed}}
+        StructureEvent.objects.create(event_type="WORKSPACE_UPDATED", workspace_id=own, payload=payload, actor="test")
+    positions = list(StructureEvent.objects.order_by("seq").values_list("seq", flat=True))
+    shown = [as_viewer.get(f"/canvas/snapshot?at={at}").json()["workspaces"][0]["agent_card"] for at in positions]
+    assert shown == [None, *cards, cards[2]]
+    for since, until in pairwise(range(5)):
+        changes = as_viewer.get(f"/events/diff?from={positions[since]}&to={positions[until]}").json()["changes"]
+        differing = [change["fields"]["agent_card"] for change in changes]
+        assert differing == ([[shown[since], shown[until]]] if until < 4 else [])
+    replay = [event.payload for event in history.with_lean_payloads(history.lean(StructureEvent.objects.all()))]
+    assert "third" not in str(replay)
+    assert "second" not in str(replay)
+
+
 @pytest.mark.parametrize("at", ["x", "-1", "2026-13-01", "99999999999999999999", "0001-01-01T00:00:00+01:00"])
 def test_an_invalid_moment_is_refused(as_viewer: APIClient, at: str) -> None:
     assert as_viewer.get("/canvas/snapshot", {"at": at}).status_code == 400
@@ -153,6 +225,7 @@ def test_a_moment_may_have_an_offset_that_postgresql_does_not_know(as_viewer: AP
     assert as_viewer.get("/canvas/snapshot", {"at": f"2026-01-31T12:00:00{offset}"}).status_code == 200
 
 
+@pytest.mark.django_db(transaction=True)
 def test_diff_has_what_changed_between_two_moments(busy: list[Workspace], as_viewer: APIClient) -> None:
     top, child, removed = busy
     seqs = list(StructureEvent.objects.order_by("seq").values_list("seq", flat=True))
@@ -174,17 +247,26 @@ def test_diff_has_what_changed_between_two_moments(busy: list[Workspace], as_vie
     assert as_viewer.get(f"/events/{uuid4()}").json() == []
 
 
+@pytest.mark.django_db(transaction=True)
 def test_diff_equals_the_difference_of_two_full_replays(busy: list[Workspace]) -> None:
-    """diff() itself replays only the workspaces that have events in between."""
-    moments = [history.moment(seq) for seq in StructureEvent.objects.order_by("seq").values_list("seq", flat=True)]
+    """diff() itself replays only the workspaces that have events in between, and no cards that it does not show."""
+    moments = [history.moment(together[-1].seq) for together in transactions()]
     for since, until in combinations(moments, 2):
-        before, after = history.state_at(since).workspaces, history.state_at(until).workspaces
+        before, after = (
+            projection.fold(StructureEvent.objects.filter(seq__lte=one.seq).order_by("seq")).workspaces
+            for one in (since, until)
+        )
         for change in history.diff(since, until):
             one = change["workspace_id"]
             for name, (old, new) in change["fields"].items():
-                assert (old, new) == (before[one][name] if one in before else None, after[one][name])
+                assert plain((old, new)) == plain((before[one][name] if one in before else None, after[one][name]))
         changed = {change["workspace_id"] for change in history.diff(since, until)}
         assert changed == {i for i, row in after.items() if differs(before.get(i), row)}
+
+
+def plain(value: Any) -> Any:
+    """What a client reads."""
+    return orjson.loads(JSONRenderer().render(value))
 
 
 def differs(old: dict[str, Any] | None, new: dict[str, Any]) -> bool:

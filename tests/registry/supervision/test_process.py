@@ -21,7 +21,7 @@ from registry.supervision.leadership import Leadership
 from registry.supervision.process import Job, JobDied, Process
 from registry.supervision.retention import Progress, Retention
 from tests.e2e.stack import until
-from tests.registry.racing import together
+from tests.registry.racing import PATIENCE_SECONDS, together, waiting
 
 Make = Callable[..., Workspace]
 
@@ -374,6 +374,31 @@ def test_deletion_and_progress_are_one_transaction(
         with pytest.raises(ConnectionError):
             steps(1)
     assert ActivityLog.objects.count() == 7
+
+
+def test_pruning_takes_a_tenth_of_the_time(old_rows: None, transactional_db: None) -> None:
+    """A batch that waits for a lock takes long enough to compare: the rest after it is nine times as long."""
+    rests: list[float] = []
+    retention = Retention(rest=rests.append)
+    retention.step()
+    took: list[float] = []
+    held = threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            LoopTick.objects.select_for_update().get(name=jobs.RETENTION)
+            held.set()
+            until(waiting, "the batch to wait")
+            time.sleep(0.3)
+
+    def step() -> None:
+        held.wait(PATIENCE_SECONDS)
+        began = time.monotonic()
+        retention.step()
+        took.append(time.monotonic() - began)
+
+    together(hold, step)
+    assert 6 < rests[1] / took[0] <= 9
 
 
 def test_the_rest_depends_on_how_long_the_batch_took(old_rows: None) -> None:

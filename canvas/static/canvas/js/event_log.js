@@ -7,18 +7,20 @@ import { changeOf } from "./event_summaries.js";
 
 export const emptyLog = () => ({ events: [], hasOlder: false, hasNewer: false });
 
-/** @param {Log} log @param {EventRow[]} page newest first, as GET /events?before= returns it; a full page means that there may be more */
-export function withOlder(log, page, limit) {
+/** @typedef {{rows: EventRow[], more: boolean}} Page of GET /events; `more`: the log goes on after it */
+
+/** @param {Log} log @param {Page} page newest first, as with `before` */
+export function withOlder(log, { rows, more }) {
   const first = log.events[0]?.seq ?? Infinity;
-  const older = page.filter(({ seq }) => seq < first).map(slim);
-  return { ...log, events: [...older.reverse(), ...log.events], hasOlder: page.length >= limit };
+  const older = rows.filter(({ seq }) => seq < first).map(slim);
+  return { ...log, events: [...older.reverse(), ...log.events], hasOlder: more };
 }
 
-/** @param {Log} log @param {EventRow[]} page oldest first, as GET /events?after= returns it */
-export function withNewer(log, page, limit) {
+/** @param {Log} log @param {Page} page oldest first, as with `after` */
+export function withNewer(log, { rows, more }) {
   const last = log.events.at(-1)?.seq ?? 0;
-  const newer = page.filter(({ seq }) => seq > last).map(slim);
-  return { ...log, events: [...log.events, ...newer], hasNewer: page.length >= limit };
+  const newer = rows.filter(({ seq }) => seq > last).map(slim);
+  return { ...log, events: [...log.events, ...newer], hasNewer: more };
 }
 
 /** Without agent cards, which may have 256 KiB and appear in no summary. @param {EventRow} event */

@@ -172,8 +172,8 @@ export class TimeTravel {
     const event = position === null ? undefined : this.#log.events[position];
     if (!event) return this.leave();
     this.#at = event.seq;
-    const delay = this.#needed(event).every((seq) => this.#snapshots.get(seq)) ? 0 : REST_MS;
-    const read = (signal) => Promise.all(this.#needed(event).map((seq) => this.#snapshot(seq, signal)));
+    const delay = this.#snapshots.get(event.seq) ? 0 : REST_MS;
+    const read = (signal) => this.#needed(event, signal);
     const again = () => this.#go(positionOf(this.#log, event.seq));
     const found = await this.#report(() => this.#showing.run(read, delay), again);
     if (!found) return;
@@ -191,9 +191,10 @@ export class TimeTravel {
     }
   }
 
-  /** The removed workspace is only in the snapshot before the removal. */
-  #needed({ seq, event_type }) {
-    return event_type === "WORKSPACE_REMOVED" ? [seq, seq - 1] : [seq];
+  /** The removed workspace is only in the snapshot before the removal, which may be one of several at once. */
+  async #needed({ seq, event_type }, signal) {
+    const snapshot = await this.#snapshot(seq, signal);
+    return event_type === "WORKSPACE_REMOVED" ? [snapshot, await this.#snapshot(snapshot.before, signal)] : [snapshot];
   }
 
   async #visit(at) {
@@ -201,7 +202,9 @@ export class TimeTravel {
     this.#isArriving = true;
     const read = async (signal) => {
       const { data } = await call("GET", `/canvas/snapshot?at=${encodeURIComponent(at)}`, undefined, signal);
-      return { snapshot: data, log: await this.#around(data.seq, signal) };
+      // The snapshot includes the whole transaction of its event.
+      const seq = /^\d+$/.test(at) ? Math.min(Number(at), data.seq) : data.seq;
+      return { snapshot: data, seq, log: await this.#around(seq, signal) };
     };
     const found = await this.#report(() => this.#showing.run(read), () => this.#visit(at));
     this.#isArriving = false;
@@ -209,14 +212,14 @@ export class TimeTravel {
     this.options.onChange();
   }
 
-  async #arrive(at, { snapshot, log }) {
+  async #arrive(at, { snapshot, seq, log }) {
     this.#setLog(log);
     const newest = log.events.at(-1)?.seq;
-    if (snapshot.seq && !(Number(at) > newest)) {
+    if (seq && !(Number(at) > newest)) {
       this.#snapshots.set(snapshot.seq, snapshot);
-      return this.#go(positionOf(log, snapshot.seq));
+      return this.#go(positionOf(log, seq));
     }
-    const message = snapshot.seq ? `There is no event ${at} yet. The newest is ${newest}.` : NOTHING;
+    const message = seq ? `There is no event ${at} yet. The newest is ${newest}.` : NOTHING;
     this.#failure = { message, again: null };
   }
 
@@ -231,14 +234,14 @@ export class TimeTravel {
   }
 
   async #newest() {
-    const read = async (signal) => withOlder(emptyLog(), await events({}, signal), PAGE);
+    const read = async (signal) => withOlder(emptyLog(), await events({}, signal));
     const found = await this.#report(() => this.#paging.run(read), () => this.#newest());
     if (found) this.#setLog(found.value);
   }
 
   async #around(seq, signal) {
     const [older, newer] = await Promise.all([events({ before: seq + 1 }, signal), events({ after: seq }, signal)]);
-    return withNewer(withOlder(emptyLog(), older, PAGE), newer, PAGE);
+    return withNewer(withOlder(emptyLog(), older), newer);
   }
 
   /** Loads one page at either end; concurrent calls share it. @returns {Promise<boolean>} whether it arrived */
@@ -255,7 +258,7 @@ export class TimeTravel {
     const isOlder = end === "older";
     const edge = this.#log.events.at(isOlder ? 0 : -1).seq;
     const page = await events(isOlder ? { before: edge } : { after: edge });
-    this.#setLog((isOlder ? withOlder : withNewer)(this.#log, page, PAGE));
+    this.#setLog((isOlder ? withOlder : withNewer)(this.#log, page));
   }
 
   #setLog(log) {
@@ -327,7 +330,9 @@ export function addressWith(name, value) {
 
 const addressedEvent = () => new URLSearchParams(location.search).get("at");
 
+/** A page may be shorter than PAGE: it is bounded in bytes too. */
 async function events(query, signal) {
-  const { data } = await call("GET", `/events?${new URLSearchParams({ ...query, limit: PAGE })}`, undefined, signal);
-  return data;
+  const path = `/events?${new URLSearchParams({ ...query, limit: PAGE })}`;
+  const { data, headers } = await call("GET", path, undefined, signal);
+  return { rows: data, more: /rel="next"/.test(headers.get("Link") ?? "") };
 }

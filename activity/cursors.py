@@ -1,0 +1,124 @@
+"""Cursors of the activity list: where a reader goes on, in either direction, so that it gets every row once.
+
+Rows commit in another order than that of their times. So a cursor names the snapshot of PostgreSQL in which the reader
+saw its first page: what was visible in it is older, all other rows are newer, whenever they were written.
+"""
+
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.core import signing
+from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
+
+from activity.models import ActivityLog
+from activity.pages import Page
+
+SALT = "activity cursor"
+
+
+class Malformed(ValueError):
+    """The text is not a cursor of this installation."""
+
+
+@dataclass(frozen=True)
+class Older:
+    """Before a row, among what `snapshot` shows; newest first."""
+
+    KIND: ClassVar = "older"
+    snapshot: str
+    created_at: str
+    id: str
+
+    def select(self, rows: QuerySet[ActivityLog]) -> QuerySet[ActivityLog]:
+        at = datetime.fromisoformat(self.created_at)
+        # Numbers that PostgreSQL has not reached yet are from before a backup was restored.
+        known = Q(transaction_id=None) | Q(_visible_in(self.snapshot)) | Q(transaction_id__gte=_end_of(CURRENT))
+        before = Q(created_at__lte=at) & (Q(created_at__lt=at) | Q(id__lt=UUID(self.id)))
+        return rows.filter(known, before).order_by("-created_at", "-id")
+
+    def following(self, page: Page) -> "dict[str, Older | Newer]":
+        more = {"next": _older(self.snapshot, page.rows[-1])} if page.more else {}
+        return {**more, "newer": Newer(self.snapshot)}
+
+
+@dataclass(frozen=True)
+class Newer:
+    """What `since` does not show, by transaction. The pages of one turn show what `upto` does: the snapshot of the
+    first. `last` is the row to go on from: transaction, time and id."""
+
+    KIND: ClassVar = "newer"
+    since: str
+    upto: str | None = None
+    last: tuple[int, str, str] | None = None
+
+    def select(self, rows: QuerySet[ActivityLog]) -> QuerySet[ActivityLog]:
+        first = int(self.since.split(":")[0])
+        unseen = rows.filter(~Q(_visible_in(self.since)), transaction_id__gte=first)
+        if self.upto is None:
+            unseen = unseen.filter(transaction_id__lt=_end_of(CURRENT))
+        else:
+            unseen = unseen.filter(Q(_visible_in(self.upto)), transaction_id__lt=int(self.upto.split(":")[1]))
+        if self.last is not None:
+            transaction_id, at, id = self.last[0], datetime.fromisoformat(self.last[1]), UUID(self.last[2])
+            in_transaction = Q(created_at__gt=at) | Q(created_at=at, id__gt=id)
+            unseen = unseen.filter(
+                Q(transaction_id__gt=transaction_id) | Q(transaction_id=transaction_id) & in_transaction,
+                transaction_id__gte=transaction_id,
+            )
+        return unseen.order_by("transaction_id", "created_at", "id")
+
+    def following(self, page: Page) -> "dict[str, Older | Newer]":
+        upto = self.upto or page.snapshot
+        if not page.more:
+            return {"newer": Newer(upto)}
+        row = page.rows[-1]
+        more = Newer(self.since, upto, (row["transaction_id"], row["created_at"].isoformat(), str(row["id"])))
+        return {"next": more, "newer": more}
+
+
+Cursor = Older | Newer
+KINDS: dict[str, type[Older] | type[Newer]] = {kind.KIND: kind for kind in (Older, Newer)}
+
+
+def following(page: Page) -> dict[str, Cursor]:
+    """Where to go on after a page, newest first, that was read without a cursor."""
+    more: dict[str, Cursor] = {"next": _older(page.snapshot, page.rows[-1])} if page.more else {}
+    return {**more, "newer": Newer(page.snapshot)}
+
+
+def encode(cursor: Cursor) -> str:
+    """The text of a cursor. It is signed: PostgreSQL parses what is in it."""
+    return signing.dumps([cursor.KIND, *astuple(cursor)], salt=SALT, compress=True)
+
+
+def decode(text: str) -> Cursor:
+    """The cursor in a text. Raises Malformed."""
+    try:
+        kind, *values = signing.loads(text, salt=SALT)
+    except signing.BadSignature:
+        raise Malformed("not a cursor of this list") from None
+    return KINDS[kind](*values)
+
+
+def _older(snapshot: str, row: dict[str, Any]) -> Older:
+    return Older(snapshot, row["created_at"].isoformat(), str(row["id"]))
+
+
+CURRENT = Func(function="pg_current_snapshot")
+
+
+def _visible_in(snapshot: str) -> Func:
+    return Func(
+        F("transaction_id"),
+        Value(snapshot),
+        template="pg_visible_in_snapshot(%(expressions)s::pg_snapshot)",
+        arg_joiner="::text::xid8, ",
+        output_field=BooleanField(),
+    )
+
+
+def _end_of(snapshot: Func) -> Func:
+    """The first number that no transaction of the snapshot has."""
+    return Func(snapshot, template="pg_snapshot_xmax(%(expressions)s)::text::bigint")
