@@ -22,21 +22,24 @@ from typing import Any
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
-from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
+from psycopg import errors
 from psycopg_pool import PoolTimeout
 
 # What the database raises while it is unavailable, or too busy: a lock or a statement took longer than it may.
 UNAVAILABLE_ERRORS = (OperationalError, InterfaceError, PoolTimeout)
-BUSY_ERRORS = (LockNotAvailable, QueryCanceled, DeadlockDetected)
+BUSY_CAUSES = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected)
+# Django raises its InternalError for these: this process was paused in a transaction, or PostgreSQL is a standby.
+OTHER_CAUSES = (errors.IdleInTransactionSessionTimeout, errors.ReadOnlySqlTransaction)
 RETRY_AFTER_SECONDS = 2
 
 
 def why_unavailable(error: BaseException | None) -> str | None:
     """What callers are told who may try again after RETRY_AFTER_SECONDS; None for any other error."""
-    if not isinstance(error, UNAVAILABLE_ERRORS):
-        return None
-    is_busy = isinstance(error.__cause__, BUSY_ERRORS)
-    return "the database is busy, try again" if is_busy else "database unavailable, try again"
+    cause = None if error is None else error.__cause__
+    if isinstance(cause, BUSY_CAUSES):
+        return "the database is busy, try again"
+    is_unavailable = isinstance(error, UNAVAILABLE_ERRORS) or isinstance(cause, OTHER_CAUSES)
+    return "database unavailable, try again" if is_unavailable else None
 
 
 class RegistryError(Exception):

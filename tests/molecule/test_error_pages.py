@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError, connection, transaction
 from django.http import HttpRequest, HttpResponse
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import path
 
 import molecule.urls
+from molecule import error_pages
 
 HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 CLIENTS = [{}, {"Accept": "*/*"}, {"Accept": "application/json, text/plain, */*"}]
@@ -21,7 +23,26 @@ def broken(request: HttpRequest) -> HttpResponse:
     raise ValueError("a detail")
 
 
-urlpatterns = [path("broken", broken), *molecule.urls.urlpatterns]
+def busy(request: HttpRequest) -> HttpResponse:
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = '10ms'")
+        cursor.execute("SELECT pg_sleep(20)")
+    raise AssertionError
+
+
+def on_standby(request: HttpRequest) -> HttpResponse:
+    with connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+        cursor.execute("DELETE FROM workspaces")
+    raise AssertionError
+
+
+urlpatterns = [
+    path("broken", broken),
+    path("busy", busy),
+    path("standby", on_standby),
+    *molecule.urls.urlpatterns,
+]
 handler400, handler403 = molecule.urls.handler400, molecule.urls.handler403
 handler404, handler500 = molecule.urls.handler404, molecule.urls.handler500
 pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db]
@@ -79,6 +100,35 @@ def test_a_view_that_fails(browser: Client) -> None:
     answer = browser.get("/broken")
     assert_page(answer, 500, "Internal error")
     assert "a detail" not in answer.text
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize(
+    ("view", "words"), [("busy", "the database is busy, try again"), ("standby", "database unavailable, try again")]
+)
+def test_a_view_whose_database_is_busy_or_away(
+    browser: Client, settings: Any, debug: bool, view: str, words: str
+) -> None:
+    settings.DEBUG = debug
+    with transaction.atomic():
+        answer = browser.get(f"/{view}")
+        transaction.set_rollback(True)
+    assert_page(answer, 503, f"{words[0].upper()}{words[1:]}.")
+    assert answer.headers["Retry-After"] == "2"
+    assert "Accept" in answer.headers["Vary"]
+    with transaction.atomic():
+        other = Client().get(f"/{view}")
+        transaction.set_rollback(True)
+    assert (other.status_code, other.json(), other.headers["Retry-After"]) == (503, {"error": words}, "2")
+
+
+def test_a_middleware_whose_database_is_away(rf: RequestFactory) -> None:
+    """Django calls its handler500 while it handles the error."""
+    try:
+        raise OperationalError("gone")
+    except OperationalError:
+        answer = error_pages.server_error(rf.get("/"))
+    assert answer.status_code == 503
 
 
 @pytest.mark.parametrize("headers", CLIENTS, ids=str)
