@@ -95,8 +95,9 @@ def page(
 
 
 def _listed(row: dict[str, Any]) -> dict[str, Any]:
-    bodies = {name: stored(row.pop(name)) for name in BODIES}
-    return row | {name: body for name, body in bodies.items() if body is not None}
+    bodies = {name: stored(row[name]) for name in BODIES}
+    shown = {name: value for name, value in row.items() if name not in (*BODIES, "transaction_id")}
+    return shown | {name: body for name, body in bodies.items() if body is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

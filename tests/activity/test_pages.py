@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 from activity import hub, log, pages
 from activity.log import Entry
 from activity.models import EventType, StructureEvent
+from activity.serializers import ActivityRow, EventRow
 from registry.models import Workspace
 
 Make = Callable[..., Workspace]
@@ -107,11 +108,12 @@ def test_stored_json_is_answered_as_it_is(as_operator: APIClient, make_workspace
     )
     log.write(own, [Entry(activity_type="agent_log", request_body=card), Entry(activity_type="agent_log")])
     row = as_operator.get("/events?limit=1").json()[0]
+    assert set(row) == set(EventRow.Meta.fields)
     assert row["payload"] == {"agent_card": card}
     assert row["created_at"] == StructureEvent.objects.latest("seq").created_at.isoformat().replace("+00:00", "Z")
     empty, full = as_operator.get("/activity").json()
     assert full["request_body"] == card
-    assert "response_body" not in full
+    assert set(full) == {field for field in ActivityRow.Meta.fields if field != "response_body"}
     assert "request_body" not in empty
     assert empty["summary"] is None
 

@@ -273,6 +273,33 @@ def test_an_event_of_an_unknown_workspace_adds_none(organisation: Organisation) 
 
 
 @pytest.mark.django_db(transaction=True)
+def test_what_was_removed_is_not_kept(organisation: Organisation, make_workspace: Make) -> None:
+    """Neither by a process that saw the removal nor by one that starts later."""
+    organisation.resolve_all()
+    removal.remove(organisation.ids["left"], actor="test", confirm=True)
+    organisation.processes.append(Directory())
+    kept = {organisation.ids[name] for name in ("top", "right")}
+    for process, known in enumerate(organisation.processes):
+        assert organisation.ask("top", "right", process)
+        assert organisation.ask("right", "left", process) is None
+        assert set(known.rows) == kept
+
+
+@pytest.mark.django_db(transaction=True)
+def test_cards_are_not_read(organisation: Organisation) -> None:
+    """They are the most of the log's bytes, and no directory has them."""
+    organisation.resolve_all()
+    for number in range(3):
+        workspaces.update_card(organisation.ids["left"], {"name": f"card {number}"}, actor="test")
+    with CaptureQueriesContext(connection) as captured:
+        organisation.resolve_all()
+    (replay, *_) = [query["sql"] for query in captured if "structure_events" in query["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(replay)
+        assert "card 2" not in str(cursor.fetchall())
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_load_that_fails_halfway_is_discarded(organisation: Organisation, monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL goes away between the position and the rows."""
 
