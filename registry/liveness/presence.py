@@ -17,6 +17,7 @@ MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 10, 600
 LEASE_INTERVALS = 2.5
 """How many declared intervals a lease lasts: two beats may be lost."""
 TOMBSTONE_SECONDS = 120
+"""Longer than a batch of heartbeats takes (GroupCommit), with what it posts to Redis after its commit."""
 # KEYS: pairs of the key to set and the tombstone that forbids it. ARGV: the value, then milliseconds for each pair.
 # One call for a whole batch of heartbeats.
 SET_UNLESS_TOMBSTONE = """

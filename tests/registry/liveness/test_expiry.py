@@ -201,6 +201,23 @@ def test_after_an_outage_each_agent_gets_a_whole_lease_of_its_own(make_workspace
     assert status(slow) == "offline"
 
 
+def test_the_watch_wakes_when_the_grace_after_an_outage_ends(
+    make_workspace: Make, serving: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither at the end of the lease, which is long past, nor at the next regular check, which is later."""
+    workspace = lease(make_workspace(status="online"), -100)
+    monkeypatch.setattr(jobs, "TICK_SECONDS", 20.0)
+    LoopTick.objects.update(since=timezone.now() - timedelta(seconds=60 - 12))
+    leases, waits = LeaseWatch(), list[float]()
+    monkeypatch.setattr(leases, "_wait", waits.append)
+    assert not leases.step()
+    assert watch.LOCKED_WAIT_SECONDS < waits[0] < 15
+    LoopTick.objects.filter(name=jobs.WEB).update(since=timezone.now() - timedelta(seconds=60 - 0.5))
+    monkeypatch.undo()
+    assert leases.step(), "it woke before the grace had ended"
+    assert status(workspace) == "offline"
+
+
 def test_a_job_that_ticks_keeps_its_start_time(db: None) -> None:
     jobs.tick("a job")
     LoopTick.objects.update(since="2020-01-01T00:00:00Z")

@@ -6,6 +6,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from activity import redis
 from activity.models import EventType, StructureEvent
+from molecule.asgi import fast_path
 from registry.exceptions import NotFound, Removed
 from registry.liveness import presence
 from registry.liveness.heartbeats import Beat, flush, transitions
@@ -84,6 +85,18 @@ def test_a_batch_of_many_intervals_is_one_call_to_redis(db: None) -> None:
     assert redis.client().info("commandstats")["cmdstat_eval"]["calls"] == 1
     left = [redis.client().ttl(presence.liveness_key(i)) for i in intervals]
     assert left == [pytest.approx(seconds, abs=10) for seconds in (60, 60, 150, 1500)]
+
+
+def test_a_tombstone_outlives_a_heartbeat_that_was_committed_before_the_removal(db: None) -> None:
+    """Its key is set late: after the longest time that a batch takes."""
+    removed = uuid4()
+    presence.mark_alive({removed: None})
+    presence.set_tombstones([removed])
+    left = redis.client().ttl(presence.tombstone_key(removed))
+    assert fast_path.beats.max_wait_seconds + fast_path.beats.max_write_seconds < left < 600
+    presence.mark_alive({removed: None})
+    presence.cache_url(removed, "http://late")
+    assert redis.client().keys("ws:*") == []
 
 
 def test_a_heartbeat_without_a_transition_records_no_event_and_keeps_updated_at(
