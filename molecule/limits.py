@@ -58,21 +58,25 @@ class Arrival:
 
     path: str
     address: str
-    authorization: str | None
-    has_session: bool
+    authorization: bytes | None
+    cookie: bytes
     length: int
 
     @classmethod
     def of(cls, scope: Any) -> "Arrival":
         headers = dict(reversed(scope["headers"]))
-        shown = headers.get(b"authorization")
         return cls(
             path=scope["path"] if scope["method"] == "POST" else "",
             address=authentication.client_address(scope, headers),
-            authorization=None if shown is None else shown.decode("latin-1"),
-            has_session=settings.SESSION_COOKIE_NAME.encode() in headers.get(b"cookie", b""),
+            authorization=headers.get(b"authorization"),
+            cookie=headers.get(b"cookie", b""),
             length=int(headers.get(b"content-length", 0)),
         )
+
+    @property
+    def has_session(self) -> bool:
+        """Does it look as if it came from a browser that has logged in?"""
+        return settings.SESSION_COOKIE_NAME.encode() in self.cookie
 
     @property
     def has_own_tokens(self) -> bool:
@@ -104,7 +108,7 @@ class Arrival:
         return most
 
 
-@dataclass
+@dataclass(slots=True)
 class Body:
     """A request's body while it is read. `more`: there is more to read; `is_aborted`: the client has hung up."""
 
@@ -115,20 +119,18 @@ class Body:
 
     async def read_on(self) -> None:
         """Read the next part."""
-        self.content += await self._next()
+        message: Any = await self.receive()
+        self.is_aborted = message["type"] == "http.disconnect"
+        self.more = message.get("more_body", False)
+        self.content += message.get("body", b"")
 
     async def discard(self) -> None:
         """Read on and keep nothing, so that a client that is still sending gets the response and not a reset."""
         left = settings.MAX_BODY_BYTES
         while self.more and left > 0:
-            left -= len(await self._next())
-
-    async def _next(self) -> bytes:
-        message: Any = await self.receive()
-        self.is_aborted = message["type"] == "http.disconnect"
-        self.more = message.get("more_body", False)
-        part: bytes = message.get("body", b"")
-        return part
+            self.content = b""
+            await self.read_on()
+            left -= len(self.content)
 
 
 class BoundedBody:
@@ -139,26 +141,28 @@ class BoundedBody:
         self.callers = callers
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        body = Body(receive)
+        arrival, body = Arrival.of(scope), Body(receive)
         try:
-            await self._read(Arrival.of(scope), body)
+            await self._read(arrival, body)
         except Refused as refused:
             await body.discard()
             await refused.send(send)
-        else:
-            if not body.is_aborted:
+            return
+        if not body.is_aborted:
+            if body.content and not arrival.length:
                 scope = _with_length(scope, len(body.content))
-                await self.application(scope, replayed(body.content, receive), send)
+            await self.application(scope, replayed(body.content, receive), send)
 
     async def _read(self, arrival: Arrival, body: Body) -> None:
         """Read the body to its end, or until the client hangs up. Raises Refused."""
-        most, is_known = arrival.most, settings.MOLECULE_OPEN
+        most, most_of_stranger = arrival.most, settings.MAX_STRANGER_BODY_BYTES
         is_over = rate_limits.STRANGERS.is_over(arrival.address) and not arrival.is_of_page
         expected = 0 if arrival.has_own_tokens else arrival.length
+        is_known = False
         while True:
-            if max(len(body.content), arrival.length) > most:
+            if arrival.length > most or len(body.content) > most:
                 raise Refused(413, "body too large")
-            is_large = max(len(body.content), expected) > settings.MAX_STRANGER_BODY_BYTES
+            is_large = expected > most_of_stranger or len(body.content) > most_of_stranger
             is_due = is_over and not (arrival.has_own_tokens and body.more)
             if not is_known and (is_due or (is_large and not arrival.may_be_large)):
                 await self._require_known(arrival, body.content, is_over=is_over)
@@ -168,9 +172,9 @@ class BoundedBody:
             await body.read_on()
 
     async def _require_known(self, arrival: Arrival, body: bytes, *, is_over: bool) -> None:
-        """Raises Refused unless the caller is known. `body` is what was read of it."""
+        """Raises Refused unless the caller is known, as everybody is in open mode. `body` is what was read of it."""
         try:
-            if await self._is_known(arrival, body):
+            if settings.MOLECULE_OPEN or await self._is_known(arrival, body):
                 return
         except Overloaded:
             raise Refused(503, OVERLOADED["error"], wait=RETRY_AFTER_SECONDS) from None
@@ -189,7 +193,7 @@ class BoundedBody:
         if arrival.has_own_tokens:
             texts = [found.decode() for found in TOKEN.findall(body)[:MAX_BEATS]]
         else:
-            scheme, _, text = (arrival.authorization or "").split(",")[0].strip().partition(" ")
+            scheme, _, text = (arrival.authorization or b"").decode("latin-1").split(",")[0].strip().partition(" ")
             texts = [text.strip()] if scheme.lower() == "bearer" else []
         if any(map(tokens.is_metrics_token, texts)):
             return True
@@ -198,8 +202,6 @@ class BoundedBody:
 
 
 def _with_length(scope: Any, length: int) -> Any:
-    """Adds Content-Length where the client sent none; uvicorn has checked one that is there."""
-    if not length or any(name == b"content-length" for name, _ in scope["headers"]):
-        return scope
-    others = [header for header in scope["headers"] if header[0] != b"transfer-encoding"]
+    """Adds Content-Length, which the client did not send."""
+    others = [header for header in scope["headers"] if header[0] not in (b"transfer-encoding", b"content-length")]
     return {**scope, "headers": [*others, (b"content-length", str(length).encode())]}

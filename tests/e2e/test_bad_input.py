@@ -62,6 +62,8 @@ def raw(status: int, content: bytes, content_type: str | None = JSON, path: str 
     return Case(status, "POST", path, raw=content, content_type=content_type)
 
 
+LISTS = b"[" + b"[]," * 349_000 + b"[]]"
+FORGED = (("Authorization", f"Bearer mol_ws_000000000000_{'x' * 43}"),)
 CASES = [
     # create
     create(400),
@@ -234,6 +236,12 @@ CASES = [
     raw(415, b"name=x", "application/x-www-form-urlencoded"),
     raw(415, b"{}", "text/plain"),
     raw(413, b'{"name": "' + b"x" * (1024 * 1024) + b'"}'),
+    Case(413, "POST", "/registry/heartbeat", raw=LISTS, who="anonymous", headers=FORGED),
+    Case(413, "POST", "/registry/heartbeats", raw=b'{"beats":' + LISTS + b"}", who="anonymous"),
+    Case(401, "POST", "/workspaces/{id}/activity", raw=LISTS, who="anonymous"),
+    Case(401, "POST", "/workspaces/{id}/activity", raw=LISTS, who="anonymous", headers=FORGED),
+    Case(401, "POST", "/registry/register", raw=LISTS[: 200 * 1024], who="anonymous", headers=FORGED),
+    Case(400, "POST", "/workspaces/{id}/activity", raw=LISTS, who="agent"),
     Case(401, "GET", "/workspaces", who="anonymous", headers=(("Authorization", "Basic b3A6b3A="),)),
     Case(401, "GET", "/workspaces", who="anonymous", headers=(("Authorization", "Bearer mol_op_0_forged"),)),
     Case(401, "GET", "/workspaces", who="anonymous", headers=(("Authorization", "Bearer"),)),
