@@ -174,17 +174,15 @@ def errors(beats: Sequence[Beat]) -> list[RegistryError]:
 def _masked(beats: Sequence[Beat]) -> Sequence[Beat]:
     """The same with every known secret masked in their texts; without texts nothing is looked up."""
     talking = {beat.workspace_id for beat in beats if beat.sample_error or beat.current_task}
-    masks = masking.masks(talking) if talking else {}
+    if not talking or not (masks := masking.masks(talking)):
+        return beats
     return [_with_mask(beat, masks[beat.workspace_id]) if beat.workspace_id in masks else beat for beat in beats]
 
 
 def _with_mask(beat: Beat, mask: Mask) -> Beat:
-    if not mask.values:
-        return beat
-    sample, task = (
-        mask.text(text, is_cut=len(text) == LONGEST_TEXT) for text in (beat.sample_error, beat.current_task)
-    )
-    return replace(beat, sample_error=sample, current_task=task)
+    told = (beat.sample_error, beat.current_task)
+    masked = tuple(mask.text(text, is_cut=len(text) == LONGEST_TEXT) if text else text for text in told)
+    return beat if masked == told else replace(beat, sample_error=masked[0], current_task=masked[1])
 
 
 def _write(beats: Sequence[Beat]) -> list[AcceptedBeat]:

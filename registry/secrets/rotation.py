@@ -1,49 +1,91 @@
 """Key rotation: seals every value that another key seals again with the first key."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
-from registry.exceptions import SecretsBroken
-from registry.models import GlobalSecret, WorkspaceSecret
+from registry.models import GlobalSecret, SealedSecret, WorkspaceSecret
 from registry.secrets import store
 from registry.secrets.sealing import Keyring, SealBroken, key_id
 
 ROTATION_BATCH = 100
+TABLES: tuple[type[WorkspaceSecret] | type[GlobalSecret], ...] = (WorkspaceSecret, GlobalSecret)
 
 
-def rotate(*, dry_run: bool, progress: Callable[[int, int], None]) -> int:
-    """Seal rows that another key seals again with the first key; returns their number.
+@dataclass(frozen=True)
+class Named:
+    """A secret by its workspace (None for a global one) and the name of its key."""
 
-    Each batch has its own transaction: reads continue meanwhile, and an interrupted rotation resumes where it stopped.
-    `progress(done, total)` is called after each. Raises SecretsUnavailable, SecretsBroken.
+    workspace_id: UUID | None
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.key} of {'all workspaces' if self.workspace_id is None else f'workspace {self.workspace_id}'}"
+
+
+@dataclass
+class Rotation:
+    """What rotate() did: how many values it sealed again, and which it could not open."""
+
+    sealed: int = 0
+    failed: list[Named] = field(default_factory=list)
+
+
+def rotate(*, progress: Callable[[int, int], None]) -> Rotation:
+    """Seal values that another key seals again with the first key; those that do not open stay as they are.
+
+    Each batch has its own transaction: reads continue meanwhile, and an interrupted rotation can be repeated.
+    `progress(done, total)` is called after each. Raises SecretsUnavailable.
     """
     ring = store.keyring()
-    wanted = key_id(ring.keys[0])
-    tables = (WorkspaceSecret, GlobalSecret)
-    total = sum(_sealed_otherwise(table, wanted).count() for table in tables)
-    done = 0
-    for table in () if dry_run else tables:
-        while batch := _rotate_batch(table, ring, wanted):
-            done += batch
-            progress(done, total)
-    return total if dry_run else done
+    total = len(sealed_otherwise())
+    result = Rotation()
+    for table in TABLES:
+        after: UUID | None = None
+        while batch := _rotate_batch(table, ring, after, result):
+            after = batch[-1].id
+            progress(result.sealed, total)
+    return result
 
 
-def _rotate_batch(table: type[WorkspaceSecret] | type[GlobalSecret], ring: Keyring, wanted: bytes) -> int:
+def sealed_otherwise() -> list[Named]:
+    """The secrets that another key than the first seals: while there are any, that key is needed.
+
+    A process that still has another key first goes on sealing with that one, so ask once none is left. Raises
+    SecretsUnavailable.
+    """
+    wanted = key_id(store.keyring().keys[0])
+    return [_named(row) for table in TABLES for row in _sealed_otherwise(table, wanted).defer("encrypted_value")]
+
+
+def _rotate_batch(table: Any, ring: Keyring, after: UUID | None, result: Rotation) -> list[Any]:
+    """Rotate the rows behind that id, locked so that a value set meanwhile is not replaced by an older one."""
     with transaction.atomic():
-        batch = list(_sealed_otherwise(table, wanted).select_for_update()[:ROTATION_BATCH])
-        for row in batch:
-            try:
-                value = ring.unseal(bytes(row.encrypted_value), context=row.context())
-            except SealBroken:
-                raise SecretsBroken([row.key]) from None
-            row.encrypted_value = ring.seal(value, context=row.context())
-        table.objects.bulk_update(batch, ["encrypted_value"])
-    return len(batch)
+        rows = _sealed_otherwise(table, key_id(ring.keys[0])).select_for_update()
+        batch = list((rows if after is None else rows.filter(id__gt=after))[:ROTATION_BATCH])
+        opened = [row for row in batch if _seal_again(row, ring, result)]
+        table.objects.bulk_update(opened, ["encrypted_value"])
+    result.sealed += len(opened)
+    return batch
+
+
+def _seal_again(row: Any, ring: Keyring, result: Rotation) -> bool:
+    try:
+        value = ring.unseal(bytes(row.encrypted_value), context=row.context())
+    except SealBroken:
+        result.failed.append(_named(row))
+        return False
+    row.encrypted_value = ring.seal(value, context=row.context())
+    return True
+
+
+def _named(row: SealedSecret) -> Named:
+    return Named(getattr(row, "workspace_id", None), row.key)
 
 
 def _sealed_otherwise(table: Any, wanted: bytes) -> Any:

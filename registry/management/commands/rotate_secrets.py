@@ -1,28 +1,53 @@
 """manage.py rotate_secrets: seal every secret with the first key of SECRETS_ENCRYPTION_KEY, without downtime."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from registry.exceptions import SecretsBroken, SecretsUnavailable
+from registry.exceptions import SecretsUnavailable
 from registry.secrets import rotation
+from registry.secrets.rotation import Named
 
 
 class Command(BaseCommand):
     """`manage.py rotate_secrets`"""
 
-    help = "Seal every secret with the first key. It can be interrupted and run again; then remove the old key."
+    help = (
+        "Seal every secret with the first key; it can be interrupted and run again. Before an old key is removed, "
+        "--check says whether it still seals any."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="only count the secrets sealed with another key")
+        only = parser.add_mutually_exclusive_group()
+        only.add_argument("--dry-run", action="store_true", help="only count the secrets sealed with another key")
+        only.add_argument("--check", action="store_true", help="only list them, and fail if there are any")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            count = rotation.rotate(dry_run=options["dry_run"], progress=self._tell)
-        except (SecretsUnavailable, SecretsBroken) as error:
+            if options["check"]:
+                self._check("sealed with another key than the first; keep that key")
+            elif options["dry_run"]:
+                self.stdout.write(f"{len(rotation.sealed_otherwise())} secrets would be sealed again")
+            else:
+                self._rotate()
+        except SecretsUnavailable as error:
             raise CommandError(error.message) from None
-        verb = "would be sealed again" if options["dry_run"] else "sealed again"
-        self.stdout.write(f"{count} secrets {verb}")
+
+    def _rotate(self) -> None:
+        done = rotation.rotate(progress=self._tell)
+        self.stdout.write(f"{done.sealed} secrets sealed again")
+        if done.failed:
+            raise CommandError(_listed(done.failed, "cannot be decrypted"))
+        self._check("sealed meanwhile by a process that has another key first; restart it and run this again")
+
+    def _check(self, what: str) -> None:
+        if found := rotation.sealed_otherwise():
+            raise CommandError(_listed(found, what))
 
     def _tell(self, done: int, total: int) -> None:
         self.stderr.write(f"{done} of {total}")
+
+
+def _listed(secrets: Sequence[Named], what: str) -> str:
+    return "\n  ".join([f"{len(secrets)} secrets {what}:", *sorted(str(each) for each in secrets)])

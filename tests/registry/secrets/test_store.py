@@ -157,7 +157,7 @@ def test_rotation_seals_again_and_resumes_where_it_stopped(make_workspace: Make,
     settings.SECRETS_ENCRYPTION_KEY = NEW
     with pytest.raises(SecretsBroken):
         store.environment_for(workspace.id, actor="test")
-    with pytest.raises(CommandError, match="cannot be decrypted: A"):
+    with pytest.raises(CommandError, match="cannot be decrypted:\n  A of workspace"):
         rotate()
     settings.SECRETS_ENCRYPTION_KEY = f"{NEW},{OLD}"
     assert rotate("--dry-run") == "2 secrets would be sealed again"
