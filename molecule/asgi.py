@@ -37,7 +37,7 @@ stream = CookieMiddleware(Stream.as_asgi())
 
 
 async def websockets(scope: Any, receive: Any, send: Any) -> None:
-    """The event stream at /ws. On any other path a socket is accepted, because only then it can be closed with a word."""
+    """The event stream at /ws. On any other path a socket is accepted too: only then it can be closed with a word."""
     if scope["path"] == f"{scope.get('root_path', '')}/ws":
         await stream(scope, receive, send)
         return
