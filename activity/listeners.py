@@ -20,7 +20,7 @@ class Listener:
     """One socket: its outbox, its principal and the groups that it receives.
 
     `member` is the id of an agent's workspace; the audience decides its groups. `identify` authenticates the socket
-    again and raises Refused if its credential no longer counts.
+    again and raises Refused if its credential no longer counts. `session` is the key of the session that opened it.
     """
 
     outbox: Outbox
@@ -28,6 +28,7 @@ class Listener:
     identify: Callable[[], Principal]
     member: str | None = None
     groups: tuple[Hashable, ...] = ()
+    session: str | None = None
 
     @property
     def credential(self) -> str | None:

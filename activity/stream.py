@@ -64,6 +64,14 @@ class EventStream:
         """Authenticate the socket; repeated every RECHECK_SECONDS. Raises Refused."""
         raise NotImplementedError
 
+    def enter(self) -> Principal:
+        """Authenticate the handshake. Raises Refused."""
+        return self.identify()
+
+    def session(self) -> str | None:
+        """The key of the session that the socket was opened with, if it was."""
+        return None
+
     def audience(self) -> Audience:
         """A new audience, for the hub of an event loop."""
         raise NotImplementedError
@@ -127,7 +135,7 @@ class EventStream:
     async def _register(self) -> None:
         """Authenticate, join the hub and bring it up to date. Without `since` the socket is live from here on."""
         self.since, after_id = self._since(), self._after_id()
-        self.principal = await run_in_thread(self.identify)
+        self.principal = await run_in_thread(self.enter)
         self.listener = self._listener()
         self.hub.add(self.listener)
         self.registered.set_result(None)
@@ -156,7 +164,7 @@ class EventStream:
         if self.principal.kind == Kind.WORKSPACE:
             return Listener(self.outbox, self.principal, self.identify, member=str(self.principal.workspace_id))
         groups = (CANVASES, BEATS) if self.query("beats") == "1" else (CANVASES,)
-        return Listener(self.outbox, self.principal, self.identify, groups=groups)
+        return Listener(self.outbox, self.principal, self.identify, groups=groups, session=self.session())
 
     async def _replay(self, position: int, upto: int) -> int:
         """Send a page of the log, as fast as the client reads it. Returns the position that was reached."""

@@ -14,7 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from activity.outbox import WIRE, Chunk
 
-# How long a client may take to read what is buffered and to answer the close frame.
+# How long a client may take to answer the close frame, and then to end its side.
 LINGER_SECONDS = 5.0
 # How much is read from a client after our close frame: enough for its own, and for a message that crossed it.
 CLOSING_BYTES = 4096
@@ -94,7 +94,6 @@ class Sockets(WebSocketsSansIOProtocol):
         with suppress(ClientDisconnected):
             if not self.close_sent:
                 await self.send({"type": "websocket.close", "code": code})
-        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def shutdown(self) -> None:
         if not self.transport.is_closing():

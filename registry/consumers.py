@@ -13,13 +13,13 @@ from django.http import HttpRequest
 from rest_framework.exceptions import AuthenticationFailed, ValidationError
 
 from activity.endpoints import error_body
-from activity.outbox import MALFORMED, NO_CREDENTIAL, NOT_ALLOWED
+from activity.outbox import MALFORMED, NO_CREDENTIAL, NOT_ALLOWED, TOO_MANY
 from activity.principals import ANONYMOUS, Kind, Principal
 from activity.stream import EventStream, Refused, problem
 from registry.api.serializers import HeartbeatBody
 from registry.exceptions import BadCredential, Invalid, NotAllowed, RegistryError
 from registry.fast_path import bodies
-from registry.identity import authentication, refusals, tokens
+from registry.identity import authentication, rate_limits, refusals, tokens
 from registry.liveness.heartbeats import Beat
 from registry.organisation.audience import Teams
 
@@ -50,6 +50,23 @@ class OrganisationStream(EventStream):
         if not self.may_listen(principal):
             raise Refused(NOT_ALLOWED)
         return principal
+
+    def enter(self) -> Principal:
+        """Refused handshakes count as requests without a valid credential do."""
+        try:
+            return self.identify()
+        except Refused:
+            strangers = rate_limits.STRANGERS
+            if strangers.add(self._client_address) > strangers.most:
+                raise Refused(TOO_MANY) from None
+            raise
+
+    def session(self) -> str | None:
+        """Without a token, which would count alone."""
+        if self._header("authorization") is not None:
+            return None
+        key: str | None = self.scope["cookies"].get(settings.SESSION_COOKIE_NAME)
+        return key
 
     def audience(self) -> Teams:
         """A new Audience, for the process's hub."""
@@ -91,7 +108,7 @@ class OrganisationStream(EventStream):
             if text is not None:
                 return self._token_holder(text, claimed)
             self._check_origin()
-            if session := self.scope["cookies"].get(settings.SESSION_COOKIE_NAME):
+            if session := self.session():
                 user = get_user(_Request(session))
                 if user.is_authenticated:
                     return tokens.principal_for_user(user)

@@ -93,6 +93,7 @@ HELD = f"""ARRAY(
         WHERE g.permission_id = p.id AND m.user_id = {{user}})))"""  # noqa: S608  # of constants
 HELD_BY_USER = HELD.format(user="%(user)s")
 HELD_BY_OWNER = HELD.format(user="operator_tokens.user_id")
+HELD_BY_EACH = HELD.format(user="auth_user.id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +199,19 @@ def live_tokens(token_ids: Sequence[UUID]) -> set[UUID]:
     return set(_live_agents().filter(id__in=token_ids).values_list("id", flat=True))
 
 
+def operators(token_ids: Collection[UUID]) -> dict[UUID, Principal]:
+    """The principals of those that are valid operators' tokens, in one query."""
+    if not token_ids:
+        return {}
+    found = OperatorToken.objects.select_related("user").annotate(held=RawSQL(HELD_BY_OWNER, []))  # noqa: S611
+    now = timezone.now()
+    return {
+        token.id: _principal(token.user, token.held, token.id)
+        for token in found.filter(id__in=token_ids)
+        if token.is_live(now) and token.user.is_active
+    }
+
+
 def principal_for_token(text: str) -> tuple[User | None, Principal]:
     """The user (of an operator's token) and the Principal. Raises BadCredential if unknown, expired or revoked."""
     if is_metrics_token(text):
@@ -297,8 +311,15 @@ def mark_used(token_ids: Sequence[UUID]) -> None:
 
 def principal_for_user(user: User | AnonymousUser) -> Principal:
     """The user's Principal, with the level that its Django permissions on workspaces and secrets give."""
-    held = _held(user) if user.is_active and not user.is_superuser else []
-    return _principal(user, held)
+    known: list[str] | None = getattr(user, "held", None)
+    if known is None:
+        known = _held(user) if user.is_active and not user.is_superuser else []
+    return _principal(user, known)
+
+
+def with_held(users: models.QuerySet[User]) -> models.QuerySet[User]:
+    """The same users, each with what principal_for_user() would ask the database for."""
+    return users.annotate(held=RawSQL(HELD_BY_EACH, []))  # noqa: S611
 
 
 def _live_agents() -> models.QuerySet[WorkspaceToken]:

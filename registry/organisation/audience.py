@@ -14,9 +14,9 @@ from django.db.models import Q, QuerySet
 from activity.listeners import Listener
 from activity.models import EventType, StructureEvent
 from activity.outbox import Frame
-from activity.principals import Kind
+from activity.principals import Kind, Principal
 from activity.stream import Refused
-from registry.identity import enrolment, refusals, tokens
+from registry.identity import enrolment, refusals, sessions, tokens
 from registry.models import Workspace
 
 # Removed workspaces whose parent is kept: those of a replayed page, and those whose last events are on their way.
@@ -125,16 +125,37 @@ class Teams:
     def unauthorized(self, listeners: Sequence[Listener]) -> list[Listener]:
         """The listeners whose credentials are no longer valid.
 
-        Agents' tokens are checked in one query, other credentials once for all of their sockets.
+        All agents' tokens are checked in one query, all operators' tokens in one, all sessions in two. Only a
+        credential that is not as it was is asked for by itself, once for all of its sockets.
         """
-        held = [one.principal.token_id for one in listeners if one.principal.kind == Kind.WORKSPACE]
-        live = tokens.live_tokens([token for token in held if token is not None])
-        authorized: dict[object, bool] = {str(token): token in live for token in held if token is not None}
+        authorized = _agents(listeners)
+        principals = _operators(listeners)
         for one in listeners:
-            key = one.credential or one
+            key = _key(one)
             if key not in authorized:
-                authorized[key] = _is_authorized(one)
-        return [one for one in listeners if not authorized[one.credential or one]]
+                authorized[key] = principals.get(key) == one.principal or _is_authorized(one)
+        return [one for one in listeners if not authorized[_key(one)]]
+
+
+def _key(listener: Listener) -> object:
+    """What sockets of one credential share."""
+    return listener.credential or listener.session or listener
+
+
+def _agents(listeners: Sequence[Listener]) -> dict[object, bool]:
+    """Whether each of their tokens is valid."""
+    held = {one.principal.token_id for one in listeners if one.principal.kind == Kind.WORKSPACE} - {None}
+    live = tokens.live_tokens([token for token in held if token is not None])
+    return {str(token): token in live for token in held}
+
+
+def _operators(listeners: Sequence[Listener]) -> dict[object, Principal]:
+    """The principals of their tokens and sessions, as they are now."""
+    others = [one for one in listeners if one.principal.kind == Kind.OPERATOR]
+    held = {one.principal.token_id for one in others if one.principal.token_id is not None}
+    found: dict[object, Principal] = {str(token): principal for token, principal in tokens.operators(held).items()}
+    found.update(sessions.principals({one.session for one in others if one.session is not None}))
+    return found
 
 
 def _is_authorized(listener: Listener) -> bool:

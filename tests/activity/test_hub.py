@@ -1,6 +1,7 @@
 """The hub delivers in the order of the log, whatever the bus loses, repeats or reorders."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 from uuid import uuid4
@@ -15,7 +16,7 @@ from activity.events import NewEvent, record
 from activity.hub import Hub
 from activity.listeners import BEATS, CANVASES, Listener
 from activity.models import EventType, StructureEvent
-from activity.outbox import NOT_ALLOWED, TRY_AGAIN, Frame
+from activity.outbox import NOT_ALLOWED, START_OVER, TRY_AGAIN, Frame
 from activity.principals import Kind, Principal
 from tests.activity.sockets import Client, listening
 from tests.e2e.stack import stopped
@@ -226,6 +227,13 @@ async def test_more_than_redis_buffers_for_a_subscriber_arrives_in_order(opened:
     assert [message["payload"]["n"] for message in client.heard] == list(range(40))
 
 
+@pytest.fixture
+def no_regular_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log is read only when something makes the hub read it."""
+    monkeypatch.setattr(hub, "POLL_SECONDS", 10 * TIMEOUT_SECONDS)
+
+
+@pytest.mark.usefixtures("no_regular_polls")
 async def test_a_lost_batch_is_read_from_the_log_in_order(
     opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,3 +432,151 @@ async def test_a_hub_restarts_after_an_internal_error(
     seqs = await record_events()
     await until_heard(client, 1)
     assert (client.seqs, broken.code) == (seqs, TRY_AGAIN)
+
+
+# --- Another log --------------------------------------------------------------------------------------------------
+
+
+def cut(count: int) -> None:
+    """Take the newest events away, as a failover does that lost them, or a restored backup."""
+    execute("ALTER TABLE structure_events DISABLE TRIGGER USER")
+    newest = StructureEvent.objects.order_by("-seq").values("seq")[:count]
+    StructureEvent.objects.filter(seq__in=list(newest.values_list("seq", flat=True))).delete()
+    execute("ALTER TABLE structure_events ENABLE TRIGGER USER")
+
+
+def restored(count: int) -> None:
+    """Other events are where the newest `count` were."""
+    cut(count)
+    execute("SELECT setval('structure_events_seq_seq', (SELECT max(seq) FROM structure_events))")
+
+
+async def until_closed(client: Client) -> None:
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while client.code is None:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("written_since", [0, 1, 3, 8], ids="{} since".format)
+async def test_when_the_log_lost_events_all_sockets_start_over(
+    opened: Hub, client: Client, monkeypatch: pytest.MonkeyPatch, written_since: int
+) -> None:
+    """Whether the new log is shorter, as long as the old one, or longer."""
+    subscribed(opened, client)
+    await record_events(5)
+    await until_heard(client, 5)
+    await sync_to_async(restored)(3)
+    if written_since:
+        await record_unpublished(monkeypatch, written_since)
+    await until_closed(client)
+    assert (client.code, len(client.seqs)) == (START_OVER, 5)
+    await opened.start()
+    again = Client()
+    subscribed(opened, again)
+    seqs = await record_events(2)
+    await until_heard(again, 2)
+    assert (again.seqs, again.code) == (seqs, None)
+
+
+async def test_an_empty_log_and_events_without_an_id_are_no_other_log(opened: Hub, client: Client) -> None:
+    """Processes of the previous release send none."""
+    subscribed(opened, client)
+    await opened.poll_log()
+    opened.event_id = None
+    [seq] = await record_events()
+    opened.dispatch({"type": "events", "after": opened.position, "frames": [[seq, "EVENT", OWN, "{}"]]})
+    await opened.poll_log()
+    assert client.code is None
+
+
+# --- Starting over ------------------------------------------------------------------------------------------------
+
+
+def record_elsewhere() -> None:
+    """Another process commits, which publishes nothing that this hub reads."""
+    new = [NewEvent(event_type=EventType.WORKSPACE_OFFLINE, workspace_id=uuid4()) for _ in range(3)]
+    with transaction.atomic():
+        record(new, actor="test")
+    connections.close_all()
+
+
+class Moving(NoAgents):
+    """An audience that knows the newest event that it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.newest = 0
+
+    def load(self) -> tuple[int, str | None]:
+        position, event_id = super().load()
+        self.newest = position
+        return position, event_id
+
+    def fold(self, frame: Frame) -> bool:
+        self.newest = frame.seq or self.newest
+        return super().fold(frame)
+
+
+async def test_a_read_that_was_in_flight_changes_nothing_after_starting_over(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Hub(Moving())
+    await made.start()
+    has_read, may_go_on = threading.Event(), threading.Event()
+    read_page = hub.read_page
+
+    def slowly(events: QuerySet[StructureEvent]) -> tuple[list[Frame], bool]:
+        page = read_page(events)
+        has_read.set()
+        may_go_on.wait(TIMEOUT_SECONDS)
+        return page
+
+    try:
+        await record_unpublished(monkeypatch, 2)
+        monkeypatch.setattr(hub, "read_page", slowly)
+        looking = asyncio.create_task(made.poll_log())
+        await asyncio.to_thread(has_read.wait, TIMEOUT_SECONDS)
+        monkeypatch.setattr(hub, "read_page", read_page)
+        await asyncio.to_thread(record_elsewhere)
+        made._restart(TRY_AGAIN)
+        loading = asyncio.create_task(made.start())
+        await asyncio.sleep(0.1)
+        may_go_on.set()
+        with pytest.raises(hub.Restarted):
+            await looking
+        await loading
+        made.flush()
+        newest = await sync_to_async(bus.latest_seq)()
+        assert isinstance(made.audience, Moving)
+        assert (made.audience.newest, made.position) == (newest, newest)
+    finally:
+        may_go_on.set()
+        await close(made)
+
+
+async def queued(made: Hub) -> int:
+    return sum(queue.qsize() for queue in made.subscription.layer.channels.values())
+
+
+class Unloadable(NoAgents):
+    def load(self) -> tuple[int, str | None]:
+        raise DatabaseError("cannot load")
+
+
+async def test_when_loading_fails_the_subscription_is_left(transactional_db: None) -> None:
+    made = Hub(Unloadable())
+    with pytest.raises(DatabaseError):
+        await made.start()
+    await record_events(20)
+    await asyncio.sleep(0.2)
+    assert (await queued(made), made.subscription.channel) == (0, "")
+    await close(made)
+
+
+async def test_after_an_internal_error_the_subscription_is_left(opened: Hub) -> None:
+    opened._restart(TRY_AGAIN)
+    assert opened.leaving is not None
+    await opened.leaving
+    await record_events(20)
+    await asyncio.sleep(0.2)
+    assert (await queued(opened), opened.subscription.channel) == (0, "")

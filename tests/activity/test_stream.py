@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -15,9 +16,9 @@ from django.db import transaction
 from activity import bus, hub
 from activity.events import NewEvent, record
 from activity.hub import Hub
-from activity.models import EventType
-from activity.outbox import NO_CREDENTIAL, Frame
-from activity.principals import Principal
+from activity.models import EventType, StructureEvent
+from activity.outbox import MALFORMED, NO_CREDENTIAL, START_OVER, TRY_AGAIN, Frame
+from activity.principals import Kind, Principal
 from activity.stream import EventStream, Refused
 from tests.activity.sockets import OPERATOR
 from tests.activity.test_hub import NoAgents, close, record_events
@@ -131,6 +132,90 @@ async def test_the_hub_does_not_wait_for_the_queries_of_sockets(current: Hub) ->
     for socket in sockets:
         await socket.until("accept")
         await socket.leave()
+
+
+class Following(NoAgents):
+    """A member receives the events of workspaces that this audience has seen created."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str | None] = set()
+
+    def fold(self, frame: Frame) -> bool:
+        self.seen.add(frame.workspace_id)
+        return False
+
+    def groups_for(self, frame: Frame) -> tuple[str, ...]:
+        return ("team",) if frame.workspace_id in self.seen else ()
+
+    def groups_of(self, member: str) -> tuple[str, ...] | None:
+        return ("team",)
+
+
+class MemberStream(EventStream):
+    def identify(self) -> Principal:
+        return Principal(kind=Kind.WORKSPACE, workspace_id=uuid4(), token_id=uuid4())
+
+    def audience(self) -> Following:
+        return Following()
+
+
+async def test_a_replay_decides_by_the_events_up_to_its_end(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that the hub has read, and has not written to its sockets yet, count as well."""
+    made = hub.current_hub(Following)
+    await made.start()
+    monkeypatch.setattr(hub, "COALESCE_SECONDS", 10 * TIMEOUT_SECONDS)
+    made.flushed_at = time.monotonic()
+    [seq] = await record_events()
+    await made.poll_log()
+    assert made.pending
+    socket = Server(MemberStream(), f"since={seq - 1}".encode())
+    await socket.until("STREAM_LIVE")
+    assert f'"seq":{seq},"id"' in str(socket.sent[1])
+    await socket.leave()
+    await close(made)
+
+
+async def test_a_handshake_that_takes_too_long_is_refused(current: Hub, settings: Any) -> None:
+    settings.SOCKET_HANDSHAKE_SECONDS = 0.1
+    may_go_on = threading.Event()
+    socket = Server(slow(may_go_on))
+    try:
+        await socket.until("close")
+    finally:
+        may_go_on.set()
+    assert socket.sent == [{"type": "websocket.accept"}, {"type": "websocket.close", "code": TRY_AGAIN}]
+    await socket.leave()
+
+
+@pytest.mark.parametrize("given", ["", "&after_id=", "&after_id={own}"])
+async def test_a_client_goes_on_after_its_last_event(current: Hub, given: str) -> None:
+    seq, own = await newest()
+    socket = Server(OperatorStream(), f"since={seq}{given.format(own=own)}".encode())
+    await socket.until("STREAM_LIVE")
+    assert f'"seq":{seq},"id":"{own}"' in str(socket.sent)
+    await socket.leave()
+
+
+@pytest.mark.parametrize(
+    ("ahead", "given", "code"),
+    [(0, uuid4(), START_OVER), (1, "", START_OVER), (-1, "{own}", START_OVER), (0, "not-an-id", MALFORMED)],
+)
+async def test_a_client_of_another_log_starts_over(current: Hub, ahead: int, given: object, code: int) -> None:
+    await record_events(2)
+    seq, own = await newest()
+    socket = Server(OperatorStream(), f"since={seq + ahead}&after_id={str(given).format(own=own)}".encode())
+    await socket.until("close")
+    assert socket.sent[1:] == [{"type": "websocket.close", "code": code}]
+    await socket.leave()
+
+
+async def newest() -> tuple[int, str]:
+    await record_events()
+    row = await StructureEvent.objects.alatest("seq")
+    return row.seq, str(row.id)
 
 
 def slow(may_go_on: threading.Event) -> EventStream:

@@ -17,7 +17,7 @@ import {
   zoomedAt,
 } from "../../canvas/static/canvas/js/layout.js";
 import { createStore, currentWorkspaces, initialState, reduce } from "../../canvas/static/canvas/js/store.js";
-import { backoff, retryDelay } from "../../canvas/static/canvas/js/stream.js";
+import { backoff, retryDelay, Stream } from "../../canvas/static/canvas/js/stream.js";
 import { age } from "../../canvas/static/canvas/js/time.js";
 
 const NOON = "2026-01-31T12:00:00.000000Z";
@@ -364,5 +364,44 @@ describe("every structural event", () => {
     const again = reduce(failed, snapshot(12, { ...before, status: "failed" }));
     assert.equal(one(again).failure, "no image");
     assert.equal(one(reduce(again, snapshot(13, before))).failure, undefined);
+  });
+});
+
+describe("the position", () => {
+  it("is the last event of a load or of the stream, with its id", () => {
+    const loaded = after({ ...snapshot(10, workspace("a")), eventId: "ten" });
+    const moved = reduce(loaded, event("WORKSPACE_OFFLINE", "a", 11));
+    const next = { ...event("WORKSPACE_ONLINE", "a", 12).event, id: "twelve" };
+    const followed = reduce(moved, { type: "event", event: next, at: 0 });
+    const transient = reduce(followed, event("TASK_UPDATED", "a", null));
+    assert.deepEqual([loaded, moved, transient].map(({ seq, eventId }) => [seq, eventId]), [[10, "ten"], [11, ""], [12, "twelve"]]);
+  });
+
+  it("is sent to the server, which may say that it is of another log: then the page loads again", async () => {
+    const sockets = [];
+    let reloads = 0;
+    globalThis.location = { protocol: "http:", host: "here" };
+    globalThis.WebSocket = class extends EventTarget {
+      constructor(address) {
+        super();
+        sockets.push(Object.assign(this, { address }));
+      }
+      close() {}
+    };
+    const until = async (isTrue) => {
+      while (!isTrue()) await new Promise((resolve) => setTimeout(resolve, 5));
+    };
+    globalThis.location.reload = () => (reloads += 1);
+    const position = () => ({ seq: 7, eventId: "seven" });
+    const stream = new Stream({ position, onConnecting() {}, onLost() {} });
+    stream.connect();
+    assert.equal(sockets[0].address, "ws://here/ws?since=7&after_id=seven&beats=1");
+    sockets[0].dispatchEvent(Object.assign(new Event("close"), { code: 1012 }));
+    await until(() => sockets.length === 2);
+    assert.equal(reloads, 0);
+    sockets[1].dispatchEvent(Object.assign(new Event("close"), { code: 4409 }));
+    await until(() => reloads === 1);
+    assert.equal(sockets.length, 2);
+    stream.stop();
   });
 });

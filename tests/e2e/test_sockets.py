@@ -321,6 +321,29 @@ async def test_an_unknown_host_name_is_refused(platform: Platform) -> None:
             client.close()
 
 
+async def test_refused_handshakes_have_the_limit_of_refused_credentials(platform: Platform) -> None:
+    """By address, and with that of REST. A good credential from there is not affected."""
+    forged = "mol_op_000000000000_" + "x" * 43
+    with web(platform, RATE_LIMIT_STRANGERS="6") as (url, _process):
+        codes = []
+        for token in ["", forged] * 5:
+            async with AsyncExitStack() as stack:
+                headers = {"Authorization": f"Bearer {token}"} if token else {}
+                address = f"{url.replace('http', 'ws')}/ws"
+                opened = await stack.enter_async_context(connect(address, additional_headers=headers))
+                codes.append((await closed_with(opened))[1])
+        assert codes[-3:] == [4429] * 3
+        assert set(codes) <= {4401, 4429}
+        guessing = await asyncio.to_thread(
+            httpx.get, f"{url}/workspaces", headers={"Authorization": f"Bearer {forged}"}
+        )
+        assert guessing.status_code == 429
+        async with stream(url, platform.operator_token) as opened:
+            await opened.send('{"type":"ping"}')
+            while await receive(opened) != {"type": "pong"}:
+                pass
+
+
 # --- Slow, silent and many clients ------------------------------------------------------------------------
 
 
@@ -441,7 +464,7 @@ async def test_a_message_over_1_mib_is_not_read(platform: Platform) -> None:
     for _ in range(10):
         async with stream(platform.url, platform.operator_token) as opened:
             with suppress(ConnectionClosed):
-                await opened.send("x" * 20_000_000)
+                await opened.send("x" * 2_000_000)
             assert (await closed_with(opened))[1] == 1009
 
 

@@ -108,6 +108,7 @@ def _latest(platform: Platform) -> int:
 
 
 async def test_stream_live_follows_the_replay(platform: Platform) -> None:
+    platform.create("the newest")
     newest = platform.api.get("/events?limit=1").json()[0]
     async with stream(platform, f"?since={newest['seq']}&after_id={newest['id']}") as socket:
         assert await receive(socket) == {"event": "STREAM_LIVE", "seq": newest["seq"], "id": newest["id"]}

@@ -3,10 +3,15 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.db import connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +23,7 @@ from activity.outbox import NOT_ALLOWED, Frame
 from activity.principals import Kind, Principal
 from activity.stream import Refused
 from registry.identity import tokens
-from registry.models import Workspace
+from registry.models import OperatorToken, Workspace
 from registry.organisation import audience, removal, teams, workspaces
 from registry.organisation.audience import Teams
 from registry.organisation.teams import Member
@@ -264,7 +269,48 @@ def test_sockets_with_a_revoked_token_are_unauthorized(make_workspace: Make, dja
         assert Teams().unauthorized(sockets) == [sockets[1], sockets[3]]
 
 
-def test_operators_are_checked_once_for_each_credential() -> None:
+def test_the_sockets_of_many_operators_are_checked_in_three_queries(
+    make_user: Callable[..., User], django_assert_num_queries: Any
+) -> None:
+    """Whoever has signed out, was disabled or lost the permission is not authorized any more."""
+    users = [make_user("viewer") for _ in range(30)]
+    sockets = []
+    for number, user in enumerate(users):
+        session = None if number % 2 else signed_in(user)
+        token_id = issued_to(user) if number % 2 else None
+        principal = replace(tokens.principal_for_user(user), token_id=token_id)
+        for _ in range(3):
+            socket = listening(Client(), principal=principal)
+            socket.session, socket.identify = session, refuse
+            sockets.append(socket)
+    with django_assert_num_queries(3):
+        assert Teams().unauthorized(sockets) == []
+    Session.objects.get(session_key=sockets[0].session).delete()
+    User.objects.filter(id=users[1].id).update(is_active=False)
+    users[2].user_permissions.clear()
+    tokens.revoke_operator_token(sockets[9].principal.token_id)  # type: ignore[arg-type]
+    users[4].set_password("another")
+    users[4].save()
+    assert Teams().unauthorized(sockets) == sockets[:15]
+
+
+def signed_in(user: User) -> str:
+    session = SessionStore()
+    session[SESSION_KEY], session[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
+    session.create()
+    return str(session.session_key)
+
+
+def issued_to(user: User) -> UUID:
+    tokens.issue_operator_token(user)
+    return OperatorToken.objects.get(user=user).id
+
+
+def refuse() -> Principal:
+    raise Refused(NOT_ALLOWED)
+
+
+def test_operators_are_checked_once_for_each_credential(db: None) -> None:
     asked: list[str] = []
 
     def identify(name: str, *, is_good: bool) -> Principal:

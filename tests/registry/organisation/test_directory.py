@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -25,6 +25,7 @@ from registry.identity.tokens import PresentedToken
 from registry.models import Workspace, WorkspaceToken
 from registry.organisation import directory, discovery, pausing, removal, workspaces
 from registry.organisation.directory import Directory, Lookup
+from registry.structure import projection
 from tests.e2e.stack import until
 from tests.registry.racing import another_connection, waiting
 
@@ -340,3 +341,46 @@ def test_of_two_concurrent_revocations_the_first_is_never_announced(organisation
     other.join()
     assert organisation.ask("leaf", "left") is None
     assert organisation.resolve_all() == organisation.from_database()
+
+
+@pytest.mark.parametrize(
+    "since", [(), ("pause",), ("pause", "new address", "remove")], ids=lambda names: f"{len(names)}"
+)
+def test_after_a_failover_that_lost_events_everything_is_loaded_again(
+    organisation: Organisation, monkeypatch: pytest.MonkeyPatch, since: tuple[str, ...]
+) -> None:
+    """Whether the log that is left is shorter than what this process knows, or has other events at these positions."""
+    kept = dict(Workspace.objects.values_list("id", "parent_id"))
+    position = events.latest_seq()
+    CHANGES["move"](organisation)
+    before = organisation.resolve_all()
+    lose_events(position)
+    for own, parent in kept.items():
+        Workspace.objects.filter(id=own).update(parent_id=parent)
+    for name in since:
+        CHANGES[name](organisation)
+    monkeypatch.setattr(directory, "LONGEST_TRUST_SECONDS", 0.0)
+    assert organisation.resolve_all() == organisation.from_database() != before
+
+
+def lose_events(after: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE structure_events DISABLE TRIGGER USER")
+        cursor.execute("DELETE FROM structure_events WHERE seq > %s", [after])
+        cursor.execute("ALTER TABLE structure_events ENABLE TRIGGER USER")
+        cursor.execute("SELECT setval('structure_events_seq_seq', %s)", [after])
+
+
+def test_an_update_that_fails_is_made_again(organisation: Organisation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It must not count as made: neither for the version that it was for, nor for the one before."""
+    organisation.resolve_all()
+    CHANGES["move"](organisation)
+    with monkeypatch.context() as failing:
+        failing.setattr(projection, "apply_change", disconnect)
+        with pytest.raises(DatabaseError):
+            organisation.resolve_all()
+    assert organisation.resolve_all() == organisation.from_database()
+
+
+def disconnect(*_: object) -> None:
+    raise DatabaseError("the connection is lost")
