@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register, run
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
+from activity import roles
 from molecule.settings import is_loopback
 from registry.secrets.sealing import Keyring, KeyUnusable
 
@@ -103,6 +104,22 @@ def postgresql_version(
         )
         for version in versions
         if version < POSTGRESQL_MINIMUM
+    ]
+
+
+@register(Tags.database)
+def serving_role(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """For `migrate` and `check --database default`; /health/ready says it too."""
+    if not databases or not (excess := roles.excess()):
+        return []
+    return [
+        Warning(
+            f"The role {roles.serving_role()}, which serves, {', '.join(excess)}.",
+            hint="Let another role own the database, in DATABASE_OWNER_URL: docs/configuration.md, Two roles.",
+            id="molecule.W003",
+        )
     ]
 
 

@@ -52,6 +52,7 @@ LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
 
 # --- The engines -------------------------------------------------------------------------------------
 DATABASE_URL = required("DATABASE_URL")
+DATABASE_OWNER_URL = env.str("DATABASE_OWNER_URL", "")
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", 20)
 REDIS_URL = required("REDIS_URL")
 
@@ -145,6 +146,11 @@ NETWORK = {
     "keepalives_count": 5,
 }
 DATABASES["default"]["OPTIONS"] = NETWORK | DATABASES["default"].get("OPTIONS", {})
+DATABASE_ROLE = DATABASES["default"]["USER"]
+# What differs for the role that owns the tables; empty where one role does all. See activity/roles.py.
+DATABASE_OWNER = environ.Env.db_url_config(DATABASE_OWNER_URL) if DATABASE_OWNER_URL else {}
+if DATABASE_OWNER:
+    DATABASE_OWNER["OPTIONS"] = NETWORK | DATABASE_OWNER.get("OPTIONS", {})
 DATABASES["default"]["OPTIONS"]["pool"] = {
     "min_size": 1,
     "max_size": DATABASE_POOL_SIZE,
