@@ -17,6 +17,12 @@ from registry.secrets.sealing import Keyring, KeyUnusable
 # The oldest that the tests have run on.
 POSTGRESQL_MINIMUM = 15
 ENROLMENT = ("open", "token")
+RETENTION_DAYS = (
+    "ACTIVITY_RETENTION_DAYS",
+    "LOGIN_RETENTION_DAYS",
+    "TOKEN_RETENTION_DAYS",
+    "SECRET_ACCESS_RETENTION_DAYS",
+)
 LONGEST_RETENTION_DAYS = 365 * 100
 LONGEST_INTERVAL_HOURS = 24 * 365
 METRICS_TOKEN = re.compile(r"[!-+\--~]{16,256}")
@@ -70,12 +76,11 @@ def encryption_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 @register("molecule")
 def retention(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    found: list[CheckMessage] = []
-    if not 0 <= settings.ACTIVITY_RETENTION_DAYS <= LONGEST_RETENTION_DAYS:
-        hint = "0 keeps activity forever."
-        found.append(
-            Error(f"ACTIVITY_RETENTION_DAYS must be 0 to {LONGEST_RETENTION_DAYS}.", hint=hint, id="molecule.E004")
-        )
+    found: list[CheckMessage] = [
+        Error(f"{name} must be 0 to {LONGEST_RETENTION_DAYS}.", hint="0 keeps the rows forever.", id="molecule.E004")
+        for name in RETENTION_DAYS
+        if not 0 <= getattr(settings, name) <= LONGEST_RETENTION_DAYS
+    ]
     if not 0 < settings.ACTIVITY_CLEANUP_INTERVAL_HOURS <= LONGEST_INTERVAL_HOURS:
         longest = f"over 0, at most {LONGEST_INTERVAL_HOURS}"
         found.append(Error(f"ACTIVITY_CLEANUP_INTERVAL_HOURS must be {longest}.", id="molecule.E005"))
