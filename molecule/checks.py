@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register, run
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
+from activity import roles
 from molecule.settings import is_loopback
 from molecule.shares import MINIMUM_POOL_SIZE, OTHER_THREADS, Shares
 from registry.secrets.sealing import Keyring, KeyUnusable
@@ -17,6 +18,12 @@ from registry.secrets.sealing import Keyring, KeyUnusable
 # The oldest that the tests have run on.
 POSTGRESQL_MINIMUM = 15
 ENROLMENT = ("open", "token")
+RETENTION_DAYS = (
+    "ACTIVITY_RETENTION_DAYS",
+    "LOGIN_RETENTION_DAYS",
+    "TOKEN_RETENTION_DAYS",
+    "SECRET_ACCESS_RETENTION_DAYS",
+)
 LONGEST_RETENTION_DAYS = 365 * 100
 LONGEST_INTERVAL_HOURS = 24 * 365
 METRICS_TOKEN = re.compile(r"[!-+\--~]{16,256}")
@@ -70,12 +77,11 @@ def encryption_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 @register("molecule")
 def retention(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    found: list[CheckMessage] = []
-    if not 0 <= settings.ACTIVITY_RETENTION_DAYS <= LONGEST_RETENTION_DAYS:
-        hint = "0 keeps activity forever."
-        found.append(
-            Error(f"ACTIVITY_RETENTION_DAYS must be 0 to {LONGEST_RETENTION_DAYS}.", hint=hint, id="molecule.E004")
-        )
+    found: list[CheckMessage] = [
+        Error(f"{name} must be 0 to {LONGEST_RETENTION_DAYS}.", hint="0 keeps the rows forever.", id="molecule.E004")
+        for name in RETENTION_DAYS
+        if not 0 <= getattr(settings, name) <= LONGEST_RETENTION_DAYS
+    ]
     if not 0 < settings.ACTIVITY_CLEANUP_INTERVAL_HOURS <= LONGEST_INTERVAL_HOURS:
         longest = f"over 0, at most {LONGEST_INTERVAL_HOURS}"
         found.append(Error(f"ACTIVITY_CLEANUP_INTERVAL_HOURS must be {longest}.", id="molecule.E005"))
@@ -119,6 +125,22 @@ def postgresql_version(
         )
         for version in versions
         if version < POSTGRESQL_MINIMUM
+    ]
+
+
+@register(Tags.database)
+def serving_role(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """For `migrate` and `check --database default`; /health/ready says it too."""
+    if not databases or not (excess := roles.excess()):
+        return []
+    return [
+        Warning(
+            f"The role {roles.serving_role()}, which serves, {', '.join(excess)}.",
+            hint="Let another role own the database, in DATABASE_OWNER_URL: docs/configuration.md, Two roles.",
+            id="molecule.W003",
+        )
     ]
 
 

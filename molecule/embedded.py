@@ -45,6 +45,7 @@ POSTGRES_OPTIONS = {
 }
 ENGINE_USER = "molecule-engines"
 ROLE = "molecule"
+SERVING_ROLE = "molecule_serving"
 DATABASE = "molecule"
 # Not the environment of this process: that holds keys, and may hold PG* variables.
 ENGINE_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
@@ -61,14 +62,24 @@ class EngineFailed(RuntimeError):
 
 @contextmanager
 def engines(state: Path) -> Iterator[dict[str, str]]:
-    """Runs the engines whose URL is not set, with data in `state`; yields DATABASE_URL and REDIS_URL."""
+    """Runs the engines whose URL is not set, with data in `state`.
+
+    Yields DATABASE_URL and REDIS_URL, and DATABASE_OWNER_URL for an embedded PostgreSQL.
+    """
     state.mkdir(parents=True, exist_ok=True)
     env = environ.FileAwareEnv()
     with ExitStack() as stack:
-        urls = {}
-        for name, running in (("DATABASE_URL", running_postgres), ("REDIS_URL", running_redis)):
-            urls[name] = env.str(name, "").strip() or stack.enter_context(running(state))
+        if given := env.str("DATABASE_URL", "").strip():
+            urls = {"DATABASE_URL": given}
+        else:
+            urls = database_urls(stack.enter_context(running_postgres(state)))
+        urls["REDIS_URL"] = env.str("REDIS_URL", "").strip() or stack.enter_context(running_redis(state))
         yield urls
+
+
+def database_urls(owner: str) -> dict[str, str]:
+    """The settings of the two roles of an embedded PostgreSQL, from the URL that running_postgres() yields."""
+    return {"DATABASE_URL": owner.replace(f"{ROLE}@", f"{SERVING_ROLE}@", 1), "DATABASE_OWNER_URL": owner}
 
 
 @contextmanager
@@ -174,8 +185,11 @@ def _init_cluster(data: Path, log: Path, user: str | None) -> None:
 
 
 def _ensure_database(admin: str) -> None:
-    """ROLE is not a superuser: it owns its database, may create test databases, and may stream changes."""
+    """No role is a superuser. ROLE owns its database, may create test databases, and may stream changes; SERVING_ROLE
+    has what `manage.py migrate` grants it."""
     with psycopg.connect(admin, autocommit=True) as connection:
+        if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [SERVING_ROLE]).fetchone():
+            connection.execute(f"CREATE ROLE {SERVING_ROLE} LOGIN")
         if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone():
             connection.execute(f"CREATE ROLE {ROLE} LOGIN CREATEDB REPLICATION")
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
@@ -279,6 +293,8 @@ def main(command: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="molecule-") as folder:
         Path(folder).chmod(0o711)
         with engines(Path(folder)) as urls:
+            # Such a command makes tables and statistics of its own: one role does all.
+            urls["DATABASE_URL"] = urls.pop("DATABASE_OWNER_URL", urls["DATABASE_URL"])
             return subprocess.run(command, env=os.environ | urls).returncode  # noqa: S603
 
 

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from activity import redis
+from activity import redis, roles
 from activity.endpoints import Endpoint, documented
 from activity.postgresql.base import DatabaseWrapper
 from activity.principals import Level
@@ -196,6 +196,12 @@ def _change_stream() -> str:
     return f"{PUBLICATION} publishes {published}"
 
 
+def _database_role() -> str:
+    if excess := roles.excess():
+        raise CheckWarning(f"{roles.serving_role()} {', '.join(excess)}: see Two roles in docs/configuration.md")
+    return f"{roles.serving_role()} may append to the log, not change it"
+
+
 def _replication_slots() -> str:
     slots = _rows("SELECT slot_name, active, wal_status, pg_current_wal_lsn() - restart_lsn FROM pg_replication_slots")
     if warnings := [warning for slot in sorted(slots) if (warning := _slot_warning(*slot))]:
@@ -222,7 +228,8 @@ CHECKS: dict[str, Callable[[], str]] = {
     "loops": _background_jobs,
     "change-stream": _change_stream,
     "replication-slots": _replication_slots,
+    "database-role": _database_role,
 }
 # Without Redis, leases in PostgreSQL decide and streams read the log; without a supervisor no lease ends.
 SERVES_WITHOUT = ("redis", "expiry-hints", "supervisor")
-NEED_POSTGRES = ("migrations", "supervisor", "loops", "change-stream", "replication-slots")
+NEED_POSTGRES = ("migrations", "supervisor", "loops", "change-stream", "replication-slots", "database-role")

@@ -52,6 +52,7 @@ LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
 
 # --- The engines -------------------------------------------------------------------------------------
 DATABASE_URL = required("DATABASE_URL")
+DATABASE_OWNER_URL = env.str("DATABASE_OWNER_URL", "")
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", 20)
 # For each statement of a batch of heartbeats or activity, whose thread serves all agents.
 BATCH_LOCK_SECONDS = env.float("BATCH_LOCK_SECONDS", 1.0)
@@ -79,6 +80,9 @@ FLAPPING_MINUTES = env.float("FLAPPING_MINUTES", 15.0)
 ENROLMENT_TOKEN_SECONDS = env.float("ENROLMENT_TOKEN_SECONDS", 86400.0)
 ACTIVITY_RETENTION_DAYS = env.float("ACTIVITY_RETENTION_DAYS", 7.0)
 ACTIVITY_CLEANUP_INTERVAL_HOURS = env.float("ACTIVITY_CLEANUP_INTERVAL_HOURS", 6.0)
+LOGIN_RETENTION_DAYS = env.float("LOGIN_RETENTION_DAYS", 30.0)
+TOKEN_RETENTION_DAYS = env.float("TOKEN_RETENTION_DAYS", 90.0)
+SECRET_ACCESS_RETENTION_DAYS = env.float("SECRET_ACCESS_RETENTION_DAYS", 365.0)
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 RATE_LIMIT = env.int("RATE_LIMIT", 1200)
 RATE_LIMIT_HEARTBEATS = env.int("RATE_LIMIT_HEARTBEATS", 240)
@@ -168,6 +172,11 @@ NETWORK = {
     "keepalives_count": 5,
 }
 DATABASES["default"]["OPTIONS"] = NETWORK | DATABASES["default"].get("OPTIONS", {})
+DATABASE_ROLE = DATABASES["default"]["USER"]
+# What differs for the role that owns the tables; empty where one role does all. See activity/roles.py.
+DATABASE_OWNER = environ.Env.db_url_config(DATABASE_OWNER_URL) if DATABASE_OWNER_URL else {}
+if DATABASE_OWNER:
+    DATABASE_OWNER["OPTIONS"] = NETWORK | DATABASE_OWNER.get("OPTIONS", {})
 DATABASES["default"]["OPTIONS"]["pool"] = {
     "min_size": 1,
     "max_size": DATABASE_POOL_SIZE,

@@ -1,6 +1,6 @@
 """Retention: deletes activity older than ACTIVITY_RETENTION_DAYS in small batches, with a rest after each.
 
-The progress of a run is in the job's row and committed with each batch, so the next leader continues from there.
+The progress of such a run is in the job's row and committed with each batch, so the next leader continues from there.
 """
 
 import time
@@ -15,9 +15,10 @@ from django.utils import timezone
 
 from activity import log
 from registry.models import LoopTick
-from registry.supervision import jobs
+from registry.supervision import jobs, leftovers
 
 MAX_REST_SECONDS = 5.0
+LEFTOVERS_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,18 +76,30 @@ class Progress:
 
 
 class Retention:
-    """One step deletes a batch, if one is due, and rests. `rest` waits the given number of seconds."""
+    """One step deletes a batch, if one is due, and rests. `rest` waits the given number of seconds.
+
+    Other leftovers are looked for once an hour, when no activity is due.
+    """
 
     def __init__(self, rest: Callable[[float], object]) -> None:
         self.rest = rest
+        self.leftovers_at = 0.0
 
     def step(self) -> bool:
         """Return whether rows were deleted."""
         began = time.monotonic()
-        removed = _batch()
+        removed = _batch() or self._leftovers()
         took = time.monotonic() - began
         self.rest(min(log.PRUNE_REST * took, MAX_REST_SECONDS) if removed else jobs.TICK_SECONDS)
         return removed > 0
+
+    def _leftovers(self) -> int:
+        if time.monotonic() < self.leftovers_at:
+            return 0
+        removed = leftovers.delete()
+        if not removed:
+            self.leftovers_at = time.monotonic() + LEFTOVERS_SECONDS
+        return removed
 
 
 @transaction.atomic

@@ -159,8 +159,10 @@ def prepared(count: int, seconds: float, say: Callable[[str], None]) -> Iterator
         say(f"seeding {count:,} workspaces")
         file = platform.state / "agents"
         script = f"from pathlib import Path; from tests.bench import world; world.seed({count}, Path({str(file)!r}))"
-        manage(platform.environment, "shell", "-v0", "-c", script)
-        database = stack.enter_context(psycopg.connect(platform.environment["DATABASE_URL"], autocommit=True))
+        owner = platform.environment["DATABASE_OWNER_URL"]
+        # As the owner, who may ANALYZE.
+        manage({**platform.environment, "DATABASE_URL": owner}, "shell", "-v0", "-c", script)
+        database = stack.enter_context(psycopg.connect(owner, autocommit=True))
         client = stack.enter_context(redis.Redis.from_url(platform.environment["REDIS_URL"]))
         bench = Bench(platform, agents.read(file), seconds, database, client)
         # As if web had been running for long: otherwise no lease expires.

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import httpx
 
-from molecule.embedded import running_postgres, running_redis
+from molecule.embedded import database_urls, running_postgres, running_redis
 from molecule.run import WEB
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +84,7 @@ def running_platform(**settings: str) -> Iterator[Platform]:
         port = free_port()
         environment = {
             **os.environ,
-            "DATABASE_URL": stack.enter_context(running_postgres(state)),
+            **database_urls(stack.enter_context(running_postgres(state))),
             "REDIS_URL": stack.enter_context(running_redis(state)),
             "DEBUG": "true",
             "PORT": str(port),

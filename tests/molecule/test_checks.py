@@ -36,6 +36,7 @@ def reported_ids() -> list[str]:
         ({"ACTIVITY_RETENTION_DAYS": -1.0}, ["molecule.E004"]),
         ({"ACTIVITY_RETENTION_DAYS": float("nan")}, ["molecule.E004"]),
         ({"ACTIVITY_RETENTION_DAYS": 1e9}, ["molecule.E004"]),
+        ({"TOKEN_RETENTION_DAYS": -1.0, "LOGIN_RETENTION_DAYS": 0.0}, ["molecule.E004"]),
         ({"ACTIVITY_CLEANUP_INTERVAL_HOURS": 0.0}, ["molecule.E005"]),
         ({"ACTIVITY_CLEANUP_INTERVAL_HOURS": float("inf")}, ["molecule.E005"]),
         ({"METRICS_TOKEN": "0123456789abcdef"}, []),

@@ -48,7 +48,9 @@ def status(client: APIClient) -> tuple[int, str]:
 
 
 def warnings(client: APIClient) -> dict[str, str]:
+    """Without the one that the tests' database always has: one role does all."""
     checks = client.get("/health/ready").json()["checks"]
+    assert checks.pop("database-role")["detail"].startswith("molecule owns structure_events, so may drop its triggers")
     return {name: check["detail"] for name, check in checks.items() if check.get("warning")}
 
 

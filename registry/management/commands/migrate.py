@@ -1,4 +1,4 @@
-"""manage.py migrate: Django's, which waits for no lock for long, so that what waits behind it does not either."""
+"""manage.py migrate: Django's, as the owner of the tables, and so that nobody waits for it for long."""
 
 import time
 from collections.abc import Callable
@@ -10,6 +10,8 @@ from django.core.management.commands import migrate
 from django.db import OperationalError, connections
 from psycopg.errors import LockNotAvailable
 from psycopg.pq import TransactionStatus
+
+from activity import roles
 
 # Between two tries everything that waited behind the first is served.
 REST_SECONDS = 5.0
@@ -25,9 +27,15 @@ class Command(migrate.Command):
 
     An ALTER TABLE that waits for a long reader, a running dump, makes everybody wait who comes after it. So it waits
     for MIGRATION_LOCK_SECONDS, and is tried again. CREATE INDEX CONCURRENTLY makes nobody wait and has no limit.
+    In the end the serving role gets its rights.
     """
 
     def handle(self, *args: Any, **options: Any) -> None:
+        with roles.as_owner():
+            self._migrate(*args, **options)
+            roles.grant()
+
+    def _migrate(self, *args: Any, **options: Any) -> None:
         connection = connections[options["database"]]
         for left in reversed(range(settings.MIGRATION_TRIES)):
             try:
