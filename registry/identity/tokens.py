@@ -223,7 +223,7 @@ def _principal(user: User | AnonymousUser, held: Iterable[str], token_id: UUID |
         level = Level.ADMINISTER
     if not user.is_active:
         level = Level.NONE
-    return Principal(kind=Kind.OPERATOR, level=level, name=user.get_username(), token_id=token_id)
+    return Principal(kind=Kind.OPERATOR, level=level, name=user.get_username(), user_id=user.pk, token_id=token_id)
 
 
 def _held(user: User | AnonymousUser) -> list[str]:
