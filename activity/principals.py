@@ -27,7 +27,7 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Principal:
-    """`workspace_id` and `token_id` are set for workspaces and enrolments, `name` for operators.
+    """`workspace_id` and `token_id` are set for workspaces and enrolments, `name` and `user_id` for operators.
 
     `retired`: the token was valid until its workspace was removed. It has no permissions, but its agent gets 410
     instead of 401. `may_reveal`: it may cause secret values to be revealed; a workspace may then read its own.
@@ -36,6 +36,7 @@ class Principal:
     kind: Kind
     level: Level = Level.NONE
     name: str = ""
+    user_id: int | None = None
     workspace_id: UUID | None = None
     token_id: UUID | None = None
     retired: bool = False
@@ -43,9 +44,18 @@ class Principal:
 
     @property
     def actor(self) -> str:
-        """Kind and subject as the log stores them, such as "operator:ada" or "workspace:<id>"."""
-        subject = self.name or self.workspace_id
+        """Kind and subject as the log stores them, such as "operator:ada#7" or "workspace:<id>".
+
+        The id of the user is part of it, because names change and are given again. Rows of before have none.
+        """
+        subject = self.workspace_id if self.user_id is None else f"{self.name}#{self.user_id}"
         return f"{self.kind}:{subject}" if subject else str(self.kind)
+
+
+def operator_name(subject: str) -> str:
+    """Returns "ada" for "ada#7", the subject of an operator's actor, and for "ada", as rows of before have it."""
+    name, _, user_id = subject.rpartition("#")
+    return name if name and user_id.isdigit() else subject
 
 
 ANONYMOUS = Principal(kind=Kind.ANONYMOUS)

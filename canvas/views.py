@@ -11,6 +11,11 @@ from activity.principals import Level
 from registry.identity.tokens import principal_for_user
 from registry.liveness import flapping
 
+NO_PERMISSIONS = (
+    "Your account has no permissions yet. Ask an administrator to put it into one of the groups viewers, operators or "
+    "administrators."
+)
+
 
 @require_safe
 @login_required
@@ -19,6 +24,6 @@ def page(request: HttpRequest) -> HttpResponse:
     """The canvas. A user without permission to act gets it read-only."""
     principal = principal_for_user(request.user)
     if principal.level < Level.VIEW:
-        raise PermissionDenied
+        raise PermissionDenied(NO_PERMISSIONS)
     context = {"may_act": principal.level >= Level.ACT, "flapping": flapping.rule()}
     return render(request, "canvas/page.html", context)

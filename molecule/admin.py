@@ -1,9 +1,14 @@
 """The admin site: Django's, with the product's name and the order of its index."""
 
+from collections.abc import Callable
+from functools import update_wrapper
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.auth.forms import AuthenticationForm
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
+from django.urls import reverse
 
 from registry.identity import logins
 
@@ -21,11 +26,31 @@ MODELS = (
 )
 
 
+NOT_STAFF = (
+    "The administration is for staff, and your account is not marked as such. Ask an administrator to set "
+    "“Staff status” on your account. The canvas is open to you if you are in one of the groups."
+)
+
+
 class MoleculeAdminSite(admin.AdminSite):
     site_title = "Molecule"
     site_header = "Molecule"
     index_title = "Administration"
     site_url = None  # base_site.html links to the canvas
+    login_form = AuthenticationForm  # the canvas is for users who are not staff, too
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """Tells users who are not staff what they lack, where Django asks for another password; they may log out."""
+        inner: Callable[..., HttpResponse] = super().admin_view(view, cacheable)
+
+        def outer(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not request.user.is_authenticated or self.has_permission(request):
+                return inner(request, *args, **kwargs)
+            if request.path == reverse("admin:logout"):
+                return self.logout(request)
+            raise PermissionDenied(NOT_STAFF)
+
+        return update_wrapper(outer, inner)
 
     def login(self, request: Any, extra_context: Any = None) -> HttpResponse:
         response = super().login(request, extra_context)

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 from django.template import loader
 from django.utils.cache import patch_vary_headers
 from django.utils.safestring import mark_safe
@@ -28,7 +29,8 @@ STYLE = (
     "background:light-dark(#f3f4f8,#0e1117);color:light-dark(#1a1f2b,#e7eaf1)}"
     "main{max-width:34rem;padding:2rem}h1{margin:0;font-size:1.5rem}p{margin:.5rem 0}"
     "main>p:first-child{color:light-dark(#4d5667,#b1b9c8)}"
-    "nav{display:flex;flex-wrap:wrap;gap:.5rem 1.5rem;margin-top:1.5rem}a{color:light-dark(#3a4ec2,#a3b2ff)}"
+    "nav{display:flex;flex-wrap:wrap;gap:.5rem 1.5rem;margin-top:1.5rem}a,button{color:light-dark(#3a4ec2,#a3b2ff)}"
+    "form{margin:0}button{padding:0;border:0;background:none;font:inherit;text-decoration:underline;cursor:pointer}"
 )
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 POLICY = CONTENT_SECURITY_POLICY.replace("style-src 'self'", f"style-src 'sha256-{_DIGEST}'")
@@ -68,9 +70,15 @@ def wants_html(request: HttpRequest) -> bool:
     return "text/html" in request.headers.get("Accept", "")
 
 
-def page(status: int, text: str = "") -> HttpResponse:
-    """The HTML page for an error; `text` replaces what it says by default."""
-    context = {"status": status, "title": TITLES[status], "text": text or TEXTS[status], "style": mark_safe(STYLE)}  # noqa: S308
+def page(status: int, text: str = "", csrf_token: str = "") -> HttpResponse:
+    """The HTML page for an error; `text` replaces what it says by default. With a CSRF token, users can log out."""
+    context = {
+        "status": status,
+        "title": TITLES[status],
+        "text": text or TEXTS[status],
+        "style": mark_safe(STYLE),  # noqa: S308
+        "csrf_token": csrf_token,
+    }
     content = loader.get_template("error.html").render(context)
     return HttpResponse(content, status=status, headers={"Content-Security-Policy": POLICY})
 
@@ -88,8 +96,12 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler403."""
-    return answer(request, 403)
+    """Django's handler403: says why, where the view did, and lets users log out."""
+    if not (wants_html(request) and request.user.is_authenticated):
+        return answer(request, 403)
+    response = page(403, str(exception), get_token(request))
+    patch_vary_headers(response, ["Accept"])
+    return response
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

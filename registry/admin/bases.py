@@ -144,7 +144,7 @@ def add_operation_error(form: forms.BaseForm, error: RegistryError) -> None:
 
 
 def actor_of(request: Any) -> str:
-    """Returns the actor that events by this user are recorded under, "operator:<username>"."""
+    """Returns the actor that events by this user are recorded under, "operator:<username>#<id>"."""
     return principal_for_user(request.user).actor
 
 

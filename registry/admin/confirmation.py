@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.contrib.admin import ModelAdmin
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -14,13 +15,15 @@ from django.urls import reverse
 
 from registry.admin.bases import actor_of, add_operation_error
 from registry.admin.forms import ConfirmationForm
-from registry.admin.plans import Plan
+from registry.admin.plans import Plan, Team
 from registry.admin.verbs import Verb
-from registry.exceptions import RegistryError
+from registry.exceptions import Conflict, RegistryError
 from registry.models import Workspace
+from registry.structure import hierarchy
 
 LIST_URL = "admin:registry_workspace_changelist"
 TEMPLATE = "admin/registry/workspace/confirm.html"
+CHANGED = "The teams have changed since this page was shown. Check the new list and confirm again."
 Admin: TypeAlias = "ModelAdmin[Workspace]"
 
 
@@ -50,7 +53,7 @@ def page(verb: Verb, model_admin: Admin, request: Any) -> HttpResponse:
         return confirm(verb, model_admin, request, plan.chosen)
     form = ConfirmationForm(request.POST, can_forward=_can_forward(verb, plan))
     if form.is_valid() and seen not in (None, plan.fingerprint):
-        form.add_error(None, "The teams have changed since this page was shown. Check the new list and confirm again.")
+        form.add_error(None, CHANGED)
     if form.is_valid() and _execute(verb, model_admin, request, plan, form):
         return HttpResponseRedirect(_success_url(verb, plan))
     return confirm(verb, model_admin, request, plan.chosen, invalid_form=form)
@@ -85,20 +88,36 @@ def confirm(
 
 
 def _execute(verb: Verb, model_admin: Admin, request: Any, plan: Plan, form: ConfirmationForm) -> bool:
-    """Runs one transaction for each team, because locks are taken in one order only within an operation."""
+    """Runs one transaction for each team, because locks are taken in one order only within an operation.
+
+    Goes through all teams, and says of which the operation refused what.
+    """
     forward_to = form.cleaned_data.get("forward_to")
     affected, actor = 0, actor_of(request)
     for team in plan.teams:
         try:
-            count = verb.operation(team.root.id, actor, forward_to.id if forward_to else None)
+            with transaction.atomic():
+                _require_unchanged(verb, team)
+                count = verb.operation(team.root.id, actor, forward_to.id if forward_to else None)
         except RegistryError as error:
-            add_operation_error(form, error)
+            if len(plan.teams) == 1:
+                add_operation_error(form, error)
+            else:
+                form.add_error(None, f"{team.root}: {error.message}")
             continue
         affected += count
         model_admin.log_change(request, team.root, f"{verb.title}: {_count_label(count)}.")
     if affected:
         messages.success(request, f"{verb.past_tense} {_count_label(affected)}.")
     return form.is_valid()
+
+
+def _require_unchanged(verb: Verb, team: Team) -> None:
+    """Raises Conflict if the verb would now affect others than it did when they were shown; nobody moves meanwhile."""
+    hierarchy.lock()
+    now = verb.plan([team.root.id]).teams
+    if now and now[0].fingerprint != team.fingerprint:
+        raise Conflict(CHANGED)
 
 
 def _nothing_to_do(verb: Verb, request: Any, invalid_form: ConfirmationForm | None) -> HttpResponse:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from activity.models import EventType, StructureEvent
-from activity.principals import Kind
+from activity.principals import Kind, operator_name
 from registry.admin import values
 from registry.admin.values import Difference, Names
 from registry.models import Status
@@ -25,10 +25,10 @@ class EventSummary:
 
 
 def actor_label(actor: str, workspace_id: UUID | None, names: Names) -> str:
-    """Returns "ada" for "operator:ada", "the agent of Scout" for a workspace; other forms are returned unchanged."""
+    """Returns "ada" for "operator:ada#7", "the agent of Scout" for a workspace; other forms are returned unchanged."""
     kind, _, name = actor.partition(":")
     if kind == Kind.OPERATOR and name:
-        return name
+        return operator_name(name)
     if kind == "command" and name:
         return f"command {name}"
     if kind != Kind.WORKSPACE:

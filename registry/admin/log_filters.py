@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -100,7 +101,7 @@ class WorkspaceFilter(InputFilter):
 
 
 class ActorFilter(InputFilter):
-    """Matches exactly, which the index supports; "operator:" and "command:" may be left out."""
+    """Matches exactly, which the index supports; "operator:", "command:" and the id of a user may be left out."""
 
     title = "actor"
     parameters = ("actor",)
@@ -153,10 +154,15 @@ def _ids_matching(text: str) -> list[UUID]:
 
 
 def _actors(text: str) -> list[str]:
+    """With a user's name, also the rows of before actors had the user's id."""
     try:
         return [f"{Kind.WORKSPACE}:{UUID(text)}"]
     except ValueError:
-        return [text] if ":" in text or text == expiry.ACTOR else [text, f"{Kind.OPERATOR}:{text}", f"command:{text}"]
+        name = text.removeprefix(f"{Kind.OPERATOR}:")
+    if ":" in name or text == expiry.ACTOR:
+        return [text]
+    ids = User.objects.filter(username=name).values_list("pk", flat=True)
+    return [text, f"{Kind.OPERATOR}:{name}", f"command:{name}", *(f"{Kind.OPERATOR}:{name}#{pk}" for pk in ids)]
 
 
 def _span(name: str) -> timedelta:

@@ -124,7 +124,7 @@ class StructureEventAdmin(LogAdmin):
         "at",
         "event_type",
         "workspace",
-        "actor_name",
+        "actor_in_full",
         "summary",
         "org",
         "details",
@@ -147,6 +147,12 @@ class StructureEventAdmin(LogAdmin):
     @admin.display(description="actor")
     def actor_name(self, row: StructureEvent) -> SafeString:
         return formats.short(event_summaries.actor_label(row.actor, row.workspace_id, {}), 30)
+
+    @admin.display(description="actor")
+    def actor_in_full(self, row: StructureEvent) -> str:
+        """The name with what tells two users of one name apart: "ada (operator:ada#7)"."""
+        name = event_summaries.actor_label(row.actor, row.workspace_id, {})
+        return name if name == row.actor else f"{name} ({row.actor})"
 
     @admin.display(description="summary")
     def summary(self, row: StructureEvent) -> SafeString:

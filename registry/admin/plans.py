@@ -26,6 +26,12 @@ class Team:
         """The affected workspaces, each with its state."""
         return [(one, columns.state(one)) for one in self.affected]
 
+    @property
+    def fingerprint(self) -> str:
+        """Identifies what the page shows of the affected workspaces, except what heartbeats change."""
+        shown = sorted(f"{one.id} {one.parent_id} {one.name}" for one in self.affected)
+        return hashlib.sha256("\n".join(shown).encode()).hexdigest()[:32]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -50,9 +56,8 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the set of affected workspaces, to notice that it changed after it was shown."""
-        ids = sorted(str(w.id) for team in self.teams for w in team.affected)
-        return hashlib.sha256(",".join(ids).encode()).hexdigest()[:32]
+        """Identifies the affected workspaces, to notice that they changed after they were shown."""
+        return hashlib.sha256(",".join(sorted(team.fingerprint for team in self.teams)).encode()).hexdigest()[:32]
 
 
 def plan_for(

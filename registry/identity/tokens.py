@@ -332,9 +332,13 @@ def _principal(user: User | AnonymousUser, held: Collection[str], token_id: UUID
         level = Level.ADMINISTER
     if not user.is_active:
         level = Level.NONE
-    may_reveal = user.is_active and (user.is_superuser or REVEAL in held)
     return Principal(
-        kind=Kind.OPERATOR, level=level, name=user.get_username(), token_id=token_id, may_reveal=may_reveal
+        kind=Kind.OPERATOR,
+        level=level,
+        name=user.get_username(),
+        user_id=user.pk,
+        token_id=token_id,
+        may_reveal=user.is_active and (user.is_superuser or REVEAL in held),
     )
 
 

@@ -67,6 +67,7 @@ describe("event summaries", () => {
     ["WORKSPACE_REMOVED", { name: "Backend" }, supervisor, "Backend was removed"],
     ["WORKSPACE_REMOVED", { name: "Backend", cascade_deleted: 2 }, supervisor, "Backend and 2 in its team were removed"],
     ["WORKSPACE_PAUSED", {}, { actor: "operator:operator" }, "operator paused Backend"],
+    ["WORKSPACE_PAUSED", {}, { actor: "operator:ann#7" }, "ann paused Backend"],
     ["WORKSPACE_PAUSED", {}, { actor: "operator:a:b" }, "a:b paused Backend"],
     ["WORKSPACE_PAUSED", {}, { actor: "command:import" }, "command import paused Backend"],
     ["WORKSPACE_PAUSED", {}, { actor: "operator:" }, "operator: paused Backend"],

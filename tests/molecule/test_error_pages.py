@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import OperationalError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
@@ -85,6 +85,37 @@ def test_a_page_that_is_not_for_this_account(browser: Client) -> None:
     answer = browser.get("/")
     assert_page(answer, 403, "Not allowed")
     assert 'href="/admin/login/?next=/"' in answer.text
+
+
+def log_out(browser: Client, answer: Any) -> None:
+    """Presses the page's button, and is logged out."""
+    form = r'<form method="post" action="([^"]+)">.*name="csrfmiddlewaretoken" value="(\w+)"'
+    [(action, token)] = re.findall(form, answer.text)
+    assert browser.post(action, {"csrfmiddlewaretoken": token}).status_code == 200
+    assert browser.get("/").headers["Location"].startswith("/admin/login/")
+
+
+def test_a_user_without_groups_is_told_so_and_may_log_out() -> None:
+    strict = Client(headers=HTML, enforce_csrf_checks=True)
+    strict.force_login(User.objects.create_user("nobody"))
+    answer = strict.get("/")
+    assert_page(answer, 403, "Ask an administrator to put it into one of the groups")
+    log_out(strict, answer)
+
+
+def test_an_operator_who_is_not_staff_logs_in_and_is_told_what_is_missing() -> None:
+    operator = User.objects.create_user("op", password="right")
+    operator.groups.add(Group.objects.get(name="operators"))
+    browser = Client(headers=HTML)
+    login = browser.post("/admin/login/?next=/", {"username": "op", "password": "right"})
+    assert (login.status_code, login.headers["Location"]) == (302, "/")
+    assert browser.get("/").status_code == 200
+    strict = Client(headers=HTML, enforce_csrf_checks=True)
+    strict.force_login(operator)
+    for address in ("/admin/", "/admin/registry/workspace/"):
+        answer = strict.get(address)
+        assert_page(answer, 403, "Ask an administrator to set “Staff status”")
+    log_out(strict, answer)
 
 
 def test_a_form_that_has_expired() -> None:

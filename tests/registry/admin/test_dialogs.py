@@ -10,6 +10,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 
 from activity.models import EventType, StructureEvent
+from activity.principals import operator_name
 from registry.admin.dialogs import DIALOGS
 from registry.identity import tokens
 from registry.models import Agent, Workspace, WorkspaceToken
@@ -43,7 +44,7 @@ def test_an_agent_is_assigned_replaced_and_removed(root: Client, make_workspace:
     assert shown_messages(gone) == ["Removed b from One."]
     assert last_event(one.id).payload == {"agent_id": str(Agent.objects.get(model="b").id), "model": "b",
                                           "reason": "too slow"}  # fmt: skip
-    assert last_event(one.id).actor == "operator:ada"
+    assert operator_name(last_event(one.id).actor) == "operator:ada"
     html = gone.content.decode()
     assert "too slow" in html
     assert {agent.model for agent in gone.context["agents"]} == {"a", "b"}
@@ -107,7 +108,7 @@ def test_forwarding_a_removed_workspace_starts_and_ends(root: Client, gone: Work
     ]
     gone.refresh_from_db()
     assert gone.forwarded_to_id == heir.id
-    assert last_event(gone.id).actor == "operator:ada"
+    assert operator_name(last_event(gone.id).actor) == "operator:ada"
     root.post(url_of("forward", gone), {"forward_to": ""})
     gone.refresh_from_db()
     assert gone.forwarded_to_id is None

@@ -33,6 +33,7 @@ def shown(one: Difference) -> str:
     ("actor", "label"),
     [
         ("operator:op", "op"),
+        ("operator:op#7", "op"),
         ("operator:a:b", "a:b"),
         (f"workspace:{ME}", "the agent itself"),
         (f"workspace:{LEAD}", "the agent of Lead"),

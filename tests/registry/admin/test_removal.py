@@ -1,11 +1,20 @@
 """Removal asks first, includes the team, and is permanent."""
 
+import threading
+import time
+from typing import Any
+
+import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 
+from activity.principals import operator_name
 from registry.models import Status, Workspace
-from registry.organisation import removal
+from registry.organisation import removal, workspaces
+from registry.organisation.workspaces import NewWorkspace
+from registry.structure import hierarchy
 from tests.registry.admin.pages import (
     WORKSPACES,
     Make,
@@ -17,6 +26,7 @@ from tests.registry.admin.pages import (
     shown_messages,
     url_of,
 )
+from tests.registry.racing import PATIENCE_SECONDS, together, waiting
 
 
 def test_the_confirmation_lists_the_whole_team_and_removes_nothing(root: Client, make_workspace: Make) -> None:
@@ -37,7 +47,7 @@ def test_removal_includes_the_team_and_reports_the_number(root: Client, make_wor
     assert set(Workspace.objects.filter(status=Status.REMOVED)) == {top, child}
     top.refresh_from_db()
     assert top.forwarded_to_id == heir.id
-    assert last_event(top.id).actor == "operator:ada"
+    assert operator_name(last_event(top.id).actor) == "operator:ada"
 
 
 def test_workspaces_that_were_not_listed_are_not_removed(root: Client, make_workspace: Make) -> None:
@@ -106,3 +116,56 @@ def test_removal_needs_a_csrf_token(make_workspace: Make, django_user_model: typ
     strict.force_login(django_user_model.objects.create_superuser("eve", "", "x"))
     workspace = make_workspace("Stays")
     assert strict.post(url_of("remove"), confirmation_form(strict, "remove", workspace)).status_code == 403
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_child_that_is_added_while_the_removal_waits_is_not_removed_unseen(
+    root: Client, make_workspace: Make
+) -> None:
+    """The form was checked against the list, then the removal waits for the lock that the addition holds."""
+    top, holding = make_workspace("Top"), threading.Event()
+    form = confirmation_form(root, "remove", top)
+    answers: list[Any] = []
+
+    def add() -> None:
+        with transaction.atomic():
+            hierarchy.lock()
+            holding.set()
+            while not waiting():
+                time.sleep(0.01)
+            workspaces.create(NewWorkspace(name="Newcomer", parent_id=top.id), actor="test")
+
+    def remove() -> None:
+        holding.wait(PATIENCE_SECONDS)
+        answers.append(root.post(url_of("remove"), form))
+
+    together(add, remove)
+    assert not Workspace.objects.filter(status=Status.REMOVED).exists()
+    page = answers[0].content.decode()
+    assert "have changed since" in page
+    assert "Newcomer" in page
+    root.post(url_of("remove"), dict(answers[0].context["form"].initial))
+    assert Workspace.objects.filter(status=Status.REMOVED).count() == 2
+
+
+def test_a_member_that_was_renamed_is_shown_again(root: Client, make_workspace: Make) -> None:
+    top = make_workspace("Top")
+    child = make_workspace("Child", parent_id=top.id)
+    form = confirmation_form(root, "remove", top)
+    workspaces.update(child.id, {"name": "Payroll"}, actor="test")
+    assert "Payroll" in root.post(url_of("remove"), form).content.decode()
+    assert not Workspace.objects.filter(status=Status.REMOVED).exists()
+
+
+def test_what_happened_to_each_is_said(root: Client, make_workspace: Make) -> None:
+    """One of two is refused: the other is resumed, and the page names the one that is not."""
+    lead = make_workspace("Lead", status="paused")
+    stays, goes = make_workspace("Stays", parent_id=lead.id, status="paused"), make_workspace("Goes", status="paused")
+    chosen = {"action": "resume", "_selected_action": [str(w.id) for w in (stays, goes)]}
+    asked = root.post(reverse(WORKSPACES), chosen)
+    page = root.post(url_of("resume"), dict(asked.context["form"].initial)).content.decode()
+    assert "Stays: " in page
+    assert "Resumed 1 workspace." in page
+    goes.refresh_from_db()
+    stays.refresh_from_db()
+    assert (goes.status, stays.status) == ("provisioning", "paused")

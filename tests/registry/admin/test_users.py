@@ -11,9 +11,11 @@ from django.urls import reverse
 from registry.exceptions import BadCredential
 from registry.identity import tokens
 from registry.models import OperatorToken
-from tests.registry.admin.pages import change_url, shown_messages
+from tests.registry.admin.pages import Make, change_url, last_event, shown_messages
+from tests.registry.admin.pages import form_of as form_of_workspace
 
 USERS = "admin:auth_user_changelist"
+AUDIT = "/admin/activity/structureevent/"
 BEYOND = Permission.objects.filter(codename__in=["delete_group", "add_permission"])
 
 
@@ -159,3 +161,31 @@ def test_what_was_not_shown_is_asked_again(root: Client, django_user_model: type
     assert "is deactivated instead" in answer.content.decode()
     user.refresh_from_db()
     assert user.is_active
+
+
+def test_a_new_user_of_the_same_name_has_none_of_the_old_ones_deeds(
+    django_user_model: type[User], make_workspace: Make
+) -> None:
+    def user(name: str) -> tuple[User, Client]:
+        made = django_user_model.objects.create_superuser(name)
+        client = Client()
+        client.force_login(made)
+        return made, client
+
+    first, old = user("ada")
+    workspace = make_workspace("Scout")
+    old.post(change_url(workspace), form_of_workspace(workspace, name="Renamed"))
+    assert last_event(workspace.id).actor == f"operator:ada#{first.pk}"
+    first.username = "ada-old"
+    first.save()
+    _second, new = user("ada")
+    mine = new.get(AUDIT).context["cl"].filter_specs[1].presets()[0][0]
+    assert not new.get(AUDIT, mine).context["cl"].result_list
+    assert not new.get(AUDIT, {"actor": "ada"}).context["cl"].result_list
+    for text in ("ada-old", f"ada#{first.pk}", f"operator:ada#{first.pk}"):
+        found = len(old.get(AUDIT, {"actor": text}).context["cl"].result_list)
+        assert found == (0 if text == "ada-old" else 1), text
+    page = new.get(AUDIT).content.decode()
+    assert ">ada<" in page.replace("\n", "")
+    event = last_event(workspace.id)
+    assert f"ada (operator:ada#{first.pk})" in new.get(change_url(event)).content.decode()

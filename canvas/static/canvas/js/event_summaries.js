@@ -17,9 +17,9 @@ export function summarize(event, nameOf) {
   return !by || isAutomatic(actor) ? alone : `${actorLabel(actor)} ${by}`;
 }
 
-/** "ann" for "operator:ann", "command import" for "command:import"; any other actor as it is. */
+/** "ann" for "operator:ann#7", "command import" for "command:import"; others as they are. */
 export function actorLabel(actor) {
-  return actor.replace(/^operator:(?=.)/, "").replace(/^command:(?=.)/, "command ");
+  return actor.replace(/^operator:(.+?)(#\d+)?$/, "$1").replace(/^command:(?=.)/, "command ");
 }
 
 /** How to mark the card of the event's workspace: "added", "changed" or "removed". */
