@@ -107,6 +107,7 @@ def register(
             enrolment.redeem(id, enrolment_id)
         elif is_open and tokens.has_live_token(id):
             raise BadCredential("this workspace has a token: send it")
+        enrolment.end_unused(id)
         projection.apply(record(_registration(workspace, url, agent_card), actor=actor))
         enrolment.complete(workspace)
         refusals.clear(workspace)

@@ -165,3 +165,13 @@ def test_a_revoked_token_shows_when_it_was_revoked_and_no_expiry(root: Client, m
     page = root.get(url).content.decode()
     assert ">2 h ago</time>" in page
     assert "in 23 hours" not in page
+
+
+def test_an_expired_token_is_marked_in_the_list(root: Client, make_workspace: Make) -> None:
+    enrolment.issue(make_workspace("One").id)
+    url = reverse(WORKSPACE_TOKENS)
+    assert ">active</span>" in root.get(url).content.decode()
+    WorkspaceToken.objects.update(expires_at=timezone.now() - timedelta(hours=2))
+    page = root.get(url).content.decode()
+    assert ">expired</span>" in page
+    assert ">active</span>" not in page
