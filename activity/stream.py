@@ -35,6 +35,8 @@ from activity.principals import Kind, Principal
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 64 * 1024
+# Parsed on the event loop.
+MAX_MESSAGE_VALUES = 100
 MAX_MESSAGES = 100
 WINDOW_SECONDS = 10.0
 CHUNK_BYTES = 64 * 1024
@@ -202,7 +204,7 @@ class EventStream:
             self.outbox.close(TOO_MANY)
             return
         try:
-            message = strict_json.parse(data)
+            message = strict_json.parse(data, most_values=MAX_MESSAGE_VALUES)
         except strict_json.Malformed as error:
             self.outbox.send_text(bus.encode(problem(str(error), "invalid")))
             return

@@ -72,9 +72,13 @@ def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
                 bus.after_commit(_publish, workspace_id, now)
 
 
+def end_unused(workspace_id: UUID) -> None:
+    """Revoke the enrolment tokens that were not used, as an agent registers. The row must be locked."""
+    _unused(workspace_id).update(revoked_at=Now())
+
+
 def complete(workspace: Workspace) -> None:
-    """An agent has registered: no other is awaited, and no enrolment token is good any more. The row must be locked."""
-    _unused(workspace.id).update(revoked_at=Now())
+    """An agent has registered: no other is awaited. The row must be locked."""
     if workspace.enrolment_expires_at is not None:
         clear([workspace.id])
         bus.after_commit(_publish, workspace.id, None)

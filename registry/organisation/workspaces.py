@@ -116,6 +116,7 @@ def register(
             raise BadCredential("this workspace has a token: send it")
         if (shown := mask.text(url)) != url:
             raise Invalid(f"url: contains the value of a secret: {shown}", field="url")
+        enrolment.end_unused(id)
         projection.apply(record(_registration(workspace, url, agent_card, mask), actor=actor))
         enrolment.complete(workspace)
         refusals.clear(workspace)
