@@ -7,10 +7,10 @@ transaction keeps from being written does not delay the others: it is BUSY, and 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -54,15 +54,16 @@ class Overloaded(Exception):
 
 
 class Unknown(Exception):
-    """The items were passed to the database, which has not said for too long whether it committed them."""
+    """The items were passed to the database, which has not said whether it committed them."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Submission(Generic[Item, Answer]):
     """The items of one caller and the future for its answers.
 
-    `open` are the indexes of items without an answer, `size` is their size. By the loop's clock, `deadline` is when it
-    is refused if it still waits for its first batch, `patience` when its busy items are given up.
+    `open` are the indexes of items without an answer, `size` is their size; once there are `answers`, these are BUSY.
+    By the loop's clock, `deadline` is when it is refused if it still waits for its first batch, `patience` when its
+    busy items are given up.
     """
 
     items: Sequence[Item]
@@ -70,20 +71,16 @@ class Submission(Generic[Item, Answer]):
     result: "asyncio.Future[Sequence[Answer | Unwritten]]"
     deadline: float
     patience: float
-    open: list[int] = field(init=False)
-    answers: list[Answer | Unwritten] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.open = list(range(len(self.items)))
-        self.answers = [BUSY] * len(self.items)
+    open: Sequence[int]
+    answers: list[Answer | Unwritten] | None = None
 
     def resolve(self, error: BaseException | None = None) -> None:
         """Answer the caller, unless it has gone. Of several items some may have been accepted before an error."""
         if self.result.done():
             return
-        if error is None or len(self.open) < len(self.items):
+        if self.answers is not None:
             self.result.set_result(self.answers)
-        else:
+        elif error is not None:
             self.result.set_exception(error)
 
 
@@ -141,7 +138,7 @@ class GroupCommit(Generic[Item, Answer]):
         loop = asyncio.get_running_loop()
         now, patience = loop.time(), self.max_wait_seconds if busy_seconds is None else busy_seconds
         submission: Submission[Item, Answer] = Submission(
-            items, size, loop.create_future(), now + self.max_wait_seconds, now + patience
+            items, size, loop.create_future(), now + self.max_wait_seconds, now + patience, range(len(items))
         )
         self.waiting.append(submission)
         self.size += size
@@ -209,21 +206,27 @@ class GroupCommit(Generic[Item, Answer]):
             return
         if items:
             self.batches.observe(_size(submissions))
-        answers = iter(flushed.result())
+        given, answers, start = _size(submissions), flushed.result(), 0
         for submission in submissions:
-            self._settle(submission, answers)
+            end = start + len(submission.open)
+            self._settle(submission, answers[start:end])
+            start = end
+        self.accepted.inc(given - _size(submissions))
 
-    def _settle(self, submission: Submission[Item, Answer], answers: Iterator[Answer | Unwritten]) -> None:
-        """Answer a submission, or put it with the busy ones. Takes the answers to its open items from `answers`."""
-        before = submission.size
-        for n in submission.open:
-            submission.answers[n] = next(answers)
-        submission.open = [n for n in submission.open if submission.answers[n] is BUSY]
-        submission.size = sum(self.size_of(submission.items[n]) for n in submission.open)
-        self.accepted.inc(before - submission.size)
-        if not submission.open:
+    def _settle(self, submission: Submission[Item, Answer], answers: Sequence[Answer | Unwritten]) -> None:
+        """Answer a submission, or put it with the busy ones. `answers` are those to its open items."""
+        if submission.answers is None:
+            submission.answers = list(answers)
+        else:
+            for n, answer in zip(submission.open, answers, strict=True):
+                submission.answers[n] = answer
+        if BUSY not in answers:
+            submission.open, submission.size = (), 0
             submission.resolve()
-        elif self.busy_size + submission.size > self.capacity // 2:
+            return
+        submission.open = [n for n, answer in zip(submission.open, answers, strict=True) if answer is BUSY]
+        submission.size = sum(self.size_of(submission.items[n]) for n in submission.open)
+        if self.busy_size + submission.size > self.capacity // 2:
             self._give_up(submission)
         else:
             self.busy.append(submission)

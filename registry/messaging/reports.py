@@ -7,9 +7,11 @@ from uuid import UUID
 from django.db import transaction
 
 from activity import bus, log, statements
+from activity.group_commit import Unknown
 from activity.log import Entry
 from activity.models import ActivityType
 from activity.statements import Outcome
+from registry.exceptions import UNAVAILABLE_ERRORS
 from registry.identity import tokens
 from registry.identity.tokens import PresentedToken
 from registry.models import Workspace
@@ -46,16 +48,28 @@ def commit(reports: Sequence[Report]) -> Outcome:
     """Commit a batch in one transaction.
 
     Reports of unknown or removed workspaces and with invalid tokens are refused and change nothing; so are those busy
-    whose workspace another transaction holds.
+    whose workspace another transaction holds. Raises Unknown if the database went away during the COMMIT.
     """
+    is_written = False
+    try:
+        with transaction.atomic():
+            outcome = _write(reports)
+            is_written = True
+    except UNAVAILABLE_ERRORS as error:
+        if is_written:
+            raise Unknown from error
+        raise
+    return outcome
+
+
+def _write(reports: Sequence[Report]) -> Outcome:
     named = [(each.workspace_id, each.token) for each in reports]
-    with transaction.atomic():
-        statements.limit_waits()
-        held = statements.execute(HOLD, tokens.columns(named))
-        tokens.mark_used([token_id for _, token_id, is_stale in held if is_stale])
-        accepted = {n - 1: token_id for n, token_id, _ in sorted(held)}
-        log.write_all(mask([(reports[n].workspace_id, entry) for n in accepted for entry in reports[n].entries]))
-        busy = tokens.valid(named) - accepted.keys() if len(accepted) < len(reports) else set()
+    statements.limit_waits()
+    held = statements.execute(HOLD, tokens.columns(named))
+    tokens.mark_used([token_id for _, token_id, is_stale in held if is_stale])
+    accepted = {n - 1: token_id for n, token_id, _ in sorted(held)}
+    log.write_all(mask([(reports[n].workspace_id, entry) for n in accepted for entry in reports[n].entries]))
+    busy = tokens.valid(named) - accepted.keys() if len(accepted) < len(reports) else set()
     return Outcome(accepted, busy)
 
 

@@ -13,7 +13,7 @@ from tests.hostile.measures import Pulse, typical_beat
 
 SLOW_PATTERN = "(.*)" * 9 + r"\1\2\3\4\5\6\7\8\9x"
 REQUESTS = 12
-NAMES = 60
+NAMES = 150
 # How many times as long as without the attack a heartbeat may take.
 BOUND = 25.0
 
@@ -63,6 +63,6 @@ def test_passwords_tried_over_many_names_do_not_slow_an_agents_heartbeats(platfo
         statuses = list(senders.map(attempt, range(NAMES)))
     print(f"{idle:.4f} s idle, {pulse.typical:.4f} s; {sorted(set(statuses))}")
     assert set(statuses) <= {200, 429, 503}
-    assert statuses.count(429) > NAMES / 2, "most attempts come after the limit of the address"
+    assert attempt(NAMES) == 429, "the address has had its failures"
     assert set(pulse.answers) == {200}
     assert pulse.typical < BOUND * idle

@@ -16,6 +16,8 @@ NO_TOKEN = f"mol_ws_{'a' * 12}_{'B' * 43}"
 
 BODIES = {
     "heartbeat": ("/registry/heartbeat", nested(MEBIBYTE - 100), 4),
+    "small heartbeat": ("/registry/heartbeat", nested(60 * 1024), 4),
+    "small batch": ("/registry/heartbeats", nested(60 * 1024, '{"beats":%s}'), 8),
     "batch": ("/registry/heartbeats", nested(MEBIBYTE - 100, '{"beats":%s}'), 8),
     "register": ("/registry/register", nested(MEBIBYTE - 100, '{"agent_card":%s}'), 4),
 }

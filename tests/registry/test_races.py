@@ -6,9 +6,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 
 from activity.events import lock_log
+from activity.group_commit import Unknown
 from activity.log import Entry
 from activity.models import ActivityLog, StructureEvent
 from registry.exceptions import BadCredential, NotFound, Removed
@@ -209,6 +210,50 @@ def test_of_two_web_processes_messages_the_newer_task_has_the_later_time(
     messages = [message for message in broadcasts() if message["event"] == "TASK_UPDATED"]
     by_time = sorted(messages, key=lambda message: str(message["timestamp"]))
     assert [message["payload"]["current_task"] for message in by_time] == ["older", "newer"]
+
+
+SLOW_COMMIT = """
+CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON activity_logs DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION be_slow()
+"""
+SLEEPING = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_report_whose_commit_is_cut_off_is_unknown(make_workspace: Make) -> None:
+    """A report that fails before has not happened."""
+    workspace = make_workspace()
+    token = tokens.presented_token(tokens.issue_workspace_token(workspace.id).text)
+    assert token is not None
+    given = [Report(workspace.id, token, [Entry(activity_type="error")])]
+    errors: list[type[Exception]] = []
+
+    def commit() -> None:
+        try:
+            reports.commit(given)
+        except (Unknown, OperationalError) as error:
+            errors.append(type(error))
+
+    def cut_off() -> None:
+        def is_ended() -> bool:
+            with connection.cursor() as cursor:
+                cursor.execute(SLEEPING)
+                return cursor.fetchone() is not None
+
+        until(is_ended, "the commit")
+
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(SLOW_COMMIT)
+        together(commit, cut_off)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE activity_logs")
+            together(commit)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION be_slow CASCADE")
+    assert errors == [Unknown, OperationalError]
 
 
 def test_no_token_is_issued_for_a_removed_or_unknown_workspace(make_workspace: Make) -> None:
