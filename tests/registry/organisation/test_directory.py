@@ -347,7 +347,7 @@ def lose_events(after: int) -> None:
 def test_an_update_that_fails_is_made_again(organisation: Organisation, monkeypatch: pytest.MonkeyPatch) -> None:
     """It must not count as made, nor what was there before as current: Redis may have lost the last invalidation."""
     assert organisation.ask("top", "right")
-    known = redis.client().get(cache_versions.LOG.key)
+    known = str(redis.client().get(cache_versions.LOG.key))
     CHANGES["move"](organisation)
     with monkeypatch.context() as failing:
         failing.setattr(projection, "apply_change", disconnect)
