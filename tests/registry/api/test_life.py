@@ -140,7 +140,8 @@ def test_activity_is_reported_as_one_entry_or_a_list(
     assert [row["summary"] for row in rows] == [None, "2", "1", "0", None]
     assert rows[-1]["request_body"] == {"k": 1}
     assert "response_body" not in rows[-1]
-    assert set(rows[0]) == {field.name for field in ActivityLog._meta.fields} - {"request_body", "response_body"}
+    hidden = {"request_body", "response_body", "transaction_id"}
+    assert set(rows[0]) == {field.name for field in ActivityLog._meta.fields} - hidden
     assert [row["source_id"] for row in rows] == [None, *[str(workspace.id)] * 4]
 
 
@@ -190,6 +191,7 @@ def test_events_are_paged_by_position(as_operator: APIClient, make_workspace: Ma
     assert seqs == sorted(seqs, reverse=True)
     assert set(newest[0]) == {
         "id", "seq", "event_type", "workspace_id", "agent_id", "target_id", "payload", "actor", "created_at",
+        "transaction_id",
     }  # fmt: skip
     ascending = as_operator.get(f"/events/{workspace.id}?after={seqs[3]}&limit=2").json()
     assert [row["seq"] for row in ascending] == [seqs[2], seqs[1]]

@@ -136,6 +136,7 @@ def test_check_access_returns_whether_two_workspaces_may_communicate(
     assert ask(as_workspace(top), child, top).status_code == 403
 
 
+@pytest.mark.django_db(transaction=True)
 def test_explain_returns_the_rule_now_and_at_an_earlier_moment(make_workspace: Make, as_viewer: APIClient) -> None:
     one, two = make_workspace("one"), make_workspace("two")
     child = make_workspace("child", parent_id=one.id)
