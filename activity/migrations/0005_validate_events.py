@@ -10,7 +10,8 @@ VALIDATE = """
 DO $$ BEGIN
   ALTER TABLE structure_events VALIDATE CONSTRAINT structure_events_complete;
 EXCEPTION WHEN check_violation THEN
-  RAISE WARNING 'the log has events without what their type needs: manage.py rebuild --check names the first';
+  RAISE WARNING 'the log has events without what their type needs: SELECT * FROM structure_events
+    WHERE NOT structure_events_is_complete(event_type, workspace_id, agent_id, payload)';
 END $$;
 """
 

@@ -146,3 +146,12 @@ def test_a_wrapped_command_gets_temporary_engines_and_its_exit_status_is_returne
     assert result.returncode == 7
     socket = Path(result.stdout.split("unix://")[1].strip())
     assert not socket.parent.parent.exists()
+
+
+def test_one_role_owns_the_database_and_another_serves(state: Path) -> None:
+    with running_postgres(state) as url:
+        urls = embedded.database_urls(url)
+        assert query_value(urls["DATABASE_OWNER_URL"], "SELECT current_user") == embedded.ROLE
+        assert query_value(urls["DATABASE_URL"], "SELECT current_user") == embedded.SERVING_ROLE
+        attributes = "SELECT rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication FROM pg_roles"
+        assert query_value(urls["DATABASE_URL"], f"{attributes} WHERE rolname = current_user") is False

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import IntegrityError, connection
 
 from registry.identity import enrolment, tokens
 from registry.models import SecretAccess, Workspace, WorkspaceSecret, WorkspaceToken
@@ -77,3 +77,35 @@ def test_secrets_of_removed_workspaces_are_deleted_in_batches(
         ("command:migrate", gone.id, keys) for keys in (each.keys for each in noted)
     ]
     assert sorted(key for each in noted for key in each.keys) == [f"KEY_{number}" for number in range(5)]
+
+
+def test_a_bad_event_of_before_stops_no_upgrade(make_workspace: Make) -> None:
+    """Nothing can remove it. The check is for new events then."""
+    insert = "INSERT INTO structure_events (event_type, workspace_id, payload) VALUES ('WORKSPACE_MOVED', NULL, '[]')"
+    make_workspace("One")
+    call_command("migrate", "activity", "0003", verbosity=0)
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(insert)
+        finally:
+            call_command("migrate", "activity", verbosity=0)
+        with pytest.raises(IntegrityError, match="structure_events_complete"):
+            cursor.execute(insert)
+        cursor.execute("SELECT convalidated FROM pg_constraint WHERE conname = 'structure_events_complete'")
+        assert cursor.fetchone() == (False,)
+        cursor.execute(
+            "SELECT count(*) FROM structure_events "
+            "WHERE NOT structure_events_is_complete(event_type, workspace_id, agent_id, payload)"
+        )
+        assert cursor.fetchone() == (1,)
+        connection.ops.execute_sql_flush(["TRUNCATE structure_events"])
+        cursor.execute("ALTER TABLE structure_events VALIDATE CONSTRAINT structure_events_complete")
+
+
+def test_the_check_of_events_is_valid_for_all_rows_of_a_sound_log(make_workspace: Make) -> None:
+    call_command("migrate", "activity", "0003", verbosity=0)
+    make_workspace("One")
+    call_command("migrate", "activity", verbosity=0)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT convalidated FROM pg_constraint WHERE conname = 'structure_events_complete'")
+        assert cursor.fetchone() == (True,)
