@@ -80,14 +80,13 @@ class FastPath:
     def __init__(self, application: Any) -> None:
         self.application = application
         self.directory = Directory()
-        self.beats = GroupCommit("heartbeats", batches.commit, batch=BATCH, capacity=CAPACITY)
-        # A body may weigh more than a batch (MAX_BODY_BYTES): then it is a batch of its own.
+        self.beats = GroupCommit("heartbeats", batches.commit, batch=BATCH, capacity=CAPACITY, size_of=_size)
         self.reports = GroupCommit(
             "activity",
             self._commit_reports,
             batch=BATCH,
             capacity=CAPACITY,
-            size_of=lambda report: min(report.weight, BATCH),
+            size_of=_size,
         )
         self.lookups = GroupCommit("discovery", self._resolve, batch=BATCH, capacity=CAPACITY)
         self.callers = Callers()
@@ -248,6 +247,11 @@ async def _only(queue: GroupCommit[Item, Answer], item: Item) -> Answer:
     if isinstance(answer, Unwritten):
         raise Busy
     return answer
+
+
+def _size(item: Beat | Report) -> int:
+    """A body may weigh more than a batch (MAX_BODY_BYTES): then it is a batch of its own."""
+    return min(item.weight, BATCH)
 
 
 def _is_plain(scope: Scope, headers: dict[bytes, bytes]) -> bool:

@@ -24,11 +24,12 @@ from registry.structure import change_limit, projection, rows
 DEGRADED_AT = 0.5
 RECOVERED_BELOW = 0.1
 LONGEST_TEXT = 4000
+NO_MASK = Mask(())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Beat:
-    """`error_rate` 0-1; `current_task` and `sample_error` are cut at LONGEST_TEXT characters.
+    """`error_rate` 0-1; of `current_task` and `sample_error` commit() keeps LONGEST_TEXT characters.
 
     `token` is checked by commit(); None means that the sender has been authenticated already.
     """
@@ -41,10 +42,10 @@ class Beat:
     current_task: str = ""
     token: PresentedToken | None = field(default=None, repr=False)
 
-    def __post_init__(self) -> None:
-        for name in ("sample_error", "current_task"):
-            if len(getattr(self, name)) > LONGEST_TEXT:
-                object.__setattr__(self, name, getattr(self, name)[:LONGEST_TEXT])
+    @property
+    def weight(self) -> int:
+        """Its size in the queue: texts that are longer than what is kept count as further heartbeats."""
+        return 1 + (len(self.sample_error) + len(self.current_task)) // (2 * LONGEST_TEXT + 1)
 
 
 class AcceptedBeat(NamedTuple):
@@ -172,17 +173,18 @@ def errors(beats: Sequence[Beat]) -> list[RegistryError]:
 
 
 def _masked(beats: Sequence[Beat]) -> Sequence[Beat]:
-    """The same with every known secret masked in their texts; without texts nothing is looked up."""
+    """The same with every known secret masked in their texts, then cut; without texts nothing is looked up."""
     talking = {beat.workspace_id for beat in beats if beat.sample_error or beat.current_task}
-    if not talking or not (masks := masking.masks(talking)):
+    if not talking:
         return beats
-    return [_with_mask(beat, masks[beat.workspace_id]) if beat.workspace_id in masks else beat for beat in beats]
+    masks = masking.masks(talking)
+    return [_with_mask(beat, masks.get(beat.workspace_id, NO_MASK)) for beat in beats]
 
 
 def _with_mask(beat: Beat, mask: Mask) -> Beat:
     told = (beat.sample_error, beat.current_task)
-    masked = tuple(mask.text(text, is_cut=len(text) == LONGEST_TEXT) if text else text for text in told)
-    return beat if masked == told else replace(beat, sample_error=masked[0], current_task=masked[1])
+    kept = tuple(mask.text(text)[:LONGEST_TEXT] for text in told)
+    return beat if kept == told else replace(beat, sample_error=kept[0], current_task=kept[1])
 
 
 def _write(beats: Sequence[Beat]) -> list[AcceptedBeat]:

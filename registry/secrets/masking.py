@@ -40,17 +40,19 @@ class Mask:
 
     values: Values
 
-    def text(self, text: str, *, is_cut: bool = False) -> str:
-        """The text without the values. `is_cut`: its end was cut off, perhaps in the middle of a value."""
+    def text(self, text: str) -> str:
+        """The text without the values. It must be whole: a text that is cut first may end with a part of a value, and
+        to mask such parts would tell whoever tries them, character by character, which are right."""
         # Most texts contain none. This is the fastest way to find out, which counts for heartbeats.
         contained = [one for one in self.values if one.value in text]
-        if not contained and not is_cut:
+        if not contained:
             return text
+        spans = ((start, end, one.shown) for one in contained for start, end in _occurrences(one.value, text))
         shown, position = [], 0
-        for start, end, instead in _joined(self._spans(contained, text, is_cut)):
+        for start, end, instead in _joined(spans):
             shown += [text[position:start], instead]
             position = end
-        return "".join([*shown, text[position:]]) if shown else text
+        return "".join([*shown, text[position:]])
 
     def json(self, value: Any) -> Any:
         """The JSON value without the values, also as keys of objects. A number that contains one becomes text."""
@@ -67,14 +69,6 @@ class Mask:
             masked = self.text(digits)
             return value if masked == digits else masked
         return value
-
-    def _spans(self, contained: Iterable[MaskedValue], text: str, is_cut: bool) -> Iterator[Span]:
-        for one in contained:
-            for start, end in _occurrences(one.value, text):
-                yield start, end, one.shown
-        for one in self.values if is_cut else ():
-            if (begun := _cut_off(one.value, text)) is not None:
-                yield begun, len(text), one.shown
 
 
 class KnownValues:
@@ -177,15 +171,6 @@ def _occurrences(value: str, text: str) -> Iterator[tuple[int, int]]:
             last = later
         yield start, last + size
         start = text.find(value, last + size)
-
-
-def _cut_off(value: str, text: str) -> int | None:
-    """Where the value begins that the end of the text cuts off, if there is one."""
-    head = value[:SHORTEST_MASKED]
-    start = text.find(head, max(0, len(text) - len(value) + 1))
-    while start >= 0 and not value.startswith(text[start:]):
-        start = text.find(head, start + 1)
-    return start if start >= 0 else None
 
 
 def _joined(spans: Iterable[Span]) -> Iterator[Span]:

@@ -160,5 +160,12 @@ def test_of_two_heartbeats_of_one_workspace_the_last_counts(
 
 
 def test_long_texts_are_cut(make_workspace: Make) -> None:
-    beat = Beat(workspace_id=make_workspace().id, current_task="x" * 5000, sample_error="y" * 5000)
-    assert (len(beat.current_task), len(beat.sample_error)) == (4000, 4000)
+    workspace = make_workspace()
+    flush([Beat(workspace_id=workspace.id, current_task="x" * 5000, sample_error="y" * 5000)])
+    workspace.refresh_from_db()
+    assert (workspace.current_task, workspace.last_sample_error) == ("x" * 4000, "y" * 4000)
+
+
+@pytest.mark.parametrize(("characters", "weight"), [(0, 1), (8000, 1), (8001, 2), (64 * 1024, 9)])
+def test_texts_longer_than_what_is_kept_take_more_of_the_queue(characters: int, weight: int) -> None:
+    assert Beat(workspace_id=uuid4(), current_task="x" * characters).weight == weight

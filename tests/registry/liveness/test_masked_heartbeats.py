@@ -48,6 +48,18 @@ def test_a_secret_that_the_longest_text_cuts_off_is_masked(make_workspace: Make,
     assert (workspace.current_task or "").strip("x").startswith("[secr")
 
 
+def test_a_text_of_any_length_does_not_tell_how_a_secret_begins(make_workspace: Make) -> None:
+    """Or an agent that may not read it would find it character by character, in what is shown of its own task."""
+    workspace = make_workspace(status="online")
+    store.set_for_all("KEY", "sk-known-5f1d9c7a", actor="test")
+    for size in (heartbeats.LONGEST_TEXT, heartbeats.LONGEST_TEXT + 1):
+        for tried in ("sk-known-", "sk-known-4", "sk-known-5"):
+            text = "x" * (size - len(tried)) + tried
+            heartbeats.flush([Beat(workspace_id=workspace.id, current_task=text)])
+            workspace.refresh_from_db()
+            assert workspace.current_task == text[: heartbeats.LONGEST_TEXT], tried
+
+
 def test_heartbeats_without_texts_look_up_no_secrets(make_workspace: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     versions = store.versions
