@@ -20,22 +20,30 @@ OTHER_THREADS = {
 }
 OF_THE_PAST = re.compile(rb"(?:^|&)at=")
 READING = ("GET", "HEAD", "OPTIONS")
+LOGIN_PATH = "/admin/login/"
 
 
 class Shares(NamedTuple):
-    """How many threads answer each kind of request. No kind ever waits for the threads of another."""
+    """How many threads answer each kind of request. No kind ever waits for the threads of another.
+
+    Logins have a thread of their own: a password keeps one busy for long, and strangers may send as many as they like.
+    """
 
     reads: int
     writes: int
     slow_reads: int
+    logins: int = 1
 
 
 MINIMUM_POOL_SIZE = sum(OTHER_THREADS.values()) + len(Shares._fields)
 
 
 def shares(pool_size: int) -> Shares:
-    """What is left for requests: a fifth for slow reads, the rest in halves. Needs MINIMUM_POOL_SIZE."""
-    left = pool_size - sum(OTHER_THREADS.values())
+    """What is left for requests: one is for logins, a fifth for slow reads, the rest in halves.
+
+    Needs MINIMUM_POOL_SIZE.
+    """
+    left = pool_size - sum(OTHER_THREADS.values()) - 1
     slow_reads = max(1, left // 5)
     writes = max(1, (left - slow_reads) // 2)
     return Shares(left - slow_reads - writes, writes, slow_reads)
@@ -44,13 +52,13 @@ def shares(pool_size: int) -> Shares:
 def share_of(scope: HTTPScope) -> str:
     """The name of a request's share: a field of Shares."""
     if scope["method"] not in READING:
-        return "writes"
+        return "logins" if scope["path"] == LOGIN_PATH else "writes"
     return "slow_reads" if _is_slow(scope["path"], scope["query_string"]) else "reads"
 
 
 def _is_slow(path: str, query: bytes) -> bool:
     """Reads of the logs, of the past, and lists of the admin that somebody filters or searches."""
     if path.startswith("/admin/"):
-        return bool(query) and path != "/admin/login/"
+        return bool(query) and path != LOGIN_PATH
     is_of_log = path.startswith("/events") or path.endswith("/activity")
     return is_of_log or OF_THE_PAST.search(unquote_to_bytes(query)) is not None

@@ -59,6 +59,7 @@ urlpatterns = [
     path("query", query_database),
     path("cookies", stream_with_cookies),
     path("stuck", stuck),
+    path("admin/login/", stuck),
     path("health", echo_headers),
     path("health/ready", stuck),
     *molecule.urls.urlpatterns,  # pages link to some
@@ -215,6 +216,9 @@ async def test_a_waiting_request_that_is_cancelled_takes_no_thread_with_it(setti
         ("GET", "/admin/registry/workspace/", b"", "reads"),
         ("POST", "/workspaces", b"at=1", "writes"),
         ("DELETE", "/workspaces/1", b"", "writes"),
+        ("POST", "/admin/registry/workspace/add/", b"", "writes"),
+        ("POST", "/admin/login/", b"", "logins"),
+        ("POST", "/admin/login/", b"next=/", "logins"),
         ("GET", "/canvas/snapshot", b"at=1", "slow_reads"),
         ("GET", "/registry/explain", b"caller=1&at=", "slow_reads"),
         ("GET", "/canvas/snapshot", b"x=%ff&%61t=1", "slow_reads"),
@@ -235,9 +239,10 @@ async def test_no_share_waits_for_another() -> None:
         *await stuck_in(django, 1),
         *await stuck_in(django, 1, method="POST"),
         *await stuck_in(django, 1, query_string=b"at=1"),
+        *await stuck_in(django, 1, method="POST", path="/admin/login/"),
     ]
     release.set()
-    assert [await status_of(request) for request in stuck] == [200, 200, 200]
+    assert [await status_of(request) for request in stuck] == [200, 200, 200, 200]
 
 
 @pytest.mark.parametrize("size", [MINIMUM_POOL_SIZE, 20, 57])
