@@ -16,10 +16,11 @@ from django.db.models import Q
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from activity.models import StructureEvent
 from registry.admin.bases import LabelledAdmin
 from registry.exceptions import NotFound
 from registry.identity import tokens
-from registry.models import OperatorToken
+from registry.models import OperatorToken, SecretAccess
 
 KEPT = "is deactivated instead, because the record of what they did stays"
 
@@ -121,11 +122,17 @@ class OperatorGroupAdmin(RankedAdmin, GroupAdmin):
 
 
 def did_something(user: User) -> bool:
-    """Whether the user ever signed in or had a token: nothing is done without either."""
+    """Whether the user ever signed in or had a token: nothing is done without either.
+
+    Tokens that ended long ago are removed; what was done with them is in the logs.
+    """
+    actor = tokens.principal_for_user(user).actor
     return (
         user.last_login is not None
         or OperatorToken.objects.filter(user=user).exists()
         or LogEntry.objects.filter(user=user).exists()
+        or StructureEvent.objects.filter(actor=actor).exists()
+        or SecretAccess.objects.filter(actor=actor).exists()
     )
 
 

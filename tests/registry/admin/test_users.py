@@ -1,5 +1,6 @@
 """Users and groups: nobody gives, takes or takes over more than they hold themselves."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,9 +9,13 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
 
+from registry.admin import users
 from registry.exceptions import BadCredential
 from registry.identity import tokens
 from registry.models import OperatorToken
+from registry.organisation import workspaces
+from registry.organisation.workspaces import NewWorkspace
+from registry.secrets import store
 from tests.registry.admin.pages import Make, change_url, last_event, shown_messages
 from tests.registry.admin.pages import form_of as form_of_workspace
 
@@ -122,6 +127,18 @@ def confirmed(client: Client, user: User) -> Any:
     url = reverse("admin:auth_user_delete", args=[user.pk])
     seen = client.get(url).context["seen"]
     return client.post(url, {"post": "yes", "seen": seen}, follow=True)
+
+
+@pytest.mark.parametrize("did", ["an event", "an access"])
+def test_a_user_did_something_also_after_the_token_was_removed(make_user: Callable[..., User], did: str) -> None:
+    user = make_user("operator")
+    actor = tokens.principal_for_user(user).actor
+    assert not users.did_something(user)
+    if did == "an event":
+        workspaces.create(NewWorkspace(name="made with a token"), actor=actor)
+    else:
+        store.set_for_all("KEY", "value", actor=actor)
+    assert users.did_something(user)
 
 
 def test_a_user_who_did_something_is_deactivated(root: Client, django_user_model: type[User]) -> None:
