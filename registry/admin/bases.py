@@ -4,6 +4,8 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import ValidationError
 from django.core.validators import EMPTY_VALUES
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse, HttpResponseRedirect
@@ -15,6 +17,8 @@ from registry.admin.widgets import NO_SUCH_WORKSPACE, WorkspaceSelect
 from registry.exceptions import RegistryError
 from registry.identity.tokens import principal_for_user
 from registry.models import Workspace
+
+NO_SUCH_ROWS = "There are no such rows. Nothing was done."
 
 
 class LabelledAdmin(DeletionAdmin):
@@ -60,6 +64,16 @@ class LabelledAdmin(DeletionAdmin):
         if not is_searchable(search_term):
             return queryset.none(), False
         return super().get_search_results(request, queryset, search_term)
+
+    def response_action(self, request: Any, queryset: QuerySet[Any], *args: Any, **kwargs: Any) -> Any:
+        """Returns to the list for a selection that cannot be the ids of rows."""
+        try:
+            for selected in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                self.opts.pk.to_python(selected)
+        except ValidationError:
+            messages.warning(request, NO_SUCH_ROWS)
+            return None
+        return super().response_action(request, queryset, *args, **kwargs)
 
     def get_object(self, request: Any, object_id: str, from_field: str | None = None) -> Any:
         return None if "\x00" in object_id else super().get_object(request, object_id, from_field)

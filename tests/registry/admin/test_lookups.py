@@ -89,3 +89,14 @@ def test_a_page_of_no_row_leads_back(root: Client, furnished: Workspace, model_a
         for page in ("change", "history", "delete"):
             answer = root.get(reverse(f"{name}_{page}", args=[value]))
             assert answer.status_code in (302, 403, 404), (page, value)
+
+
+@each_list
+@pytest.mark.parametrize("selected", ["x", "\x00", "9" * 30])
+def test_a_selection_that_is_no_row_is_answered_with_the_list(
+    admin_client: Client, model_admin: "ModelAdmin[Any]", selected: str
+) -> None:
+    request = admin_client.get(url_of(model_admin)).wsgi_request
+    for action in model_admin.get_actions(request):
+        answer = admin_client.post(url_of(model_admin), {"action": action, "_selected_action": [selected]})
+        assert (answer.status_code, answer.headers["Location"]) == (302, url_of(model_admin)), action
