@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -105,7 +106,7 @@ def register(
     actor = f"{Kind.WORKSPACE}:{id}"
     is_open = not held and enrolment_id is None
     mask = masking.mask_for(id)
-    agent_card = mask.json(agent_card)
+    agent_card = _as_stored(mask.json(agent_card))
     with transaction.atomic():
         if is_open:
             _create_unknown(id, shortened_name(agent_card["name"]), actor)
@@ -162,7 +163,7 @@ def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -
     """
     _check_card_size(agent_card)
     mask = masking.mask_for(workspace_id)
-    agent_card = mask.json(agent_card)
+    agent_card = _as_stored(mask.json(agent_card))
     with transaction.atomic():
         workspace = rows.lock_active(workspace_id)
         if workspace.agent_card != agent_card:
@@ -179,6 +180,17 @@ def _check_card_size(agent_card: dict[str, Any]) -> None:
         raise TooLarge(
             f"agent_card: must not be larger than {settings.MAX_CARD_BYTES} bytes, has {size}", field="agent_card"
         )
+
+
+def _as_stored(agent_card: dict[str, Any]) -> dict[str, Any]:
+    """As it comes back from PostgreSQL, which writes out large numbers: an equal card must not look like a change."""
+    stored: dict[str, Any] = json.loads(json.dumps(agent_card), parse_float=_number)
+    return stored
+
+
+def _number(text: str) -> int | float:
+    exact = Decimal(text)
+    return int(exact) if exact == exact.to_integral_value() else float(text)
 
 
 def _create_unknown(workspace_id: UUID, name: str, actor: str) -> None:

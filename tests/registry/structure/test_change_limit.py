@@ -67,7 +67,7 @@ def test_a_card_has_at_most_64_kib(agent: APIClient, workspace: Workspace, send:
 
 
 def test_what_is_as_before_is_not_recorded(agent: APIClient, workspace: Workspace) -> None:
-    card = {"name": "a", "skills": [{"id": "s", "n": 1.0}]}
+    card = {"name": "a", "skills": [{"id": "s", "n": 1.0, "large": [1e23, -1e308, 2**64 + 1], "small": [5e-324, -0.0]}]}
     register(agent, workspace, card)
     before = events_of(workspace)
     assert register(agent, workspace, card).status_code == 200
