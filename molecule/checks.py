@@ -26,6 +26,36 @@ RETENTION_DAYS = (
 )
 LONGEST_RETENTION_DAYS = 365 * 100
 LONGEST_INTERVAL_HOURS = 24 * 365
+# Zero means no bound for PostgreSQL, and that nothing gets through, or an error, elsewhere.
+BOUNDS = (
+    "RATE_LIMIT",
+    "RATE_LIMIT_HEARTBEATS",
+    "RATE_LIMIT_STRANGERS",
+    "RATE_LIMIT_CHANGES",
+    "LOGIN_ATTEMPTS",
+    "LOGIN_LOCK_MINUTES",
+    "LOGIN_ADDRESS_FAILURES",
+    "LOGIN_ADDRESS_MINUTES",
+    "BATCH_LOCK_SECONDS",
+    "BATCH_STATEMENT_SECONDS",
+    "WEB_QUEUE_SECONDS",
+    "WEB_CONNECT_SECONDS",
+    "WEB_LOCK_SECONDS",
+    "WEB_STATEMENT_SECONDS",
+    "MIGRATION_LOCK_SECONDS",
+    "MIGRATION_TRIES",
+    "READY_SECONDS",
+    "MAX_BODY_BYTES",
+    "MAX_STRANGER_BODY_BYTES",
+    "MAX_HEARTBEAT_BYTES",
+    "MAX_REGISTRATION_BYTES",
+    "MAX_CARD_BYTES",
+    "MAX_JSON_VALUES",
+    "MAX_PAGE_BYTES",
+    "MAX_REPLAY_BYTES",
+    "SOCKET_UNSENT_BYTES",
+    "SOCKET_HANDSHAKE_SECONDS",
+)
 METRICS_TOKEN = re.compile(r"[!-+\--~]{16,256}")
 
 
@@ -109,6 +139,12 @@ def pool_size(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Ch
             id="molecule.E008",
         )
     ]
+
+
+@register("molecule")
+def bounds(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    wrong = [name for name in BOUNDS if not getattr(settings, name) > 0]
+    return [Error(f"{name} must be over 0: nothing is without a bound.", id="molecule.E009") for name in wrong]
 
 
 @register(Tags.database)

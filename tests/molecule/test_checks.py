@@ -44,6 +44,8 @@ def reported_ids() -> list[str]:
         ({"METRICS_TOKEN": "0123456789, abcdef"}, ["molecule.E006"]),
         ({"DATABASE_POOL_SIZE": MINIMUM_POOL_SIZE}, []),
         ({"DATABASE_POOL_SIZE": MINIMUM_POOL_SIZE - 1}, ["molecule.E008"]),
+        ({"RATE_LIMIT_CHANGES": 0}, ["molecule.E009"]),
+        ({"WEB_LOCK_SECONDS": 0.0, "READY_SECONDS": float("nan")}, ["molecule.E009", "molecule.E009"]),
     ],
     ids=str,
 )
