@@ -12,13 +12,15 @@ import orjson
 from asgiref.sync import sync_to_async
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from django.conf import settings
+from django.http import parse_cookie
 
 from activity.group_commit import Overloaded, Unknown
+from activity.hub import run_in_thread
 from registry.api.serializers import MAX_BEATS
 from registry.exceptions import UNAVAILABLE_ERRORS
 from registry.fast_path.application import DOWN, OVERLOADED, replayed, respond
 from registry.fast_path.callers import Callers
-from registry.identity import authentication, rate_limits, tokens
+from registry.identity import authentication, rate_limits, sessions, tokens
 
 REGISTRATIONS = ("/registry/register", "/registry/update-card")
 BEAT = "/registry/heartbeat"
@@ -74,9 +76,9 @@ class Arrival:
         )
 
     @property
-    def has_session(self) -> bool:
-        """Does it look as if it came from a browser that has logged in?"""
-        return settings.SESSION_COOKIE_NAME.encode() in self.cookie
+    def session(self) -> str | None:
+        """The key of the session of a browser that has logged in, or says so."""
+        return parse_cookie(self.cookie.decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
 
     @property
     def has_own_tokens(self) -> bool:
@@ -90,12 +92,12 @@ class Arrival:
             return False
         if self.path == REGISTRATIONS[0] and settings.MOLECULE_ENROLMENT == "open":
             return True
-        return self.has_session or not (self.path in AGENTS_ROUTES or OF_WORKSPACES.fullmatch(self.path))
+        return self.session is not None or not (self.path in AGENTS_ROUTES or OF_WORKSPACES.fullmatch(self.path))
 
     @property
     def may_be_large(self) -> bool:
         """May its body be large, whoever sends it?"""
-        return self.is_of_page and (self.has_session or self.path == REGISTRATIONS[0])
+        return self.is_of_page and self.path == REGISTRATIONS[0]
 
     @property
     def most(self) -> int:
@@ -190,6 +192,8 @@ class BoundedBody:
         raise Refused(401, words, challenge=True)
 
     async def _is_known(self, arrival: Arrival, body: bytes) -> bool:
+        if arrival.is_of_page and arrival.session:
+            return bool(await run_in_thread(sessions.principals, [arrival.session]))
         if arrival.has_own_tokens:
             texts = [found.decode() for found in TOKEN.findall(body)[:MAX_BEATS]]
         else:

@@ -106,6 +106,19 @@ async def test_each_route_takes_bodies_up_to_its_own_size(mine: Agent, path: str
     assert large.headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize("path", ["/workspaces", "/registry/register", "/admin/login/"])
+async def test_a_cookie_alone_does_not_make_a_large_body_readable(path: str, admin_client: Client) -> None:
+    """A mebibyte for each connection of whoever sends some cookie would be held until the body is complete."""
+    body = b"x" * (64 * KIB + 1)
+    async with client() as stranger:
+        stranger.cookies["sessionid"] = "a" * 32
+        answer = await stranger.post(path, content=body)
+        assert (answer.status_code, answer.json()) == (401, {"error": "authentication required"})
+        assert answer.headers["connection"] == "close", "refused while it was read"
+        stranger.cookies["sessionid"] = admin_client.cookies["sessionid"].value
+        assert (await stranger.post(path, content=body)).status_code != 401
+
+
 @pytest.mark.parametrize("token", [None, "nonsense", "mol_ws_0_0", BOGUS, "mol_op" + BOGUS[6:]])
 @pytest.mark.parametrize("path", ["register", "update-card", "heartbeat", "activity"])
 async def test_nothing_large_of_a_stranger_is_read_or_parsed(
