@@ -27,6 +27,11 @@ class MaskedValue:
 
     value: str = field(repr=False)
     shown: str
+    escaped: str = field(init=False, repr=False)
+    """The value inside a string of a JSON text."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "escaped", _json(self.value)[1:-1])
 
 
 Values = tuple[MaskedValue, ...]
@@ -56,14 +61,22 @@ class Mask:
 
     def json(self, value: Any) -> Any:
         """The JSON value without the values, also as keys of objects. A number that contains one becomes text."""
-        if not self.values:
+        if isinstance(value, str):
+            return self.text(value)
+        if not self.values or value is None:
             return value
+        # Only these are looked for in each of its strings, of which there may be thousands.
+        text = _json(value)
+        contained = tuple(one for one in self.values if one.escaped in text)
+        return Mask(contained)._json(value) if contained else value
+
+    def _json(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {self.text(key): self.json(item) for key, item in value.items()}
+            return {self.text(key): self._json(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [self.json(item) for item in value]
+            return [self._json(item) for item in value]
         if isinstance(value, int | float) and not isinstance(value, bool):
             digits = repr(value)
             masked = self.text(digits)
@@ -145,6 +158,10 @@ def _forms(value: str) -> Iterator[str]:
         encoded = quote(text, safe="")
         yield from (text, *escaped, *(each.replace("/", "\\/") for each in escaped))
         yield from (encoded, PERCENT_CODE.sub(lambda code: code[0].lower(), encoded))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _numbers(text: str) -> Iterator[str]:

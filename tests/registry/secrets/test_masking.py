@@ -10,6 +10,7 @@ import pytest
 from activity.log import Entry
 from registry.models import Workspace
 from registry.secrets import masking, store
+from registry.secrets.masking import Mask, MaskedValue
 
 Make = Callable[..., Workspace]
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADAN\nBgkqhkiG9w0B\n-----END KEY-----\n"
@@ -131,3 +132,19 @@ def test_keys_of_objects_are_masked(shown: Any) -> None:
 
 def test_short_values_are_left_in_the_text(shown: Any) -> None:
     assert shown({"A": "12345", "B": " abc ", "C": "1.5"}, ["12345 abc ", 12345, 1.5]) == ["12345 abc ", 12345, 1.5]
+
+
+def test_each_string_of_a_large_body_is_compared_with_what_the_body_contains_only() -> None:
+    compared: list[str] = []
+
+    class Noted(str):
+        def __contains__(self, other: Any) -> bool:
+            compared.append(other)
+            return super().__contains__(other)
+
+    many = Mask(tuple(MaskedValue(f'secret "{n}"\n', f"[{n}]") for n in range(100)))
+    texts = [Noted("a"), Noted('b "secret'), Noted('the secret "7"\n!')]
+    assert many.json(texts[:2]) == texts[:2]
+    assert compared == []
+    assert many.json([*texts, {'secret "7"\n': 1}]) == ["a", 'b "secret', "the [7]!", {"[7]": 1}]
+    assert set(compared) == {'secret "7"\n'}
