@@ -90,14 +90,17 @@ class Arrival:
         """Is it from a page, or for one, or an enrolment that is open? Django finds out who asks."""
         if self.authorization is not None or self.has_own_tokens:
             return False
-        if self.path == REGISTRATIONS[0] and settings.MOLECULE_ENROLMENT == "open":
-            return True
-        return self.session is not None or not (self.path in AGENTS_ROUTES or OF_WORKSPACES.fullmatch(self.path))
+        return (
+            self.may_be_large
+            or self.session is not None
+            or not (self.path in AGENTS_ROUTES or OF_WORKSPACES.fullmatch(self.path))
+        )
 
     @property
     def may_be_large(self) -> bool:
-        """May its body be large, whoever sends it?"""
-        return self.is_of_page and self.path == REGISTRATIONS[0]
+        """May its body be large, whoever sends it? While enrolment is open, an agent has nothing to show yet."""
+        is_open = settings.MOLECULE_ENROLMENT == "open" and self.authorization is None
+        return is_open and self.path == REGISTRATIONS[0]
 
     @property
     def most(self) -> int:
