@@ -15,8 +15,8 @@ from django.conf import settings
 
 from activity.group_commit import Overloaded, Unknown
 from registry.api.serializers import MAX_BEATS
-from registry.exceptions import UNAVAILABLE_ERRORS
-from registry.fast_path.application import DOWN, OVERLOADED, replayed, respond
+from registry.exceptions import DATABASE_UNAVAILABLE, RETRY_AFTER_SECONDS, TOO_MANY_REQUESTS, UNAVAILABLE_ERRORS
+from registry.fast_path.application import replayed, respond
 from registry.fast_path.callers import Callers
 from registry.identity import authentication, rate_limits, tokens
 
@@ -26,7 +26,6 @@ BATCH_OF_BEATS = "/registry/heartbeats"
 AGENTS_ROUTES = (*REGISTRATIONS, BEAT, BATCH_OF_BEATS)
 OF_WORKSPACES = re.compile(r"/workspaces/[^/]+/(activity|notify)")
 TOKEN = re.compile(rb"mol_ws_[0-9a-f]{12}_[A-Za-z0-9-]{43}")
-RETRY_AFTER_SECONDS = 2
 
 
 class Refused(Exception):
@@ -177,9 +176,9 @@ class BoundedBody:
             if settings.MOLECULE_OPEN or await self._is_known(arrival, body):
                 return
         except Overloaded:
-            raise Refused(503, OVERLOADED["error"], wait=RETRY_AFTER_SECONDS) from None
+            raise Refused(503, TOO_MANY_REQUESTS, wait=RETRY_AFTER_SECONDS) from None
         except (Unknown, *UNAVAILABLE_ERRORS):
-            raise Refused(503, DOWN["error"], wait=RETRY_AFTER_SECONDS) from None
+            raise Refused(503, DATABASE_UNAVAILABLE, wait=RETRY_AFTER_SECONDS) from None
         if is_over:
             raise Refused(429, "too many requests without a valid credential", wait=rate_limits.retry_after())
         await sync_to_async(rate_limits.STRANGERS.add, thread_sensitive=False)(arrival.address)

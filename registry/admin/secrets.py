@@ -44,10 +44,6 @@ class SecretAdmin(OperationAdmin):
     def delete_model(self, request: Any, obj: Any) -> None:
         self.delete_value(obj, actor_of(request))
 
-    def delete_queryset(self, request: Any, queryset: QuerySet[Any]) -> None:
-        for secret in queryset:
-            self.delete_value(secret, actor_of(request))
-
     @admin.display(description="created", ordering="created_at")
     def created(self, secret: SealedSecret) -> SafeString:
         return formats.relative(secret.created_at)

@@ -22,7 +22,13 @@ from activity import strict_json
 from activity.group_commit import BUSY, GroupCommit, Overloaded, Unknown, Unwritten
 from activity.serializers import MAX_ENTRIES
 from registry.api.serializers import MAX_BEATS
-from registry.exceptions import UNAVAILABLE_ERRORS, Busy
+from registry.exceptions import (
+    DATABASE_UNAVAILABLE,
+    RETRY_AFTER_SECONDS,
+    TOO_MANY_REQUESTS,
+    UNAVAILABLE_ERRORS,
+    Busy,
+)
 from registry.fast_path import bodies
 from registry.fast_path.callers import Callers
 from registry.identity import authentication, rate_limits, tokens
@@ -44,15 +50,15 @@ MOST_VALUES_OF_BEAT = 100
 MOST_VALUES = 10_000
 # Larger bodies are parsed in a thread. This takes less than a millisecond.
 PARSED_HERE_BYTES = 8 * 1024
-RETRY_AFTER = b"2"
+RETRY_AFTER = b"%d" % RETRY_AFTER_SECONDS
 OK = b'{"status":"ok"}'
 LOGGED = b'{"status":"logged"}'
 LOGGED_MANY = b'{"status":"logged","count":%d}'
 # How long a request with several heartbeats waits for those whose workspace another transaction holds: the others are
 # committed meanwhile, and their agents' host waits for the answer.
 BUSY_SECONDS = 2.0
-OVERLOADED = {"error": "too many requests at once, try again"}
-DOWN = {"error": "database unavailable, try again"}
+OVERLOADED = {"error": TOO_MANY_REQUESTS}
+UNAVAILABLE = {"error": DATABASE_UNAVAILABLE}
 UNKNOWN = {"error": "the database does not answer: this may be committed or not", "code": "unknown"}
 
 Scope = dict[str, Any]
@@ -127,7 +133,7 @@ class FastPath:
         except Unknown:
             return UNKNOWN
         except UNAVAILABLE_ERRORS:
-            return {**DOWN, "code": "unavailable"}
+            return {**UNAVAILABLE, "code": "unavailable"}
         except Exception:
             log.exception("a batch of heartbeats failed")
             return {"error": "internal error", "code": "internal"}
@@ -164,7 +170,7 @@ class FastPath:
             return 503, orjson.dumps(UNKNOWN)
         except UNAVAILABLE_ERRORS as error:
             log.warning("database unavailable: %s", type(error).__name__)
-            return 503, orjson.dumps(DOWN)
+            return 503, orjson.dumps(UNAVAILABLE)
         except Exception:
             log.exception("a batch failed; its requests are passed to Django one by one")
             return None

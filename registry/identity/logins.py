@@ -30,8 +30,9 @@ from registry.identity.authentication import client_address
 KNOWN_BROWSER = "known_browser_"
 KNOWN_BROWSER_DAYS = 365
 SALT = "registry.identity.known_browser"
-# A password takes half a second; whoever waits longer than a few of them is told to come back.
+# Hashing a password takes half a second. A request that waits longer than a few of them gets 503.
 MAX_WAIT_SECONDS = 5.0
+TOO_MANY_PASSWORDS = "too many passwords at once, try again"
 
 
 def address_of(request: HttpRequest) -> str | None:
@@ -119,10 +120,10 @@ class Turns:
     def take(self) -> Iterator[None]:
         """Wait for the turn and hold it. Raises Busy."""
         if not self.places.acquire(blocking=False):
-            raise Busy("too many passwords at once, try again")
+            raise Busy(TOO_MANY_PASSWORDS)
         try:
             if not self.turn.acquire(timeout=MAX_WAIT_SECONDS):
-                raise Busy("too many passwords at once, try again")
+                raise Busy(TOO_MANY_PASSWORDS)
             try:
                 yield
             finally:
