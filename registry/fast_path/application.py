@@ -223,11 +223,8 @@ class FastPath:
             return None
         return 200, orjson.dumps({"id": match.id, "url": match.url, "name": match.name, "status": match.status})
 
-    async def commit_nothing(self) -> None:
-        """Return once a batch of heartbeats was committed: an empty one, if no agent sends any.
-
-        Raises what a heartbeat would be answered 503 for.
-        """
+    async def commit_empty_batch(self) -> None:
+        """Return once a batch of heartbeats, which may be empty, was committed. Raises what `submit` raises."""
         await self.beats.submit([])
 
     def _commit_reports(self, batch: list[Report]) -> list[bool | Unwritten]:

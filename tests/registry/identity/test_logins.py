@@ -47,7 +47,7 @@ def test_what_is_refused_for_the_address_costs_no_hash_and_counts_for_nobody(
 ) -> None:
     settings.LOGIN_ADDRESS_FAILURES = 1
     log_in(Client(), "somebody", "wrong")
-    monkeypatch.setattr(logins.OneAtATime, "encode", None)
+    monkeypatch.setattr(logins.SerialPBKDF2PasswordHasher, "encode", None)
     assert [log_in(Client(), person.username, "wrong").status_code for _ in range(3)] == [429] * 3
 
 

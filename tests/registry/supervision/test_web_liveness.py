@@ -73,7 +73,7 @@ async def test_it_does_not_beat_while_heartbeats_of_agents_do_not_get_in(
     monkeypatch.setattr(jobs, "TICK_SECONDS", 0.01)
     gate = FastPath(nothing)
     free = threading.Event()
-    async with beating(agents_get_in=gate.commit_nothing):
+    async with beating(check_heartbeats=gate.commit_empty_batch):
         await until(beat, "the first beat")
         hanging = gate.beats.thread.submit(free.wait, 2 * PATIENCE_SECONDS)
         asking = await until(lambda: gate.beats.writing and beat(), "a batch to wait for the thread")
