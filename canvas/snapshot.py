@@ -11,7 +11,7 @@ import orjson
 from django.db import connection
 from django.utils import timezone
 
-from activity.strict_json import compact, stored
+from activity.strict_json import compact, json_fragment
 from canvas.layout import viewport
 from canvas.models import CanvasLayout
 from registry.exceptions import Invalid, NotFound
@@ -178,7 +178,7 @@ def at(when: int | datetime) -> dict[str, Any]:
 def _past(workspace_id: UUID, row: Row, cards: Mapping[int | None, str | None], place: CanvasLayout) -> dict[str, Any]:
     fields = {
         **row,
-        "agent_card": stored(cards[row["agent_card"]]),
+        "agent_card": json_fragment(cards[row["agent_card"]]),
         "id": workspace_id,
         "url": row["url"] or "",
         "forwarded_to": row["forwarded_to_id"],

@@ -198,8 +198,8 @@ def _change_stream() -> str:
 
 
 def _database_role() -> str:
-    if excess := roles.excess():
-        raise CheckWarning(f"{roles.serving_role()} {', '.join(excess)}: see Two roles in docs/configuration.md")
+    if excess_rights := roles.excess_rights():
+        raise CheckWarning(f"{roles.serving_role()} {', '.join(excess_rights)}: see Two roles in docs/configuration.md")
     return f"{roles.serving_role()} may append to the log, not change it"
 
 

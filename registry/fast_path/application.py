@@ -45,9 +45,9 @@ log = logging.getLogger(__name__)
 
 BATCH = 2048
 CAPACITY = 8192
-# Bodies with more values go to the views, which ask for the credential first. A heartbeat has six of them.
-MOST_VALUES_OF_BEAT = 100
-MOST_VALUES = 10_000
+# Bodies with more values go to the views, which check the credential before they parse. A heartbeat has six fields.
+MAX_BEAT_VALUES = 100
+MAX_VALUES = 10_000
 # Larger bodies are parsed in a thread. This takes less than a millisecond.
 PARSED_HERE_BYTES = 8 * 1024
 RETRY_AFTER = b"%d" % RETRY_AFTER_SECONDS
@@ -178,7 +178,7 @@ class FastPath:
     async def _heartbeat(self, request: Request) -> Reply | None:
         if request.token is None or rate_limits.BEATS.is_over(request.token):
             return None
-        beat = bodies.beat(await _parsed(request.body, MOST_VALUES_OF_BEAT), request.token)
+        beat = bodies.beat(await _parsed(request.body, MAX_BEAT_VALUES), request.token)
         if beat is None or request.claimed not in (None, beat.workspace_id):
             return None
         return (200, OK) if await _only(self.beats, beat) is Result.ACCEPTED else None
@@ -188,7 +188,7 @@ class FastPath:
 
         A request with a refused heartbeat counts against its address's rate limit, as in the view.
         """
-        body = await _parsed(request.body, MOST_VALUES)
+        body = await _parsed(request.body, MAX_VALUES)
         items = body.get("beats") if type(body) is dict else None
         if type(items) is not list or not 0 < len(items) <= MAX_BEATS or rate_limits.REQUESTS.is_over(request.address):
             return None
@@ -206,7 +206,7 @@ class FastPath:
         own = bodies.uuid(request.rest)
         if request.token is None or own is None or request.claimed not in (None, own):
             return None
-        body = await _parsed(request.body, MOST_VALUES)
+        body = await _parsed(request.body, MAX_VALUES)
         entries = bodies.entries(body, own, most=MAX_ENTRIES)
         if entries is None or rate_limits.REQUESTS.is_over(request.token):
             return None
@@ -239,10 +239,10 @@ class FastPath:
         return matches
 
 
-async def _parsed(body: bytes, most_values: int) -> Any:
+async def _parsed(body: bytes, max_values: int) -> Any:
     if len(body) <= PARSED_HERE_BYTES:
-        return strict_json.parse(body, most_values=most_values)
-    return await asyncio.to_thread(strict_json.parse, body, most_values=most_values)
+        return strict_json.parse(body, max_values=max_values)
+    return await asyncio.to_thread(strict_json.parse, body, max_values=max_values)
 
 
 async def _only(queue: GroupCommit[Item, Answer], item: Item) -> Answer:

@@ -109,7 +109,7 @@ class Directory:
     def _load(self) -> None:
         """Rows and position are of one statement. Without rows the position is read before, so nothing is skipped."""
         position, event_id, rows = events.latest_seq(), None, {}
-        newest = {"event_seq": events.of_newest("seq"), "event_id": events.of_newest("id")}
+        newest = {"event_seq": events.newest("seq"), "event_id": events.newest("id")}
         for row in Workspace.objects.active().annotate(**newest).values("id", *KEPT, *newest):
             position, event_id = row.pop("event_seq") or 0, row.pop("event_id")
             rows[row.pop("id")] = row

@@ -16,7 +16,7 @@ from django.db.models import Case, F, Func, JSONField, Q, QuerySet, Value, When
 from django.db.models.functions import JSONObject
 
 from activity.models import EventType, StructureEvent
-from activity.strict_json import stored
+from activity.strict_json import json_fragment
 from registry.models import Status
 from registry.structure import projection
 from registry.structure.projection import Row, State
@@ -136,7 +136,7 @@ def _show_cards(before: dict[UUID, Row], after: dict[UUID, Row]) -> None:
     for pair in pairs:
         texts = [found.get(row.get("agent_card")) for row in pair]
         for row, text in zip(pair, texts, strict=True):
-            row["agent_card"] = stored(text) if texts[0] != texts[1] else None
+            row["agent_card"] = json_fragment(text) if texts[0] != texts[1] else None
 
 
 def _change(workspace_id: UUID, old: Row | None, new: Row) -> dict[str, Any] | None:

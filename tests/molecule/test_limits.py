@@ -301,9 +301,9 @@ def test_which_tokens_are_somebodys(make_workspace: Make, make_user: Any) -> Non
     ],
 )
 def test_values_are_counted_as_they_are(text: str, values: int) -> None:
-    assert strict_json.parse(text.encode(), most_values=values) == json.loads(text)
+    assert strict_json.parse(text.encode(), max_values=values) == json.loads(text)
     with pytest.raises(strict_json.Malformed):
-        strict_json.parse(text.encode(), most_values=values - 1)
+        strict_json.parse(text.encode(), max_values=values - 1)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_values_are_counted_as_they_are(text: str, values: int) -> None:
 def test_counting_looks_at_each_byte_once(hostile: bytes) -> None:
     """An expression that went back would take hours for one of these."""
     with pytest.raises(strict_json.Malformed):
-        strict_json.parse(hostile + b"," * 100, most_values=0)
+        strict_json.parse(hostile + b"," * 100, max_values=0)
 
 
 async def test_while_the_database_is_away_large_bodies_are_503(mine: Agent, monkeypatch: Any) -> None:
