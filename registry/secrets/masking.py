@@ -1,4 +1,4 @@
-"""Keeps known secret values out of whatever agents send, before it is stored, sent or logged."""
+"""Masks known secret values in everything that agents send, before it is stored, published or logged."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from registry.secrets import store
 
 # Shorter values occur in ordinary text; masking them would make reports unreadable.
 SHORTEST_MASKED = 6
-# Of a longer key only the beginning is shown, so that a masked text is at most nine times as long as it was.
+# Longer keys are shortened, so that masking makes a text at most nine times as long.
 LONGEST_SHOWN_KEY = 40
 TEXTS = ("method", "summary", "error_detail")
 MOST_OWNERS = 20_000
@@ -23,34 +23,34 @@ PERCENT_CODE = re.compile("%..")
 
 @dataclass(frozen=True, slots=True)
 class MaskedValue:
-    """A secret's value in one of the forms in which it is sent, and what is shown in its place."""
+    """A secret's value in one of the forms in which it may be sent, and the text that replaces it."""
 
     value: str = field(repr=False)
-    shown: str
+    replacement: str
 
 
 Values = tuple[MaskedValue, ...]
 Span = tuple[int, int, str]
-"""Start and end in a text, and what is shown there."""
+"""Start and end in a text, and the replacement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """Replaces values by the names of their keys, in one pass: what it puts in is not masked again."""
+    """Replaces values by the names of their keys. In one pass, so replacements are not masked again."""
 
     values: Values
 
     def text(self, text: str, *, is_cut: bool = False) -> str:
         """The text without the values. `is_cut`: its end was cut off, perhaps in the middle of a value."""
-        # Most texts contain none. This is the fastest way to find out, which counts for heartbeats.
+        # Most texts contain none. This is the fastest test, which matters for heartbeats.
         contained = [one for one in self.values if one.value in text]
         if not contained and not is_cut:
             return text
-        shown, position = [], 0
-        for start, end, instead in _joined(self._spans(contained, text, is_cut)):
-            shown += [text[position:start], instead]
+        parts, position = [], 0
+        for start, end, replacement in _merged(self._spans(contained, text, is_cut)):
+            parts += [text[position:start], replacement]
             position = end
-        return "".join([*shown, text[position:]]) if shown else text
+        return "".join([*parts, text[position:]])
 
     def json(self, value: Any) -> Any:
         """The JSON value without the values, also as keys of objects. A number that contains one becomes text."""
@@ -71,14 +71,14 @@ class Mask:
     def _spans(self, contained: Iterable[MaskedValue], text: str, is_cut: bool) -> Iterator[Span]:
         for one in contained:
             for start, end in _occurrences(one.value, text):
-                yield start, end, one.shown
+                yield start, end, one.replacement
         for one in self.values if is_cut else ():
             if (begun := _cut_off(one.value, text)) is not None:
-                yield begun, len(text), one.shown
+                yield begun, len(text), one.replacement
 
 
 class KnownValues:
-    """Cache of each owner's values, until one of them changes. The owner None stands for global secrets."""
+    """Cache of the values of each owner, until one of them changes. The owner None stands for global secrets."""
 
     def __init__(self) -> None:
         self.kept: dict[UUID | None, tuple[int, Values]] = {}
@@ -86,7 +86,7 @@ class KnownValues:
     def of(self, workspace_ids: Collection[UUID]) -> dict[UUID | None, Values]:
         """The values of these workspaces and, under None, the global ones; owners without secrets are missing.
 
-        One small query while no secret changes.
+        Costs one small query while no secret changes.
         """
         versions = store.versions(workspace_ids)
         found = {i: kept for i, version in versions.items() if (kept := self.kept.get(i)) and kept[0] == version}
@@ -141,7 +141,7 @@ def _masked_values(values: dict[str, str]) -> Values:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """The value as it may be sent: trimmed, as a number, with other line ends, inside JSON, inside a URL."""
+    """The forms in which the value may be sent: trimmed, as a number, with other line ends, in JSON, in a URL."""
     yield value
     stripped = value.strip()
     yield from _numbers(stripped)
@@ -154,7 +154,7 @@ def _forms(value: str) -> Iterator[str]:
 
 
 def _numbers(text: str) -> Iterator[str]:
-    """The value as JSON numbers are written after they were read."""
+    """The value as a JSON number, as Python prints it after parsing."""
     for read in (int, float):
         try:
             yield repr(read(text))
@@ -167,8 +167,8 @@ def _shortened(key: str) -> str:
 
 
 def _occurrences(value: str, text: str) -> Iterator[tuple[int, int]]:
-    """Where the value is; occurrences that overlap are one. Looks for the last of those first: 64 KiB of one letter
-    may occur at every place of a text."""
+    """The places of the value in the text. Overlapping ones are one, found by a search for the last of them: a value of
+    one repeated letter may occur at every position."""
     size = len(value)
     start = text.find(value)
     while start >= 0:
@@ -180,7 +180,7 @@ def _occurrences(value: str, text: str) -> Iterator[tuple[int, int]]:
 
 
 def _cut_off(value: str, text: str) -> int | None:
-    """Where the value begins that the end of the text cuts off, if there is one."""
+    """The start of a value that the end of the text cuts off; None without one."""
     head = value[:SHORTEST_MASKED]
     start = text.find(head, max(0, len(text) - len(value) + 1))
     while start >= 0 and not value.startswith(text[start:]):
@@ -188,8 +188,8 @@ def _cut_off(value: str, text: str) -> int | None:
     return start if start >= 0 else None
 
 
-def _joined(spans: Iterable[Span]) -> Iterator[Span]:
-    """The spans in order; those that overlap become one, which shows what the longest of them shows."""
+def _merged(spans: Iterable[Span]) -> Iterator[Span]:
+    """The spans in order. Overlapping ones become one, with the replacement of the longest."""
     group: list[Span] = []
     end = 0
     for span in sorted(spans, key=lambda each: each[:2]):
