@@ -72,7 +72,7 @@ class Heartbeats(Endpoint):
         try:
             bodies = self.body(HeartbeatsBody)["beats"]
         except APIException:
-            # Nothing in it was good, as in a batch of which every heartbeat is refused.
+            # It counts as a batch in which every heartbeat is refused.
             rate_limits.STRANGERS.add(address)
             raise
         parsed = [_parsed(body) for body in bodies]

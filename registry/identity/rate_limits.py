@@ -30,7 +30,7 @@ return counts
 
 
 class RateLimit:
-    """One limit per window, of which `setting` holds the number.
+    """One limit per window; `setting` is the name of the setting with the number.
 
     The fast path charges what it has answered; those counts are kept here, so that it need not ask Redis before the
     next request. `who` is a presented token or an address; None is not limited.

@@ -94,11 +94,11 @@ def register(
     """Register an agent: the workspace is set online from any status but paused, in which it stays.
 
     `held`: the agent presented the workspace's token, and gets no new one. `enrolment_id`: it presented that enrolment
-    token, which is used up, or was used a moment ago (see enrolment.redeem). With neither, enrolment is open; an
-    unknown workspace is then created, named by its card.
-    `may_reveal`: the token that is issued may read secret values, as the caller's credential may.
+    token, which is used up, or was just used (see enrolment.redeem). With neither, enrolment is open; an unknown
+    workspace is then created and named by its card.
+    `may_reveal`: the new token may read secret values, because the caller's credential may.
     `heartbeat_interval`: seconds between the agent's heartbeats; None means that the lease lasts LEASE_SECONDS.
-    Secrets in the card are masked; a URL that contains one is refused, as masked it could not be called.
+    Secrets in the card are masked. A URL that contains one is refused, because a masked URL cannot be called.
     Returns the token issued, if any. Raises NotFound, Removed, BadCredential, Invalid (url), TooLarge, TooOften.
     """
     _check_card_size(agent_card)
@@ -240,7 +240,7 @@ def _created(new: NewWorkspace) -> dict[str, Any]:
 def _registration(workspace: Workspace, url: str, agent_card: dict[str, Any], mask: Mask) -> list[NewEvent]:
     """Return one event if anything changes, none if everything is as before.
 
-    The event keeps the replaced values, masked: they may be older than a secret that they contain.
+    The event keeps the replaced values. They are masked too, as a secret that they contain may be newer.
     Raises TooOften when the card or the URL changes.
     """
     changes = {
