@@ -91,7 +91,7 @@ FORMAT = crc32((ROWS + VERSION).encode())
 
 
 class Position(NamedTuple):
-    """The last event that was included: its seq, 0 if there was none, and its id."""
+    """The last event that is included: its seq, or 0 without one, and its id."""
 
     seq: int
     event_id: str | None
@@ -101,7 +101,7 @@ class Position(NamedTuple):
 class Version:
     """`workspaces` changes whenever the result of workspaces() does, `everything` whenever that of now() does.
 
-    `event_id` is the id of the event at `seq`, and a part of both: a restored database uses seq and xmin again.
+    Both contain `event_id`, the id of the event at `seq`, because a restored database uses seq and xmin again.
     """
 
     seq: int
