@@ -1,4 +1,4 @@
-"""Pages of events and activity are bounded in bytes; whoever follows the links gets every row once."""
+"""Pages of events and activity have a limit in bytes; a client that follows the links gets every row once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -56,7 +56,7 @@ def relations(answer: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("letter", ["é", "x"], ids=["two bytes", "compressible"])
-def test_a_page_has_at_most_so_many_bytes(make_workspace: Make, letter: str) -> None:
+def test_a_page_has_a_limit_in_bytes(make_workspace: Make, letter: str) -> None:
     own = make_workspace().id
     record_cards(own, *[100 * KIB] * 10, letter=letter)
     events = StructureEvent.objects.order_by("seq")
@@ -100,7 +100,7 @@ def test_the_pages_of_a_heavy_log_are_small_and_complete(
     assert all(size <= 512 * KIB or len(page) == 1 for size, page in zip(sizes, found, strict=True))
 
 
-def test_stored_json_is_answered_as_it_is(as_operator: APIClient, make_workspace: Make) -> None:
+def test_stored_json_is_passed_on_unchanged(as_operator: APIClient, make_workspace: Make) -> None:
     own = make_workspace().id
     card = {"name": "é☃", "big": 10**30, "exact": 0.1, "empty": {}, "list": [None, True, '\\"\n']}
     StructureEvent.objects.create(

@@ -75,7 +75,7 @@ class Browser:
         return self.client.post("/admin/login/", data=form, headers=sent).status_code
 
 
-def test_a_stranger_keeps_no_operator_out(platform: Platform, tmp_path: Path) -> None:
+def test_failed_logins_from_another_address_do_not_lock_an_operator_out(platform: Platform, tmp_path: Path) -> None:
     with nginx(tmp_path, platform.url) as url:
         stranger = Browser(url, "127.0.0.2")
         guessed = [stranger.log_in("op", f"wrong {number}") for number in range(10)]

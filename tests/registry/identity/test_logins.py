@@ -42,7 +42,7 @@ def test_many_names_from_one_address_are_limited(person: User, settings: Any) ->
     assert log_in(Client(), person.username, "right", "10.0.0.2").status_code == 302
 
 
-def test_what_is_refused_for_the_address_costs_no_hash_and_counts_for_nobody(
+def test_a_login_that_is_refused_for_its_address_is_neither_hashed_nor_counted(
     person: User, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.LOGIN_ADDRESS_FAILURES = 1

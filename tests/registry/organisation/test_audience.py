@@ -272,7 +272,7 @@ def test_sockets_with_a_revoked_token_are_unauthorized(make_workspace: Make, dja
 def test_the_sockets_of_many_operators_are_checked_in_three_queries(
     make_user: Callable[..., User], django_assert_num_queries: Any
 ) -> None:
-    """Whoever has signed out, was disabled or lost the permission is not authorized any more."""
+    """Users who signed out, were disabled or lost the permission are no longer authorized."""
     users = [make_user("viewer") for _ in range(30)]
     sockets = []
     for number, user in enumerate(users):
