@@ -16,7 +16,7 @@ from django.conf import settings
 from activity.group_commit import Overloaded, Unknown
 from registry.api.serializers import MAX_BEATS
 from registry.exceptions import DATABASE_UNAVAILABLE, RETRY_AFTER_SECONDS, TOO_MANY_REQUESTS, UNAVAILABLE_ERRORS
-from registry.fast_path.application import replayed, respond
+from registry.fast_path.application import replayed, respond_json
 from registry.fast_path.callers import Callers
 from registry.identity import authentication, rate_limits, tokens
 
@@ -35,20 +35,15 @@ class Refused(Exception):
         super().__init__(error)
         self.status = status
         self.content = orjson.dumps({"error": error} | ({"retry_after": wait} if status == 429 else {}))
-        self.headers = {"retry-after": str(wait)} if wait else {}
+        self.headers = [(b"connection", b"close")]
+        if wait:
+            self.headers.append((b"retry-after", b"%d" % wait))
         if challenge:
-            self.headers["www-authenticate"] = "Bearer"
+            self.headers.append((b"www-authenticate", b"Bearer"))
 
-    async def send(self, send: ASGISendCallable) -> None:
+    async def send(self, send: Any) -> None:
         """Send the response and close the connection, so that the rest of the body is not read."""
-        given = {
-            "content-type": "application/json",
-            "content-length": str(len(self.content)),
-            "connection": "close",
-            "x-content-type-options": "nosniff",
-        }
-        headers = [(name.encode(), value.encode()) for name, value in (given | self.headers).items()]
-        await respond(send, self.status, headers, self.content)
+        await respond_json(send, self.status, self.content, *self.headers)
 
 
 @dataclass(slots=True)

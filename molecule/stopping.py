@@ -4,15 +4,10 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from registry.fast_path.application import RETRY_AFTER, respond
+from registry.fast_path.application import RETRY_AFTER, respond_json
 
 STOPPING = b'{"error":"the server is stopping, try again","code":"stopping"}'
-HEADERS = [
-    (b"content-type", b"application/json"),
-    (b"content-length", b"%d" % len(STOPPING)),
-    (b"retry-after", RETRY_AFTER),
-    (b"connection", b"close"),
-]
+HEADERS = ((b"retry-after", RETRY_AFTER), (b"connection", b"close"))
 # How long cancelled requests whose items are being written may take. The statements have shorter limits of their own,
 # which do not apply while PostgreSQL hangs.
 SHUTDOWN_SECONDS = 10.0
@@ -39,7 +34,7 @@ class AnswerOnShutdown:
         except asyncio.CancelledError:
             if has_begun:
                 raise
-            await respond(send, 503, HEADERS, STOPPING)
+            await respond_json(send, 503, STOPPING, *HEADERS)
         finally:
             self.open -= 1
 

@@ -106,21 +106,15 @@ class FastPath:
             await self.application(scope, receive, send)
             return
         # BoundedBody, which wraps this, passes the whole body in one message.
-        message = await receive()
-        claimed = headers.get(b"x-workspace-id")
-        request = Request(
-            address=authentication.client_address(scope, headers),
-            token=_presented_token(headers.get(b"authorization")),
-            claimed=None if claimed is None else bodies.uuid(claimed.decode("latin-1")),
-            rest=rest,
-            body=message["body"],
-        )
-        is_readable = claimed is None or request.claimed is not None
-        reply = await self._reply(handler, request) if is_readable else None
+        body = (await receive())["body"]
+        request = _request(scope, headers, rest, body)
+        reply = None if request is None else await self._reply(handler, request)
         if reply is None:
-            await self.application(scope, replayed(request.body, receive), send)
+            await self.application(scope, replayed(body, receive), send)
         else:
-            await _send(send, *reply)
+            status, content = reply
+            retry = [(b"retry-after", RETRY_AFTER)] if status == 503 else []
+            await respond_json(send, status, content, *retry)
 
     async def accept_beat(self, beat: Beat, address: str) -> dict[str, str] | None:
         """For `/ws`: None once the heartbeat is committed, else its error as the API says it."""
@@ -239,6 +233,21 @@ class FastPath:
         return matches
 
 
+def _request(scope: Scope, headers: dict[bytes, bytes], rest: str, body: bytes) -> Request | None:
+    """The request; None if its X-Workspace-ID is not a UUID."""
+    header = headers.get(b"x-workspace-id")
+    claimed = None if header is None else bodies.uuid(header.decode("latin-1"))
+    if header is not None and claimed is None:
+        return None
+    return Request(
+        address=authentication.client_address(scope, headers),
+        token=_presented_token(headers.get(b"authorization")),
+        claimed=claimed,
+        rest=rest,
+        body=body,
+    )
+
+
 async def _parsed(body: bytes, max_values: int) -> Any:
     if len(body) <= PARSED_HERE_BYTES:
         return strict_json.parse(body, max_values=max_values)
@@ -287,15 +296,15 @@ def replayed(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-async def _send(send: Send, status: int, body: bytes) -> None:
+async def respond_json(send: Send, status: int, content: bytes, *more_headers: tuple[bytes, bytes]) -> None:
+    """Send a whole response of JSON."""
     headers = [
         (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
+        (b"content-length", b"%d" % len(content)),
         (b"x-content-type-options", b"nosniff"),
+        *more_headers,
     ]
-    if status == 503:
-        headers.append((b"retry-after", RETRY_AFTER))
-    await respond(send, status, headers, body)
+    await respond(send, status, headers, content)
 
 
 async def respond(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:

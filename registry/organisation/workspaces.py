@@ -114,8 +114,7 @@ def register(
             enrolment.redeem(id, enrolment_id)
         elif is_open and tokens.has_live_token(id):
             raise BadCredential("this workspace has a token: send it")
-        if (shown := mask.text(url)) != url:
-            raise Invalid(f"url: contains the value of a secret: {shown}", field="url")
+        _check_url(url, mask)
         enrolment.end_unused(id)
         projection.apply(record(_registration(workspace, url, agent_card, mask), actor=actor))
         enrolment.complete(workspace)
@@ -171,6 +170,11 @@ def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -
             payload = {"agent_card": agent_card, "old_agent_card": mask.json(workspace.agent_card)}
             event = _event(EventType.AGENT_CARD_UPDATED, workspace_id, payload)
             projection.apply(record([event], actor=actor))
+
+
+def _check_url(url: str, mask: Mask) -> None:
+    if (masked := mask.text(url)) != url:
+        raise Invalid(f"url: contains the value of a secret: {masked}", field="url")
 
 
 def _check_card_size(agent_card: dict[str, Any]) -> None:
