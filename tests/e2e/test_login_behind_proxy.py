@@ -64,9 +64,8 @@ def platform() -> Iterator[Platform]:
 class Browser:
     """A client at an address of its own."""
 
-    def __init__(self, url: str, address: str) -> None:
-        self.url, self.transport = url, httpx.HTTPTransport(local_address=address)
-        self.client = httpx.Client(base_url=url, transport=self.transport, headers=HTML, timeout=20)
+    def __init__(self, url: str, client: httpx.Client) -> None:
+        self.url, self.client = url, client
 
     def log_in(self, username: str, password: str, **headers: str) -> int:
         token = self.client.get("/admin/login/").cookies["csrftoken"]
@@ -75,18 +74,31 @@ class Browser:
         return self.client.post("/admin/login/", data=form, headers=sent).status_code
 
 
+@contextmanager
+def browser(url: str, address: str) -> Iterator[Browser]:
+    transport = httpx.HTTPTransport(local_address=address)
+    with httpx.Client(base_url=url, transport=transport, headers=HTML, timeout=20) as client:
+        yield Browser(url, client)
+
+
 def test_failed_logins_from_another_address_do_not_lock_an_operator_out(platform: Platform, tmp_path: Path) -> None:
-    with nginx(tmp_path, platform.url) as url:
-        stranger = Browser(url, "127.0.0.2")
+    with (
+        nginx(tmp_path, platform.url) as url,
+        browser(url, "127.0.0.2") as stranger,
+        browser(url, "127.0.0.3") as operator,
+    ):
         guessed = [stranger.log_in("op", f"wrong {number}") for number in range(10)]
         assert guessed == [200] * 9 + [429]
         assert stranger.log_in("op", platform.password, **{"X-Forwarded-For": "127.0.0.3"}) == 429
-        assert Browser(url, "127.0.0.3").log_in("op", platform.password) == 302
+        assert operator.log_in("op", platform.password) == 302
 
 
 def test_many_names_from_one_address_are_refused_and_others_are_not(platform: Platform, tmp_path: Path) -> None:
-    with nginx(tmp_path, platform.url) as url:
-        stranger = Browser(url, "127.0.0.2")
+    with (
+        nginx(tmp_path, platform.url) as url,
+        browser(url, "127.0.0.2") as stranger,
+        browser(url, "127.0.0.3") as operator,
+    ):
         guessed = [stranger.log_in(f"name-{number}", "wrong") for number in range(21)]
         assert guessed == [200] * 20 + [429]
-        assert Browser(url, "127.0.0.3").log_in("op", platform.password) == 302
+        assert operator.log_in("op", platform.password) == 302

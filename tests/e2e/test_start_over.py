@@ -12,7 +12,7 @@ from tests.e2e.test_sockets import closed_with, receive, stream
 
 def cut(platform: Platform, upto: int) -> None:
     """Take away what happened after this position, as a restore does; the sequence goes on from there."""
-    with psycopg.connect(platform.environment["DATABASE_URL"]) as owner:
+    with psycopg.connect(platform.environment["DATABASE_OWNER_URL"]) as owner:
         owner.execute("ALTER TABLE structure_events DISABLE TRIGGER USER")
         owner.execute("DELETE FROM structure_events WHERE seq > %s", [upto])
         owner.execute("SELECT setval('structure_events_seq_seq', %s)", [upto])

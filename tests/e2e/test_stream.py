@@ -53,7 +53,7 @@ async def test_an_operator_receives_every_event_in_the_envelope(platform: Platfo
         assert await receive(socket) == {"type": "pong"}
         agent = await asyncio.to_thread(platform.agent, "subscribed")
         created = await until_event(socket, "WORKSPACE_PROVISIONING", agent.id)
-        assert set(created) == {"event", "workspace_id", "timestamp", "seq", "payload"}
+        assert set(created) == {"event", "workspace_id", "timestamp", "seq", "id", "payload"}
         assert created["timestamp"].endswith("Z")
         online = await until_event(socket, "WORKSPACE_ONLINE", agent.id)
         assert online["seq"] > created["seq"]

@@ -35,7 +35,8 @@ def platform() -> Iterator[Platform]:
 
 
 def connected(platform: Platform, **options: Any) -> "psycopg.Connection[Any]":
-    return psycopg.connect(platform.environment["DATABASE_URL"], **options)
+    """As the owner, who may change tables."""
+    return psycopg.connect(platform.environment["DATABASE_OWNER_URL"], **options)
 
 
 @contextmanager
@@ -52,7 +53,8 @@ def holding_log(platform: Platform) -> Any:
 
 
 def until_waiting(platform: Platform, least: int) -> None:
-    with connected(platform, autocommit=True) as looking:
+    # As the serving role: others do not see what its sessions wait for.
+    with psycopg.connect(platform.environment["DATABASE_URL"], autocommit=True) as looking:
         until(lambda: looking.execute(WAITS_FOR_LOCK, [least]).fetchone(), f"{least} statements to wait for a lock")
 
 

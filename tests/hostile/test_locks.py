@@ -20,12 +20,13 @@ def test_a_locked_row_makes_no_other_agent_wait_or_go_offline(platform: Platform
     victim, *others = [platform.agent(f"beside a lock {number}") for number in range(OTHERS + 1)]
     for agent in (victim, *others):
         assert agent.beat().status_code == 200
-    with locked_row(platform.environment["DATABASE_URL"], victim.id), ThreadPoolExecutor(OTHERS + 1) as senders:
-        answers = list(senders.map(_beat_for_two_leases, (victim, *others)))
-    assert set(answers[0]) <= {200, 503}
-    assert [set(each) for each in answers[1:]] == [{200}] * OTHERS
-    history = platform.api.get("/events?limit=1000").json()
-    offline = {event["workspace_id"] for event in history if event["event"] == "WORKSPACE_OFFLINE"}
+    with ThreadPoolExecutor(OTHERS + 1) as senders, locked_row(platform.environment["DATABASE_URL"], victim.id):
+        held = senders.submit(_beat_for_two_leases, victim)
+        answers = list(senders.map(_beat_for_two_leases, others))
+        history = platform.api.get("/events?limit=1000").json()
+    assert set(held.result()) <= {200, 503}
+    assert [set(each) for each in answers] == [{200}] * OTHERS
+    offline = {event["workspace_id"] for event in history if event["event_type"] == "WORKSPACE_OFFLINE"}
     assert offline.isdisjoint(agent.id for agent in others)
     until(lambda: victim.beat().status_code == 200, "the agent of the locked row to be accepted again")
     assert platform.api.get(f"/workspaces/{victim.id}").json()["last_refusal"] is None

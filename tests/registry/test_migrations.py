@@ -79,6 +79,7 @@ def test_secrets_of_removed_workspaces_are_deleted_in_batches(
     assert sorted(key for each in noted for key in each.keys) == [f"KEY_{number}" for number in range(5)]
 
 
+@pytest.mark.usefixtures("migrate")
 def test_an_incomplete_older_event_does_not_stop_an_upgrade(make_workspace: Make) -> None:
     """Nothing can remove it. The check is for new events then."""
     insert = "INSERT INTO structure_events (event_type, workspace_id, payload) VALUES ('WORKSPACE_MOVED', NULL, '[]')"
@@ -102,9 +103,10 @@ def test_an_incomplete_older_event_does_not_stop_an_upgrade(make_workspace: Make
         cursor.execute("ALTER TABLE structure_events VALIDATE CONSTRAINT structure_events_complete")
 
 
+@pytest.mark.usefixtures("migrate")
 def test_the_check_of_events_is_valid_for_all_rows_of_a_sound_log(make_workspace: Make) -> None:
-    call_command("migrate", "activity", "0003", verbosity=0)
     make_workspace("One")
+    call_command("migrate", "activity", "0003", verbosity=0)
     call_command("migrate", "activity", verbosity=0)
     with connection.cursor() as cursor:
         cursor.execute("SELECT convalidated FROM pg_constraint WHERE conname = 'structure_events_complete'")
