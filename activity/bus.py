@@ -128,7 +128,7 @@ def publish(envelopes: Sequence[Envelope], *, after: int | None = None) -> None:
 
 def _publish_frames(frames: list[RawFrame], after: int) -> int:
     """Split what is too large for one message. Returns the position after these frames."""
-    # The ids are apart: during a rolling update, hubs of the previous release expect frames of four values.
+    # The ids are a separate list: hubs of the previous release, during a rolling update, expect frames of four values.
     ids = [id for *_, id in frames]
     message = _serialize({"type": "events", "after": after, "frames": [frame[:4] for frame in frames], "ids": ids})
     if _is_too_large(message, frames):
@@ -166,7 +166,7 @@ def close_streams(credentials: Sequence[str]) -> None:
 
 
 def announce_rebuild() -> None:
-    """Let every hub look at once whether the tables were repaired from the log; they do so by themselves in time."""
+    """Make every hub check at once whether the tables were repaired. Without this they notice at the next poll."""
     redis.client().publish(EVENTS_CHANNEL, _serialize({"type": "rebuilt"}))
 
 

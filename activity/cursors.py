@@ -1,7 +1,7 @@
-"""Cursors of the activity list: where a reader goes on, in either direction, so that it gets every row once.
+"""Cursors of the activity list. A reader that follows them in either direction gets every row exactly once.
 
-Rows commit in another order than that of their times. So a cursor names the snapshot of PostgreSQL in which the reader
-saw its first page: what was visible in it is older, all other rows are newer, whenever they were written.
+Rows do not commit in the order of their times. So a cursor holds the PostgreSQL snapshot of the reader's first page:
+rows that are visible in it are older, all others are newer, whatever their times.
 """
 
 from dataclasses import astuple, dataclass
@@ -19,12 +19,12 @@ SALT = "activity cursor"
 
 
 class Malformed(ValueError):
-    """The text is not a cursor of this installation."""
+    """The text is not a cursor that this installation has signed."""
 
 
 @dataclass(frozen=True)
 class Older:
-    """Before a row, among what `snapshot` shows; newest first."""
+    """The rows before a row, of those visible in `snapshot`; newest first."""
 
     KIND: ClassVar = "older"
     snapshot: str
@@ -33,7 +33,7 @@ class Older:
 
     def select(self, rows: QuerySet[ActivityLog]) -> QuerySet[ActivityLog]:
         at = datetime.fromisoformat(self.created_at)
-        # Numbers that PostgreSQL has not reached yet are from before a backup was restored.
+        # Transaction ids that PostgreSQL has not reached yet are from before a backup was restored.
         known = Q(transaction_id=None) | Q(_visible_in(self.snapshot)) | Q(transaction_id__gte=_end_of(CURRENT))
         before = Q(created_at__lte=at) & (Q(created_at__lt=at) | Q(id__lt=UUID(self.id)))
         return rows.filter(known, before).order_by("-created_at", "-id")
@@ -45,8 +45,11 @@ class Older:
 
 @dataclass(frozen=True)
 class Newer:
-    """What `since` does not show, by transaction. The pages of one turn show what `upto` does: the snapshot of the
-    first. `last` is the row to go on from: transaction, time and id."""
+    """The rows that are not visible in the snapshot `since`, by transaction.
+
+    All pages of one pass have the snapshot of its first page, `upto`. `last` is the row to continue after: its
+    transaction, time and id.
+    """
 
     KIND: ClassVar = "newer"
     since: str
@@ -83,13 +86,13 @@ KINDS: dict[str, type[Older] | type[Newer]] = {kind.KIND: kind for kind in (Olde
 
 
 def following(page: Page) -> dict[str, Cursor]:
-    """Where to go on after a page, newest first, that was read without a cursor."""
+    """The cursors to continue from a page that was read without one, newest first."""
     more: dict[str, Cursor] = {"next": _older(page.snapshot, page.rows[-1])} if page.more else {}
     return {**more, "newer": Newer(page.snapshot)}
 
 
 def encode(cursor: Cursor) -> str:
-    """The text of a cursor. It is signed: PostgreSQL parses what is in it."""
+    """The text of a cursor. It is signed, because PostgreSQL parses parts of it."""
     return signing.dumps([cursor.KIND, *astuple(cursor)], salt=SALT, compress=True)
 
 
@@ -120,5 +123,5 @@ def _visible_in(snapshot: str) -> Func:
 
 
 def _end_of(snapshot: Func) -> Func:
-    """The first number that no transaction of the snapshot has."""
+    """The first transaction id after all those of the snapshot."""
     return Func(snapshot, template="pg_snapshot_xmax(%(expressions)s)::text::bigint")

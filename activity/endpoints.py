@@ -60,7 +60,7 @@ class Endpoint(APIView):
 
 
 def paged(request: Request, rows: list[dict[str, Any]], links: Mapping[str, Mapping[str, str | None]]) -> Response:
-    """A page of a list. `links`: by relation, the query parameters that change to go on from there."""
+    """The response with a page of a list. `links` has, for each link relation, the query parameters that it changes."""
     headers = {"Link": ", ".join(link(request, relation, **changed) for relation, changed in links.items())}
     return Response(rows, headers=headers if links else None)
 

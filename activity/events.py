@@ -26,7 +26,7 @@ FROM ROWS FROM (jsonb_to_recordset(%s) AS (event_type text, workspace_id uuid, a
 ORDER BY place
 RETURNING id, seq, created_at, transaction_id
 """
-# As clients see it; the payload is text.
+# The columns of a page, in which the payload is text.
 COLUMNS = tuple(field.attname for field in StructureEvent._meta.concrete_fields)
 
 latest_seq = bus.latest_seq
@@ -77,11 +77,11 @@ def read(
 
 def page(*, limit: int = 100, **wanted: Any) -> Page:
     """A page of read(): `limit` events, or as many as MAX_PAGE_BYTES allow, at least one. Payloads are text."""
-    return pages.read(read(**wanted), COLUMNS, limit=limit, most_bytes=settings.MAX_PAGE_BYTES)
+    return pages.read(read(**wanted), COLUMNS, limit=limit, max_bytes=settings.MAX_PAGE_BYTES)
 
 
-def of_newest(column: str) -> models.Subquery:
-    """`seq` or `id` of the newest event, of the same snapshot as the statement around it; NULL for an empty log."""
+def newest(column: str) -> models.Subquery:
+    """`seq` or `id` of the newest event as a subquery, so in the snapshot of its statement; NULL for an empty log."""
     return models.Subquery(StructureEvent.objects.order_by("-seq").values(column)[:1])
 
 
@@ -94,7 +94,7 @@ def envelope_of(event: StructureEvent) -> bus.Envelope:
 def is_at(seq: int, event_id: str | UUID | None) -> bool:
     """Whether the log has this event at this position. False after a restore or a failover that lost it.
 
-    Nothing is known of an event without an id, and of position 0, which comes before all events: True.
+    True without an id, which earlier releases did not send, and for position 0, which is before all events.
     """
     return not seq or event_id is None or StructureEvent.objects.filter(seq=seq, id=event_id).exists()
 
@@ -106,15 +106,17 @@ def lock_log() -> int:
 
 
 def record_rebuild(rows: int) -> None:
-    """Tell every process that the tables were repaired from the log. Call it in that transaction, after lock_log()."""
+    """Tell all processes that the tables were repaired from the log. Call it in that transaction, after lock_log()."""
     Rebuild.objects.create(rows=rows)
     cache_versions.LOG.invalidate()
     bus.after_commit(bus.announce_rebuild)
 
 
 def last_rebuild() -> int:
-    """The number of the last repair, 0 if there was none. Read it before what you keep of the tables in memory, and
-    load that again when the number is another one."""
+    """The number of the last repair, 0 if there was none.
+
+    A cache of the tables reads it before it loads them, and loads them again when it has changed.
+    """
     last: int = Rebuild.objects.aggregate(last=models.Max("id", default=0))["last"]
     return last
 

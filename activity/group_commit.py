@@ -1,7 +1,7 @@
 """Group commit: the items of many concurrent requests are written by one thread, in one transaction per batch.
 
-While a batch is written the next one gathers, so the cost per item falls as the load grows. An item that another
-transaction keeps from being written does not delay the others: it is BUSY, and tried again with later batches.
+While a batch is written the next one gathers, so the cost per item falls as the load grows. An item whose rows another
+transaction holds does not delay the others: it is BUSY, and is tried again with later batches.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Unwritten(Enum):
-    """The answer to an item that changed nothing, because another transaction holds what it would change."""
+    """The answer to an item that changed nothing, because another transaction holds the rows that it would change."""
 
     BUSY = "busy"
 
@@ -61,21 +61,21 @@ class Unknown(Exception):
 class Submission(Generic[Item, Answer]):
     """The items of one caller and the future for its answers.
 
-    `open` are the indexes of items without an answer, `size` is their size; once there are `answers`, these are BUSY.
-    By the loop's clock, `deadline` is when it is refused if it still waits for its first batch, `patience` when its
-    busy items are given up.
+    `unanswered` has the indexes of the items to write in the next batch, and `size` is their size; after the first
+    batch they are the busy ones. By the loop's clock, the submission is refused at `deadline` if it still waits for its
+    first batch, and its busy items are given up at `busy_deadline`.
     """
 
     items: Sequence[Item]
     size: int
     result: "asyncio.Future[Sequence[Answer | Unwritten]]"
     deadline: float
-    patience: float
-    open: Sequence[int]
+    busy_deadline: float
+    unanswered: Sequence[int]
     answers: list[Answer | Unwritten] | None = None
 
     def resolve(self, error: BaseException | None = None) -> None:
-        """Answer the caller, unless it has gone. Of several items some may have been accepted before an error."""
+        """Answer the caller, unless it has gone. Once there are answers they count, also if a later batch failed."""
         if self.result.done():
             return
         if self.answers is not None:
@@ -86,16 +86,16 @@ class Submission(Generic[Item, Answer]):
 
 class GroupCommit(Generic[Item, Answer]):
     """`flush` gets the items of one batch, in order of arrival, and returns an answer for each: BUSY for those that
-    cannot be written now. These are in each of the next batches, before newer items, until their caller's patience
-    ends.
+    cannot be written now. These are in the next batches too, before newer items, until they are given up.
 
-    It runs in one dedicated thread, so never twice at a time. At most `capacity` items wait, and half as many busy ones
-    beside them. A batch takes whole submissions up to `batch` items, at most half of them busy ones; `size_of` may
+    `flush` runs in one dedicated thread, so never twice at a time. At most `capacity` items wait, and in addition half
+    as many busy ones. A batch takes whole submissions up to `batch` items, at most half of them busy; `size_of` may
     count an item as more than one.
 
-    A caller waits for its turn at most `max_wait_seconds`, plus the time between two checks (1/CHECKS_PER_WAIT of it).
-    Once its items are being written it waits for the outcome, so that what was refused was never written; after
-    `max_write_seconds` that is Unknown. `flush` has to end sooner by limits of its own, except if the database hangs.
+    A caller waits for its first batch at most `max_wait_seconds`, plus the time between two checks (1/CHECKS_PER_WAIT
+    of it). Once its items are being written it waits for the outcome, so refused items were never written. After
+    `max_write_seconds` the outcome is Unknown. `flush` needs shorter limits of its own, which only a hanging database
+    can exceed.
     """
 
     def __init__(
@@ -125,20 +125,20 @@ class GroupCommit(Generic[Item, Answer]):
         WAITING.labels(name).set_function(lambda: self.size + self.busy_size)
 
     async def submit(self, items: Sequence[Item], *, busy_seconds: float | None = None) -> Sequence[Answer | Unwritten]:
-        """The answers, once committed; BUSY for items that could not be written within `busy_seconds`, by default
-        `max_wait_seconds`. Without items this waits for a batch that was committed after the call.
+        """Return the answers, once committed; BUSY for items that could not be written within `busy_seconds`, which is
+        `max_wait_seconds` by default. Without items, return when a batch that began after the call was committed.
 
-        Raises Overloaded, Unknown, or the exception of `flush` for the whole batch. A caller that is cancelled gets
-        the answers all the same if its items are being written; else they never are.
+        Raises Overloaded, Unknown, or the exception of `flush` for the whole batch. If the caller is cancelled while
+        its items are being written, it still gets the answers; otherwise the items are never written.
         """
         size = sum(map(self.size_of, items))
         if self.size + size > self.capacity:
             self.refused.inc(size)
             raise Overloaded
         loop = asyncio.get_running_loop()
-        now, patience = loop.time(), self.max_wait_seconds if busy_seconds is None else busy_seconds
+        now, busy_wait = loop.time(), self.max_wait_seconds if busy_seconds is None else busy_seconds
         submission: Submission[Item, Answer] = Submission(
-            items, size, loop.create_future(), now + self.max_wait_seconds, now + patience, range(len(items))
+            items, size, loop.create_future(), now + self.max_wait_seconds, now + busy_wait, range(len(items))
         )
         self.waiting.append(submission)
         self.size += size
@@ -150,7 +150,7 @@ class GroupCommit(Generic[Item, Answer]):
         except asyncio.CancelledError:
             if submission not in self.writing:
                 raise
-        submission.result, submission.patience = loop.create_future(), 0
+        submission.result, submission.busy_deadline = loop.create_future(), 0
         return await submission.result
 
     async def _write(self) -> None:
@@ -176,29 +176,21 @@ class GroupCommit(Generic[Item, Answer]):
 
     def _next_batch(self) -> list[Submission[Item, Answer]]:
         """The oldest busy submissions and the next ones, without those whose caller has gone."""
-        submissions = self._taken(self.busy, self.batch // 2)
-        self.busy_size -= (taken := _size(submissions))
-        fresh = self._taken(self.waiting, self.batch - taken)
-        self.size -= _size(fresh)
-        return [submission for submission in submissions + fresh if not submission.result.done()]
-
-    def _taken(self, queue: deque[Submission[Item, Answer]], most: int) -> list[Submission[Item, Answer]]:
-        """Remove the first of `queue` up to that size, but at least one."""
-        taken: list[Submission[Item, Answer]] = []
-        while queue and (not taken or most >= queue[0].size):
-            taken.append(queue.popleft())
-            most -= taken[-1].size
-        return taken
+        busy = _pop(self.busy, self.batch // 2)
+        self.busy_size -= (busy_size := _size(busy))
+        new = _pop(self.waiting, self.batch - busy_size)
+        self.size -= _size(new)
+        return [submission for submission in busy + new if not submission.result.done()]
 
     async def _write_batch(self, submissions: list[Submission[Item, Answer]]) -> None:
-        items = [submission.items[n] for submission in submissions for n in submission.open]
+        items = [submission.items[n] for submission in submissions for n in submission.unanswered]
         self.writing = submissions
         loop = asyncio.get_running_loop()
-        given_up_at = loop.time() + self.max_write_seconds
+        unknown_at = loop.time() + self.max_write_seconds
         flushed = loop.run_in_executor(self.thread, self._flush, items)
         while not (await asyncio.wait({flushed}, timeout=self.max_wait_seconds / CHECKS_PER_WAIT))[0]:
             self._refuse_expired()
-            if loop.time() > given_up_at:
+            if loop.time() > unknown_at:
                 _resolve_all(submissions, Unknown())
         self.writing = []
         if error := flushed.exception():
@@ -206,26 +198,30 @@ class GroupCommit(Generic[Item, Answer]):
             return
         if items:
             self.batches.observe(_size(submissions))
-        given, answers, start = _size(submissions), flushed.result(), 0
-        for submission in submissions:
-            end = start + len(submission.open)
-            self._settle(submission, answers[start:end])
-            start = end
-        self.accepted.inc(given - _size(submissions))
+        self._distribute(submissions, flushed.result())
 
-    def _settle(self, submission: Submission[Item, Answer], answers: Sequence[Answer | Unwritten]) -> None:
-        """Answer a submission, or put it with the busy ones. `answers` are those to its open items."""
+    def _distribute(self, submissions: list[Submission[Item, Answer]], answers: Sequence[Answer | Unwritten]) -> None:
+        """Pass the answers of a batch on. Items that are still unanswered are busy, all others count as accepted."""
+        size_before, start = _size(submissions), 0
+        for submission in submissions:
+            end = start + len(submission.unanswered)
+            self._store(submission, answers[start:end])
+            start = end
+        self.accepted.inc(size_before - _size(submissions))
+
+    def _store(self, submission: Submission[Item, Answer], answers: Sequence[Answer | Unwritten]) -> None:
+        """Store the answers to the unanswered items. Answer the caller, or queue the submission as busy."""
         if submission.answers is None:
             submission.answers = list(answers)
         else:
-            for n, answer in zip(submission.open, answers, strict=True):
+            for n, answer in zip(submission.unanswered, answers, strict=True):
                 submission.answers[n] = answer
         if BUSY not in answers:
-            submission.open, submission.size = (), 0
+            submission.unanswered, submission.size = (), 0
             submission.resolve()
             return
-        submission.open = [n for n, answer in zip(submission.open, answers, strict=True) if answer is BUSY]
-        submission.size = sum(self.size_of(submission.items[n]) for n in submission.open)
+        submission.unanswered = [n for n, answer in zip(submission.unanswered, answers, strict=True) if answer is BUSY]
+        submission.size = sum(self.size_of(submission.items[n]) for n in submission.unanswered)
         if self.busy_size + submission.size > self.capacity // 2:
             self._give_up(submission)
         else:
@@ -241,7 +237,7 @@ class GroupCommit(Generic[Item, Answer]):
             raise
 
     def _refuse_expired(self) -> None:
-        """Refuse submissions that have waited too long for their turn, and give up busy items after their patience."""
+        """Refuse submissions that have waited too long for a first batch; give up busy items after their deadline."""
         now = asyncio.get_running_loop().time()
         refused = 0
         while self.waiting and self.waiting[0].deadline <= now:
@@ -252,8 +248,8 @@ class GroupCommit(Generic[Item, Answer]):
             self.size -= refused
             self.refused.inc(refused)
             log.warning("group commit of %s is slow: %s items have waited for too long", self.name, refused)
-        if given_up := [submission for submission in self.busy if submission.patience <= now]:
-            self.busy = deque(submission for submission in self.busy if submission.patience > now)
+        if given_up := [submission for submission in self.busy if submission.busy_deadline <= now]:
+            self.busy = deque(submission for submission in self.busy if submission.busy_deadline > now)
             self.busy_size -= _size(given_up)
             log.warning("group commit of %s: another transaction holds rows of %s items", self.name, _size(given_up))
             for submission in given_up:
@@ -264,7 +260,7 @@ class GroupCommit(Generic[Item, Answer]):
         submission.resolve()
 
     def _abandon(self) -> None:
-        """The event loop ends: nobody is left without an answer."""
+        """Answer every caller, as the event loop ends."""
         _resolve_all(self.writing, Unknown())
         _resolve_all([*self.waiting, *self.busy], Overloaded())
         self.waiting.clear()
@@ -274,6 +270,15 @@ class GroupCommit(Generic[Item, Answer]):
 
 def _size(submissions: "Sequence[Submission[Item, Answer]] | deque[Submission[Item, Answer]]") -> int:
     return sum(submission.size for submission in submissions)
+
+
+def _pop(queue: "deque[Submission[Item, Answer]]", max_size: int) -> "list[Submission[Item, Answer]]":
+    """Remove and return the first submissions of the queue up to that size, but at least one."""
+    popped: list[Submission[Item, Answer]] = []
+    while queue and (not popped or max_size >= queue[0].size):
+        popped.append(queue.popleft())
+        max_size -= popped[-1].size
+    return popped
 
 
 def _resolve_all(submissions: Sequence[Submission[Item, Answer]], error: BaseException) -> None:

@@ -29,7 +29,7 @@ from activity.listeners import BEATS, CANVASES, Audience, Listener
 from activity.models import StructureEvent
 from activity.outbox import NOT_ALLOWED, START_OVER, TRY_AGAIN, Chunk, Frame
 from activity.single_flight import SingleFlight
-from activity.strict_json import stored
+from activity.strict_json import json_fragment
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -57,15 +57,15 @@ POSSIBLY_LOST = Counter(
 
 
 class Restarted(Exception):
-    """The hub has restarted meanwhile; `code` is the one that its sockets were closed with."""
+    """The hub has restarted, and closed its sockets with `code`."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
 
 
-class OtherLog(Exception):
-    """The log does not have the event that was delivered at our position: a restore or a failover lost it."""
+class LogReplaced(Exception):
+    """The log does not have our last event at our position: it was restored, or a failover lost events."""
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Hub:
         self.poll_log = SingleFlight(self._catch_up)
         # Joins the channel layer's group of heartbeats while a socket wants them.
         self.sync_subscription = SingleFlight(self._sync_subscription)
-        self.leaving: asyncio.Task[None] | None = None
+        self.unsubscribing: asyncio.Task[None] | None = None
         self.restarts = 0
         self.connection = 0
         self.rebuild = 0
@@ -271,7 +271,7 @@ class Hub:
             self._start_over("the tables were repaired from the log")
         try:
             await self._read_log()
-        except OtherLog:
+        except LogReplaced:
             self._start_over(f"the log no longer has event {self.event_id} at position {self.position}")
 
     def _start_over(self, reason: str) -> NoReturn:
@@ -281,7 +281,10 @@ class Hub:
         raise Restarted(START_OVER)
 
     async def _read_log(self) -> None:
-        """What a read that was in flight during a restart found is older than what was loaded since."""
+        """Queue the events after our position. Raises Restarted, LogReplaced.
+
+        The result of a read during which the hub restarted is dropped: what was loaded since is newer.
+        """
         while True:
             restarts = self.restarts
             page, more = await database_sync_to_async(self._read_next)()
@@ -296,11 +299,14 @@ class Hub:
             self.flush()
 
     def _read_next(self) -> tuple[list[Frame], bool]:
-        """read_page() after our position. The check comes second: so the page is of the same log. Raises OtherLog."""
+        """The page after our position, and whether there are more. Raises LogReplaced.
+
+        The check follows the read, so a page of another log is never used.
+        """
         position, event_id = self.position, self.event_id
         page = read_page(StructureEvent.objects.filter(seq__gt=position))
         if not is_at(position, event_id):
-            raise OtherLog
+            raise LogReplaced
         return page
 
     # --- Tasks -----------------------------------------------------------------------------------------
@@ -317,7 +323,7 @@ class Hub:
         try:
             self.position, self.event_id = await database_sync_to_async(self.audience.load)()
         except BaseException:
-            await self._leave()
+            await self._unsubscribe()
             raise
         self.restarts += 1
         self.tasks = [
@@ -345,12 +351,12 @@ class Hub:
             task.cancel()
         self.restarts += 1
         self.tasks, self.pending, self.buffered = [], [], []
-        self.leaving = asyncio.create_task(self._leave(), name="hub: leave")
+        self.unsubscribing = asyncio.create_task(self._unsubscribe(), name="hub: unsubscribe")
         for listener in self.listeners:
             listener.outbox.close(code)
 
-    async def _leave(self) -> None:
-        """Nobody reads the subscription now: messages would pile up in it."""
+    async def _unsubscribe(self) -> None:
+        """Without this, messages that nobody reads would pile up."""
 
         async def leave() -> None:
             async with asyncio.timeout(SUBSCRIBE_SECONDS):
@@ -452,21 +458,21 @@ async def run_in_thread(query: Callable[..., Answer], *arguments: Any) -> Answer
 
 
 def read_page(events: QuerySet[StructureEvent]) -> tuple[list[Frame], bool]:
-    """The first PAGE events in order of `seq`, at most MAX_REPLAY_BYTES or one, and whether there are more."""
-    page = pages.read(events.order_by("seq"), COLUMNS, limit=PAGE, most_bytes=settings.MAX_REPLAY_BYTES)
-    return [_logged(**row) for row in page.rows], page.more
+    """The first PAGE events in order of `seq`, fewer if they exceed MAX_REPLAY_BYTES, and whether there are more."""
+    page = pages.read(events.order_by("seq"), COLUMNS, limit=PAGE, max_bytes=settings.MAX_REPLAY_BYTES)
+    return [_frame_of(**row) for row in page.rows], page.more
 
 
-def _logged(
+def _frame_of(
     id: UUID, seq: int, event_type: str, workspace_id: UUID | None, payload: str | None, created_at: datetime
 ) -> Frame:
-    envelope = bus.envelope(event_type, workspace_id, stored(payload) or {}, seq=seq, id=id, at=created_at)
+    envelope = bus.envelope(event_type, workspace_id, json_fragment(payload) or {}, seq=seq, id=id, at=created_at)
     return Frame(bus.encode(envelope), seq, event_type, str(workspace_id), str(id))
 
 
 def _frames(message: dict[str, Any]) -> list[Frame]:
     frames = message["frames"]
-    ids = message.get("ids") or [None] * len(frames)  # the previous release sends none
+    ids = message.get("ids") or [None] * len(frames)  # the previous release sends no ids
     return [Frame(text, seq, event, own, id) for (seq, event, own, text), id in zip(frames, ids, strict=True)]
 
 

@@ -48,8 +48,8 @@ class Audience(Protocol):
     def groups_for(self, frame: Frame) -> tuple[Hashable, ...]:
         """The groups that receive the frame, by the current state."""
 
-    def recall(self, workspace_ids: Iterable[str]) -> None:
-        """Read what groups_for() and groups_of() need for these, of what is not kept. Queries the database."""
+    def load_removed(self, workspace_ids: Iterable[str]) -> None:
+        """Read what groups_for() and groups_of() need for removed workspaces among these. Queries the database."""
 
     def groups_of(self, member: str) -> tuple[Hashable, ...] | None:
         """The groups that a member receives, by the current state; None if it may not receive anything."""

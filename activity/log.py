@@ -14,7 +14,7 @@ from django.utils import timezone
 from activity import bus, cursors, pages, statements
 from activity.cursors import Cursor
 from activity.models import ActivityLog, ActivityStatus
-from activity.strict_json import stored
+from activity.strict_json import json_fragment
 
 PRUNE_BATCH = 500
 # Pause after each batch, as a multiple of its duration: pruning uses at most a tenth of the disk's time.
@@ -55,9 +55,12 @@ def write_all(reported: Sequence[tuple[UUID, Entry]]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
-    """A page of rows for JSONRenderer, without bodies that are null. `following`: where to go on, by relation: "next"
-    in the order of this page, missing at its end, and "newer"."""
+class ActivityPage:
+    """A page of rows for JSONRenderer, without bodies that are null.
+
+    `following` has the cursors to continue from, by link relation: "next" in the order of this page, if it is not the
+    last one, and "newer".
+    """
 
     rows: list[dict[str, Any]]
     following: dict[str, Cursor]
@@ -73,7 +76,7 @@ def page(
     before: datetime | None = None,
     cursor: Cursor | None = None,
     limit: int = 100,
-) -> Listed:
+) -> ActivityPage:
     """Entries, newest first, or in the order of `cursor`; a page has at most MAX_PAGE_BYTES, or one entry.
 
     `source`: "canvas" (no source workspace) or "agent". `since`, `before`: exclusive.
@@ -89,13 +92,13 @@ def page(
     filters = {name: value for name, value in wanted.items() if value is not None}
     rows = ActivityLog.objects.filter(**filters)
     rows = cursor.select(rows) if cursor else rows.order_by("-created_at", "-id")
-    found = pages.read(rows, LISTED_COLUMNS, limit=limit, most_bytes=settings.MAX_PAGE_BYTES)
+    found = pages.read(rows, LISTED_COLUMNS, limit=limit, max_bytes=settings.MAX_PAGE_BYTES)
     following = cursor.following(found) if cursor else cursors.following(found)
-    return Listed(rows=[_listed(row) for row in found.rows], following=following)
+    return ActivityPage(rows=[_row_as_listed(row) for row in found.rows], following=following)
 
 
-def _listed(row: dict[str, Any]) -> dict[str, Any]:
-    bodies = {name: stored(row[name]) for name in BODIES}
+def _row_as_listed(row: dict[str, Any]) -> dict[str, Any]:
+    bodies = {name: json_fragment(row[name]) for name in BODIES}
     shown = {name: value for name, value in row.items() if name not in (*BODIES, "transaction_id")}
     return shown | {name: body for name, body in bodies.items() if body is not None}
 

@@ -80,13 +80,13 @@ class Chunk:
 class Wire(Protocol):
     """The connection to one client. Nothing here blocks. While `paused`, do not write; then it calls `resumed`.
 
-    `unsent` is what waits in its own buffer, in bytes. It calls `answered` after it wrote by itself, a pong.
+    `unsent` is the number of bytes in its own buffer. It calls `pong_queued` after it has written a pong by itself.
     """
 
     paused: bool
     unsent: int
     resumed: Callable[[], None]
-    answered: Callable[[], None]
+    pong_queued: Callable[[], None]
 
     def write(self, chunk: Chunk) -> None: ...
 
@@ -104,7 +104,7 @@ class Outbox:
     def __init__(self, wire: Wire, *, is_open: bool = True) -> None:
         self.wire = wire
         self.wire.resumed = self._resume
-        self.wire.answered = self._close_if_slow
+        self.wire.pong_queued = self._close_if_slow
         self.waiting: deque[Chunk] = deque()
         self.frames = self.bytes = 0
         self.is_open = is_open
@@ -186,7 +186,7 @@ class AsgiWire:
         self.paused = False
         self.unsent = 0
         self.resumed: Callable[[], None] = lambda: None
-        self.answered: Callable[[], None] = lambda: None
+        self.pong_queued: Callable[[], None] = lambda: None
         self.task: asyncio.Task[None] | None = None
 
     def write(self, chunk: Chunk) -> None:

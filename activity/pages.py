@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import JSONField, QuerySet, TextField
 
-# What a row costs besides its texts and JSON.
+# The size of a row without its texts and JSON.
 ROW_BYTES = 400
 
 
@@ -20,10 +20,10 @@ class Page:
     snapshot: str
 
 
-def read(rows: QuerySet[Any], columns: Sequence[str], *, limit: int, most_bytes: int) -> Page:
-    """The first `limit` rows, in the order of the query, or as many of them as have `most_bytes`; at least one.
+def read(rows: QuerySet[Any], columns: Sequence[str], *, limit: int, max_bytes: int) -> Page:
+    """The first `limit` rows in the order of the query, fewer if they exceed `max_bytes`, but at least one.
 
-    JSON columns are PostgreSQL's text. One statement: what is beyond the page is neither decompressed nor sent.
+    JSON columns are returned as text. PostgreSQL neither decompresses nor sends what is beyond the page.
     """
     found, parameters = rows[: limit + 1].values_list(*columns).query.sql_with_params()
     fields = {name: rows.model._meta.get_field(name) for name in columns}
@@ -37,7 +37,7 @@ def read(rows: QuerySet[Any], columns: Sequence[str], *, limit: int, most_bytes:
         columns=", ".join(columns),
     )
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*parameters, limit, most_bytes, most_bytes])
+        cursor.execute(statement, [*parameters, limit, max_bytes, max_bytes])
         answers = cursor.fetchall()
     page = [dict(zip(columns, row, strict=False)) for row in answers if row[-2] is not None]
     return Page(rows=page, more=bool(page) and answers[0][-2] > len(page), snapshot=answers[0][-1])
@@ -47,7 +47,8 @@ def _sum_of(function: str, columns: Sequence[str]) -> str:
     return " + ".join([str(ROW_BYTES), *(f"coalesce({function}({name}), 0)" for name in columns)])
 
 
-# Sizes as stored are known without decompressing a value, so they limit what is printed as text, whose size counts.
+# `max_bytes` limits the values as text. The size of a stored value is known without decompressing it, so a limit on the
+# stored sizes comes first: it bounds how much is decompressed to find the sizes of the texts.
 # PostgreSQL numbers the rows of an ordered subquery in that order.
 PAGE = """
 WITH numbered AS MATERIALIZED (

@@ -30,7 +30,7 @@ class Principal:
     """`workspace_id` and `token_id` are set for workspaces and enrolments, `name` and `user_id` for operators.
 
     `retired`: the token was valid until its workspace was removed. It has no permissions, but its agent gets 410
-    instead of 401. `may_reveal`: it may cause secret values to be revealed; a workspace may then read its own.
+    instead of 401. `may_reveal`: it may let agents read secret values; for a workspace, it may read its own.
     """
 
     kind: Kind
@@ -46,14 +46,14 @@ class Principal:
     def actor(self) -> str:
         """Kind and subject as the log stores them, such as "operator:ada#7" or "workspace:<id>".
 
-        The id of the user is part of it, because names change and are given again. Rows of before have none.
+        The id of the user is part of it, because a name may change, or be given to another user. Older rows have none.
         """
         subject = self.workspace_id if self.user_id is None else f"{self.name}#{self.user_id}"
         return f"{self.kind}:{subject}" if subject else str(self.kind)
 
 
 def operator_name(subject: str) -> str:
-    """Returns "ada" for "ada#7", the subject of an operator's actor, and for "ada", as rows of before have it."""
+    """Returns "ada" for "ada#7", the subject of an operator's actor, and for "ada", as in older rows."""
     name, _, user_id = subject.rpartition("#")
     return name if name and user_id.isdigit() else subject
 

@@ -1,7 +1,7 @@
-"""The two roles of the database: an owner, who migrates, and one that serves and may do no more than serving needs.
+"""The two roles of the database: the owner, which migrates, and the serving role, with no more rights than it needs.
 
-The log can then not be changed by who gets at the serving role's connection: only the owner may drop its triggers.
-Without DATABASE_OWNER_URL one role does both.
+Only the owner may drop the triggers of the log, so the serving role's credentials are not enough to change it. Without
+DATABASE_OWNER_URL one role does both.
 """
 
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db.utils import load_backend
 
 LOG = "structure_events"
-# Those that record() names. Not `seq`: a position that the sequence did not just draw would be out of order.
+# The columns that record() sets. Not `seq`: only the sequence gives positions in order.
 LOG_COLUMNS = ("event_type", "workspace_id", "agent_id", "target_id", "payload", "actor", "created_at")
-# Written by the owner's commands.
+# Only the owner's commands write these.
 READ_ONLY = (LOG, "django_migrations", "rebuilds")
 # {role}, {schema}, {database} and {owner} are quoted names. Identity columns need no right on their sequences.
 GRANTS = f"""
@@ -30,7 +30,7 @@ GRANT USAGE ON SCHEMA {{schema}} TO {{role}};
 REVOKE CREATE ON SCHEMA {{schema}} FROM PUBLIC, {{role}};
 REVOKE TEMPORARY ON DATABASE {{database}} FROM PUBLIC, {{role}};
 """  # noqa: S608  # our own names
-# Rights of a role beyond those that serving needs, each with whether the role has it.
+# For each right in EXCESS_DESCRIPTIONS, whether the role has it.
 EXCESS = f"""
 SELECT r.rolsuper OR r.rolcreaterole, pg_has_role(r.oid, log.relowner, 'MEMBER'),
   has_table_privilege(r.oid, log.oid, 'UPDATE, DELETE, TRUNCATE, TRIGGER')
@@ -41,7 +41,7 @@ SELECT r.rolsuper OR r.rolcreaterole, pg_has_role(r.oid, log.relowner, 'MEMBER')
     OR has_database_privilege(r.oid, current_database(), 'CREATE, TEMPORARY')
 FROM pg_roles r, pg_class log WHERE r.rolname = %s AND log.oid = to_regclass('{LOG}')
 """  # noqa: S608  # our own names
-EXCESS_WORDS = (
+EXCESS_DESCRIPTIONS = (
     "is a superuser or may create roles",
     f"owns {LOG}, so may drop its triggers",
     f"may change or delete rows of {LOG}",
@@ -52,7 +52,7 @@ EXCESS_WORDS = (
 
 @contextmanager
 def as_owner() -> Iterator[None]:
-    """In this block the connection is the owner's, where DATABASE_OWNER_URL names one."""
+    """In this block Django connects as the owner, if DATABASE_OWNER_URL is set."""
     if not settings.DATABASE_OWNER:
         yield
         return
@@ -67,7 +67,7 @@ def as_owner() -> Iterator[None]:
 
 
 def grant() -> None:
-    """Give the serving role exactly what it needs, also for tables to come. Call it as the owner; may be repeated."""
+    """Give the serving role the rights that it needs and no others, also on future tables. Call it as the owner."""
     if not settings.DATABASE_OWNER or not _value("SELECT to_regclass(%s)::text", LOG):
         return
     names = {
@@ -83,16 +83,16 @@ def grant() -> None:
 
 
 def serving_role() -> str:
-    """The name of the role that serves."""
+    """The name of the serving role."""
     return str(settings.DATABASE_ROLE or _value("SELECT current_user"))
 
 
-def excess() -> list[str]:
-    """What the serving role may do that serving does not need, in words. Empty before the first migration."""
+def excess_rights() -> list[str]:
+    """Descriptions of the rights that the serving role has and does not need. Empty before the first migration."""
     with connection.cursor() as cursor:
         cursor.execute(EXCESS, [serving_role()])
         found = cursor.fetchone() or ()
-    return [words for words, may in zip(EXCESS_WORDS, found, strict=False) if may]
+    return [description for description, may in zip(EXCESS_DESCRIPTIONS, found, strict=False) if may]
 
 
 def _value(query: str, *parameters: str) -> Any:

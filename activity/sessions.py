@@ -1,13 +1,13 @@
-"""How long the statements of a process may take: no bound, unless the process sets one when it starts."""
+"""Time limits for the connections of a process. There are none unless the process sets them when it starts."""
 
 from django.db import connection
 
 
-def bound_process(*, connect_seconds: float, lock_seconds: float, statement_seconds: float) -> None:
-    """Bound every connection that this process opens from now on: waiting for it, for locks and for statements.
+def limit_process(*, connect_seconds: float, lock_seconds: float, statement_seconds: float) -> None:
+    """Limit how long this process waits for a connection, for a lock and for a statement, from now on.
 
-    Options of the session, so they survive every transaction and cost no statement. Behind PgBouncer, which ignores
-    them, they belong to the role: see docs/configuration.md.
+    The limits are options of the session, so they outlast transactions and need no statement. PgBouncer ignores them:
+    behind it, set them on the role (docs/configuration.md).
     """
     options = connection.settings_dict["OPTIONS"]
     options["pool"]["timeout"] = connect_seconds

@@ -11,10 +11,10 @@ from psycopg.errors import LockNotAvailable
 
 
 class Outcome(NamedTuple):
-    """What became of the items of a batch, by index. Those in neither were refused.
+    """The result of a batch, by the index of each item. Items in neither field were refused.
 
-    `accepted` have the id of their token, if they came with one; `busy` are valid, but another transaction holds what
-    they would change: they changed nothing.
+    `accepted` has the id of each item's token, if it had one. `busy` items are valid, but changed nothing, because
+    another transaction holds the rows that they would change.
     """
 
     accepted: dict[int, UUID | None]
@@ -22,9 +22,9 @@ class Outcome(NamedTuple):
 
 
 def limit_waits() -> None:
-    """Bound how long each statement of this transaction may wait for a lock, and take.
+    """Limit the statements of this transaction to BATCH_LOCK_SECONDS of waiting for a lock and BATCH_STATEMENT_SECONDS.
 
-    By BATCH_LOCK_SECONDS and BATCH_STATEMENT_SECONDS; what exceeds them raises OperationalError.
+    A statement that exceeds them raises OperationalError.
     """
     milliseconds = [int(seconds * 1000) for seconds in (settings.BATCH_LOCK_SECONDS, settings.BATCH_STATEMENT_SECONDS)]
     with connection.cursor() as cursor:

@@ -35,7 +35,7 @@ from activity.principals import Kind, Principal
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 64 * 1024
-# Parsed on the event loop.
+# Messages are parsed on the event loop.
 MAX_MESSAGE_VALUES = 100
 MAX_MESSAGES = 100
 WINDOW_SECONDS = 10.0
@@ -71,7 +71,7 @@ class EventStream:
         return self.identify()
 
     def session(self) -> str | None:
-        """The key of the session that the socket was opened with, if it was."""
+        """The key of the session that opened the socket; None if a token did."""
         return None
 
     def audience(self) -> Audience:
@@ -185,7 +185,7 @@ class EventStream:
             return read_page(events)
         audience = self.hub.audience
         frames, more = read_page(audience.backlog(events, member))
-        audience.recall({member, *(frame.workspace_id for frame in frames if frame.workspace_id)})
+        audience.load_removed({member, *(frame.workspace_id for frame in frames if frame.workspace_id)})
         return frames, more
 
     def _may_receive(self, frame: Frame) -> bool:
@@ -204,7 +204,7 @@ class EventStream:
             self.outbox.close(TOO_MANY)
             return
         try:
-            message = strict_json.parse(data, most_values=MAX_MESSAGE_VALUES)
+            message = strict_json.parse(data, max_values=MAX_MESSAGE_VALUES)
         except strict_json.Malformed as error:
             self.outbox.send_text(bus.encode(problem(str(error), "invalid")))
             return

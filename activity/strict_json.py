@@ -13,7 +13,7 @@ MAX_DEPTH = 64
 DIGITS_AS_ZEROS = bytes(ord("0") if chr(code) in "0123456789" else ord(" ") for code in range(256))
 LONG_NUMBER = b"0" * 16
 SPACES = b" \t\r\n"
-# Also what is left of a text that does not end, so that no byte is looked at twice.
+# Also matches an unterminated text to its end, so that no byte is read twice.
 TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
@@ -21,13 +21,13 @@ class Malformed(ValueError):
     """The body is not strict JSON; the message says why."""
 
 
-def parse(body: bytes, *, most_values: int | None = None) -> Any:
+def parse(body: bytes, *, max_values: int | None = None) -> Any:
     """The value of a JSON body; an empty body is `{}`.
 
-    Raises Malformed, also for more than `most_values` values (MAX_JSON_VALUES by default), which are counted before
+    Raises Malformed, also for more than `max_values` values (MAX_JSON_VALUES by default), which are counted before
     anything is parsed, and for what PostgreSQL cannot store: \\u0000, lone surrogates, NaN and infinity.
     """
-    most = settings.MAX_JSON_VALUES if most_values is None else most_values
+    most = settings.MAX_JSON_VALUES if max_values is None else max_values
     if _values_at_most(body) > most and _values_at_most(TEXT.sub(b"0", body).translate(None, SPACES)) > most:
         raise Malformed(f"more than {most} values")
     try:
@@ -48,13 +48,13 @@ def compact(text: str) -> orjson.Fragment:
     return orjson.Fragment(orjson.dumps(orjson.loads(printed)))
 
 
-def stored(text: str | None) -> orjson.Fragment | None:
-    """A jsonb as PostgreSQL prints it, for JSONRenderer to insert as it is; None for NULL and null."""
+def json_fragment(text: str | None) -> orjson.Fragment | None:
+    """The text of a jsonb value, for JSONRenderer to insert without parsing it; None for NULL and for `null`."""
     return None if text in (None, "null") else orjson.Fragment(text)
 
 
 def _values_at_most(body: bytes) -> int:
-    """Every value but the first follows one of these characters. Those in texts count too, and `[ ]` as having one."""
+    """An upper bound for the number of values: each but the first follows `[`, `{` or `,`. Those in texts count too."""
     opened = body.count(b"[") + body.count(b"{") - body.count(b"[]") - body.count(b"{}")
     return 1 + body.count(b",") + opened
 

@@ -37,7 +37,7 @@ LAYOUT_FIELDS = ("x", "y", "collapsed")
 
 
 def _positioned(response: HttpResponseBase, position: snapshot.Position) -> HttpResponseBase:
-    """With what a client needs to go on from here on /ws: `since` and `after_id`."""
+    """Add the headers from which a client continues on /ws: the values of `since` and `after_id`."""
     response["X-Event-Seq"] = str(position.seq)
     response["X-Event-ID"] = position.event_id or ""
     return response
@@ -50,16 +50,16 @@ class Workspaces(Endpoint):
         version = snapshot.version()
         unchanged = caching.not_modified(request, version.workspaces)
         at = snapshot.Position(version.seq, version.event_id)
-        return _positioned(unchanged, at) if unchanged else self._whole(page, version, at)
+        return _positioned(unchanged, at) if unchanged else self._page(page, version, at)
 
-    def _whole(self, page: dict[str, Any], version: snapshot.Version, empty: snapshot.Position) -> HttpResponseBase:
-        """`empty` is the position of an empty list.
+    def _page(self, page: dict[str, Any], version: snapshot.Version, if_empty: snapshot.Position) -> HttpResponseBase:
+        """A page of the list, or all of it. `if_empty` is the position of an empty list.
 
-        One row more is read than a page has, to know whether there is a next one.
+        One row more than the limit is read, to know whether there is a next page.
         """
         limit = page.get("limit")
         position, found = snapshot.workspaces(after=page.get("after"), limit=limit and limit + 1)
-        response = _positioned(caching.respond(self.request, found[:limit], version.workspaces), position or empty)
+        response = _positioned(caching.respond(self.request, found[:limit], version.workspaces), position or if_empty)
         if limit and len(found) > limit:
             response["Link"] = link(self.request, "next", after=str(found[limit - 1]["id"]))
         return response

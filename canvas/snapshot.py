@@ -11,7 +11,7 @@ import orjson
 from django.db import connection
 from django.utils import timezone
 
-from activity.strict_json import compact, stored
+from activity.strict_json import compact, json_fragment
 from canvas.layout import viewport
 from canvas.models import CanvasLayout
 from registry.exceptions import Invalid, NotFound
@@ -91,7 +91,7 @@ FORMAT = crc32((ROWS + VERSION).encode())
 
 
 class Position(NamedTuple):
-    """The last event that was included: its seq, 0 if there was none, and its id."""
+    """The last event that is included: its seq, or 0 without one, and its id."""
 
     seq: int
     event_id: str | None
@@ -101,7 +101,7 @@ class Position(NamedTuple):
 class Version:
     """`workspaces` changes whenever the result of workspaces() does, `everything` whenever that of now() does.
 
-    `event_id` is the id of the event at `seq`, and a part of both: a restored database uses seq and xmin again.
+    Both contain `event_id`, the id of the event at `seq`, because a restored database uses seq and xmin again.
     """
 
     seq: int
@@ -178,7 +178,7 @@ def at(when: int | datetime) -> dict[str, Any]:
 def _past(workspace_id: UUID, row: Row, cards: Mapping[int | None, str | None], place: CanvasLayout) -> dict[str, Any]:
     fields = {
         **row,
-        "agent_card": stored(cards[row["agent_card"]]),
+        "agent_card": json_fragment(cards[row["agent_card"]]),
         "id": workspace_id,
         "url": row["url"] or "",
         "forwarded_to": row["forwarded_to_id"],

@@ -27,8 +27,8 @@ MODELS = (
 
 
 NOT_STAFF = (
-    "The administration is for staff, and your account is not marked as such. Ask an administrator to set "
-    "“Staff status” on your account. The canvas is open to you if you are in one of the groups."
+    "The admin is for accounts with staff status. Ask an administrator to set “Staff status” on yours. "
+    "You can use the canvas if you are in one of the groups."
 )
 
 
@@ -40,7 +40,7 @@ class MoleculeAdminSite(admin.AdminSite):
     login_form = AuthenticationForm  # the canvas is for users who are not staff, too
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """Tells users who are not staff what they lack, where Django asks for another password; they may log out."""
+        """Tells users without staff status what they lack, where Django would show a login form. They may log out."""
         inner: Callable[..., HttpResponse] = super().admin_view(view, cacheable)
 
         def outer(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:

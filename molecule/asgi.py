@@ -10,7 +10,7 @@ from django import setup
 from django.apps import apps
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "molecule.settings")
-# Not where another process, a test, imports this module.
+# False in a test, which sets Django up before it imports this module.
 is_web_process = not apps.ready
 setup(set_prefix=False)
 
@@ -22,7 +22,7 @@ from molecule.checks import refuse_unsafe_configuration  # noqa: E402
 from molecule.limits import BoundedBody  # noqa: E402
 from molecule.policy import may_listen  # noqa: E402
 from molecule.shares import shares  # noqa: E402
-from molecule.stopping import AnsweredWhenStopped  # noqa: E402
+from molecule.stopping import AnswerOnShutdown  # noqa: E402
 from molecule.threads import ThreadedDjango  # noqa: E402
 from registry.consumers import OrganisationStream  # noqa: E402
 from registry.fast_path.application import FastPath  # noqa: E402
@@ -31,7 +31,7 @@ from registry.supervision.web_liveness import WebLiveness  # noqa: E402
 
 refuse_unsafe_configuration()
 if is_web_process:
-    sessions.bound_process(
+    sessions.limit_process(
         connect_seconds=settings.WEB_CONNECT_SECONDS,
         lock_seconds=settings.WEB_LOCK_SECONDS,
         statement_seconds=settings.WEB_STATEMENT_SECONDS,
@@ -49,7 +49,7 @@ stream = CookieMiddleware(Stream.as_asgi())
 
 
 async def websockets(scope: Any, receive: Any, send: Any) -> None:
-    """The event stream at /ws. On any other path a socket is accepted, as only then it can be closed with a word."""
+    """The event stream at /ws. On other paths a socket is accepted first: only then can it be closed with a reason."""
     if scope["path"] == f"{scope.get('root_path', '')}/ws":
         await stream(scope, receive, send)
         return
@@ -58,10 +58,10 @@ async def websockets(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.close", "code": NO_SUCH_PATH, "reason": "the event stream is at /ws"})
 
 
-http = AnsweredWhenStopped(BoundedBody(fast_path, fast_path.callers))
+http = AnswerOnShutdown(BoundedBody(fast_path, fast_path.callers))
 application = WebLiveness(
     ProtocolTypeRouter({"http": http, "websocket": websockets}),
-    agents_get_in=fast_path.commit_nothing,
-    also=refusals.flush,
-    stopped=http.finished,
+    check_heartbeats=fast_path.commit_empty_batch,
+    after_each=refusals.flush,
+    on_shutdown=http.wait_for_open,
 )

@@ -169,11 +169,11 @@ def serving_role(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """For `migrate` and `check --database default`; /health/ready says it too."""
-    if not databases or not (excess := roles.excess()):
+    if not databases or not (excess_rights := roles.excess_rights()):
         return []
     return [
         Warning(
-            f"The role {roles.serving_role()}, which serves, {', '.join(excess)}.",
+            f"The role {roles.serving_role()}, which serves, {', '.join(excess_rights)}.",
             hint="Let another role own the database, in DATABASE_OWNER_URL: docs/configuration.md, Two roles.",
             id="molecule.W003",
         )

@@ -19,7 +19,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.safestring import mark_safe
 
 from molecule.headers import CONTENT_SECURITY_POLICY
-from registry.exceptions import RETRY_AFTER_SECONDS, Busy, why_unavailable
+from registry.exceptions import RETRY_AFTER_SECONDS, TOO_MANY_REQUESTS, Busy, why_unavailable
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,6 @@ ERRORS = {
     429: "too many attempts",
     500: "internal error",
 }
-TOO_BUSY = "too many requests at once, try again"
 LOCKED_OUT = (
     "Too many logins with a wrong password. Wait {minutes} minutes, then try again. "
     "Browsers in which you signed in before are not affected by what others try."
@@ -124,8 +123,8 @@ def unavailable(request: HttpRequest, error: BaseException | None) -> HttpRespon
 
 @cache
 def too_busy(is_for_browser: bool) -> HttpResponse:
-    """A 503 for a request that was not begun."""
-    return _try_again(is_for_browser, TOO_BUSY)
+    """A 503 for a request that got no thread."""
+    return _try_again(is_for_browser, TOO_MANY_REQUESTS)
 
 
 def _try_again(is_for_browser: bool, reason: str) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""What Django's page and report for an error show, with DEBUG too: where it happened, but no values."""
+"""Django's page and report for an error, with DEBUG too: they show where it happened, but no values."""
 
 import re
 from collections.abc import ItemsView
@@ -9,10 +9,10 @@ from django.http import HttpRequest, QueryDict
 from django.views.debug import SafeExceptionReporterFilter
 
 
-class WithoutValues(SafeExceptionReporterFilter):
-    """Variables are shown by their types, and form fields by their names: any of them may be a secret."""
+class HideValues(SafeExceptionReporterFilter):
+    """Shows the types of variables and the names of form fields, as any value may be a secret."""
 
-    # Django's own, and the addresses that contain passwords.
+    # Django's own pattern, and the URLs that contain passwords.
     hidden_settings = re.compile(
         f"{SafeExceptionReporterFilter.hidden_settings.pattern}|DATABASE|REDIS", flags=re.IGNORECASE
     )

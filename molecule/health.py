@@ -27,7 +27,7 @@ from registry.supervision import jobs
 RETAINED_WAL_BYTES = 1024**3
 PUBLICATION = "molecule_changes"
 PUBLISHED = "structure_events, workspaces"
-# Of the own connection of /health/ready. libpq waits for two seconds at least.
+# For the connection of /health/ready. libpq waits for at least two seconds.
 CONNECT_SECONDS = 2
 QUERY_SECONDS = 1.0
 
@@ -53,7 +53,8 @@ class Health(Endpoint):
 class Ready(Endpoint):
     """200, or 503 when a check fails. Only operators see details; everybody else sees which checks fail.
 
-    "degraded" is 200: what all web processes share and serve without must not take them all from the balancer.
+    "degraded" is 200: an outage of Redis or of the supervisor concerns all web processes, which still serve, and 503
+    would take all of them out of the load balancer.
     """
 
     @documented("Everything it needs is there", answers={200: dict, 503: dict})
@@ -72,9 +73,9 @@ class Ready(Endpoint):
 
 
 def use_own_connection() -> None:
-    """Give this thread a connection that is not the pool's, stays open, and on which nothing takes long.
+    """Give this thread a connection outside the pool, which stays open and has short limits.
 
-    So readiness can be told while the pool or all of PostgreSQL's connection slots are taken.
+    With it /health/ready is answered while the pool or all of PostgreSQL's connection slots are taken.
     """
     options = deepcopy(connections.settings[DEFAULT_DB_ALIAS])
     del options["OPTIONS"]["pool"]
@@ -197,8 +198,8 @@ def _change_stream() -> str:
 
 
 def _database_role() -> str:
-    if excess := roles.excess():
-        raise CheckWarning(f"{roles.serving_role()} {', '.join(excess)}: see Two roles in docs/configuration.md")
+    if excess_rights := roles.excess_rights():
+        raise CheckWarning(f"{roles.serving_role()} {', '.join(excess_rights)}: see Two roles in docs/configuration.md")
     return f"{roles.serving_role()} may append to the log, not change it"
 
 

@@ -1,7 +1,7 @@
 """Limits for request bodies, applied before anything is parsed: how large, and from whom.
 
-A large body is read only from a known caller: one whose token is somebody's. An address that has shown too many
-credentials that are not valid is refused unless the caller is known, so that good agents behind it do not suffer.
+A large body is read only from a known caller (registry.identity.tokens.known). An address that has sent too many
+invalid credentials is refused, except for known callers: good agents behind the same address are still served.
 """
 
 import re
@@ -17,18 +17,17 @@ from django.http import parse_cookie
 from activity.group_commit import Overloaded, Unknown
 from activity.hub import run_in_thread
 from registry.api.serializers import MAX_BEATS
-from registry.exceptions import UNAVAILABLE_ERRORS
-from registry.fast_path.application import DOWN, OVERLOADED, replayed, respond
+from registry.exceptions import DATABASE_UNAVAILABLE, RETRY_AFTER_SECONDS, TOO_MANY_REQUESTS, UNAVAILABLE_ERRORS
+from registry.fast_path.application import replayed, respond_json
 from registry.fast_path.callers import Callers
 from registry.identity import authentication, rate_limits, sessions, tokens
 
 REGISTRATIONS = ("/registry/register", "/registry/update-card")
 BEAT = "/registry/heartbeat"
-BATCH_OF_BEATS = "/registry/heartbeats"
-AGENTS_ROUTES = (*REGISTRATIONS, BEAT, BATCH_OF_BEATS)
-OF_WORKSPACES = re.compile(r"/workspaces/[^/]+/(activity|notify)")
+BEATS = "/registry/heartbeats"
+AGENT_ROUTES = (*REGISTRATIONS, BEAT, BEATS)
+WORKSPACE_REPORTS = re.compile(r"/workspaces/[^/]+/(activity|notify)")
 TOKEN = re.compile(rb"mol_ws_[0-9a-f]{12}_[A-Za-z0-9-]{43}")
-RETRY_AFTER_SECONDS = 2
 
 
 class Refused(Exception):
@@ -38,25 +37,20 @@ class Refused(Exception):
         super().__init__(error)
         self.status = status
         self.content = orjson.dumps({"error": error} | ({"retry_after": wait} if status == 429 else {}))
-        self.headers = {"retry-after": str(wait)} if wait else {}
+        self.headers = [(b"connection", b"close")]
+        if wait:
+            self.headers.append((b"retry-after", b"%d" % wait))
         if challenge:
-            self.headers["www-authenticate"] = "Bearer"
+            self.headers.append((b"www-authenticate", b"Bearer"))
 
-    async def send(self, send: ASGISendCallable) -> None:
-        """Send the response. The connection is closed: what is left of the body is not read."""
-        given = {
-            "content-type": "application/json",
-            "content-length": str(len(self.content)),
-            "connection": "close",
-            "x-content-type-options": "nosniff",
-        }
-        headers = [(name.encode(), value.encode()) for name, value in (given | self.headers).items()]
-        await respond(send, self.status, headers, self.content)
+    async def send(self, send: Any) -> None:
+        """Send the response and close the connection, so that the rest of the body is not read."""
+        await respond_json(send, self.status, self.content, *self.headers)
 
 
 @dataclass(slots=True)
-class Arrival:
-    """What a request shows before its body. `path` is empty unless it is a POST; `length` is what it declares."""
+class RequestHead:
+    """What a request says before its body. `path` is empty unless it is a POST, `length` is its Content-Length or 0."""
 
     path: str
     address: str
@@ -65,7 +59,7 @@ class Arrival:
     length: int
 
     @classmethod
-    def of(cls, scope: Any) -> "Arrival":
+    def of(cls, scope: Any) -> "RequestHead":
         headers = dict(reversed(scope["headers"]))
         return cls(
             path=scope["path"] if scope["method"] == "POST" else "",
@@ -77,40 +71,40 @@ class Arrival:
 
     @property
     def session(self) -> str | None:
-        """The key of the session of a browser that has logged in, or says so."""
+        """The key of a browser's session, from its cookie, valid or not."""
         return parse_cookie(self.cookie.decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
 
     @property
-    def has_own_tokens(self) -> bool:
-        """Are the tokens in the body?"""
-        return self.path == BATCH_OF_BEATS
+    def has_tokens_in_body(self) -> bool:
+        """Whether its tokens are in the body: a batch of heartbeats has one for each."""
+        return self.path == BEATS
 
     @property
-    def is_of_page(self) -> bool:
-        """Is it from a page, or for one, or an enrolment that is open? Django finds out who asks."""
-        if self.authorization is not None or self.has_own_tokens:
+    def is_for_django(self) -> bool:
+        """Whether only Django can authenticate it: a page, a request with a session cookie, or an open enrolment."""
+        if self.authorization is not None or self.has_tokens_in_body:
             return False
         return (
             self.may_be_large
             or self.session is not None
-            or not (self.path in AGENTS_ROUTES or OF_WORKSPACES.fullmatch(self.path))
+            or not (self.path in AGENT_ROUTES or WORKSPACE_REPORTS.fullmatch(self.path))
         )
 
     @property
     def may_be_large(self) -> bool:
-        """May its body be large, whoever sends it? While enrolment is open, an agent has nothing to show yet."""
+        """Whether its body may be large although the caller is unknown: a registration while enrolment is open."""
         is_open = settings.MOLECULE_ENROLMENT == "open" and self.authorization is None
         return is_open and self.path == REGISTRATIONS[0]
 
     @property
-    def most(self) -> int:
-        """The largest body that the route takes, in bytes."""
-        most: int = settings.MAX_BODY_BYTES
+    def max_bytes(self) -> int:
+        """The largest body that the route accepts."""
+        limit: int = settings.MAX_BODY_BYTES
         if self.path == BEAT:
-            most = min(most, settings.MAX_HEARTBEAT_BYTES)
+            limit = min(limit, settings.MAX_HEARTBEAT_BYTES)
         if self.path in REGISTRATIONS:
-            most = min(most, settings.MAX_REGISTRATION_BYTES)
-        return most
+            limit = min(limit, settings.MAX_REGISTRATION_BYTES)
+        return limit
 
 
 @dataclass(slots=True)
@@ -130,7 +124,7 @@ class Body:
         self.content += message.get("body", b"")
 
     async def discard(self) -> None:
-        """Read on and keep nothing, so that a client that is still sending gets the response and not a reset."""
+        """Read the rest and drop it: a client that is still sending then gets the response instead of a reset."""
         left = settings.MAX_BODY_BYTES
         while self.more and left > 0:
             self.content = b""
@@ -146,61 +140,57 @@ class BoundedBody:
         self.callers = callers
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        arrival, body = Arrival.of(scope), Body(receive)
+        head, body = RequestHead.of(scope), Body(receive)
         try:
-            await self._read(arrival, body)
+            await self._read(head, body)
         except Refused as refused:
             await body.discard()
             await refused.send(send)
             return
         if not body.is_aborted:
-            if body.content and not arrival.length:
+            if body.content and not head.length:
                 scope = _with_length(scope, len(body.content))
             await self.application(scope, replayed(body.content, receive), send)
 
-    async def _read(self, arrival: Arrival, body: Body) -> None:
+    async def _read(self, head: RequestHead, body: Body) -> None:
         """Read the body to its end, or until the client hangs up. Raises Refused."""
-        most, most_of_stranger = arrival.most, settings.MAX_STRANGER_BODY_BYTES
-        is_over = rate_limits.STRANGERS.is_over(arrival.address) and not arrival.is_of_page
-        expected = 0 if arrival.has_own_tokens else arrival.length
+        is_over_limit = rate_limits.STRANGERS.is_over(head.address) and not head.is_for_django
         is_known = False
         while True:
-            if arrival.length > most or len(body.content) > most:
+            if max(head.length, len(body.content)) > head.max_bytes:
                 raise Refused(413, "body too large")
-            is_large = expected > most_of_stranger or len(body.content) > most_of_stranger
-            is_due = is_over and not (arrival.has_own_tokens and body.more)
-            if not is_known and (is_due or (is_large and not arrival.may_be_large)):
-                await self._require_known(arrival, body.content, is_over=is_over)
+            if not is_known and _must_be_known(head, body, is_over_limit=is_over_limit):
+                await self._require_known(head, body.content, is_over_limit=is_over_limit)
                 is_known = True
             if not body.more:
                 return
             await body.read_on()
 
-    async def _require_known(self, arrival: Arrival, body: bytes, *, is_over: bool) -> None:
-        """Raises Refused unless the caller is known, as everybody is in open mode. `body` is what was read of it."""
+    async def _require_known(self, head: RequestHead, body: bytes, *, is_over_limit: bool) -> None:
+        """Raises Refused unless the caller is known or in open mode. `body` is the part of it that was read."""
         try:
-            if settings.MOLECULE_OPEN or await self._is_known(arrival, body):
+            if settings.MOLECULE_OPEN or await self._is_known(head, body):
                 return
         except Overloaded:
-            raise Refused(503, OVERLOADED["error"], wait=RETRY_AFTER_SECONDS) from None
+            raise Refused(503, TOO_MANY_REQUESTS, wait=RETRY_AFTER_SECONDS) from None
         except (Unknown, *UNAVAILABLE_ERRORS):
-            raise Refused(503, DOWN["error"], wait=RETRY_AFTER_SECONDS) from None
-        if is_over:
+            raise Refused(503, DATABASE_UNAVAILABLE, wait=RETRY_AFTER_SECONDS) from None
+        if is_over_limit:
             raise Refused(429, "too many requests without a valid credential", wait=rate_limits.retry_after())
-        await sync_to_async(rate_limits.STRANGERS.add, thread_sensitive=False)(arrival.address)
-        if arrival.has_own_tokens:
-            most = settings.MAX_STRANGER_BODY_BYTES
-            raise Refused(413, f"body too large: over {most} bytes one of the first tokens must be valid")
-        words = "authentication required" if arrival.authorization is None else "invalid token"
-        raise Refused(401, words, challenge=True)
+        await sync_to_async(rate_limits.STRANGERS.add, thread_sensitive=False)(head.address)
+        if head.has_tokens_in_body:
+            limit = settings.MAX_STRANGER_BODY_BYTES
+            raise Refused(413, f"body too large: over {limit} bytes one of the first tokens must be valid")
+        error = "authentication required" if head.authorization is None else "invalid token"
+        raise Refused(401, error, challenge=True)
 
-    async def _is_known(self, arrival: Arrival, body: bytes) -> bool:
-        if arrival.is_of_page and arrival.session:
-            return bool(await run_in_thread(sessions.principals, [arrival.session]))
-        if arrival.has_own_tokens:
+    async def _is_known(self, head: RequestHead, body: bytes) -> bool:
+        if head.is_for_django and head.session:
+            return bool(await run_in_thread(sessions.principals, [head.session]))
+        if head.has_tokens_in_body:
             texts = [found.decode() for found in TOKEN.findall(body)[:MAX_BEATS]]
         else:
-            scheme, _, text = (arrival.authorization or b"").decode("latin-1").split(",")[0].strip().partition(" ")
+            scheme, _, text = (head.authorization or b"").decode("latin-1").split(",")[0].strip().partition(" ")
             texts = [text.strip()] if scheme.lower() == "bearer" else []
         if any(map(tokens.is_metrics_token, texts)):
             return True
@@ -208,7 +198,19 @@ class BoundedBody:
         return bool(presented) and await self.callers.knows_any(presented)
 
 
+def _must_be_known(head: RequestHead, body: Body, *, is_over_limit: bool) -> bool:
+    """Whether no more is read unless the caller is known.
+
+    The tokens of a batch are in its body. So that is read first: up to MAX_STRANGER_BODY_BYTES, or to its end.
+    """
+    if is_over_limit and not (head.has_tokens_in_body and body.more):
+        return True
+    declared = 0 if head.has_tokens_in_body else head.length
+    is_large = max(declared, len(body.content)) > settings.MAX_STRANGER_BODY_BYTES
+    return is_large and not head.may_be_large
+
+
 def _with_length(scope: Any, length: int) -> Any:
-    """Adds Content-Length, which the client did not send."""
+    """The scope with a Content-Length, which the client did not send."""
     others = [header for header in scope["headers"] if header[0] not in (b"transfer-encoding", b"content-length")]
     return {**scope, "headers": [*others, (b"content-length", str(length).encode())]}

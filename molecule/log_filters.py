@@ -1,10 +1,10 @@
-"""What Django's own log lines leave out."""
+"""Filters for the log records of Django."""
 
 import logging
 
 
 class RoutesForPaths(logging.Filter):
-    """Replaces the path of a request by its route: what a caller puts into a path may be a secret."""
+    """Replaces the path of a request by its route, as a path may contain a secret."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         request = getattr(record, "request", None)

@@ -30,7 +30,7 @@ class Rule:
     """`who`: letters as above. `named`: which body field names the workspace, where the path does not.
 
     `tombstone`: a removed workspace's own token is let in, so that the answer says it is removed.
-    `reveals`: it answers with secret values, so the credential must come from somebody who may reveal them.
+    `reveals`: the response has secret values, so the credential needs `may_reveal`.
     """
 
     who: str
@@ -100,7 +100,7 @@ POLICY: dict[str, dict[str, Rule]] = {
 }
 
 NOT_REVEALED = (
-    "this token may not read secret values: whoever enrolled the agent may not reveal them. "
+    "this token may not read secret values, because the user who enrolled the agent may not reveal them. "
     "An administrator can allow it: POST /workspaces/{id}/reveal-secrets"
 )
 LEVELS = {"V": Level.VIEW, "O": Level.ACT, "M": Level.ADMINISTER}

@@ -13,8 +13,8 @@ from registry.exceptions import BadCredential, Invalid, NotAllowed
 from registry.identity import authentication, refusals, tokens
 from registry.identity.throttling import CredentialThrottle
 
-# A stranger's body is parsed only if it is small. Heartbeats have a few hundred bytes.
-MOST_PARSED = 8 * 1024
+# The body of a refused request is parsed only if it is small. Heartbeats have a few hundred bytes.
+MAX_PARSED_BYTES = 8 * 1024
 REFUSED = (AuthenticationFailed, NotAuthenticated, PermissionDenied, BadCredential, NotAllowed)
 
 
@@ -48,7 +48,7 @@ def _own_workspace(request: Request, kwargs: dict[str, Any]) -> UUID | None:
     if rule.named is None:
         value = kwargs.get("workspace_id")
         return value if isinstance(value, UUID) else None
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MOST_PARSED:
+    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_PARSED_BYTES:
         return None
     try:
         return policy.named_in_body(request, rule.named)

@@ -238,7 +238,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # Failed logins count per account and address together, so nobody can lock another person's account.
 AUTHENTICATION_BACKENDS = ["registry.identity.logins.LoginGuard", "django.contrib.auth.backends.ModelBackend"]
-PASSWORD_HASHERS = ["registry.identity.logins.OneAtATime"]
+PASSWORD_HASHERS = ["registry.identity.logins.SerialPBKDF2PasswordHasher"]
 AXES_FAILURE_LIMIT = LOGIN_ATTEMPTS
 AXES_COOLOFF_TIME = timedelta(minutes=LOGIN_LOCK_MINUTES)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -278,7 +278,7 @@ STORAGES = {
     },
 }
 
-DEFAULT_EXCEPTION_REPORTER_FILTER = "molecule.error_reports.WithoutValues"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "molecule.error_reports.HideValues"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -1,4 +1,4 @@
-"""How a web process shares out its connections to PostgreSQL: each thread that may need one always finds one."""
+"""How a web process divides its connections to PostgreSQL: one for each thread that may need one."""
 
 import re
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from urllib.parse import unquote_to_bytes
 
 from asgiref.typing import HTTPScope
 
-# Threads beside those that answer requests. The gates of the fast path have one each, `activity.hub.THREADS` is for
+# Threads besides those that run Django's requests. Each queue of the fast path has one; activity.hub.THREADS is for
 # streams.
 OTHER_THREADS = {
     "heartbeats": 1,
@@ -18,7 +18,7 @@ OTHER_THREADS = {
     "the process's own heartbeat": 1,
     "/metrics": 1,
 }
-OF_THE_PAST = re.compile(rb"(?:^|&)at=")
+TIME_TRAVEL = re.compile(rb"(?:^|&)at=")
 READING = ("GET", "HEAD", "OPTIONS")
 LOGIN_PATH = "/admin/login/"
 
@@ -57,8 +57,8 @@ def share_of(scope: HTTPScope) -> str:
 
 
 def _is_slow(path: str, query: bytes) -> bool:
-    """Reads of the logs, of the past, and lists of the admin that somebody filters or searches."""
+    """Reads of the logs and of the past, and lists of the admin with filters or a search."""
     if path.startswith("/admin/"):
         return bool(query) and path != LOGIN_PATH
     is_of_log = path.startswith("/events") or path.endswith("/activity")
-    return is_of_log or OF_THE_PAST.search(unquote_to_bytes(query)) is not None
+    return is_of_log or TIME_TRAVEL.search(unquote_to_bytes(query)) is not None

@@ -31,7 +31,7 @@ class Sockets(WebSocketsSansIOProtocol):
         self.close_timeout = LINGER_SECONDS
         self.paused = False
         self.resumed: Callable[[], None] = lambda: None
-        self.answered: Callable[[], None] = lambda: None
+        self.pong_queued: Callable[[], None] = lambda: None
         self.read_while_closing = 0
         self.close_task: asyncio.Task[None] | None = None
 
@@ -67,7 +67,7 @@ class Sockets(WebSocketsSansIOProtocol):
             super().data_received(data)
 
     def _bounded(self, data: bytes) -> bytes:
-        """What may still be read of the data after our close frame."""
+        """The part of the data that may still be read after our close frame."""
         rest = CLOSING_BYTES - self.read_while_closing
         self.read_while_closing += len(data)
         if len(data) > rest:
@@ -76,10 +76,10 @@ class Sockets(WebSocketsSansIOProtocol):
 
     def handle_ping(self) -> None:
         if self.close_sent:
-            self.conn.data_to_send()  # no answers any more
+            self.conn.data_to_send()  # no pongs after the close frame
         else:
             super().handle_ping()
-            self.answered()
+            self.pong_queued()
 
     def write(self, chunk: Chunk) -> None:
         if not self.close_sent and not self.transport.is_closing():
@@ -120,7 +120,7 @@ class LingeringTransport:
         self.transport = transport
         self.loop = loop
         self.write = transport.write
-        self.is_ending = self.is_deaf = False
+        self.is_ending = self.is_reading_stopped = False
 
     def is_closing(self) -> bool:
         """Whether close() was called, or the connection is gone."""
@@ -138,11 +138,11 @@ class LingeringTransport:
 
     def stop_reading(self) -> None:
         """Leave what the client still sends in the kernel's buffers."""
-        self.is_deaf = True
+        self.is_reading_stopped = True
         self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if not self.is_deaf:
+        if not self.is_reading_stopped:
             self.transport.resume_reading()
 
     def __getattr__(self, name: str) -> Any:

@@ -1,53 +1,46 @@
-"""Stopping: uvicorn waits a few seconds for open requests, and then cancels them. Each is answered all the same."""
+"""Shutdown: uvicorn waits a few seconds for open requests and then cancels them. Those get a 503."""
 
 import asyncio
 from contextlib import suppress
 from typing import Any
 
-from registry.fast_path.application import RETRY_AFTER, respond
+from registry.fast_path.application import RETRY_AFTER, respond_json
 
 STOPPING = b'{"error":"the server is stopping, try again","code":"stopping"}'
-HEADERS = [
-    (b"content-type", b"application/json"),
-    (b"content-length", b"%d" % len(STOPPING)),
-    (b"retry-after", RETRY_AFTER),
-    (b"connection", b"close"),
-]
-# Bounds what is being written when requests are cancelled: it has limits of its own, except while PostgreSQL hangs.
-LAST_SECONDS = 10.0
+HEADERS = ((b"retry-after", RETRY_AFTER), (b"connection", b"close"))
+# How long cancelled requests whose items are being written may take. The statements have shorter limits of their own,
+# which do not apply while PostgreSQL hangs.
+SHUTDOWN_SECONDS = 10.0
 
 
-class AnsweredWhenStopped:
-    """ASGI middleware for HTTP: a request that is cancelled before its answer has begun gets 503.
-
-    `finished` returns once no request is left, or after LAST_SECONDS.
-    """
+class AnswerOnShutdown:
+    """ASGI middleware for HTTP: a request that is cancelled before its response has begun gets 503."""
 
     def __init__(self, application: Any) -> None:
         self.application = application
         self.open = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        begun = False
+        has_begun = False
 
-        async def noting_send(message: Any) -> None:
-            nonlocal begun
-            begun = True
+        async def send_and_note(message: Any) -> None:
+            nonlocal has_begun
+            has_begun = True
             await send(message)
 
         self.open += 1
         try:
-            await self.application(scope, receive, noting_send)
+            await self.application(scope, receive, send_and_note)
         except asyncio.CancelledError:
-            if begun:
+            if has_begun:
                 raise
-            await respond(send, 503, HEADERS, STOPPING)
+            await respond_json(send, 503, STOPPING, *HEADERS)
         finally:
             self.open -= 1
 
-    async def finished(self) -> None:
-        """Wait for the requests that are open when the server stops."""
+    async def wait_for_open(self) -> None:
+        """Wait until no request is open, for at most SHUTDOWN_SECONDS."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_SECONDS):
+            async with asyncio.timeout(SHUTDOWN_SECONDS):
                 while self.open:
                     await asyncio.sleep(0.02)

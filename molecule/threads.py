@@ -33,7 +33,7 @@ class ThreadedDjango(ASGIHandler):
     def __init__(self, threads: Shares) -> None:
         self.load_middleware(is_async=False)
         self.shares = {name: Share(name, count) for name, count in threads._asdict().items()}
-        # A thread each: probes are answered also while all others wait for the database.
+        # Each has a thread of its own, so that probes are answered while all others wait for the database.
         self.probes = {path: self._probe(path) for path in settings.PROBE_PATHS}
 
     def _probe(self, path: str) -> Probe:
@@ -82,8 +82,11 @@ class Share:
         self.waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self, receive: Any) -> bool:
-        """True once a thread is free for the caller, who must leave(). False if too many wait, after
-        WEB_QUEUE_SECONDS, or when the client hangs up, which `receive` tells."""
+        """Wait for a thread. Returns True once the caller has one; it must then call leave().
+
+        Returns False if MAX_WAITING requests wait, after WEB_QUEUE_SECONDS, or if the client hangs up meanwhile
+        (`receive` then returns).
+        """
         if self.free:
             self.free -= 1
             return True

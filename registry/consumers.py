@@ -52,7 +52,7 @@ class OrganisationStream(EventStream):
         return principal
 
     def enter(self) -> Principal:
-        """Refused handshakes count as requests without a valid credential do."""
+        """Authenticate a handshake. A refused one counts as a request without a valid credential."""
         try:
             return self.identify()
         except Refused:
@@ -62,7 +62,7 @@ class OrganisationStream(EventStream):
             raise
 
     def session(self) -> str | None:
-        """Without a token, which would count alone."""
+        """None for a socket with a token: only the token counts then."""
         if self._header("authorization") is not None:
             return None
         key: str | None = self.scope["cookies"].get(settings.SESSION_COOKIE_NAME)

@@ -12,7 +12,7 @@ RegistryError
 ├── TooLarge             a value is larger than it may be; `field` says which
 ├── TooOften             an agent changed its card or URL too often; `wait` says when to try again
 ├── Unreachable          the workspace has no URL, or is not online
-├── Busy                 something that it needs is in use: nothing changed, it may be tried again
+├── Busy                 a row or queue that the request needs is in use: nothing changed, try again
 ├── SecretsUnavailable   there is no usable encryption key
 └── SecretsBroken        values cannot be decrypted; `failed_keys` names their keys
 """
@@ -30,16 +30,20 @@ UNAVAILABLE_ERRORS = (OperationalError, InterfaceError, PoolTimeout)
 BUSY_CAUSES = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected)
 # Django raises its InternalError for these: this process was paused in a transaction, or PostgreSQL is a standby.
 OTHER_CAUSES = (errors.IdleInTransactionSessionTimeout, errors.ReadOnlySqlTransaction)
+# The messages of 503 responses, whichever entry point sends them, and their Retry-After header.
+DATABASE_UNAVAILABLE = "database unavailable, try again"
+DATABASE_BUSY = "the database is busy, try again"
+TOO_MANY_REQUESTS = "too many requests at once, try again"
 RETRY_AFTER_SECONDS = 2
 
 
 def why_unavailable(error: BaseException | None) -> str | None:
-    """What callers are told who may try again after RETRY_AFTER_SECONDS; None for any other error."""
+    """The message of the 503 for an error of the database; None for any other error."""
     cause = None if error is None else error.__cause__
     if isinstance(cause, BUSY_CAUSES):
-        return "the database is busy, try again"
+        return DATABASE_BUSY
     is_unavailable = isinstance(error, UNAVAILABLE_ERRORS) or isinstance(cause, OTHER_CAUSES)
-    return "database unavailable, try again" if is_unavailable else None
+    return DATABASE_UNAVAILABLE if is_unavailable else None
 
 
 class RegistryError(Exception):
@@ -147,7 +151,7 @@ class Unreachable(RegistryError):
 
 
 class Busy(RegistryError):
-    """Something that it needs is in use, such as a row or a queue. Nothing changed; it may be tried again."""
+    """A row or queue that the request needs is in use. Nothing changed; the caller may try again."""
 
     code = "busy"
 

@@ -1,10 +1,10 @@
-"""The database refuses an event without what its type needs, and orders events also of foreign transactions.
+"""The database refuses an event that lacks what its type needs, and keeps inserts by plain SQL in order.
 
-Whoever reads the log may then rely on it: replay, time travel, directory and teams. Nothing could remove a bad event.
+Replay, time travel, directory and teams may rely on that. A bad event could never be removed again.
 
-The check is not valid yet: the lock on the table is short, and the next migration looks at the rows that are there.
-The trigger takes the log's lock (activity.cache_versions.LOG) before the first `seq` of the statement is drawn, so an
-insert that commits late cannot be behind a higher position. record() holds the lock already.
+The constraint is NOT VALID, so the table is locked only briefly; the next migration checks the existing rows. The
+trigger takes the log's lock (activity.cache_versions.LOG) before the statement draws its first `seq`, so that a lower
+position never commits after a higher one. record() has the lock already.
 """
 
 from django.db import migrations
@@ -12,7 +12,7 @@ from django.db import migrations
 UUID = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 
-# Predicates of SQL/JSON paths. type() is of the value itself, while comparisons would look into arrays too.
+# Predicates of SQL/JSON paths. type() looks at the value itself, while comparisons also look into arrays.
 def text(path):
     return f'{path}.type() == "string"'
 
@@ -46,7 +46,7 @@ def nullable_uuid(path):
 
 
 def optional(condition, path, value=None):
-    """`value`: where the value is, if not at `path`."""
+    """`value`: the path of the value, if it is not `path`."""
     return f"(!exists({path}) || {condition(value or path)})"
 
 
@@ -86,7 +86,7 @@ PAYLOADS = {
     "AGENT_CARD_UPDATED": card("$.agent_card"),
 }
 AGENT_TYPES = ("AGENT_ASSIGNED", "AGENT_REMOVED", "AGENT_REPLACED", "AGENT_MOVED")
-# Strict, as a filter looks into arrays otherwise.
+# Strict mode, because otherwise the filter unwraps arrays.
 PAIRS = 'strict !exists($.changes.* ? (@.type() != "array" || @.size() != 2))'
 
 
@@ -99,7 +99,7 @@ def complete(event_type):
     return f"WHEN '{event_type}' THEN {' AND '.join(conditions)}"
 
 
-# A function, which is planned once for each session: an expression of this size would be for each statement.
+# A function is planned once in a session; an expression of this size would be planned for each statement.
 CREATE = f"""
 CREATE FUNCTION structure_events_is_complete(event_type text, workspace_id uuid, agent_id uuid, payload jsonb)
 RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$

@@ -1,7 +1,7 @@
-"""The check of 0004 for the rows that are there. Writers go on meanwhile.
+"""Check the existing rows against the constraint of 0004, while writers continue.
 
-Nothing can change a row of the log, so a bad one must not stop an upgrade: it is reported, and the check is for new
-rows only.
+Rows of the log cannot be changed, so a bad one must not stop an upgrade. It is reported, and the constraint then applies
+to new rows only.
 """
 
 from django.db import migrations

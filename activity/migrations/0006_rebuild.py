@@ -1,4 +1,4 @@
-"""When the tables were repaired from the log: whoever keeps a copy of them in memory loads it again."""
+"""A table of the repairs from the log, so that processes which cache the tables load them again."""
 
 import activity.models
 from django.db import migrations, models

@@ -1,6 +1,6 @@
-"""The transaction of each event and activity: which events belong together, and what a reader has not seen yet.
+"""The transaction of each event and activity: it tells which events belong together, and which rows a reader has not seen.
 
-Neither statement rewrites the table: rows of older releases have none.
+No statement rewrites a table: existing rows have no transaction.
 """
 
 from django.db import migrations, models

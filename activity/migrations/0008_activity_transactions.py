@@ -1,6 +1,6 @@
-"""An index for going on after what was seen of the activity. It does not contain the rows of older releases.
+"""An index for cursors of newer activity. It does not contain the rows of older releases.
 
-CONCURRENTLY, so that reports go on meanwhile. An interrupted build leaves an invalid index: it is dropped first.
+It is built CONCURRENTLY, so that reports continue. An interrupted build leaves an invalid index, which is dropped first.
 """
 
 from django.db import migrations

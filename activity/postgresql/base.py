@@ -1,5 +1,4 @@
-"""Django's PostgreSQL engine; while PostgreSQL is away, most requests for a connection fail at once instead of
-waiting."""
+"""Django's PostgreSQL engine. While PostgreSQL is unavailable, most requests for a connection fail at once."""
 
 import threading
 import time
@@ -8,7 +7,7 @@ from typing import Any
 import psycopg
 from django.db.backends.postgresql import base
 
-# After a failed attempt one thread may wait for a connection again, once in so long; all others fail meanwhile.
+# After a failed attempt one thread tries again after this time; all others fail meanwhile without trying.
 RETRY_SECONDS = 1.0
 
 
@@ -20,15 +19,15 @@ class Outage:
         self.is_on = False
         self.retry_at = 0.0
 
-    def begins(self) -> None:
+    def begin(self) -> None:
         with self.lock:
             self.is_on, self.retry_at = True, time.monotonic() + RETRY_SECONDS
 
-    def ends(self) -> None:
+    def end(self) -> None:
         self.is_on = False
 
-    def is_worth_an_attempt(self) -> bool:
-        """True without an outage, and for one caller per RETRY_SECONDS of it."""
+    def may_try(self) -> bool:
+        """True without an outage; during one, for one caller in RETRY_SECONDS."""
         with self.lock:
             now = time.monotonic()
             if self.is_on and now < self.retry_at:
@@ -41,18 +40,18 @@ OUTAGE = Outage()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Raises OperationalError where no connection was to be had, at once during an outage."""
+    """Raises OperationalError if it gets no connection; at once during an outage."""
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         pool = self.pool
         if pool is None:
             return super().get_new_connection(conn_params)
-        if not pool.get_stats()["pool_available"] and not OUTAGE.is_worth_an_attempt():
+        if not pool.get_stats()["pool_available"] and not OUTAGE.may_try():
             raise psycopg.OperationalError("PostgreSQL did not answer a moment ago")
         try:
             opened = super().get_new_connection(conn_params)
         except psycopg.Error:
-            OUTAGE.begins()
+            OUTAGE.begin()
             raise
-        OUTAGE.ends()
+        OUTAGE.end()
         return opened

@@ -1,4 +1,4 @@
-"""Administrators may cause secret values to be revealed. The permission is made here first, as in 0001_groups."""
+"""Give administrators the permission to reveal secrets. It is created here first, as in 0001_groups."""
 
 from django.contrib.auth.management import create_permissions
 from django.db import migrations

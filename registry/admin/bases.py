@@ -12,7 +12,7 @@ from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 
 from registry.admin.deletion import DeletionAdmin
-from registry.admin.lookups import NOT_OFFERED, WRONG, NotOffered, OfferedChangeList, is_searchable
+from registry.admin.lookups import BAD_PARAMETER_ERRORS, NOT_OFFERED, NotOffered, OfferedChangeList, is_searchable
 from registry.admin.widgets import NO_SUCH_WORKSPACE, WorkspaceSelect
 from registry.exceptions import RegistryError
 from registry.identity.tokens import principal_for_user
@@ -22,7 +22,7 @@ NO_SUCH_ROWS = "There are no such rows. Nothing was done."
 
 
 class LabelledAdmin(DeletionAdmin):
-    """The base of every ModelAdmin: the words of its list, and what the list may be asked for.
+    """The base of every ModelAdmin: labels, and a list that takes only the parameters that it offers.
 
     `labels`: singular and plural, where operators use other words than the model's name.
 
@@ -51,7 +51,7 @@ class LabelledAdmin(DeletionAdmin):
         """Raises NotOffered for parameters that the list does not offer or cannot read."""
         try:
             return super().get_changelist_instance(request)
-        except WRONG as error:
+        except BAD_PARAMETER_ERRORS as error:
             if request.GET:
                 raise NotOffered from error
             raise
@@ -60,7 +60,7 @@ class LabelledAdmin(DeletionAdmin):
         return OfferedChangeList
 
     def get_search_results(self, request: Any, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
-        """Finds nothing for a term that cannot be searched: the choice of workspaces takes any."""
+        """Finds nothing for a term that is_searchable() refuses, which the search for a workspace may contain."""
         if not is_searchable(search_term):
             return queryset.none(), False
         return super().get_search_results(request, queryset, search_term)

@@ -90,7 +90,7 @@ def confirm(
 def _execute(verb: Verb, model_admin: Admin, request: Any, plan: Plan, form: ConfirmationForm) -> bool:
     """Runs one transaction for each team, because locks are taken in one order only within an operation.
 
-    Goes through all teams, and says of which the operation refused what.
+    A refused team does not stop the others; the form then shows an error for each refused team.
     """
     forward_to = form.cleaned_data.get("forward_to")
     affected, actor = 0, actor_of(request)
@@ -113,7 +113,7 @@ def _execute(verb: Verb, model_admin: Admin, request: Any, plan: Plan, form: Con
 
 
 def _require_unchanged(verb: Verb, team: Team) -> None:
-    """Raises Conflict if the verb would now affect others than it did when they were shown; nobody moves meanwhile."""
+    """Raises Conflict if the verb would affect other workspaces than were shown. Locks the hierarchy."""
     hierarchy.lock()
     now = verb.plan([team.root.id]).teams
     if now and now[0].fingerprint != team.fingerprint:

@@ -1,4 +1,4 @@
-"""Deleting rows: the page lists what goes, its form carries a digest of the list, and a changed list is asked again."""
+"""Deleting rows. The page lists what is deleted. Its form has a digest of the list; a changed list is shown again."""
 
 import hashlib
 import json
@@ -21,19 +21,19 @@ CHANGED = "What would be deleted has changed since this page was shown. Check th
 
 
 class DeletionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for type checkers only
-    """Asks before it deletes one row or several, and says what happened to each."""
+    """Asks before it deletes rows, and says what happened to each."""
 
     actions: Any = ("delete_selected",)
     delete_confirmation_template = delete_selected_confirmation_template = TEMPLATE
 
     def outcome_of_deletion(self, obj: Any) -> str:
-        """What delete_model() does with this one, as the message says it."""
+        """How the message describes what delete_model() does with this row."""
         return "Deleted"
 
     def delete_view(self, request: Any, object_id: str, extra_context: Any = None) -> HttpResponse:
         obj = self.get_object(request, unquote(object_id))
-        is_asked = request.method == "POST" and obj is not None and self.has_delete_permission(request, obj)
-        if is_asked and not self._is_as_shown(request, [obj]):
+        is_confirmed = request.method == "POST" and obj is not None and self.has_delete_permission(request, obj)
+        if is_confirmed and not self._is_as_shown(request, [obj]):
             messages.warning(request, CHANGED)
             return HttpResponseRedirect(request.get_full_path())
         try:
@@ -85,6 +85,6 @@ class DeletionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for 
 
 
 def _digest(objects: Sequence[Any], listed: Any) -> str:
-    """Identifies the rows and the list of what goes with them, as the page shows it."""
+    """Identifies the rows and the list of what is deleted with them, as the page shows it."""
     shown = json.dumps([sorted(str(obj.pk) for obj in objects), listed], default=str)
     return hashlib.sha256(shown.encode()).hexdigest()[:32]

@@ -73,7 +73,7 @@ def _provisioning(event: StructureEvent, payload: dict[str, Any], names: Names) 
 
 
 def _online(event: StructureEvent, payload: dict[str, Any], names: Names) -> EventSummary:
-    """A registration records its URL; a workspace that was created with one is online without an agent."""
+    """A registration records its URL. So does the creation of an external workspace, which has no agent yet."""
     registered = "url" in payload and "external" not in payload
     again = payload.get("from") == Status.ONLINE
     url = [Difference(field="url", after=values.value(payload["url"]))] if payload.get("url") else []

@@ -154,7 +154,7 @@ def _ids_matching(text: str) -> list[UUID]:
 
 
 def _actors(text: str) -> list[str]:
-    """With a user's name, also the rows of before actors had the user's id."""
+    """The actors to search for. For a user's name also the older form, without the id."""
     try:
         return [f"{Kind.WORKSPACE}:{UUID(text)}"]
     except ValueError:

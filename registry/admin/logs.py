@@ -150,7 +150,7 @@ class StructureEventAdmin(LogAdmin):
 
     @admin.display(description="actor")
     def actor_in_full(self, row: StructureEvent) -> str:
-        """The name with what tells two users of one name apart: "ada (operator:ada#7)"."""
+        """The name and the actor, whose id tells users with the same name apart: "ada (operator:ada#7)"."""
         name = event_summaries.actor_label(row.actor, row.workspace_id, {})
         return name if name == row.actor else f"{name} ({row.actor})"
 

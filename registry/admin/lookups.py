@@ -1,6 +1,6 @@
-"""What a list may be asked for: the filters that it offers, its search, its order and its pages. Nothing else.
+"""Restricts a list to the query parameters that it offers: its filters, search, order and pages.
 
-Anything else would be a query of the client's own: a regular expression keeps PostgreSQL busy for minutes.
+Django accepts more lookups, such as regular expressions, with which a client can keep PostgreSQL busy for minutes.
 """
 
 from typing import Any
@@ -13,16 +13,23 @@ from django.db import DataError
 
 MAX_SEARCH_CHARACTERS = 200
 NOT_OFFERED = "This filter or value is not offered here. The list is shown without filters."
-# What a value of the wrong type, an unknown column or a page that does not exist raises.
-WRONG = (IncorrectLookupParameters, SuspiciousOperation, ValidationError, ValueError, OverflowError, DataError)
+# Raised for a value of the wrong type, an unknown column or a page that does not exist.
+BAD_PARAMETER_ERRORS = (
+    IncorrectLookupParameters,
+    SuspiciousOperation,
+    ValidationError,
+    ValueError,
+    OverflowError,
+    DataError,
+)
 
 
 class NotOffered(Exception):
-    """The list was asked for what it does not offer."""
+    """The request has a parameter or a value that the list does not offer."""
 
 
 class OfferedChangeList(ChangeList):
-    """Raises IncorrectLookupParameters for what no filter takes; no list has a date hierarchy."""
+    """Raises IncorrectLookupParameters for parameters that no filter takes. No list has a date hierarchy."""
 
     def get_filters(self, request: Any) -> Any:
         if not is_searchable(request.GET.get(SEARCH_VAR, "")) or any(
@@ -36,7 +43,7 @@ class OfferedChangeList(ChangeList):
 
 
 def is_searchable(text: str) -> bool:
-    """Each word is a condition more on each column, and PostgreSQL knows no NUL."""
+    """Limits the length, as each word is a condition on each column. PostgreSQL accepts no NUL."""
     return len(text) <= MAX_SEARCH_CHARACTERS and "\x00" not in text
 
 

@@ -1,4 +1,4 @@
-"""The verb that lets a workspace read the values of its secrets, for those who may reveal them."""
+"""The button that lets a workspace read the values of its secrets, for users who may reveal them."""
 
 from typing import Any
 from uuid import UUID
@@ -20,7 +20,7 @@ DONE = "This workspace's agent may read the values of its secrets and of the sec
 
 
 def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID) -> HttpResponse:
-    """Allow it (POST) and redirect to the workspace's page."""
+    """Allow it and redirect to the workspace's page. POST only."""
     if not principal_for_user(request.user).may_reveal:
         raise PermissionDenied
     if request.method != "POST":

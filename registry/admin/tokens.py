@@ -24,7 +24,7 @@ ISSUED = "operator token"
 
 
 class TokenAdmin(ReadOnlyAdmin):
-    """`revocation_effect`: what stops working, said before it is done."""
+    """`revocation_effect`: what stops working, for the confirmation page. `not_yours`: why a token is not revoked."""
 
     revocation_effect: str
     not_yours = "Not revoked, because you may revoke only your own"
@@ -36,7 +36,7 @@ class TokenAdmin(ReadOnlyAdmin):
         return bool(request.user.has_perm(f"registry.change_{self.opts.model_name}"))
 
     def may_revoke(self, request: Any, token: Any) -> bool:
-        """Whether the user may revoke this one; `not_yours` says why not."""
+        """Whether the user may revoke this token."""
         return True
 
     @admin.action(description="Revoke tokens…", permissions=["revoke"])
@@ -51,11 +51,11 @@ class TokenAdmin(ReadOnlyAdmin):
         if revoked:
             done = f"Revoked {_count_label(len(revoked))}. Connections opened with them are closed."
             self.message_user(request, done, messages.SUCCESS)
-        self._say(request, "Already revoked", [token for token in allowed if token not in revoked])
-        self._say(request, self.not_yours, [token for token in selected if token not in allowed])
+        self._warn(request, "Already revoked", [token for token in allowed if token not in revoked])
+        self._warn(request, self.not_yours, [token for token in selected if token not in allowed])
         return None
 
-    def _say(self, request: Any, what: str, tokens: list[Any]) -> None:
+    def _warn(self, request: Any, what: str, tokens: list[Any]) -> None:
         if tokens:
             self.message_user(request, f"{what}: {', '.join(token.prefix for token in tokens)}.", messages.WARNING)
 

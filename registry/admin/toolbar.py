@@ -37,7 +37,7 @@ def buttons(workspace: Workspace, *, may_reveal: bool) -> list[Button]:
         result.insert(0, _enrolment_button(workspace, is_primary=True))
     else:
         result.append(_enrolment_button(workspace, is_primary=False))
-    if may_reveal and tokens.can_be_allowed(workspace.id):
+    if may_reveal and tokens.has_token_that_may_not_reveal(workspace.id):
         result.append(Button(title="Let it read secrets", url=_url("reveal", workspace), is_post=True))
     if has_team:
         result.append(_link_button("Remove team…", verbs.COLLAPSE, workspace))

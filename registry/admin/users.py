@@ -1,6 +1,6 @@
-"""Users and groups. Nobody gives, takes or takes over permissions beyond their own; only superusers touch superusers.
+"""Users and groups. Users grant and revoke only permissions that they have, and only superusers change superusers.
 
-A user who did something is deactivated instead of deleted, so that the record of it stays.
+A user who ever signed in or had a token is deactivated instead of deleted, so that their history stays.
 """
 
 from collections.abc import Iterable
@@ -22,43 +22,47 @@ from registry.exceptions import NotFound
 from registry.identity import tokens
 from registry.models import OperatorToken, SecretAccess
 
-KEPT = "is deactivated instead, because the record of what they did stays"
+KEPT = "is deactivated instead of deleted, so that their history stays"
 
 admin.site.unregister([User, Group])
 
 
-class WithinOwn(forms.ModelForm):  # type: ignore[type-arg]
-    """`holder` is the user who fills in the form: what it adds or removes must be theirs."""
+class OwnPermissionsForm(forms.ModelForm):  # type: ignore[type-arg]
+    """`editor` is the user who fills in the form. They must have every permission that it adds or removes."""
 
-    holder: ClassVar[User]
+    editor: ClassVar[User]
 
     def clean_user_permissions(self) -> Any:
-        """Raises ValidationError for permissions that the holder lacks."""
-        return self._within_own("user_permissions")
+        """Raises ValidationError for permissions that the editor lacks."""
+        return self._check_own("user_permissions")
 
     def clean_permissions(self) -> Any:
-        """Raises ValidationError for permissions that the holder lacks."""
-        return self._within_own("permissions")
+        """Raises ValidationError for permissions that the editor lacks."""
+        return self._check_own("permissions")
 
     def clean_groups(self) -> Any:
-        """Raises ValidationError for groups with permissions that the holder lacks."""
-        return self._within_own("groups")
+        """Raises ValidationError for groups with permissions that the editor lacks."""
+        return self._check_own("groups")
 
-    def _within_own(self, field: str) -> Any:
+    def _check_own(self, field: str) -> Any:
         chosen = self.cleaned_data[field]
         before = set(getattr(self.instance, field).all()) if self.instance.pk else set()
-        beyond = sorted(str(one) for one in before.symmetric_difference(chosen) if not holds(self.holder, held_by(one)))
+        beyond = sorted(
+            str(one) for one in before.symmetric_difference(chosen) if not has_all(self.editor, permissions_of(one))
+        )
         if beyond:
-            raise forms.ValidationError(f"You cannot give or take what you do not have yourself: {', '.join(beyond)}.")
+            raise forms.ValidationError(
+                f"You cannot grant or revoke permissions that you do not have yourself: {', '.join(beyond)}."
+            )
         return chosen
 
 
-class OperatorForm(WithinOwn, UserChangeForm):  # type: ignore[type-arg]
+class OperatorForm(OwnPermissionsForm, UserChangeForm):  # type: ignore[type-arg]
     """A user's fields."""
 
 
-class RankedAdmin(LabelledAdmin):
-    """Whoever changes or deletes a row must hold all permissions that the row gives."""
+class OwnPermissionsAdmin(LabelledAdmin):
+    """Only users who have all permissions that a row gives may change or delete it."""
 
     def has_change_permission(self, request: Any, obj: Any = None) -> bool:
         return super().has_change_permission(request, obj) and (obj is None or _may_manage(request.user, obj))
@@ -68,11 +72,11 @@ class RankedAdmin(LabelledAdmin):
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
-        return type(form)(form.__name__, (form,), {"holder": request.user})
+        return type(form)(form.__name__, (form,), {"editor": request.user})
 
 
 @admin.register(User)
-class OperatorAdmin(RankedAdmin, UserAdmin):  # type: ignore[type-arg]  # generic for type checkers only
+class OperatorAdmin(OwnPermissionsAdmin, UserAdmin):  # type: ignore[type-arg]  # generic for type checkers only
     """People."""
 
     form = OperatorForm
@@ -81,10 +85,10 @@ class OperatorAdmin(RankedAdmin, UserAdmin):  # type: ignore[type-arg]  # generi
         return () if request.user.is_superuser else ("is_superuser",)
 
     def outcome_of_deletion(self, obj: User) -> str:
-        return "Deactivated, because the record of what they did stays" if did_something(obj) else "Deleted"
+        return "Deactivated instead of deleted, so that their history stays" if ever_had_access(obj) else "Deleted"
 
     def get_deleted_objects(self, objs: Iterable[User], request: Any) -> Any:
-        kept = [user for user in objs if did_something(user)]
+        kept = [user for user in objs if ever_had_access(user)]
         others = [user for user in objs if user not in kept]
         deleted, counts, lacking, protected = super().get_deleted_objects(others, request)
         if not all(self.has_delete_permission(request, user) for user in kept):
@@ -93,13 +97,13 @@ class OperatorAdmin(RankedAdmin, UserAdmin):  # type: ignore[type-arg]  # generi
 
     def log_deletions(self, request: Any, queryset: Any) -> Any:
         for user in queryset:
-            if did_something(user):
+            if ever_had_access(user):
                 self.log_change(request, user, "Deactivated.")
             else:
                 super().log_deletions(request, [user])  # type: ignore[arg-type]  # takes any iterable
 
     def delete_model(self, request: Any, obj: User) -> None:
-        if not did_something(obj):
+        if not ever_had_access(obj):
             return super().delete_model(request, obj)
         obj.is_active = False
         obj.save(update_fields=["is_active"])
@@ -110,21 +114,21 @@ class OperatorAdmin(RankedAdmin, UserAdmin):  # type: ignore[type-arg]  # generi
     def response_delete(self, request: Any, obj_display: str, obj_id: Any) -> HttpResponse:
         if not User.objects.filter(pk=obj_id).exists():
             return super().response_delete(request, obj_display, obj_id)
-        messages.success(request, f"{obj_display} was deactivated. The record of what they did stays.")
+        messages.success(request, f"{obj_display} was deactivated instead of deleted. Their history stays.")
         return HttpResponseRedirect(reverse("admin:auth_user_changelist"))
 
 
 @admin.register(Group)
-class OperatorGroupAdmin(RankedAdmin, GroupAdmin):
+class OperatorGroupAdmin(OwnPermissionsAdmin, GroupAdmin):
     """Groups of people."""
 
-    form = WithinOwn
+    form = OwnPermissionsForm
 
 
-def did_something(user: User) -> bool:
-    """Whether the user ever signed in or had a token: nothing is done without either.
+def ever_had_access(user: User) -> bool:
+    """Whether the user ever signed in or had a token, without which nobody can do anything.
 
-    Tokens that ended long ago are removed; what was done with them is in the logs.
+    Old tokens are removed; the logs still say what was done with them.
     """
     actor = tokens.principal_for_user(user).actor
     return (
@@ -136,23 +140,23 @@ def did_something(user: User) -> bool:
     )
 
 
-def held_by(one: User | Group | Permission) -> set[int]:
-    """The ids of the permissions that it gives, also while a user is inactive."""
+def permissions_of(one: User | Group | Permission) -> set[int]:
+    """The ids of the permissions that it gives, also for an inactive user."""
     if isinstance(one, Permission):
         return {one.pk}
     holders = Q(group=one) if isinstance(one, Group) else Q(user=one) | Q(group__user=one)
     return set(Permission.objects.filter(holders).values_list("pk", flat=True))
 
 
-def holds(user: User, permissions: set[int]) -> bool:
+def has_all(user: User, permissions: set[int]) -> bool:
     """Whether the user has all of these permissions."""
-    return user.is_superuser or permissions <= held_by(user)
+    return user.is_superuser or permissions <= permissions_of(user)
 
 
 def _may_manage(user: User, obj: User | Group) -> bool:
     if isinstance(obj, User) and obj.is_superuser:
         return user.is_superuser
-    return holds(user, held_by(obj))
+    return has_all(user, permissions_of(obj))
 
 
 def _revoke(token_id: Any) -> None:

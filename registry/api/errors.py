@@ -75,17 +75,7 @@ def _registry_error(error: registry.RegistryError) -> Response:
         body = {"id": error.workspace_id, "forwarded_to": error.forwarded_to, "url": error.url}
         return Response(body, status=code, headers={"Location": f"/workspaces/{error.forwarded_to}"})
     if isinstance(error, registry.HasChildren):
-        children = [{"id": child_id, "name": name} for child_id, name in error.children]
-        return Response(
-            {
-                "error": error.message,
-                "status": "confirmation_required",
-                "message": error.message,
-                "children": children,
-                "children_count": len(children),
-            },
-            status=code,
-        )
+        return Response(_confirmation_required(error), status=code)
     if isinstance(error, registry.TooOften):
         body = {"error": error.message, "retry_after": error.wait}
         return Response(body, status=code, headers={"Retry-After": str(error.wait)})
@@ -101,6 +91,17 @@ def _registry_error(error: registry.RegistryError) -> Response:
     if isinstance(error, registry.Removed):
         body["last_event"] = error.last_event
     return Response(body, status=code)
+
+
+def _confirmation_required(error: registry.HasChildren) -> dict[str, Any]:
+    children = [{"id": child_id, "name": name} for child_id, name in error.children]
+    return {
+        "error": error.message,
+        "status": "confirmation_required",
+        "message": error.message,
+        "children": children,
+        "children_count": len(children),
+    }
 
 
 def _api_error(error: exceptions.APIException) -> Response:

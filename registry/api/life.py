@@ -8,7 +8,7 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
 from activity import log
-from activity.api import activity
+from activity.api import activity_response
 from activity.endpoints import UUID_TEXT, Endpoint, documented, error_body
 from activity.log import Entry
 from activity.principals import Kind
@@ -72,7 +72,7 @@ class Heartbeats(Endpoint):
         try:
             bodies = self.body(HeartbeatsBody)["beats"]
         except APIException:
-            # Nothing in it was good, as in a batch of which every heartbeat is refused.
+            # It counts as a batch in which every heartbeat is refused.
             rate_limits.STRANGERS.add(address)
             raise
         parsed = [_parsed(body) for body in bodies]
@@ -131,7 +131,7 @@ class WorkspaceActivity(Endpoint):
     )
     def get(self, request: Any, workspace_id: UUID) -> Response:
         rows.find(workspace_id)
-        return activity(request, log.page(workspace_id=workspace_id, **self.query(ActivityQuery)))
+        return activity_response(request, log.page(workspace_id=workspace_id, **self.query(ActivityQuery)))
 
     def _entry(self, body: dict[str, Any]) -> Entry:
         """The source of an agent's entry is always its own workspace. Raises NotAllowed."""

@@ -157,7 +157,7 @@ class HeartbeatWithToken(HeartbeatBody):
 
 
 class BoundedList(serializers.ListField):
-    """A list that looks at its length before it looks at its items."""
+    """A list that checks its length before its items."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
         if isinstance(data, list) and self.max_length is not None and len(data) > self.max_length:
@@ -401,7 +401,7 @@ class SecretRow(serializers.Serializer[Any]):
 
 
 class RevealAllowed(serializers.Serializer[Any]):
-    """That a workspace may read the values of its secrets."""
+    """The workspace may read the values of its secrets."""
 
     status = serializers.CharField()
     tokens = serializers.IntegerField(help_text="How many tokens may do so now; those that follow from them may too.")

@@ -22,7 +22,13 @@ from activity import strict_json
 from activity.group_commit import BUSY, GroupCommit, Overloaded, Unknown, Unwritten
 from activity.serializers import MAX_ENTRIES
 from registry.api.serializers import MAX_BEATS
-from registry.exceptions import UNAVAILABLE_ERRORS, Busy
+from registry.exceptions import (
+    DATABASE_UNAVAILABLE,
+    RETRY_AFTER_SECONDS,
+    TOO_MANY_REQUESTS,
+    UNAVAILABLE_ERRORS,
+    Busy,
+)
 from registry.fast_path import bodies
 from registry.fast_path.callers import Callers
 from registry.identity import authentication, rate_limits, tokens
@@ -39,20 +45,20 @@ log = logging.getLogger(__name__)
 
 BATCH = 2048
 CAPACITY = 8192
-# Bodies with more values go to the views, which ask for the credential first. A heartbeat has six of them.
-MOST_VALUES_OF_BEAT = 100
-MOST_VALUES = 10_000
+# Bodies with more values go to the views, which check the credential before they parse. A heartbeat has six fields.
+MAX_BEAT_VALUES = 100
+MAX_VALUES = 10_000
 # Larger bodies are parsed in a thread. This takes less than a millisecond.
 PARSED_HERE_BYTES = 8 * 1024
-RETRY_AFTER = b"2"
+RETRY_AFTER = b"%d" % RETRY_AFTER_SECONDS
 OK = b'{"status":"ok"}'
 LOGGED = b'{"status":"logged"}'
 LOGGED_MANY = b'{"status":"logged","count":%d}'
 # How long a request with several heartbeats waits for those whose workspace another transaction holds: the others are
 # committed meanwhile, and their agents' host waits for the answer.
 BUSY_SECONDS = 2.0
-OVERLOADED = {"error": "too many requests at once, try again"}
-DOWN = {"error": "database unavailable, try again"}
+OVERLOADED = {"error": TOO_MANY_REQUESTS}
+UNAVAILABLE = {"error": DATABASE_UNAVAILABLE}
 UNKNOWN = {"error": "the database does not answer: this may be committed or not", "code": "unknown"}
 
 Scope = dict[str, Any]
@@ -99,21 +105,15 @@ class FastPath:
             await self.application(scope, receive, send)
             return
         # BoundedBody, which wraps this, passes the whole body in one message.
-        message = await receive()
-        claimed = headers.get(b"x-workspace-id")
-        request = Request(
-            address=authentication.client_address(scope, headers),
-            token=_presented_token(headers.get(b"authorization")),
-            claimed=None if claimed is None else bodies.uuid(claimed.decode("latin-1")),
-            rest=rest,
-            body=message["body"],
-        )
-        is_readable = claimed is None or request.claimed is not None
-        reply = await self._reply(handler, request) if is_readable else None
+        body = (await receive())["body"]
+        request = _request(scope, headers, rest, body)
+        reply = None if request is None else await self._reply(handler, request)
         if reply is None:
-            await self.application(scope, replayed(request.body, receive), send)
+            await self.application(scope, replayed(body, receive), send)
         else:
-            await _send(send, *reply)
+            status, content = reply
+            retry = [(b"retry-after", RETRY_AFTER)] if status == 503 else []
+            await respond_json(send, status, content, *retry)
 
     async def accept_beat(self, beat: Beat, address: str) -> dict[str, str] | None:
         """For `/ws`: None once the heartbeat is committed, else its error as the API says it."""
@@ -126,7 +126,7 @@ class FastPath:
         except Unknown:
             return UNKNOWN
         except UNAVAILABLE_ERRORS:
-            return {**DOWN, "code": "unavailable"}
+            return {**UNAVAILABLE, "code": "unavailable"}
         except Exception:
             log.exception("a batch of heartbeats failed")
             return {"error": "internal error", "code": "internal"}
@@ -163,7 +163,7 @@ class FastPath:
             return 503, orjson.dumps(UNKNOWN)
         except UNAVAILABLE_ERRORS as error:
             log.warning("database unavailable: %s", type(error).__name__)
-            return 503, orjson.dumps(DOWN)
+            return 503, orjson.dumps(UNAVAILABLE)
         except Exception:
             log.exception("a batch failed; its requests are passed to Django one by one")
             return None
@@ -171,7 +171,7 @@ class FastPath:
     async def _heartbeat(self, request: Request) -> Reply | None:
         if request.token is None or rate_limits.BEATS.is_over(request.token):
             return None
-        beat = bodies.beat(await _parsed(request.body, MOST_VALUES_OF_BEAT), request.token)
+        beat = bodies.beat(await _parsed(request.body, MAX_BEAT_VALUES), request.token)
         if beat is None or request.claimed not in (None, beat.workspace_id):
             return None
         return (200, OK) if await _only(self.beats, beat) is Result.ACCEPTED else None
@@ -181,7 +181,7 @@ class FastPath:
 
         A request with a refused heartbeat counts against its address's rate limit, as in the view.
         """
-        body = await _parsed(request.body, MOST_VALUES)
+        body = await _parsed(request.body, MAX_VALUES)
         items = body.get("beats") if type(body) is dict else None
         if type(items) is not list or not 0 < len(items) <= MAX_BEATS or rate_limits.REQUESTS.is_over(request.address):
             return None
@@ -199,7 +199,7 @@ class FastPath:
         own = bodies.uuid(request.rest)
         if request.token is None or own is None or request.claimed not in (None, own):
             return None
-        body = await _parsed(request.body, MOST_VALUES)
+        body = await _parsed(request.body, MAX_VALUES)
         entries = bodies.entries(body, own, most=MAX_ENTRIES)
         if entries is None or rate_limits.REQUESTS.is_over(request.token):
             return None
@@ -216,11 +216,8 @@ class FastPath:
             return None
         return 200, orjson.dumps({"id": match.id, "url": match.url, "name": match.name, "status": match.status})
 
-    async def commit_nothing(self) -> None:
-        """Return once a batch of heartbeats was committed: an empty one, if no agent sends any.
-
-        Raises what a heartbeat would be answered 503 for.
-        """
+    async def commit_empty_batch(self) -> None:
+        """Return once a batch of heartbeats, which may be empty, was committed. Raises what `submit` raises."""
         await self.beats.submit([])
 
     def _commit_reports(self, batch: list[Report]) -> list[bool | Unwritten]:
@@ -235,10 +232,25 @@ class FastPath:
         return matches
 
 
-async def _parsed(body: bytes, most_values: int) -> Any:
+def _request(scope: Scope, headers: dict[bytes, bytes], rest: str, body: bytes) -> Request | None:
+    """The request; None if its X-Workspace-ID is not a UUID."""
+    header = headers.get(b"x-workspace-id")
+    claimed = None if header is None else bodies.uuid(header.decode("latin-1"))
+    if header is not None and claimed is None:
+        return None
+    return Request(
+        address=authentication.client_address(scope, headers),
+        token=_presented_token(headers.get(b"authorization")),
+        claimed=claimed,
+        rest=rest,
+        body=body,
+    )
+
+
+async def _parsed(body: bytes, max_values: int) -> Any:
     if len(body) <= PARSED_HERE_BYTES:
-        return strict_json.parse(body, most_values=most_values)
-    return await asyncio.to_thread(strict_json.parse, body, most_values=most_values)
+        return strict_json.parse(body, max_values=max_values)
+    return await asyncio.to_thread(strict_json.parse, body, max_values=max_values)
 
 
 async def _only(queue: GroupCommit[Item, Answer], item: Item) -> Answer:
@@ -288,15 +300,15 @@ def replayed(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-async def _send(send: Send, status: int, body: bytes) -> None:
+async def respond_json(send: Send, status: int, content: bytes, *more_headers: tuple[bytes, bytes]) -> None:
+    """Send a whole response of JSON."""
     headers = [
         (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
+        (b"content-length", b"%d" % len(content)),
         (b"x-content-type-options", b"nosniff"),
+        *more_headers,
     ]
-    if status == 503:
-        headers.append((b"retry-after", RETRY_AFTER))
-    await respond(send, status, headers, body)
+    await respond(send, status, headers, content)
 
 
 async def respond(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Whether a token is anybody's, for decisions before a body is read. It gives no access: that is checked later."""
+"""Whether a caller is known, before its body is read (registry.identity.tokens.known). To be known gives no access."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -10,13 +10,14 @@ from registry.identity.tokens import PresentedToken
 BATCH = 2048
 CAPACITY = 8192
 MAX_WAIT_SECONDS = 2.0
-# A token that was revoked meanwhile is refused by the route itself, and a new one cannot have been shown before.
+# An outdated answer does no harm: the route itself refuses revoked tokens, and no token is presented before it is
+# issued.
 REMEMBERED_SECONDS = 60.0
-MOST_REMEMBERED = 20_000
+MAX_REMEMBERED = 20_000
 
 
 class Callers:
-    """Asks the database for many requests at once, in one query, and remembers its answers in this process."""
+    """Looks up the tokens of concurrent requests in one query, and caches the results in this process."""
 
     def __init__(self) -> None:
         self.lookups = GroupCommit(
@@ -25,17 +26,17 @@ class Callers:
         self.remembered: dict[PresentedToken, tuple[bool, float]] = {}
 
     async def knows_any(self, presented_tokens: Collection[PresentedToken]) -> bool:
-        """Is one of these tokens somebody's? Raises Overloaded, Unknown, or what the database raises."""
+        """Whether one of these tokens is known. Raises Overloaded, Unknown, or what the database raises."""
         since = time.monotonic() - REMEMBERED_SECONDS
         answers = {shown: self.remembered.get(shown, (False, 0.0)) for shown in presented_tokens}
         if any(is_known and at > since for is_known, at in answers.values()):
             return True
-        unsure = [shown for shown, (_, at) in answers.items() if at <= since]
-        return bool(unsure) and any(await self._look_up(unsure))
+        unchecked = [shown for shown, (_, at) in answers.items() if at <= since]
+        return bool(unchecked) and any(await self._look_up(unchecked))
 
     async def _look_up(self, presented_tokens: Sequence[PresentedToken]) -> Sequence[bool]:
         found = [answer is True for answer in await self.lookups.submit(presented_tokens)]
-        if len(self.remembered) + len(found) > MOST_REMEMBERED:
+        if len(self.remembered) + len(found) > MAX_REMEMBERED:
             self.remembered.clear()
         at = time.monotonic()
         self.remembered |= {shown: (known, at) for shown, known in zip(presented_tokens, found, strict=True)}

@@ -29,14 +29,14 @@ class Enrolment:
 
 
 def issue(workspace_id: UUID, *, may_reveal: bool = False) -> Enrolment:
-    """Issue a token that is good once, for ENROLMENT_TOKEN_SECONDS. It replaces those that were not used yet.
+    """Issue a token that is valid for one use and ENROLMENT_TOKEN_SECONDS. Unused earlier ones are revoked.
 
-    `may_reveal`: who issues it may reveal secret values; so the agent that enrols may read its own.
+    `may_reveal`: the agent that enrols with it may read secret values, as the issuer may reveal them.
     Raises NotFound, Removed.
     """
     expires_at = timezone.now() + timedelta(seconds=settings.ENROLMENT_TOKEN_SECONDS)
     with transaction.atomic():
-        # Locks the workspace: of two calls at once the second revokes the token of the first.
+        # This locks the workspace, so the second of two concurrent calls revokes the token of the first.
         issued = tokens.issue(
             "mol_en", workspace_id, kind=TokenKind.ENROLMENT, expires_at=expires_at, may_reveal=may_reveal
         )
@@ -47,21 +47,21 @@ def issue(workspace_id: UUID, *, may_reveal: bool = False) -> Enrolment:
 
 
 def redeem(workspace_id: UUID, token_id: UUID) -> None:
-    """Use up an enrolment token. The row must be locked.
+    """Use up an enrolment token. The workspace's row must be locked.
 
-    The use may be repeated while its answer may have been lost (see tokens.unanswered); it revokes the agent token that
-    was in that answer. Raises BadCredential when the token was used or replaced meanwhile, or has expired.
+    It can be repeated while the first response may have been lost (see tokens.unconfirmed_token); that revokes the
+    agent token in the first response. Raises BadCredential if the token was used, replaced or has expired.
     """
     if _unused(workspace_id).filter(id=token_id, expires_at__gt=Now()).update(revoked_at=Now()):
         return
-    lost = tokens.unanswered(token_id)
+    lost = tokens.unconfirmed_token(token_id)
     if lost is None:
         raise BadCredential("enrolment token already used or expired")
     tokens.revoke_token(workspace_id, lost)
 
 
 def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
-    """Revoke a token of the workspace; an enrolment that still waits for this token expires. Raises NotFound."""
+    """Revoke a token of the workspace. If it is the enrolment token in use, the enrolment expires. Raises NotFound."""
     with transaction.atomic():
         rows.lock([workspace_id])
         tokens.revoke_token(workspace_id, token_id)
@@ -73,7 +73,7 @@ def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
 
 
 def end_unused(workspace_id: UUID) -> None:
-    """Revoke the enrolment tokens that were not used, as an agent registers. The row must be locked."""
+    """Revoke the unused enrolment tokens, as an agent registers. The workspace's row must be locked."""
     _unused(workspace_id).update(revoked_at=Now())
 
 

@@ -1,7 +1,7 @@
-"""Logins with a password: where one comes from, which browsers are known, and how much of it the server takes on.
+"""Logins with a password: limits for failures, known browsers, and a queue for the hashing of passwords.
 
 django-axes counts the failures in PostgreSQL. They lock an account for one address, and an address for all accounts. A
-browser in which somebody signed in before has a count of its own, so that strangers at its address cannot lock it out.
+browser in which the user signed in before is counted separately, so that others at its address cannot lock it out.
 """
 
 import ipaddress
@@ -30,8 +30,9 @@ from registry.identity.authentication import client_address
 KNOWN_BROWSER = "known_browser_"
 KNOWN_BROWSER_DAYS = 365
 SALT = "registry.identity.known_browser"
-# A password takes half a second; whoever waits longer than a few of them is told to come back.
+# Hashing a password takes half a second. A request that waits longer than a few of them gets 503.
 MAX_WAIT_SECONDS = 5.0
+TOO_MANY_PASSWORDS = "too many passwords at once, try again"
 
 
 def address_of(request: HttpRequest) -> str | None:
@@ -46,14 +47,14 @@ def address_of(request: HttpRequest) -> str | None:
 
 
 def account_of(request: HttpRequest, credentials: dict[str, Any] | None) -> str | None:
-    """AXES_USERNAME_CALLABLE: the name under which failures count. A known browser's own are kept apart."""
+    """AXES_USERNAME_CALLABLE: the name under which failures count. A known browser has a name of its own."""
     username: str | None = (credentials or request.POST).get("username")
     browser = known_browser(request, username) if username else None
     return f"{username} in browser {browser}" if browser else username
 
 
 def known_browser(request: HttpRequest, username: str) -> str | None:
-    """The id of the browser if this user signed in with it before, by the cookie that it got then."""
+    """The id in the cookie that the browser got when this user signed in with it; None without one."""
     signer = signing.TimestampSigner(salt=SALT)
     for name in request.COOKIES:
         if not name.startswith(KNOWN_BROWSER):
@@ -69,7 +70,7 @@ def known_browser(request: HttpRequest, username: str) -> str | None:
 
 
 def remember_browser(request: HttpRequest, response: HttpResponse) -> None:
-    """Give the browser of a user who has just signed in the cookie by which it is known."""
+    """Set the cookie of known_browser(), as the user has just signed in."""
     user = request.user
     if not user.is_authenticated or known_browser(request, user.get_username()):
         return
@@ -86,7 +87,7 @@ def remember_browser(request: HttpRequest, response: HttpResponse) -> None:
 
 
 class LoginGuard(AxesStandaloneBackend):  # type: ignore[misc]  # has no types
-    """The first of AUTHENTICATION_BACKENDS: no password is looked at for a locked account or address."""
+    """The first of AUTHENTICATION_BACKENDS: passwords for a locked account or address are not checked."""
 
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
@@ -108,8 +109,8 @@ def _is_locked_by_address(request: HttpRequest, username: str) -> bool:
     return bool(failures >= settings.LOGIN_ADDRESS_FAILURES)
 
 
-class Turns:
-    """One thread at a time; LOGIN_QUEUE more may wait, for MAX_WAIT_SECONDS."""
+class HashingQueue:
+    """Admits one thread at a time; LOGIN_QUEUE more may wait, each for MAX_WAIT_SECONDS."""
 
     def __init__(self) -> None:
         self.places = threading.Semaphore(1 + settings.LOGIN_QUEUE)
@@ -117,12 +118,12 @@ class Turns:
 
     @contextmanager
     def take(self) -> Iterator[None]:
-        """Wait for the turn and hold it. Raises Busy."""
+        """Hold the turn during the block. Raises Busy."""
         if not self.places.acquire(blocking=False):
-            raise Busy("too many passwords at once, try again")
+            raise Busy(TOO_MANY_PASSWORDS)
         try:
             if not self.turn.acquire(timeout=MAX_WAIT_SECONDS):
-                raise Busy("too many passwords at once, try again")
+                raise Busy(TOO_MANY_PASSWORDS)
             try:
                 yield
             finally:
@@ -131,11 +132,11 @@ class Turns:
             self.places.release()
 
 
-HASHING = Turns()
+HASHING = HashingQueue()
 
 
-class OneAtATime(PBKDF2PasswordHasher):
-    """Django's hasher, which every password that is set or checked goes through: at most one core is busy with it."""
+class SerialPBKDF2PasswordHasher(PBKDF2PasswordHasher):
+    """Django's hasher, but one password at a time, so that hashing uses at most one core of the machine."""
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
         """Raises Busy."""

@@ -30,10 +30,10 @@ return counts
 
 
 class RateLimit:
-    """One limit per window, of which `setting` holds the number.
+    """One limit per window; `setting` is the name of the setting with the number.
 
     The fast path charges what it has answered; those counts are kept here, so that it need not ask Redis before the
-    next request. `who` is a presented token or an address; None is not limited.
+    next request. `caller` is a presented token or an address; None is not limited.
     """
 
     def __init__(self, name: str, setting: str) -> None:
@@ -46,27 +46,27 @@ class RateLimit:
         """The number of requests allowed in a window."""
         return int(getattr(settings, self.setting))
 
-    def is_over(self, who: Hashable) -> bool:
+    def is_over(self, caller: Hashable) -> bool:
         """Would the next request exceed the limit, by the counts kept here?"""
-        return self._known().get(who, 0) >= self.most
+        return self._known().get(caller, 0) >= self.most
 
     def admit(self, given: Sequence[Hashable]) -> list[bool]:
         """For each request of a batch, whether it is within the limit."""
         known, most, more = self._known(), self.most, Counter[Hashable]()
         admitted = []
-        for who in given:
-            more[who] += 1
-            admitted.append(who is None or known.get(who, 0) + more[who] <= most)
+        for caller in given:
+            more[caller] += 1
+            admitted.append(caller is None or known.get(caller, 0) + more[caller] <= most)
         return admitted
 
     def charge(self, used: Sequence[tuple[Hashable, object]]) -> None:
-        """Count one request for each `who`, in Redis under the name that all processes use: a token id, an address."""
-        given = [(who, str(name)) for who, name in used if who is not None]
+        """Count one request for each `caller`, in Redis under the name that all processes use: token id or address."""
+        given = [(caller, str(name)) for caller, name in used if caller is not None]
         window = this_window()
         counts = self.count([name for _, name in given])
         if window != self.window:
             self.counts, self.window = {}, window
-        self.counts |= {who: count for (who, _), count in zip(given, counts, strict=True)}
+        self.counts |= {caller: count for (caller, _), count in zip(given, counts, strict=True)}
 
     def add(self, name: str) -> int:
         """Count one request under the name that all processes use; returns the new count, 0 without Redis."""

@@ -1,4 +1,4 @@
-"""Operators' sessions, checked many at once."""
+"""Checks many operators' sessions in two queries."""
 
 from collections.abc import Collection
 from typing import Any
@@ -15,7 +15,7 @@ from registry.identity import tokens
 
 
 def principals(keys: Collection[str]) -> dict[str, Principal]:
-    """The principals of these sessions, in two queries. One that is missing may still be valid: ask get_user()."""
+    """The principals of the valid sessions. A missing one may still be valid: check it with get_user()."""
     if not keys:
         return {}
     live = Session.objects.filter(session_key__in=keys, expire_date__gt=Now())
@@ -26,10 +26,10 @@ def principals(keys: Collection[str]) -> dict[str, Principal]:
     return {
         key: tokens.principal_for_user(owner)
         for key, owner in owners.items()
-        if owner is not None and _is_of(owner, claims[key])
+        if owner is not None and _is_valid(owner, claims[key])
     }
 
 
-def _is_of(user: User, claim: dict[str, Any]) -> bool:
+def _is_valid(user: User, claim: dict[str, Any]) -> bool:
     """Sessions end when their user's password changes or the user is disabled."""
     return user.is_active and constant_time_compare(claim.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash())

@@ -18,7 +18,7 @@ UNLIMITED = ("health", "health-ready")
 class CredentialThrottle(BaseThrottle):
     """DRF's DEFAULT_THROTTLE_CLASSES: per credential, because many agents may share one address (NAT).
 
-    Unauthenticated requests are limited per address, apart from those with a credential. Open mode has no limits.
+    Unauthenticated requests are counted per address, separately. Open mode has no limits.
     """
 
     def allow_request(self, request: Request, view: "APIView") -> bool:

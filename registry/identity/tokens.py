@@ -36,10 +36,10 @@ LOOKUP_BYTES = 6
 SECRET_BYTES = 32
 WELL_FORMED = re.compile(r"((mol_[a-z]{2})_[0-9a-f]{12})_[A-Za-z0-9-]{43}")
 LAST_USED_RESOLUTION = timedelta(minutes=10)
-# A client gives up a registration after half a minute at most, and then repeats it.
+# Clients wait at most half a minute for the answer to a registration, and then repeat it.
 REPEAT_SECONDS = 60
 LIVE = models.Q(revoked_at=None) & (models.Q(expires_at=None) | models.Q(expires_at__gt=Now()))
-# For statements over workspaces with their agents' tokens, as `g(id, prefix, hash)`: the token's row, if it is valid.
+# For statements with workspaces and their agents' tokens as `g(id, prefix, hash)`: the row of a valid token.
 MATCHING_TOKEN = f"""(
     SELECT t.id, t.last_used_at IS NULL OR t.last_used_at < now() - interval '{LAST_USED_RESOLUTION}' AS is_stale
     FROM workspace_tokens t
@@ -80,10 +80,10 @@ LEVELS = {
     "change_workspace": Level.ACT,
     "change_workspacesecret": Level.ADMINISTER,
 }
-# The permission to cause secret values to be revealed.
+# The permission to let agents read secret values.
 REVEAL = "reveal_secrets"
-# Django's own rule (a user's permissions and those of its groups) in one query instead of three. It runs with each
-# request, so that a permission that is taken away has no effect any more at once.
+# Django's own rule (a user's permissions and those of its groups) in one query instead of three. It runs for each
+# request, so that revoking a permission takes effect at once.
 HELD = f"""ARRAY(
     SELECT p.codename FROM auth_permission p JOIN django_content_type c ON c.id = p.content_type_id
     WHERE c.app_label = 'registry' AND p.codename IN ({", ".join(f"'{name}'" for name in (*LEVELS, REVEAL))}) AND (
@@ -115,8 +115,8 @@ def issue_workspace_token(
 ) -> Issued:
     """Issue an agent token. Earlier tokens stay valid, so that an agent can switch. Raises NotFound, Removed.
 
-    `may_reveal`: it may read secret values, because whoever it is issued to or for may reveal them. `enrolment_id`: the
-    enrolment token that it is issued for.
+    `may_reveal`: it may read secret values, as its issuer's credential permits. `enrolment_id`: the enrolment token
+    that it is issued for.
     """
     fields = {"label": label, "expires_at": expires_at, "may_reveal": may_reveal, "enrolment_id": enrolment_id}
     return issue("mol_ws", workspace_id, kind=TokenKind.AGENT, **fields)
@@ -127,8 +127,8 @@ def allow_to_reveal(workspace_id: UUID) -> int:
     return WorkspaceToken.objects.filter(LIVE, workspace_id=workspace_id).update(may_reveal=True)
 
 
-def can_be_allowed(workspace_id: UUID) -> bool:
-    """Does the workspace have a valid token that may not read secret values?"""
+def has_token_that_may_not_reveal(workspace_id: UUID) -> bool:
+    """Whether the workspace has a valid token that may not read secret values."""
     return WorkspaceToken.objects.filter(LIVE, workspace_id=workspace_id, may_reveal=False).exists()
 
 
@@ -182,10 +182,10 @@ def live(workspace_id: UUID) -> models.QuerySet[WorkspaceToken]:
     return WorkspaceToken.objects.filter(LIVE, workspace_id=workspace_id)
 
 
-def unanswered(enrolment_id: UUID) -> UUID | None:
-    """The agent token issued for this enrolment token, while the answer that held it may have been lost.
+def unconfirmed_token(enrolment_id: UUID) -> UUID | None:
+    """The agent token that was issued for this enrolment token, if the response with it may have been lost.
 
-    That is for REPEAT_SECONDS after the enrolment token was used, unless the agent token has been used since.
+    That is the case for REPEAT_SECONDS after the enrolment token was used, while the agent token is unused.
     """
     just_used = WorkspaceToken.objects.filter(
         id=enrolment_id, kind=TokenKind.ENROLMENT, revoked_at__gt=Now() - timedelta(seconds=REPEAT_SECONDS)
@@ -195,12 +195,12 @@ def unanswered(enrolment_id: UUID) -> UUID | None:
 
 
 def live_tokens(token_ids: Sequence[UUID]) -> set[UUID]:
-    """The ids of those that are valid agent tokens."""
+    """The valid agent tokens among these."""
     return set(_live_agents().filter(id__in=token_ids).values_list("id", flat=True))
 
 
 def operators(token_ids: Collection[UUID]) -> dict[UUID, Principal]:
-    """The principals of those that are valid operators' tokens, in one query."""
+    """The principals of the valid operators' tokens among these, in one query."""
     if not token_ids:
         return {}
     found = OperatorToken.objects.select_related("user").annotate(held=RawSQL(HELD_BY_OWNER, []))  # noqa: S611
@@ -267,9 +267,10 @@ def owners(presented_tokens: set[PresentedToken]) -> dict[PresentedToken, UUID]:
 
 
 def known(presented_tokens: Collection[PresentedToken]) -> set[PresentedToken]:
-    """Those of these tokens, of any type, that are somebody's. It gives no access.
+    """The known ones of these tokens, of any type. To be known gives no access.
 
-    Live ones; those of removed workspaces, whose agents are told so; enrolment tokens that were used a moment ago.
+    Known are valid tokens, tokens of removed workspaces (their agents get 410), and enrolment tokens that were just
+    used (the registration may be repeated).
     """
     prefixes = [presented.prefix for presented in presented_tokens]
     just_used = models.Q(kind=TokenKind.ENROLMENT, revoked_at__gt=Now() - timedelta(seconds=REPEAT_SECONDS))
@@ -284,8 +285,9 @@ def known(presented_tokens: Collection[PresentedToken]) -> set[PresentedToken]:
 
 
 def valid(named: Sequence[tuple[UUID, PresentedToken | None]]) -> set[int]:
-    """The indexes of the workspaces that are not removed and whose agent's token is valid; None stands for one that was
-    checked before. Waits for no lock."""
+    """The indexes of pairs whose workspace is not removed and whose token is valid, or None for one that was checked
+    before. Waits for no lock.
+    """
     return {n for (n,) in statements.execute(VALID, columns(named))} if named else set()
 
 
@@ -318,7 +320,7 @@ def principal_for_user(user: User | AnonymousUser) -> Principal:
 
 
 def with_held(users: models.QuerySet[User]) -> models.QuerySet[User]:
-    """The same users, each with what principal_for_user() would ask the database for."""
+    """The same users with their permissions, so that principal_for_user() needs no query."""
     return users.annotate(held=RawSQL(HELD_BY_EACH, []))  # noqa: S611
 
 
@@ -364,7 +366,11 @@ def _workspace(presented: PresentedToken, kind: TokenKind | None) -> Principal:
     if token is None or not _matches(token, presented):
         raise BadCredential("invalid token")
     retired = token.workspace.status == Status.REMOVED
-    if not retired and not token.is_live(timezone.now()) and not (kind == TokenKind.ENROLMENT and unanswered(token.id)):
+    if (
+        not retired
+        and not token.is_live(timezone.now())
+        and not (kind == TokenKind.ENROLMENT and unconfirmed_token(token.id))
+    ):
         raise BadCredential("token expired, used or revoked")
     if not retired:
         _mark_used(token)

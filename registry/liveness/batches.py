@@ -1,4 +1,4 @@
-"""Heartbeats from any route: each is limited by its token's rate and has its own result."""
+"""Heartbeats from any route: each has its token's rate limit and its own result."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -14,7 +14,7 @@ TOO_MANY = {"error": "too many heartbeats", "code": "throttled"}
 
 
 class Result(Enum):
-    """What became of a heartbeat. For REFUSED, heartbeats.errors() says why."""
+    """The result of a heartbeat. For REFUSED, heartbeats.errors() says why."""
 
     ACCEPTED = 1
     OVER_LIMIT = 2
@@ -24,7 +24,7 @@ class Result(Enum):
 def commit(beats: Sequence[Beat]) -> list[Result | Unwritten]:
     """Commit the heartbeats that are within their rate limits; accepted ones count against it.
 
-    Those that are BUSY changed nothing and are neither accepted nor refused.
+    BUSY ones changed nothing, and are neither accepted nor refused.
     """
     admitted = rate_limits.BEATS.admit([beat.token for beat in beats])
     within_limit = [beat for beat, fits in zip(beats, admitted, strict=True) if fits]
@@ -40,7 +40,7 @@ def errors(
 ) -> list[dict[str, str] | None]:
     """The error of each heartbeat as the API says it, None for accepted ones.
 
-    Notes the refused tokens. If all were refused, the client counts as a stranger.
+    Notes the refused tokens. If all were refused, the request counts as one without a valid credential.
     """
     refused = [beat for beat, result in zip(beats, results, strict=True) if result is Result.REFUSED]
     for beat in refused:

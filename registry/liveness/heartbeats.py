@@ -63,17 +63,20 @@ class AcceptedBeat(NamedTuple):
 
 
 class LogHeld(Exception):
-    """Another transaction holds the log's lock for too long. `loud`: the workspaces whose heartbeat causes an event."""
+    """Another transaction holds the log's lock for too long.
 
-    def __init__(self, loud: set[UUID]) -> None:
+    `workspace_ids` are those whose heartbeats cause an event, for which the lock is needed.
+    """
+
+    def __init__(self, workspace_ids: set[UUID]) -> None:
         super().__init__()
-        self.loud = loud
+        self.workspace_ids = workspace_ids
 
 
 def transitions(status: str, error_rate: float, *, is_damped: bool = False) -> list[tuple[EventType, Status]]:
     """The events and statuses that a heartbeat with this error rate causes, in order; none for a paused workspace.
 
-    A damped workspace stays online or degraded, as it is.
+    `is_damped`: it changed too often, so it stays online or degraded, as it is.
     """
     steps = []
     if status in (Status.PROVISIONING, Status.OFFLINE, Status.FAILED):
@@ -114,12 +117,17 @@ def commit(beats: Sequence[Beat]) -> Outcome:
     try:
         return _commit(beats)
     except LogHeld as held:
-        loud = [n for n, beat in enumerate(beats) if beat.workspace_id in held.loud]
-        quiet = [n for n, beat in enumerate(beats) if beat.workspace_id not in held.loud]
-        accepted, busy = _commit([beats[n] for n in quiet])
-        return Outcome(
-            {quiet[n]: token_id for n, token_id in accepted.items()}, {quiet[n] for n in busy} | _valid(beats, loud)
-        )
+        return _commit_without_events(beats, held.workspace_ids)
+
+
+def _commit_without_events(beats: Sequence[Beat], waiting_for_log: set[UUID]) -> Outcome:
+    """Commit all but the heartbeats of workspaces that wait for the log; those are busy."""
+    left_out = [n for n, beat in enumerate(beats) if beat.workspace_id in waiting_for_log]
+    kept = [n for n, beat in enumerate(beats) if beat.workspace_id not in waiting_for_log]
+    accepted, busy = _commit([beats[n] for n in kept])
+    return Outcome(
+        {kept[n]: token_id for n, token_id in accepted.items()}, {kept[n] for n in busy} | _valid(beats, left_out)
+    )
 
 
 def _commit(beats: Sequence[Beat]) -> Outcome:
@@ -135,13 +143,12 @@ def _commit(beats: Sequence[Beat]) -> Outcome:
             bus.after_commit(_broadcast, [(beats[row.n], row) for row in last.values()])
         if cleared := [workspace_id for workspace_id, row in last.items() if row.was_refused]:
             bus.after_commit(refusals.publish_cleared, cleared)
-        others = set(range(len(beats))) - {row.n for row in accepted} if len(accepted) < len(beats) else set()
-        busy = _valid(beats, sorted(others))
+        busy = _valid(beats, sorted(set(range(len(beats))) - {row.n for row in accepted}))
     return Outcome({row.n: row.token_id for row in accepted}, busy)
 
 
 def _valid(beats: Sequence[Beat], indexes: Sequence[int]) -> set[int]:
-    """Those of the indexes that are of valid heartbeats."""
+    """The indexes of valid heartbeats, among these."""
     return {indexes[n] for n in tokens.valid([(beats[n].workspace_id, beats[n].token) for n in indexes])}
 
 
@@ -173,22 +180,22 @@ def errors(beats: Sequence[Beat]) -> list[RegistryError]:
 
 
 def _masked(beats: Sequence[Beat]) -> Sequence[Beat]:
-    """The same with every known secret masked in their texts, then cut; without texts nothing is looked up."""
-    talking = {beat.workspace_id for beat in beats if beat.sample_error or beat.current_task}
-    if not talking:
+    """The same heartbeats with known secrets masked in their texts, which are then cut. No query without texts."""
+    with_text = {beat.workspace_id for beat in beats if beat.sample_error or beat.current_task}
+    if not with_text:
         return beats
-    masks = masking.masks(talking)
+    masks = masking.masks(with_text)
     return [_with_mask(beat, masks.get(beat.workspace_id, NO_MASK)) for beat in beats]
 
 
 def _with_mask(beat: Beat, mask: Mask) -> Beat:
-    told = (beat.sample_error, beat.current_task)
-    kept = tuple(mask.text(text)[:LONGEST_TEXT] for text in told)
-    return beat if kept == told else replace(beat, sample_error=kept[0], current_task=kept[1])
+    texts = (beat.sample_error, beat.current_task)
+    masked = tuple(mask.text(text)[:LONGEST_TEXT] for text in texts)
+    return beat if masked == texts else replace(beat, sample_error=masked[0], current_task=masked[1])
 
 
 def _write(beats: Sequence[Beat]) -> list[AcceptedBeat]:
-    """In one statement check tokens, lock rows that nobody else holds, write live columns and leases.
+    """Check tokens, lock the rows that are free, and write live columns and leases, all in one statement.
 
     Returns the accepted heartbeats in their order.
     """
@@ -210,13 +217,13 @@ def _write(beats: Sequence[Beat]) -> list[AcceptedBeat]:
 
 
 def _events(arrived: Mapping[UUID, tuple[str, Beat]]) -> list[NewEvent]:
-    """The events that heartbeats cause, given with their workspaces' statuses. What changes too often is damped."""
-    wavering = [
+    """The events that these heartbeats cause, each given with its workspace's status before it."""
+    changing = [
         workspace_id
         for workspace_id, (status, beat) in arrived.items()
         if transitions(status, beat.error_rate) != transitions(status, beat.error_rate, is_damped=True)
     ]
-    damped = change_limit.waits(wavering)
+    damped = change_limit.waits(changing)
     return [
         event
         for workspace_id, (status, beat) in arrived.items()
@@ -236,9 +243,10 @@ def _events_of(status: str, beat: Beat, *, is_damped: bool) -> list[NewEvent]:
 
 
 def _broadcast(accepted: Sequence[tuple[Beat, AcceptedBeat]]) -> None:
-    """Publish heartbeats. Their time is of their row's lock, so of two web processes' messages the newer has the later.
+    """Publish heartbeats. Each has the time at which its row was locked: so those of one workspace are in order, also
+    from two web processes.
 
-    TASK_UPDATED and HEARTBEAT have one timestamp: they may arrive in either order, and neither must look older.
+    TASK_UPDATED and HEARTBEAT have the same timestamp: they may arrive in either order, and neither must look older.
     """
     changed = [(beat, row.at) for beat, row in accepted if beat.current_task != row.current_task]
     if changed:
@@ -260,8 +268,8 @@ def _vitals(beat: Beat) -> dict[str, object]:
 
 
 # A degraded workspace keeps its sample error until it recovers. Only the last valid heartbeat of each workspace is
-# written. Refusals are cleared in the same row version, so clearing costs nothing. The rows are locked in no order: who
-# skips what others hold waits for no row, and is part of no deadlock.
+# written. Refusals are cleared in the same row version, so clearing costs nothing. The rows are locked in no
+# order: a statement that skips locked rows never waits for one, so it cannot be part of a deadlock.
 WRITE = f"""
 WITH given AS (
   SELECT * FROM unnest(%(ids)b::uuid[], %(prefixes)b::text[], %(hashes)b::bytea[], %(error_rates)b::float[],

@@ -24,7 +24,7 @@ BYTES_OF_AN_ENTRY = 8 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one agent sent in one request, in a body of `size` bytes. `token` is checked by commit()."""
+    """The activity in one request of an agent, whose body has `size` bytes. commit() checks `token`."""
 
     workspace_id: UUID
     token: PresentedToken
@@ -47,8 +47,8 @@ def report(workspace_id: UUID, entries: Sequence[Entry]) -> None:
 def commit(reports: Sequence[Report]) -> Outcome:
     """Commit a batch in one transaction.
 
-    Reports of unknown or removed workspaces and with invalid tokens are refused and change nothing; so are those busy
-    whose workspace another transaction holds. Raises Unknown if the database went away during the COMMIT.
+    Reports of unknown or removed workspaces and with invalid tokens are refused; those whose workspace another
+    transaction holds are busy. Both change nothing. Raises Unknown if the connection broke during the COMMIT.
     """
     is_written = False
     try:
@@ -94,7 +94,7 @@ def _hold(workspace_id: UUID) -> Workspace:
     return find(workspace_id)
 
 
-# _hold() for many workspaces, with their agents' tokens, but it waits for none.
+# As _hold(), for many workspaces with their agents' tokens; but it skips locked rows instead of waiting.
 HOLD = f"""
 SELECT g.n, t.id, t.is_stale
 FROM unnest(%(ids)b::uuid[], %(prefixes)b::text[], %(hashes)b::bytea[]) WITH ORDINALITY AS g(id, prefix, hash, n)

@@ -1,4 +1,4 @@
-"""An agent's token knows the enrolment token that it was issued for, so that a registration may be repeated."""
+"""An agent's token records the enrolment token that it was issued for, so that a registration may be repeated."""
 
 from django.db import migrations, models
 

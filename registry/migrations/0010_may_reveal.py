@@ -1,6 +1,6 @@
-"""Which tokens may read secret values: all that exist, and of new ones those that are issued so.
+"""Which tokens may read secret values: all existing ones, and new ones that are issued with that right.
 
-The wider check on accesses is validated by the next migration, so that no lock is held while it reads the table.
+The next migration validates the new check on accesses, so that no lock is held while the table is read.
 """
 
 from django.db import migrations, models

@@ -1,6 +1,6 @@
-"""Secrets of workspaces that are removed already are deleted, as a removal deletes them now.
+"""Delete the secrets of removed workspaces, as a removal now does.
 
-In batches with a transaction each, so that no lock is held for long; what was deleted is noted like any deletion.
+Each batch is a transaction, so that no lock is held for long. The secret access log gets the deletions, as usual.
 """
 
 from django.db import migrations

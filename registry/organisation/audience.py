@@ -19,8 +19,8 @@ from activity.stream import Refused
 from registry.identity import enrolment, refusals, sessions, tokens
 from registry.models import Workspace
 
-# Removed workspaces whose parent is kept: those of a replayed page, and those whose last events are on their way.
-MOST_FORMER = 10_000
+# Removed workspaces whose parents are kept, for their last events and for replays.
+MAX_REMOVED = 10_000
 
 REMOVED = "SELECT id::text, parent_id::text FROM workspaces WHERE id = ANY(%s::uuid[]) AND status = 'removed'"
 
@@ -34,20 +34,22 @@ FOR_CANVASES = {"LAYOUT_UPDATED", "VIEWPORT_UPDATED", enrolment.UPDATED, refusal
 
 
 class Teams:
-    """The hub's Audience: the parents of the active workspaces.
+    """The hub's Audience: the parent of each active workspace.
 
-    Those of removed ones are forgotten, the oldest first, beyond MOST_FORMER. Peers receive their last events, and
-    recall() reads those that a replay needs, as a removed workspace never moves.
+    The parents of removed workspaces are kept too, so that peers receive their last events, but at most MAX_REMOVED of
+    them. A replay reads others with load_removed(); they are still right, as a removed workspace never moves.
     """
 
     def __init__(self) -> None:
         self.parents: dict[str, Team] = {}
-        self.former: dict[str, Team] = {}
+        self.removed_parents: dict[str, Team] = {}
         self.lock = threading.Lock()
 
     def load(self) -> tuple[int, str | None]:
-        """Read the hierarchy; returns the position that it is of, and the id of the event there. One statement, so all
-        are of the same instant."""
+        """Read the hierarchy. Returns the position of the last event that it includes, and the event's id.
+
+        It is one statement, so all are of the same instant.
+        """
         with connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -59,12 +61,12 @@ class Teams:
             )
             rows = cursor.fetchall()
         self.parents = {own: parent for own, parent, *_ in rows if own is not None}
-        self.former = {}
+        self.removed_parents = {}
         _own, _parent, position, event_id = rows[0]
         return position, event_id
 
-    def recall(self, workspace_ids: Iterable[str]) -> None:
-        """Read the parents of those that were removed. Call it in a thread, before groups_for() and groups_of()."""
+    def load_removed(self, workspace_ids: Iterable[str]) -> None:
+        """Read the parents of removed workspaces. Call it in a thread, before groups_for() and groups_of()."""
         unknown = [own for own in workspace_ids if own not in self.parents]
         if unknown:
             with connection.cursor() as cursor:
@@ -73,9 +75,9 @@ class Teams:
 
     def _note_removed(self, parents: dict[str, Team]) -> None:
         with self.lock:
-            self.former |= parents
-            for own in list(islice(self.former, max(0, len(self.former) - MOST_FORMER))):
-                del self.former[own]
+            self.removed_parents |= parents
+            for own in list(islice(self.removed_parents, max(0, len(self.removed_parents) - MAX_REMOVED))):
+                del self.removed_parents[own]
 
     def fold(self, frame: Frame) -> bool:
         """Apply an event; returns whether it changed the hierarchy."""
@@ -94,7 +96,7 @@ class Teams:
     def groups_for(self, frame: Frame) -> tuple[Team, ...]:
         """The teams that receive this event. A move goes to the old and the new team."""
         own = frame.workspace_id or ""
-        parents = self.parents if own in self.parents else self.former
+        parents = self.parents if own in self.parents else self.removed_parents
         if own not in parents or frame.event in FOR_CANVASES:
             return ()
         if frame.event in OWN_TEAM:
@@ -106,7 +108,7 @@ class Teams:
 
     def groups_of(self, member: str) -> tuple[Team, ...] | None:
         """The teams an agent belongs to; None for a removed workspace. One not created yet receives its own events."""
-        if member in self.former:
+        if member in self.removed_parents:
             return None
         return (self.parents[member], member) if member in self.parents else (member,)
 
@@ -125,8 +127,8 @@ class Teams:
     def unauthorized(self, listeners: Sequence[Listener]) -> list[Listener]:
         """The listeners whose credentials are no longer valid.
 
-        All agents' tokens are checked in one query, all operators' tokens in one, all sessions in two. Only a
-        credential that is not as it was is asked for by itself, once for all of its sockets.
+        One query checks all agents' tokens, one all operators' tokens, and two all sessions. Only if one of them seems
+        to have changed, its socket is authenticated again, once for all sockets with that credential.
         """
         authorized = _agents(listeners)
         principals = _operators(listeners)
@@ -138,7 +140,7 @@ class Teams:
 
 
 def _key(listener: Listener) -> object:
-    """What sockets of one credential share."""
+    """Identifies the credential of a socket."""
     return listener.credential or listener.session or listener
 
 

@@ -63,9 +63,9 @@ class Directory:
 
     def resolve(self, lookups: Sequence[Lookup]) -> list[Match | None]:
         """A match for each lookup, None where the database has to be asked."""
-        of_log, of_tokens = cache_versions.read(cache_versions.LOG, cache_versions.TOKENS)
-        self._catch_up(of_log)
-        callers = self.sessions.callers({lookup.token for lookup in lookups}, of_tokens)
+        log_version, token_version = cache_versions.read(cache_versions.LOG, cache_versions.TOKENS)
+        self._catch_up(log_version)
+        callers = self.sessions.callers({lookup.token for lookup in lookups}, token_version)
         return [self._resolve(lookup, callers.get(lookup.token)) for lookup in lookups]
 
     def _resolve(self, lookup: Lookup, caller: Caller | None) -> Match | None:
@@ -97,8 +97,9 @@ class Directory:
         self.version, self.checked_at = version, now
 
     def _next_page(self) -> list[StructureEvent]:
-        """The events after our position. If the log no longer has our last event there (it was restored, or a failover
-        lost events), everything is loaded again; checked after the page was read, so that both are of the same log."""
+        """The events after our position. Loads everything again if the log no longer has our last event there: it was
+        restored, or a failover lost events. The check follows the read, so a page of another log is never used.
+        """
         while True:
             page = list(history.lean(events.read(after=self.position))[:PAGE])
             if events.is_at(self.position or 0, self.event_id):
@@ -109,7 +110,7 @@ class Directory:
     def _load(self) -> None:
         """Rows and position are of one statement. Without rows the position is read before, so nothing is skipped."""
         position, event_id, rows = events.latest_seq(), None, {}
-        newest = {"event_seq": events.of_newest("seq"), "event_id": events.of_newest("id")}
+        newest = {"event_seq": events.newest("seq"), "event_id": events.newest("id")}
         for row in Workspace.objects.active().annotate(**newest).values("id", *KEPT, *newest):
             position, event_id = row.pop("event_seq") or 0, row.pop("event_id")
             rows[row.pop("id")] = row

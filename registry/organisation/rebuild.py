@@ -18,7 +18,7 @@ from registry.structure import projection
 from registry.structure.projection import Row, State
 
 CHUNK = 5000
-# Events that are in memory at once, with their cards.
+# How many events, with their cards, are in memory at once.
 READ_AHEAD = 100
 STRUCTURAL: dict[type[Workspace] | type[Agent], tuple[str, ...]] = {
     Workspace: (
@@ -27,7 +27,7 @@ STRUCTURAL: dict[type[Workspace] | type[Agent], tuple[str, ...]] = {
     ),
     Agent: ("workspace_id", "model", "status", "removed_at", "removal_reason", "created_at"),
 }  # fmt: skip
-# Triggers that refuse changes which a repair has to make.
+# Triggers that refuse changes which a repair needs.
 GUARDS = ("workspaces_removed_is_final", "workspaces_no_cycle")
 
 
@@ -62,8 +62,8 @@ def check(progress: Callable[[int], None] = lambda done: None) -> list[Differenc
 def fix(progress: Callable[[int], None] = lambda done: None) -> list[Difference]:
     """Set the tables from the log, under locks that block all writes. Returns what was different.
 
-    Workspaces that the log does not know go with everything that belongs to them. Every process then loads again what
-    it keeps in memory.
+    Workspaces that the log does not have are deleted, with all rows that refer to them. All processes then reload what
+    they cache.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -94,12 +94,12 @@ def _replay(progress: Callable[[int], None]) -> State:
         if done % CHUNK == 0:
             progress(done)
     progress(done)
-    _drop_references_to_nobody(state)
+    _drop_dangling_references(state)
     return state
 
 
-def _drop_references_to_nobody(state: State) -> None:
-    """An event by plain SQL may name a workspace that has no event of its creation. No row could refer to it."""
+def _drop_dangling_references(state: State) -> None:
+    """An event that plain SQL inserted may name a workspace that was never created, to which no row can refer."""
     known = state.workspaces.keys() | {None}
     for row in state.workspaces.values():
         row |= {name: None for name in ("parent_id", "forwarded_to_id") if row[name] not in known}
@@ -116,7 +116,7 @@ def _differences(table: type[Workspace] | type[Agent], replayed: dict[UUID, Row]
 
 
 def _repair(differences: list[Difference]) -> None:
-    """In an order in which no reference misses its row, and no workspace has two active models at any time."""
+    """In an order in which every reference has its row, and no workspace has two active models at any time."""
     wanted = {table: {d.id: d.replayed for d in differences if d.table is table} for table in STRUCTURAL}
     unknown = {table: [i for i, row in rows.items() if row is None] for table, rows in wanted.items()}
     removed = [i for i, row in wanted[Workspace].items() if row is None or row["status"] == Status.REMOVED]
@@ -139,7 +139,7 @@ def _repair(differences: list[Difference]) -> None:
 
 
 def _delete_workspaces(ids: list[UUID]) -> None:
-    """With the rows of all tables that refer to them. By now nothing that the log knows does."""
+    """Delete them with the rows of all tables that refer to them; by now none of these is in the log."""
     for relation in Workspace._meta.get_fields(include_hidden=True):
         if isinstance(relation, ForeignObjectRel) and relation.related_model is not Workspace:
             belonging: type[Model] = relation.related_model
@@ -148,7 +148,7 @@ def _delete_workspaces(ids: list[UUID]) -> None:
 
 
 def _grant_leases() -> None:
-    """No heartbeat could be stored while all rows were locked, and rows that the repair created have no lease."""
+    """Restart all leases: no heartbeat was stored while the rows were locked, and new rows have no lease."""
     alive = Workspace.objects.filter(status__in=ALIVE).values_list("id", flat=True)
     presence.grant_leases(alive)
 

@@ -95,11 +95,11 @@ def register(
     """Register an agent: the workspace is set online from any status but paused, in which it stays.
 
     `held`: the agent presented the workspace's token, and gets no new one. `enrolment_id`: it presented that enrolment
-    token, which is used up, or was used a moment ago (see enrolment.redeem). With neither, enrolment is open; an
-    unknown workspace is then created, named by its card.
-    `may_reveal`: the token that is issued may read secret values, as the caller's credential may.
+    token, which is used up, or was just used (see enrolment.redeem). With neither, enrolment is open; an unknown
+    workspace is then created and named by its card.
+    `may_reveal`: the new token may read secret values, because the caller's credential may.
     `heartbeat_interval`: seconds between the agent's heartbeats; None means that the lease lasts LEASE_SECONDS.
-    Secrets in the card are masked; a URL that contains one is refused, as masked it could not be called.
+    Secrets in the card are masked. A URL that contains one is refused, because a masked URL cannot be called.
     Returns the token issued, if any. Raises NotFound, Removed, BadCredential, Invalid (url), TooLarge, TooOften.
     """
     _check_card_size(agent_card)
@@ -115,8 +115,7 @@ def register(
             enrolment.redeem(id, enrolment_id)
         elif is_open and tokens.has_live_token(id):
             raise BadCredential("this workspace has a token: send it")
-        if (shown := mask.text(url)) != url:
-            raise Invalid(f"url: contains the value of a secret: {shown}", field="url")
+        _check_url(url, mask)
         enrolment.end_unused(id)
         projection.apply(record(_registration(workspace, url, agent_card, mask), actor=actor))
         enrolment.complete(workspace)
@@ -172,6 +171,11 @@ def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -
             payload = {"agent_card": agent_card, "old_agent_card": mask.json(workspace.agent_card)}
             event = _event(EventType.AGENT_CARD_UPDATED, workspace_id, payload)
             projection.apply(record([event], actor=actor))
+
+
+def _check_url(url: str, mask: Mask) -> None:
+    if (masked := mask.text(url)) != url:
+        raise Invalid(f"url: contains the value of a secret: {masked}", field="url")
 
 
 def _check_card_size(agent_card: dict[str, Any]) -> None:
@@ -252,7 +256,7 @@ def _created(new: NewWorkspace) -> dict[str, Any]:
 def _registration(workspace: Workspace, url: str, agent_card: dict[str, Any], mask: Mask) -> list[NewEvent]:
     """Return one event if anything changes, none if everything is as before.
 
-    The event keeps the replaced values, masked: they may be older than a secret that they contain.
+    The event keeps the replaced values. They are masked too, as a secret that they contain may be newer.
     Raises TooOften when the card or the URL changes.
     """
     changes = {

@@ -1,4 +1,4 @@
-"""Keeps known secret values out of whatever agents send, before it is stored, sent or logged."""
+"""Masks known secret values in everything that agents send, before it is stored, published or logged."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from registry.secrets import store
 
 # Shorter values occur in ordinary text; masking them would make reports unreadable.
 SHORTEST_MASKED = 6
-# Of a longer key only the beginning is shown, so that a masked text is at most nine times as long as it was.
+# Longer keys are shortened, so that masking makes a text at most nine times as long.
 LONGEST_SHOWN_KEY = 40
 TEXTS = ("method", "summary", "error_detail")
 MOST_OWNERS = 20_000
@@ -23,10 +23,10 @@ PERCENT_CODE = re.compile("%..")
 
 @dataclass(frozen=True, slots=True)
 class MaskedValue:
-    """A secret's value in one of the forms in which it is sent, and what is shown in its place."""
+    """A secret's value in one of the forms in which it may be sent, and the text that replaces it."""
 
     value: str = field(repr=False)
-    shown: str
+    replacement: str
     escaped: str = field(init=False, repr=False)
     """The value inside a string of a JSON text."""
 
@@ -36,28 +36,28 @@ class MaskedValue:
 
 Values = tuple[MaskedValue, ...]
 Span = tuple[int, int, str]
-"""Start and end in a text, and what is shown there."""
+"""Start and end in a text, and the replacement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """Replaces values by the names of their keys, in one pass: what it puts in is not masked again."""
+    """Replaces values by the names of their keys. In one pass, so replacements are not masked again."""
 
     values: Values
 
     def text(self, text: str) -> str:
-        """The text without the values. It must be whole: a text that is cut first may end with a part of a value, and
-        to mask such parts would tell whoever tries them, character by character, which are right."""
-        # Most texts contain none. This is the fastest way to find out, which counts for heartbeats.
+        """The text without the values. Pass it whole and cut it afterwards: if the beginning of a value at the end of a
+        text were masked too, that would confirm guesses of a secret character by character."""
+        # Most texts contain none. This is the fastest test, which matters for heartbeats.
         contained = [one for one in self.values if one.value in text]
         if not contained:
             return text
-        spans = ((start, end, one.shown) for one in contained for start, end in _occurrences(one.value, text))
-        shown, position = [], 0
-        for start, end, instead in _joined(spans):
-            shown += [text[position:start], instead]
+        spans = ((start, end, one.replacement) for one in contained for start, end in _occurrences(one.value, text))
+        parts, position = [], 0
+        for start, end, replacement in _merged(spans):
+            parts += [text[position:start], replacement]
             position = end
-        return "".join([*shown, text[position:]])
+        return "".join([*parts, text[position:]])
 
     def json(self, value: Any) -> Any:
         """The JSON value without the values, also as keys of objects. A number that contains one becomes text."""
@@ -85,7 +85,7 @@ class Mask:
 
 
 class KnownValues:
-    """Cache of each owner's values, until one of them changes. The owner None stands for global secrets."""
+    """Cache of the values of each owner, until one of them changes. The owner None stands for global secrets."""
 
     def __init__(self) -> None:
         self.kept: dict[UUID | None, tuple[int, Values]] = {}
@@ -93,7 +93,7 @@ class KnownValues:
     def of(self, workspace_ids: Collection[UUID]) -> dict[UUID | None, Values]:
         """The values of these workspaces and, under None, the global ones; owners without secrets are missing.
 
-        One small query while no secret changes.
+        Costs one small query while no secret changes.
         """
         versions = store.versions(workspace_ids)
         found = {i: kept for i, version in versions.items() if (kept := self.kept.get(i)) and kept[0] == version}
@@ -148,7 +148,7 @@ def _masked_values(values: dict[str, str]) -> Values:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """The value as it may be sent: trimmed, as a number, with other line ends, inside JSON, inside a URL."""
+    """The forms in which the value may be sent: trimmed, as a number, with other line ends, in JSON, in a URL."""
     yield value
     stripped = value.strip()
     yield from _numbers(stripped)
@@ -165,7 +165,7 @@ def _json(value: Any) -> str:
 
 
 def _numbers(text: str) -> Iterator[str]:
-    """The value as JSON numbers are written after they were read."""
+    """The value as a JSON number, as Python prints it after parsing."""
     for read in (int, float):
         try:
             yield repr(read(text))
@@ -178,8 +178,8 @@ def _shortened(key: str) -> str:
 
 
 def _occurrences(value: str, text: str) -> Iterator[tuple[int, int]]:
-    """Where the value is; occurrences that overlap are one. Looks for the last of those first: 64 KiB of one letter
-    may occur at every place of a text."""
+    """The places of the value in the text. Overlapping ones are one, found by a search for the last of them: a value of
+    one repeated letter may occur at every position."""
     size = len(value)
     start = text.find(value)
     while start >= 0:
@@ -190,8 +190,8 @@ def _occurrences(value: str, text: str) -> Iterator[tuple[int, int]]:
         start = text.find(value, last + size)
 
 
-def _joined(spans: Iterable[Span]) -> Iterator[Span]:
-    """The spans in order; those that overlap become one, which shows what the longest of them shows."""
+def _merged(spans: Iterable[Span]) -> Iterator[Span]:
+    """The spans in order. Overlapping ones become one, with the replacement of the longest."""
     group: list[Span] = []
     end = 0
     for span in sorted(spans, key=lambda each: each[:2]):

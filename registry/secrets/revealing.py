@@ -1,4 +1,4 @@
-"""Who may read secret values: agents whose credentials come from somebody who may reveal them, or who were allowed."""
+"""Allow a workspace to read secret values whose agent was enrolled by a user without the permission to reveal them."""
 
 from uuid import UUID
 
@@ -10,20 +10,20 @@ from registry.models import SecretAction
 from registry.secrets import store
 from registry.structure import rows
 
-NOBODY_TO_ALLOW = "this workspace has no valid token: issue an enrolment token first"
+NOTHING_TO_ALLOW = "this workspace has no valid token: issue an enrolment token first"
 
 
 def allow(workspace_id: UUID, *, actor: str) -> int:
-    """Let a workspace's valid tokens, and those that follow from them, read its secrets. It is noted with the keys.
+    """Let the workspace's valid tokens, and tokens that are issued with them, read its secrets. Returns their number.
 
-    Returns the number of tokens. Tokens that others issue later are not included. Raises NotFound, Removed, Conflict
-    (there is no token).
+    The secret access log gets a row with the keys. Tokens that others issue later are not included.
+    Raises NotFound, Removed, Conflict (the workspace has no valid token).
     """
     with transaction.atomic():
         rows.lock_active(workspace_id)
         count = tokens.allow_to_reveal(workspace_id)
         if not count:
-            raise Conflict(NOBODY_TO_ALLOW)
+            raise Conflict(NOTHING_TO_ALLOW)
         keys = [entry["key"] for entry in store.listing(workspace_id)]
         store.note(SecretAction.ALLOWED, keys, workspace_id, actor)
     return count

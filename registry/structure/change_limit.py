@@ -1,6 +1,7 @@
-"""How often one agent may change what the log keeps for ever. Counted in the log: right in all processes, no Redis.
+"""How many changes per minute one agent may add to the log, which keeps them forever.
 
-Counted are all events that a workspace's own agent caused: a new card or URL, and changes of its state by heartbeats.
+Its events are counted in the log itself, so the count is exact, also without Redis: changes of its card or URL, and
+changes of its status by heartbeats.
 """
 
 import math
@@ -34,9 +35,9 @@ def check(workspace_id: UUID) -> None:
 
 
 def waits(workspace_ids: Collection[UUID]) -> dict[UUID, int]:
-    """Those whose agents have made RATE_LIMIT_CHANGES changes in the last minute, each with the seconds to wait.
+    """The workspaces whose agents made RATE_LIMIT_CHANGES changes in the last minute, each with the seconds to wait.
 
-    The rows must be locked.
+    Their rows must be locked.
     """
     if not workspace_ids:
         return {}

@@ -1,8 +1,8 @@
 """The organisation at an earlier position of the log, and what changed between two positions.
 
-Positions are those between transactions: after some events of one only, the organisation was never seen. Agent Cards
-are the most of the log's bytes, and most of them were replaced later: a replay has the position of the event that set
-a card in place of it, and cards() reads those that an answer shows.
+A position includes the whole transaction of its event, because nobody ever saw the organisation between the events of
+one transaction. Agent Cards are most of the log's bytes, and most of them were replaced later. So a replay holds, in
+place of each card, the position of the event that set it, and cards() reads the ones that a response shows.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,12 +16,12 @@ from django.db.models import Case, F, Func, JSONField, Q, QuerySet, Value, When
 from django.db.models.functions import JSONObject
 
 from activity.models import EventType, StructureEvent
-from activity.strict_json import stored
+from activity.strict_json import json_fragment
 from registry.models import Status
 from registry.structure import projection
 from registry.structure.projection import Row, State
 
-# Events without cards that are read at once.
+# How many events, without their cards, are read at once.
 CHUNK = 500
 # Every event changes them.
 NOT_IN_DIFF = ("updated_at", "created_at")
@@ -45,12 +45,12 @@ class Moment:
 def moment(when: int | datetime | None) -> Moment:
     """Return the position of `when`, a position or a time; None means the latest event.
 
-    A position counts with the whole transaction of its event, a time without one that it falls into.
+    A position includes the whole transaction of its event. A time within a transaction is before all of its events.
     """
     last = _last(Q(created_at__lte=when) if isinstance(when, datetime) else Q() if when is None else Q(seq__lte=when))
     if last is None:
         return Moment(0, None, 0)
-    before, end = _around(last)
+    before, end = _transaction_of(last)
     if isinstance(when, datetime) and end.seq != last.seq:
         return moment(before)
     return Moment(end.seq, end.created_at, before)
@@ -92,7 +92,7 @@ def diff(since: Moment, until: Moment) -> list[dict[str, Any]]:
 
 
 def lean(events: QuerySet[StructureEvent]) -> QuerySet[StructureEvent]:
-    """Read the events with `lean_payload`, which has the event's position in place of a card, and no former card."""
+    """Read the events with `lean_payload`: the position of the event in place of its card, and no replaced card."""
     return events.defer("payload").annotate(lean_payload=LEAN)
 
 
@@ -107,11 +107,11 @@ def _last(wanted: Q) -> StructureEvent | None:
     return StructureEvent.objects.filter(wanted).only(*POSITION).order_by("-seq").first()
 
 
-def _around(event: StructureEvent) -> tuple[int, StructureEvent]:
-    """The position before the event's transaction, and its last event. The events of one are next to each other."""
+def _transaction_of(event: StructureEvent) -> tuple[int, StructureEvent]:
+    """The position before the event's transaction, and the last event of the transaction. Its events are adjacent."""
     same = Q(transaction_id=event.transaction_id)
     if event.transaction_id is None:
-        # Of an older release, which did not record it: rows that plain SQL wrote together have the same time.
+        # Older releases recorded no transaction. Rows of one SQL statement have the same time.
         same = Q(transaction_id=None, created_at=event.created_at)
     before = _last(~same & Q(seq__lt=event.seq))
     following = StructureEvent.objects.filter(~same, seq__gt=event.seq).order_by("seq").values_list("seq").first()
@@ -129,14 +129,14 @@ def _events(*, after: int, upto: int, workspace_ids: Any = None) -> QuerySet[Str
 
 
 def _show_cards(before: dict[UUID, Row], after: dict[UUID, Row]) -> None:
-    """Replace positions by cards, for JSONRenderer, where they differ; else by None."""
+    """Replace the positions by the cards, as JSON text, where the two cards differ; elsewhere by None."""
     pairs = [(before.get(i, {}), row) for i, row in after.items()]
     changed = [pair for pair in pairs if pair[0].get("agent_card") != pair[1]["agent_card"]]
     found = cards({row.get("agent_card") for pair in changed for row in pair})
     for pair in pairs:
         texts = [found.get(row.get("agent_card")) for row in pair]
         for row, text in zip(pair, texts, strict=True):
-            row["agent_card"] = stored(text) if texts[0] != texts[1] else None
+            row["agent_card"] = json_fragment(text) if texts[0] != texts[1] else None
 
 
 def _change(workspace_id: UUID, old: Row | None, new: Row) -> dict[str, Any] | None:

@@ -1,10 +1,10 @@
-"""What nobody needs any more: expired sessions, old logins, dead tokens, and secret accesses of long ago."""
+"""Deletes expired sessions, old login attempts, dead tokens and old rows of the secret access log."""
 
 from django.conf import settings
 from django.db import connection
 
 BATCH = 500
-# By table: the setting with the days for which a row is kept, 0 for ever (None: not at all), and since when.
+# For each table the setting with the days to keep a row (0: forever, None: not at all), and since when they count.
 LEFTOVERS: dict[str, tuple[str | None, str]] = {
     "django_session": (None, "expire_date"),
     "axes_accessattempt": ("LOGIN_RETENTION_DAYS", "attempt_time"),
@@ -27,7 +27,7 @@ def delete() -> int:
         if setting is not None and days == 0:
             continue
         if setting == "LOGIN_RETENTION_DAYS":
-            # An attempt counts for as long as it locks.
+            # A failed attempt is needed for as long as it locks an account.
             days = max(days, settings.LOGIN_LOCK_MINUTES / (24 * 60))
         with connection.cursor() as cursor:
             cursor.execute(DELETE.format(table=table, since=since), [days * 86400, BATCH])

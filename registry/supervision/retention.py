@@ -78,7 +78,7 @@ class Progress:
 class Retention:
     """One step deletes a batch, if one is due, and rests. `rest` waits the given number of seconds.
 
-    Other leftovers are looked for once an hour, when no activity is due.
+    When no activity is due, leftovers are deleted, once an hour.
     """
 
     def __init__(self, rest: Callable[[float], object]) -> None:

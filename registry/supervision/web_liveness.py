@@ -1,4 +1,4 @@
-"""The web process's own heartbeat: while it is fresh, agents' heartbeats get in, and a missing one is their own."""
+"""The web process's own heartbeat: while it is recent, agents' heartbeats are committed, and a silent agent is down."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -27,16 +27,17 @@ class WebLiveness:
         self,
         application: ASGI3Application,
         *,
-        agents_get_in: Callable[[], Awaitable[None]] = nothing,
-        also: Callable[[], None] = lambda: None,
-        stopped: Callable[[], Awaitable[None]] = nothing,
+        check_heartbeats: Callable[[], Awaitable[None]] = nothing,
+        after_each: Callable[[], None] = lambda: None,
+        on_shutdown: Callable[[], Awaitable[None]] = nothing,
     ) -> None:
-        """Each heartbeat is written after `agents_get_in` has returned: once a heartbeat of an agent would have been
-        committed. `also` is called after each. What one of them raises is reported like a failed heartbeat.
+        """`check_heartbeats` is awaited before each heartbeat, and returns once an agent's heartbeat would have been
+        committed. `after_each` is called after each. What they raise is reported like a failed heartbeat.
 
-        When the server has stopped serving, it waits for `stopped`.
+        `on_shutdown` is awaited when the server has stopped serving.
         """
-        self.application, self.agents_get_in, self.also, self.stopped = application, agents_get_in, also, stopped
+        self.application, self.check_heartbeats = application, check_heartbeats
+        self.after_each, self.on_shutdown = after_each, on_shutdown
         self.thread = ThreadPoolExecutor(1, "web liveness")
         self.task: asyncio.Task[None] | None = None
 
@@ -56,7 +57,7 @@ class WebLiveness:
             await send({"type": f"{message['type']}.complete"})
         if self.task is not None:
             self.task.cancel()
-        await self.stopped()
+        await self.on_shutdown()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _beat(self) -> None:
@@ -65,7 +66,7 @@ class WebLiveness:
         # A heartbeat that is being committed when the task is cancelled is completed.
         while not self._is_cancelled():
             try:
-                await self.agents_get_in()
+                await self.check_heartbeats()
                 await tick(failures)
             except Exception as error:
                 await fail(error)
@@ -84,4 +85,4 @@ class WebLiveness:
         with transaction.atomic():
             statements.limit_waits()
             jobs.tick(jobs.WEB)
-        self.also()
+        self.after_each()

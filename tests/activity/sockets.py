@@ -17,7 +17,7 @@ class Client:
     def __init__(self) -> None:
         self.paused = False
         self.unsent = 0
-        self.answered: Callable[[], None] = lambda: None
+        self.pong_queued: Callable[[], None] = lambda: None
         self.resumed: Callable[[], None] = lambda: None
         self.texts: list[str] = []
         self.code: int | None = None

@@ -1,4 +1,4 @@
-"""Whoever goes on in the activity gets every row once, in either direction, whatever commits when."""
+"""A client that follows the cursors of activity gets every row once, in either direction and any order of commits."""
 
 import threading
 from collections import Counter
@@ -187,7 +187,7 @@ def test_rows_of_an_older_release_are_older(as_operator: APIClient, own: UUID) -
 
 @transactional
 def test_rows_from_before_a_restored_backup_come_once(as_operator: APIClient, own: UUID) -> None:
-    """There the numbers of transactions may have been far ahead."""
+    """Transaction ids may have been much higher before the restore."""
     report(own, "old")
     report(own, "older")
     ActivityLog.objects.update(transaction_id=2**40)
@@ -198,7 +198,7 @@ def test_rows_from_before_a_restored_backup_come_once(as_operator: APIClient, ow
 
 
 @pytest.mark.parametrize("cursor", ["x", "WzFd:1a:b", "2026-01-31T12:00:00Z", "é" * 5000])
-def test_other_text_is_no_cursor(as_operator: APIClient, own: UUID, cursor: str) -> None:
+def test_any_other_text_is_refused_as_a_cursor(as_operator: APIClient, own: UUID, cursor: str) -> None:
     answer = as_operator.get("/activity", {"cursor": cursor})
     assert (answer.status_code, answer.json()["field"]) == (400, "cursor")
 

@@ -216,7 +216,7 @@ async def test_busy_items_are_not_tried_without_a_pause() -> None:
     assert commits.busy_size == 0
 
 
-async def test_the_patience_of_a_caller_with_busy_items_may_be_shorter() -> None:
+async def test_a_caller_may_wait_for_less_time_for_busy_items() -> None:
     held = Held(1)
     commits = GroupCommit("test", held, batch=10, capacity=10, max_wait_seconds=1000)
     async with asyncio.timeout(PATIENCE_SECONDS):

@@ -44,7 +44,7 @@ class NoAgents:
     def groups_for(self, frame: Frame) -> tuple[str, ...]:
         return ()
 
-    def recall(self, workspace_ids: Iterable[str]) -> None:
+    def load_removed(self, workspace_ids: Iterable[str]) -> None:
         pass
 
     def groups_of(self, member: str) -> tuple[str, ...] | None:
@@ -579,8 +579,8 @@ async def test_when_loading_fails_the_subscription_is_left(transactional_db: Non
 
 async def test_after_an_internal_error_the_subscription_is_left(opened: Hub) -> None:
     opened._restart(TRY_AGAIN)
-    assert opened.leaving is not None
-    await opened.leaving
+    assert opened.unsubscribing is not None
+    await opened.unsubscribing
     await record_events(20)
     await asyncio.sleep(0.2)
     assert (await queued(opened), opened.subscription.channel) == (0, "")

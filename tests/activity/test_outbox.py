@@ -88,7 +88,7 @@ def test_what_the_connection_has_unsent_counts_as_well(box: Outbox, client: Clie
     client.paused = True
     client.unsent = settings.SOCKET_UNSENT_BYTES - 10
     box.put(chunk("x"))
-    client.answered()
+    client.pong_queued()
     assert not box.closed
     box.put(chunk("x" * 10))
     assert client.code == TOO_SLOW
@@ -96,10 +96,10 @@ def test_what_the_connection_has_unsent_counts_as_well(box: Outbox, client: Clie
 
 def test_pongs_that_a_client_does_not_read_close_the_socket(box: Outbox, client: Client) -> None:
     client.unsent = settings.SOCKET_UNSENT_BYTES + 1
-    client.answered()
+    client.pong_queued()
     assert client.code == TOO_SLOW
     client.code = None
-    client.answered()
+    client.pong_queued()
     assert client.code is None
 
 

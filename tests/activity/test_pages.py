@@ -1,4 +1,4 @@
-"""Pages of events and activity are bounded in bytes; whoever follows the links gets every row once."""
+"""Pages of events and activity have a limit in bytes; a client that follows the links gets every row once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -56,11 +56,11 @@ def relations(answer: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("letter", ["é", "x"], ids=["two bytes", "compressible"])
-def test_a_page_has_at_most_so_many_bytes(make_workspace: Make, letter: str) -> None:
+def test_a_page_has_a_limit_in_bytes(make_workspace: Make, letter: str) -> None:
     own = make_workspace().id
     record_cards(own, *[100 * KIB] * 10, letter=letter)
     events = StructureEvent.objects.order_by("seq")
-    page = pages.read(events, COLUMNS, limit=50, most_bytes=512 * KIB)
+    page = pages.read(events, COLUMNS, limit=50, max_bytes=512 * KIB)
     assert len(page.rows) == 6  # the creation and five cards
     assert page.more
     assert sum(len(row["payload"].encode()) for row in page.rows) <= 512 * KIB
@@ -68,16 +68,16 @@ def test_a_page_has_at_most_so_many_bytes(make_workspace: Make, letter: str) -> 
 
 def test_a_page_has_at_least_one_row(make_workspace: Make) -> None:
     record_cards(make_workspace().id, 300 * KIB, 300 * KIB)
-    page = pages.read(StructureEvent.objects.order_by("-seq"), COLUMNS, limit=50, most_bytes=KIB)
+    page = pages.read(StructureEvent.objects.order_by("-seq"), COLUMNS, limit=50, max_bytes=KIB)
     assert ([row["seq"] for row in page.rows], page.more) == (positions()[-1:], True)
 
 
 def test_a_page_ends_at_its_limit_and_says_whether_there_is_more(make_workspace: Make) -> None:
     record_cards(make_workspace().id, 10, 10)
     for limit, more in ((1, True), (2, True), (3, False), (4, False)):
-        page = pages.read(StructureEvent.objects.order_by("seq"), COLUMNS, limit=limit, most_bytes=KIB * KIB)
+        page = pages.read(StructureEvent.objects.order_by("seq"), COLUMNS, limit=limit, max_bytes=KIB * KIB)
         assert ([row["seq"] for row in page.rows], page.more) == (positions()[:limit], more)
-    empty = pages.read(StructureEvent.objects.filter(seq=0), COLUMNS, limit=1, most_bytes=1)
+    empty = pages.read(StructureEvent.objects.filter(seq=0), COLUMNS, limit=1, max_bytes=1)
     assert (empty.rows, empty.more) == ([], False)
     assert empty.snapshot.count(":") == 2
 
@@ -100,7 +100,7 @@ def test_the_pages_of_a_heavy_log_are_small_and_complete(
     assert all(size <= 512 * KIB or len(page) == 1 for size, page in zip(sizes, found, strict=True))
 
 
-def test_stored_json_is_answered_as_it_is(as_operator: APIClient, make_workspace: Make) -> None:
+def test_stored_json_is_passed_on_unchanged(as_operator: APIClient, make_workspace: Make) -> None:
     own = make_workspace().id
     card = {"name": "é☃", "big": 10**30, "exact": 0.1, "empty": {}, "list": [None, True, '\\"\n']}
     StructureEvent.objects.create(

@@ -150,9 +150,9 @@ def test_what_was_granted_by_hand_is_taken_back_by_the_next_migrate(attacker: Se
     with connection.cursor() as cursor:
         cursor.execute(f"GRANT ALL ON structure_events TO {SERVING}")
         cursor.execute(f"GRANT ALL ON SEQUENCE {SEQUENCE} TO {SERVING}")
-    assert roles.excess() == [roles.EXCESS_WORDS[2], roles.EXCESS_WORDS[3]]
+    assert roles.excess_rights() == [roles.EXCESS_DESCRIPTIONS[2], roles.EXCESS_DESCRIPTIONS[3]]
     call_command("migrate", verbosity=0)
-    assert roles.excess() == []
+    assert roles.excess_rights() == []
 
 
 def warnings() -> list[str]:
@@ -173,12 +173,12 @@ def test_a_role_that_may_do_more_is_a_warning(attacker: Server, settings: Any) -
 def test_each_right_on_the_log_is_found(two_roles: None, right: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"GRANT {right} ON structure_events TO {SERVING}")
-    assert len(roles.excess()) == 1
+    assert len(roles.excess_rights()) == 1
 
 
 def test_one_role_works_as_before_with_a_warning(transactional_db: None) -> None:
     call_command("migrate", verbosity=0)
-    assert roles.excess() == [*roles.EXCESS_WORDS[1:]]
+    assert roles.excess_rights() == [*roles.EXCESS_DESCRIPTIONS[1:]]
     workspaces.create(NewWorkspace(name="One"), actor="test")
 
 
@@ -186,7 +186,7 @@ def test_before_the_first_migration_there_is_nothing_to_say(transactional_db: No
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE structure_events RENAME TO away")
         try:
-            assert roles.excess() == []
+            assert roles.excess_rights() == []
             roles.grant()
         finally:
             cursor.execute("ALTER TABLE away RENAME TO structure_events")

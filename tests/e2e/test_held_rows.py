@@ -1,4 +1,4 @@
-"""Another transaction holds one agent's row, or the log: that agent waits, and nobody else."""
+"""Another transaction holds one agent's row, or the log: only the agents that need it wait."""
 
 import os
 import signal
@@ -117,7 +117,7 @@ def test_no_agent_goes_offline_because_of_a_row_that_is_not_its_own(senders: Thr
         assert {event["workspace_id"] for event in offline(platform, since)} <= {victim.id}
 
 
-def test_a_gate_that_hangs_takes_no_agent_offline(senders: ThreadPoolExecutor) -> None:
+def test_no_agent_goes_offline_while_the_thread_that_writes_heartbeats_hangs(senders: ThreadPoolExecutor) -> None:
     """PostgreSQL's process behind the thread that writes heartbeats is stopped; everything else goes on."""
     with running_platform(LEASE_SECONDS=f"{LEASE_SECONDS}") as platform:
         agents = [platform.agent(f"agent {number}") for number in range(5)]

@@ -81,7 +81,7 @@ def browser(url: str, address: str) -> Iterator[Browser]:
         yield Browser(url, client)
 
 
-def test_a_stranger_keeps_no_operator_out(platform: Platform, tmp_path: Path) -> None:
+def test_failed_logins_from_another_address_do_not_lock_an_operator_out(platform: Platform, tmp_path: Path) -> None:
     with (
         nginx(tmp_path, platform.url) as url,
         browser(url, "127.0.0.2") as stranger,

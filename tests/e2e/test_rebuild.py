@@ -23,7 +23,7 @@ def read_on(socket: ClientConnection) -> None:
         socket.recv(timeout=10)
 
 
-def test_a_stranger_may_not_talk_any_longer() -> None:
+def test_an_agent_outside_the_team_may_not_talk_any_longer() -> None:
     with running_platform() as platform:
         teams: list[dict[str, Any]] = [platform.create(name) for name in ("one", "other")]
         insider, stranger = (platform.agent("agent", parent_id=team["id"]) for team in teams)

@@ -120,7 +120,7 @@ async def test_of_a_refused_client_no_more_than_its_close_is_read(platform: Plat
 
 
 async def test_a_handshake_that_cannot_be_settled_is_refused_and_nothing_is_read_meanwhile(platform: Platform) -> None:
-    """The table of tokens is locked, so nobody knows yet who this is."""
+    """The table of tokens is locked, so the server cannot authenticate the client."""
     with (
         web(platform, SOCKET_HANDSHAKE_SECONDS="2") as (url, started),
         psycopg.connect(platform.environment["DATABASE_URL"]) as other,

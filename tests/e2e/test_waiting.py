@@ -1,4 +1,4 @@
-"""Nothing waits without a bound: a lock, slow reads or an outage hold up nobody else.
+"""Every wait has a limit, and locks, slow reads and outages do not delay other requests.
 
 A client that gives up after PATIENCE_SECONDS stands for "an answer in time": what waits without a bound takes longer.
 """
@@ -82,7 +82,7 @@ def create(platform: Platform, name: str, timeout: float) -> int | None:
         return None
 
 
-def test_retries_of_one_agent_behind_its_locked_row_hold_up_nobody_else(platform: Platform) -> None:
+def test_retries_of_one_agent_behind_its_locked_row_delay_no_other_request(platform: Platform) -> None:
     other, locked = platform.agent("other"), platform.create("locked")
     body = {"id": locked["id"], "url": "http://a:1", "agent_card": {"name": "locked"}}
     headers = {"Authorization": f"Bearer {locked['enrolment_token']}"}
@@ -128,7 +128,7 @@ def test_a_statement_that_takes_too_long_may_be_tried_again(platform: Platform) 
     assert answer.json() == {"error": "the database is busy, try again"}
 
 
-def test_writers_behind_the_lock_of_the_log_hold_up_no_reader(platform: Platform) -> None:
+def test_writers_that_wait_for_the_log_delay_no_reader(platform: Platform) -> None:
     agent = platform.agent("reader")
     with ThreadPoolExecutor(20) as clients, holding_log(platform):
         changes = [clients.submit(create, platform, f"writer {number}", 30) for number in range(20)]
@@ -137,7 +137,7 @@ def test_writers_behind_the_lock_of_the_log_hold_up_no_reader(platform: Platform
         assert {change.result() for change in changes} == {503}
 
 
-def test_travels_in_time_hold_up_no_other_reader(platform: Platform) -> None:
+def test_reads_of_the_past_delay_no_other_reader(platform: Platform) -> None:
     agent = platform.agent("reader")
     assert platform.api.patch(f"/workspaces/{agent.id}", json={"name": "renamed"}).status_code == 200
     with connected(platform) as writer:
@@ -156,7 +156,7 @@ def test_travels_in_time_hold_up_no_other_reader(platform: Platform) -> None:
         assert ask(platform, "/canvas/snapshot?at=999999999", timeout=120).status_code == 200
 
 
-def test_what_a_client_no_longer_waits_for_is_not_begun(platform: Platform) -> None:
+def test_a_request_whose_client_has_hung_up_is_not_begun(platform: Platform) -> None:
     with ThreadPoolExecutor(30) as clients:
         with holding_log(platform):
             patient = [clients.submit(create, platform, "patient", 30) for _ in range(10)]
@@ -204,7 +204,7 @@ def is_up(url: str) -> bool:
         return False
 
 
-def test_while_postgresql_is_away_all_are_told_so_at_once() -> None:
+def test_while_postgresql_is_down_all_requests_fail_at_once() -> None:
     with running_platform() as platform, ThreadPoolExecutor(120) as clients:
         state = stop_postgres(platform)
         answers = [clients.submit(ask, platform, "/workspaces") for _ in range(120)]

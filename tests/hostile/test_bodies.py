@@ -1,4 +1,4 @@
-"""Bodies that are expensive to read, from strangers."""
+"""Bodies that are expensive to parse, from unauthenticated clients."""
 
 import time
 
@@ -11,7 +11,7 @@ from tests.hostile.measures import MEBIBYTE, PeakMemory, Pulse, typical_beat
 MEASURED_SECONDS = 4.0
 # How many times as long as without the attack a heartbeat may take; with bodies that are parsed it was 400.
 BOUND = 25.0
-# Formed like a token, and nobody has it.
+# Well-formed, but never issued.
 NO_TOKEN = f"mol_ws_{'a' * 12}_{'B' * 43}"
 
 BODIES = {

@@ -1,4 +1,4 @@
-"""Bodies: how large each route's may be, who may send a large one, and what is parsed of a stranger's."""
+"""Request bodies: their limits for each route, and what is read and parsed without a known caller."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ async def post(token: str | None, path: str, content: bytes | dict[str, Any], **
 
 
 def padded(body: dict[str, Any], size: int) -> bytes:
-    """The body with a field that nobody reads, so that it has this many bytes."""
+    """The body with an unknown field that makes it this many bytes long."""
     empty = json.dumps(body | {"pad": ""}).encode()
     return empty[:-2] + b"x" * (size - len(empty)) + empty[-2:]
 
@@ -121,7 +121,7 @@ async def test_a_cookie_alone_does_not_make_a_large_body_readable(path: str, adm
 
 @pytest.mark.parametrize("token", [None, "nonsense", "mol_ws_0_0", BOGUS, "mol_op" + BOGUS[6:]])
 @pytest.mark.parametrize("path", ["register", "update-card", "heartbeat", "activity"])
-async def test_nothing_large_of_a_stranger_is_read_or_parsed(
+async def test_large_bodies_of_unknown_callers_are_neither_read_nor_parsed(
     mine: Agent, parsed: list[int], token: str | None, path: str
 ) -> None:
     path = f"/workspaces/{mine.id}/activity" if path == "activity" else f"/registry/{path}"
@@ -141,7 +141,7 @@ async def test_nothing_large_of_a_stranger_is_read_or_parsed(
     assert parsed == []
 
 
-async def test_a_batch_is_large_only_with_a_token_that_is_somebodys(mine: Agent, parsed: list[int]) -> None:
+async def test_a_large_batch_needs_a_known_token(mine: Agent, parsed: list[int]) -> None:
     bogus = json.dumps({"beats": [mine.beat(token=BOGUS)] * 490, "pad": "x" * 100}).encode()
     assert len(bogus) > 64 * KIB
     for hostile in (bogus, HOSTILE_BATCH):
@@ -206,8 +206,8 @@ async def test_large_bodies_are_parsed_in_a_thread(mine: Agent, monkeypatch: Any
     assert on_loop == [200]
 
 
-async def test_strangers_do_not_slow_good_agents(mine: Agent, parsed: list[int]) -> None:
-    """Four send 1 MiB of lists again and again while an agent beats: of all that only its heartbeats are parsed."""
+async def test_unknown_callers_do_not_slow_good_agents(mine: Agent, parsed: list[int]) -> None:
+    """Four clients keep sending 1 MiB of lists while an agent sends heartbeats. Only its heartbeats are parsed."""
     done = asyncio.Event()
 
     async def attack(number: int) -> None:
@@ -228,7 +228,7 @@ async def test_strangers_do_not_slow_good_agents(mine: Agent, parsed: list[int])
     assert max(parsed) < 200
 
 
-async def test_over_the_limit_strangers_are_refused_and_known_callers_are_not(
+async def test_over_the_limit_unknown_callers_are_refused_and_known_ones_are_not(
     mine: Agent, make_workspace: Make, make_user: Any, parsed: list[int], settings: Any
 ) -> None:
     settings.RATE_LIMIT_STRANGERS = 3
@@ -265,7 +265,7 @@ async def test_over_the_limit_strangers_are_refused_and_known_callers_are_not(
         assert (await opened.get("/workspaces")).status_code == 429
 
 
-async def test_what_is_known_is_asked_once_and_refused_tokens_are_remembered(mine: Agent, settings: Any) -> None:
+async def test_known_and_unknown_tokens_are_looked_up_once(mine: Agent, settings: Any) -> None:
     settings.RATE_LIMIT_STRANGERS = 0
     for token in (mine.token, BOGUS):
         await post(token, "/registry/heartbeat", mine.beat())
@@ -275,7 +275,7 @@ async def test_what_is_known_is_asked_once_and_refused_tokens_are_remembered(min
     assert fast_path.callers.lookups.accepted._value.get() == asked
 
 
-async def test_a_batch_counts_as_a_strangers_only_if_nothing_in_it_is_good(mine: Agent) -> None:
+async def test_a_batch_counts_as_unauthenticated_only_if_all_of_it_is_refused(mine: Agent) -> None:
     bogus, good = mine.beat(token=BOGUS), mine.beat(token=mine.token)
     await post(None, "/registry/heartbeats", {"beats": [bogus, good]})
     assert rate_limits.STRANGERS.counts.get("10.0.0.1", 0) == 0
@@ -283,7 +283,7 @@ async def test_a_batch_counts_as_a_strangers_only_if_nothing_in_it_is_good(mine:
     assert rate_limits.STRANGERS.counts["10.0.0.1"] == 1
 
 
-def test_which_tokens_are_somebodys(make_workspace: Make, make_user: Any) -> None:
+def test_which_tokens_are_known(make_workspace: Make, make_user: Any) -> None:
     mine, gone = make_workspace(), make_workspace()
     live, revoked, late = (tokens.issue_workspace_token(mine.id) for _ in range(3))
     retired = tokens.issue_workspace_token(gone.id).text
@@ -313,19 +313,19 @@ def test_which_tokens_are_somebodys(make_workspace: Make, make_user: Any) -> Non
         ('{"a": "\\\\", "b": [","]}', 4),
     ],
 )
-def test_values_are_counted_as_they_are(text: str, values: int) -> None:
-    assert strict_json.parse(text.encode(), most_values=values) == json.loads(text)
+def test_the_number_of_values_is_exact(text: str, values: int) -> None:
+    assert strict_json.parse(text.encode(), max_values=values) == json.loads(text)
     with pytest.raises(strict_json.Malformed):
-        strict_json.parse(text.encode(), most_values=values - 1)
+        strict_json.parse(text.encode(), max_values=values - 1)
 
 
 @pytest.mark.parametrize(
     "hostile", [b'"' + b'\\"' * 500_000, b'"' * 1_000_000, b'["' + b"\\" * 1_000_000, b'"[,' * 300_000]
 )
-def test_counting_looks_at_each_byte_once(hostile: bytes) -> None:
-    """An expression that went back would take hours for one of these."""
+def test_counting_reads_each_byte_once(hostile: bytes) -> None:
+    """A regular expression that backtracks would take hours for one of these."""
     with pytest.raises(strict_json.Malformed):
-        strict_json.parse(hostile + b"," * 100, most_values=0)
+        strict_json.parse(hostile + b"," * 100, max_values=0)
 
 
 async def test_while_the_database_is_away_large_bodies_are_503(mine: Agent, monkeypatch: Any) -> None:
@@ -338,7 +338,7 @@ async def test_while_the_database_is_away_large_bodies_are_503(mine: Agent, monk
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
 
 
-def test_a_page_is_not_kept_from_its_operator(make_user: Any, settings: Any) -> None:
+def test_an_operator_gets_pages_over_the_limit(make_user: Any, settings: Any) -> None:
     settings.RATE_LIMIT_STRANGERS = 0
     browser = Client()
     browser.force_login(make_user("viewer"))

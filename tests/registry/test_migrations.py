@@ -80,7 +80,7 @@ def test_secrets_of_removed_workspaces_are_deleted_in_batches(
 
 
 @pytest.mark.usefixtures("migrate")
-def test_a_bad_event_of_before_stops_no_upgrade(make_workspace: Make) -> None:
+def test_an_incomplete_older_event_does_not_stop_an_upgrade(make_workspace: Make) -> None:
     """Nothing can remove it. The check is for new events then."""
     insert = "INSERT INTO structure_events (event_type, workspace_id, payload) VALUES ('WORKSPACE_MOVED', NULL, '[]')"
     make_workspace("One")

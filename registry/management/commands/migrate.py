@@ -1,4 +1,4 @@
-"""manage.py migrate: Django's, as the owner of the tables, and so that nobody waits for it for long."""
+"""manage.py migrate: Django's command, run as the owner of the tables and with short waits for locks."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 
 from activity import roles
 
-# Between two tries everything that waited behind the first is served.
+# The pause between two tries, in which the requests that waited behind the first are served.
 REST_SECONDS = 5.0
 OLDEST = """
     SELECT pid, extract(epoch FROM now() - xact_start)::int, application_name FROM pg_stat_activity
@@ -25,9 +25,9 @@ OLDEST = """
 class Command(migrate.Command):
     """`manage.py migrate`
 
-    An ALTER TABLE that waits for a long reader, a running dump, makes everybody wait who comes after it. So it waits
-    for MIGRATION_LOCK_SECONDS, and is tried again. CREATE INDEX CONCURRENTLY makes nobody wait and has no limit.
-    In the end the serving role gets its rights.
+    While an ALTER TABLE waits for a long transaction, such as a dump, all requests for that table wait behind it. So it
+    waits only for MIGRATION_LOCK_SECONDS, and is tried again. CREATE INDEX CONCURRENTLY blocks nobody and has no limit.
+    At the end the serving role gets its rights.
     """
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -60,7 +60,7 @@ class Command(migrate.Command):
 
 
 def _bound_lock(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    """Around each statement: the limit, or none for what blocks nobody while it waits."""
+    """Set the limit around each statement; none for CONCURRENTLY, which blocks nobody while it waits."""
     seconds = 0 if "CONCURRENTLY" in str(sql).upper() else settings.MIGRATION_LOCK_SECONDS
     opened = context["connection"].connection
     opened.execute("SELECT set_config('lock_timeout', %s, false)", [f"{seconds:g}s"])

@@ -24,7 +24,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         total = StructureEvent.objects.count()
-        # A repair disables triggers, which only their owner may.
+        # A repair disables triggers, which only the owner of the table may do.
         with roles.as_owner() if options["fix"] else nullcontext():
             differences = (rebuild.fix if options["fix"] else rebuild.check)(lambda done: self._tell(done, total))
         self.stderr.write("")

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from registry.exceptions import SecretsUnavailable
 from registry.secrets import rotation
-from registry.secrets.rotation import Named
+from registry.secrets.rotation import SecretName
 
 
 class Command(BaseCommand):
@@ -28,7 +28,7 @@ class Command(BaseCommand):
             if options["check"]:
                 self._check("sealed with another key than the first; keep that key")
             elif options["dry_run"]:
-                self.stdout.write(f"{len(rotation.sealed_otherwise())} secrets would be sealed again")
+                self.stdout.write(f"{len(rotation.sealed_with_other_keys())} secrets would be sealed again")
             else:
                 self._rotate()
         except SecretsUnavailable as error:
@@ -42,12 +42,12 @@ class Command(BaseCommand):
         self._check("sealed meanwhile by a process that has another key first; restart it and run this again")
 
     def _check(self, what: str) -> None:
-        if found := rotation.sealed_otherwise():
+        if found := rotation.sealed_with_other_keys():
             raise CommandError(_listed(found, what))
 
     def _tell(self, done: int, total: int) -> None:
         self.stderr.write(f"{done} of {total}")
 
 
-def _listed(secrets: Sequence[Named], what: str) -> str:
+def _listed(secrets: Sequence[SecretName], what: str) -> str:
     return "\n  ".join([f"{len(secrets)} secrets {what}:", *sorted(str(each) for each in secrets)])

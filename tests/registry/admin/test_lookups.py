@@ -1,4 +1,4 @@
-"""Lists take the lookups that they offer; anything else leads back, unread, to the list without filters."""
+"""Lists take only the lookups that they offer; others redirect to the list without filters, without a query."""
 
 from collections.abc import Iterator
 from itertools import cycle

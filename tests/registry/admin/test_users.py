@@ -1,4 +1,4 @@
-"""Users and groups: nobody gives, takes or takes over more than they hold themselves."""
+"""Users and groups: users grant and revoke only permissions that they have themselves."""
 
 from collections.abc import Callable
 from typing import Any
@@ -67,7 +67,7 @@ def test_an_administrator_changes_no_superuser(client: Client, administrator: Us
     assert (root.username, root.is_active, root.check_password("secret")) == ("root", active, True)
 
 
-def test_an_administrator_takes_over_nobody_who_holds_more(client: Client, administrator: User) -> None:
+def test_an_administrator_does_not_change_a_user_with_more_permissions(client: Client, administrator: User) -> None:
     other = User.objects.create_user("other", password="secret")
     other.user_permissions.set(BEYOND)
     password = reverse("admin:auth_user_password_change", args=[other.pk])
@@ -78,7 +78,9 @@ def test_an_administrator_takes_over_nobody_who_holds_more(client: Client, admin
 
 
 @pytest.mark.parametrize("who", ["self", "other"])
-def test_an_administrator_gives_no_permission_they_lack(client: Client, administrator: User, who: str) -> None:
+def test_an_administrator_does_not_grant_a_permission_that_they_lack(
+    client: Client, administrator: User, who: str
+) -> None:
     user = administrator if who == "self" else User.objects.create_user("other")
     mighty = Group.objects.create(name="mighty")
     mighty.permissions.set(BEYOND)
@@ -90,7 +92,7 @@ def test_an_administrator_gives_no_permission_they_lack(client: Client, administ
     assert mighty not in user.groups.all()
 
 
-def test_an_administrator_gives_and_takes_what_they_hold(client: Client, administrator: User) -> None:
+def test_an_administrator_grants_and_revokes_permissions_that_they_have(client: Client, administrator: User) -> None:
     user = User.objects.create_user("other")
     held = Permission.objects.get(codename="view_workspace")
     viewers = Group.objects.get(name="viewers")
@@ -101,7 +103,9 @@ def test_an_administrator_gives_and_takes_what_they_hold(client: Client, adminis
     assert not user.groups.exists()
 
 
-def test_an_administrator_gives_no_group_a_permission_they_lack(client: Client, administrator: User) -> None:
+def test_an_administrator_does_not_add_a_permission_that_they_lack_to_a_group(
+    client: Client, administrator: User
+) -> None:
     group = Group.objects.get(name="administrators")
     held = [one.pk for one in group.permissions.all()]
     form = {"name": group.name, "permissions": [*held, *(one.pk for one in BEYOND)]}
@@ -130,22 +134,22 @@ def confirmed(client: Client, user: User) -> Any:
 
 
 @pytest.mark.parametrize("did", ["an event", "an access"])
-def test_a_user_did_something_also_after_the_token_was_removed(make_user: Callable[..., User], did: str) -> None:
+def test_a_user_ever_had_access_also_after_the_token_was_removed(make_user: Callable[..., User], did: str) -> None:
     user = make_user("operator")
     actor = tokens.principal_for_user(user).actor
-    assert not users.did_something(user)
+    assert not users.ever_had_access(user)
     if did == "an event":
         workspaces.create(NewWorkspace(name="made with a token"), actor=actor)
     else:
         store.set_for_all("KEY", "value", actor=actor)
-    assert users.did_something(user)
+    assert users.ever_had_access(user)
 
 
-def test_a_user_who_did_something_is_deactivated(root: Client, django_user_model: type[User]) -> None:
+def test_a_user_who_ever_had_access_is_deactivated(root: Client, django_user_model: type[User]) -> None:
     used, unused = django_user_model.objects.create_user("used"), django_user_model.objects.create_user("unused")
     text = tokens.issue_operator_token(used)
     LogEntry.objects.create(user=used, action_flag=2, object_repr="Something")
-    assert shown_messages(confirmed(root, used)) == ["used was deactivated. The record of what they did stays."]
+    assert shown_messages(confirmed(root, used)) == ["used was deactivated instead of deleted. Their history stays."]
     used.refresh_from_db()
     assert not used.is_active
     assert LogEntry.objects.filter(user=used).exists()
@@ -163,12 +167,15 @@ def test_users_are_deleted_in_bulk_by_the_same_rule(root: Client, django_user_mo
     asked = root.post(reverse(USERS), chosen)
     assert "used: is deactivated instead" in asked.content.decode()
     done = root.post(reverse(USERS), chosen | {"post": "yes", "seen": asked.context["seen"]}, follow=True)
-    assert shown_messages(done) == ["Deleted: unused.", "Deactivated, because the record of what they did stays: used."]
+    assert shown_messages(done) == [
+        "Deleted: unused.",
+        "Deactivated instead of deleted, so that their history stays: used.",
+    ]
     assert list(django_user_model.objects.filter(is_active=True).values_list("username", flat=True)) == ["ada"]
 
 
-def test_what_was_not_shown_is_asked_again(root: Client, django_user_model: type[User]) -> None:
-    """Between the page and its form the user did something."""
+def test_a_changed_list_is_shown_again(root: Client, django_user_model: type[User]) -> None:
+    """The user signs in between the page and the confirmation."""
     user = django_user_model.objects.create_user("new")
     url = reverse("admin:auth_user_delete", args=[user.pk])
     seen = root.get(url).context["seen"]
@@ -180,7 +187,7 @@ def test_what_was_not_shown_is_asked_again(root: Client, django_user_model: type
     assert user.is_active
 
 
-def test_a_new_user_of_the_same_name_has_none_of_the_old_ones_deeds(
+def test_a_new_user_with_the_same_name_does_not_get_the_history_of_the_old_one(
     django_user_model: type[User], make_workspace: Make
 ) -> None:
     def user(name: str) -> tuple[User, Client]:

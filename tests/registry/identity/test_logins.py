@@ -9,7 +9,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, ma
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 
-from registry.exceptions import Busy
+from registry.exceptions import RETRY_AFTER_SECONDS, Busy
 from registry.identity import logins
 
 LOGIN = "/admin/login/"
@@ -42,12 +42,12 @@ def test_many_names_from_one_address_are_limited(person: User, settings: Any) ->
     assert log_in(Client(), person.username, "right", "10.0.0.2").status_code == 302
 
 
-def test_what_is_refused_for_the_address_costs_no_hash_and_counts_for_nobody(
+def test_a_login_that_is_refused_for_its_address_is_neither_hashed_nor_counted(
     person: User, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.LOGIN_ADDRESS_FAILURES = 1
     log_in(Client(), "somebody", "wrong")
-    monkeypatch.setattr(logins.OneAtATime, "encode", None)
+    monkeypatch.setattr(logins.SerialPBKDF2PasswordHasher, "encode", None)
     assert [log_in(Client(), person.username, "wrong").status_code for _ in range(3)] == [429] * 3
 
 
@@ -154,5 +154,5 @@ def test_a_login_that_finds_no_turn_is_told_to_try_again(person: User) -> None:
             assert logins.HASHING.places.acquire(blocking=False)
         answer = log_in(Client(), person.username, "right")
         logins.HASHING.places.release(3)
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, str(RETRY_AFTER_SECONDS))
     assert log_in(Client(), person.username, "right").status_code == 302

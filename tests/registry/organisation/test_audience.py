@@ -168,12 +168,12 @@ def test_loading_the_rows_equals_folding_the_log(organisation: dict[str, UUID]) 
     for frame in the_log():
         folded.fold(frame)
     assert loaded.parents == folded.parents
-    loaded.recall(map(str, organisation.values()))
-    assert loaded.former == folded.former == {str(organisation["sibling"]): str(organisation["root"])}
+    loaded.load_removed(map(str, organisation.values()))
+    assert loaded.removed_parents == folded.removed_parents == {str(organisation["sibling"]): str(organisation["root"])}
 
 
 def test_what_was_removed_is_not_kept(organisation: dict[str, UUID], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audience, "MOST_FORMER", 2)
+    monkeypatch.setattr(audience, "MAX_REMOVED", 2)
     folded = Teams()
     for frame in the_log():
         folded.fold(frame)
@@ -183,7 +183,7 @@ def test_what_was_removed_is_not_kept(organisation: dict[str, UUID], monkeypatch
         assert folded.fold(Frame("{}", 10**6, "WORKSPACE_REMOVED", own))
         assert folded.groups_of(own) is None
         assert own in folded.groups_for(Frame("{}", 10**6, "WORKSPACE_REMOVED", own))
-    assert len(folded.former) == 2
+    assert len(folded.removed_parents) == 2
     removal.remove(organisation["root"], actor=ACTOR, confirm=True)
     loaded = Teams()
     loaded.load()
@@ -234,7 +234,7 @@ def test_the_backlog_of_an_agent_is_what_it_may_receive_now(organisation: dict[s
     received: dict[str, set[str]] = {}
     for name, own in organisation.items():
         member = str(own)
-        loaded.recall(map(str, organisation.values()))
+        loaded.load_removed(map(str, organisation.values()))
         groups = set(loaded.groups_of(member) or ())
         everything = [frame.seq for frame in the_log() if not groups.isdisjoint(loaded.groups_for(frame))]
         chosen, _more = read_page(loaded.backlog(StructureEvent.objects.all(), member))
@@ -272,7 +272,7 @@ def test_sockets_with_a_revoked_token_are_unauthorized(make_workspace: Make, dja
 def test_the_sockets_of_many_operators_are_checked_in_three_queries(
     make_user: Callable[..., User], django_assert_num_queries: Any
 ) -> None:
-    """Whoever has signed out, was disabled or lost the permission is not authorized any more."""
+    """Users who signed out, were disabled or lost the permission are no longer authorized."""
     users = [make_user("viewer") for _ in range(30)]
     sockets = []
     for number, user in enumerate(users):

@@ -1,4 +1,4 @@
-"""Whatever --check reports, --fix repairs, and every running process goes on from the repaired tables."""
+"""--fix repairs everything that --check reports, and every running process continues from the repaired tables."""
 
 import asyncio
 from typing import Any
@@ -52,7 +52,7 @@ def organisation() -> list[UUID]:
 
 
 def damage(statement: str, *values: Any) -> None:
-    """By a hand with more rights than the product has; what the database refuses all the same is no damage."""
+    """Change the tables with more rights than Molecule has. What the database still refuses does no damage."""
     with transaction.atomic(), connection.cursor() as cursor:
         for guard in rebuild.GUARDS:
             cursor.execute(f"ALTER TABLE workspaces DISABLE TRIGGER {guard}")
@@ -94,7 +94,7 @@ def test_agents_that_changed_places_go_back() -> None:
     repair()
 
 
-def test_an_unknown_workspace_goes_with_everything_it_has() -> None:
+def test_an_unknown_workspace_is_deleted_with_all_rows_that_refer_to_it() -> None:
     top, *_ = organisation()
     add_unknown()
     damage("UPDATE workspaces SET parent_id = %s, forwarded_to = %s WHERE id = %s", STRANGER, STRANGER, top)
@@ -121,7 +121,7 @@ def test_a_workspace_that_came_back_is_removed_with_its_credentials() -> None:
     assert not redis.client().exists(presence.liveness_key(gone), presence.url_key(gone))
 
 
-def test_an_event_by_sql_that_names_nobody_is_no_obstacle() -> None:
+def test_an_event_by_sql_that_names_an_unknown_workspace_does_not_stop_a_repair() -> None:
     """The log may name a parent that it does not know, and an agent of a workspace that it does not know."""
     nobody = str(uuid4())
     insert = "INSERT INTO structure_events (event_type, workspace_id, agent_id, payload) VALUES (%s, %s, %s, %s)"

@@ -29,7 +29,7 @@ def test_a_card_is_masked_and_an_equal_one_records_nothing(make_workspace: Make,
     assert StructureEvent.objects.count() == count
 
 
-def test_a_url_that_contains_a_secret_is_refused_with_words(make_workspace: Make, as_workspace: As) -> None:
+def test_a_url_that_contains_a_secret_is_refused(make_workspace: Make, as_workspace: As) -> None:
     workspace = make_workspace()
     store.set_for_workspace(workspace.id, "KEY", CANARY, actor="test")
     body = {"id": str(workspace.id), "url": f"http://a:1/?key={CANARY}", "agent_card": {"name": "a"}}

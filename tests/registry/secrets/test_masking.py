@@ -1,4 +1,4 @@
-"""What known secrets become in what agents send: one pass, whole spans, in every form in which they are sent."""
+"""Masking: in one pass, overlapping values as one span, and in every form in which a value may be sent."""
 
 import json
 from collections.abc import Callable

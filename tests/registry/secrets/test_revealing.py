@@ -1,4 +1,4 @@
-"""Who may cause secret values to be revealed: a permission; an agent's credentials inherit it from who enrolled it."""
+"""An agent may read secret values if the operator who enrolled it has the permission to reveal them."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -62,7 +62,7 @@ def test_an_operator_reads_no_secret_through_a_workspace_of_their_own(as_operato
     assert bearer(token).post(f"/workspaces/{own}/reveal-secrets").status_code == 403
 
 
-def test_nor_by_enrolling_an_agent_that_may(
+def test_an_operator_cannot_enrol_an_agent_that_may(
     as_operator: APIClient, as_administrator: APIClient, make_workspace: Make
 ) -> None:
     own, enrolment_token = created_by(as_administrator)
@@ -72,7 +72,7 @@ def test_nor_by_enrolling_an_agent_that_may(
     assert values(theirs, own).json() == {"SHARED": CANARY}
 
 
-def test_who_may_reveal_enrols_agents_that_may(as_administrator: APIClient) -> None:
+def test_an_administrator_enrols_agents_that_may(as_administrator: APIClient) -> None:
     own, enrolment_token = created_by(as_administrator)
     token = enrolled(enrolment_token, own)
     rotated = bearer(token).post(f"/workspaces/{own}/tokens", {}).json()["auth_token"]

@@ -1,4 +1,4 @@
-"""A rotation goes on after a secret that does not open, locks what it changes, and tells when a key may be dropped."""
+"""A rotation continues after a secret that does not open, locks rows, and says when a key may be removed."""
 
 import io
 import threading

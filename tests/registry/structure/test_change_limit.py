@@ -1,4 +1,4 @@
-"""What one agent can add to the log: cards of 64 KiB, ten changes a minute, nothing for what is as before."""
+"""What one agent can add to the log: cards of at most 64 KiB, ten changes a minute, and no unchanged values."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -66,7 +66,7 @@ def test_a_card_has_at_most_64_kib(agent: APIClient, workspace: Workspace, send:
     assert events_of(workspace) == before
 
 
-def test_what_is_as_before_is_not_recorded(agent: APIClient, workspace: Workspace) -> None:
+def test_unchanged_values_are_not_recorded(agent: APIClient, workspace: Workspace) -> None:
     card = {"name": "a", "skills": [{"id": "s", "n": 1.0, "large": [1e23, -1e308, 2**64 + 1], "small": [5e-324, -0.0]}]}
     register(agent, workspace, card)
     before = events_of(workspace)
@@ -109,7 +109,7 @@ def test_without_redis_changes_are_limited_too(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_state_that_wavers_is_damped(make_workspace: Make, settings: Any) -> None:
+def test_a_status_that_changes_too_often_is_kept(make_workspace: Make, settings: Any) -> None:
     settings.RATE_LIMIT_CHANGES = 10
     wavering, calm = make_workspace(status="online"), make_workspace(status="online")
     before = events_of(wavering)

@@ -1,4 +1,4 @@
-"""What the database accepts into the log can be replayed, whoever inserted it, and comes in order."""
+"""Every event that the database accepts can be replayed and is in order, also one that plain SQL inserted."""
 
 import json
 import os
@@ -141,7 +141,7 @@ def _frame(event: StructureEvent) -> Frame:
 
 @pytest.mark.django_db(transaction=True)
 def test_an_insert_that_commits_late_is_not_behind_a_higher_position() -> None:
-    """What comes after it waits for it: nobody sees a position before all lower ones."""
+    """Later inserts wait for it: a position becomes visible only after all lower ones."""
     created = threading.Thread(target=lambda: _create_and_close("after it"))
     with psycopg.connect(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"]) as foreign:
         foreign.execute(INSERT, ["WORKSPACE_PROVISIONING", uuid4(), None, '{"name": "by hand"}'])

@@ -1,4 +1,4 @@
-"""Sessions, logins, tokens and secret accesses that nobody needs go, in small batches; all others stay."""
+"""Expired sessions, old logins, dead tokens and old secret accesses are deleted in small batches; all others stay."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -65,7 +65,7 @@ def test_the_retention_job_deletes_them_in_batches(rows: dict[Any, int], monkeyp
     assert left(rows) == rows
 
 
-def test_none_is_looked_for_again_within_an_hour(rows: dict[Any, int]) -> None:
+def test_the_next_search_is_an_hour_later(rows: dict[Any, int]) -> None:
     retention = Retention(rest=lambda seconds: None)
     while retention.step():
         pass
@@ -91,7 +91,7 @@ def test_an_attempt_stays_for_as_long_as_it_locks(rows: dict[Any, int], settings
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_row_that_somebody_holds_is_left_for_later() -> None:
+def test_a_locked_row_is_left_for_later() -> None:
     past = timezone.now() - timedelta(days=1)
     for key in ("held", "free"):
         Session.objects.create(session_key=key, session_data="", expire_date=past)

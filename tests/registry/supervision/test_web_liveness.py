@@ -66,14 +66,14 @@ async def test_it_beats_while_the_thread_that_sockets_share_is_busy() -> None:
         await waiting
 
 
-async def test_it_does_not_beat_while_heartbeats_of_agents_do_not_get_in(
+async def test_it_does_not_beat_while_no_heartbeat_of_an_agent_is_committed(
     monkeypatch: pytest.MonkeyPatch, make_workspace: Callable[..., Workspace]
 ) -> None:
-    """The thread that writes them hangs. An agent whose lease ends meanwhile, and is heard by nobody, stays online."""
+    """The thread that writes them hangs. An agent whose lease ends meanwhile stays online."""
     monkeypatch.setattr(jobs, "TICK_SECONDS", 0.01)
     gate = FastPath(nothing)
     free = threading.Event()
-    async with beating(agents_get_in=gate.commit_nothing):
+    async with beating(check_heartbeats=gate.commit_empty_batch):
         await until(beat, "the first beat")
         hanging = gate.beats.thread.submit(free.wait, 2 * PATIENCE_SECONDS)
         asking = await until(lambda: gate.beats.writing and beat(), "a batch to wait for the thread")

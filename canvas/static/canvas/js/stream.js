@@ -8,7 +8,7 @@ const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 30000;
 const NO_CREDENTIAL = 4401;
 const NOT_ALLOWED = 4403;
-/** The log is another one, restored: reload. */
+/** The log was restored and no longer has our last event: reload the page. */
 const START_OVER = 4409;
 // Close codes after which to reconnect at once: the server restarts, or this client was too slow.
 const RECONNECT_AT_ONCE = [1012, 4408];

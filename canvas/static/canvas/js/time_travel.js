@@ -191,7 +191,7 @@ export class TimeTravel {
     }
   }
 
-  /** The removed workspace is only in the snapshot before the removal, which may be one of several at once. */
+  /** The removed workspace is only in the snapshot before the transaction of its removal. */
   async #needed({ seq, event_type }, signal) {
     const snapshot = await this.#snapshot(seq, signal);
     return event_type === "WORKSPACE_REMOVED" ? [snapshot, await this.#snapshot(snapshot.before, signal)] : [snapshot];
@@ -330,7 +330,7 @@ export function addressWith(name, value) {
 
 const addressedEvent = () => new URLSearchParams(location.search).get("at");
 
-/** A page may be shorter than PAGE: it is bounded in bytes too. */
+/** A page has at most PAGE rows, fewer if they are large. */
 async function events(query, signal) {
   const path = `/events?${new URLSearchParams({ ...query, limit: PAGE })}`;
   const { data, headers } = await call("GET", path, undefined, signal);
