@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import APIException, Throttled, ValidationError
 from rest_framework.response import Response
 
 from activity import log
@@ -77,10 +77,14 @@ class Heartbeats(Endpoint):
             raise
         parsed = [_parsed(body) for body in bodies]
         beats = [beat for beat in parsed if isinstance(beat, Beat)]
+        if batches.is_over_limit(beats):
+            raise Throttled(rate_limits.retry_after())
         for body in bodies:
             _note_missing_token(body, address)
         found = iter(batches.errors(beats, batches.commit(beats), address))
         errors = [next(found) if isinstance(beat, Beat) else beat for beat in parsed]
+        if batches.has_refused(errors):
+            batches.count_refused(beats, address)
         return Response(batches.response_body(bodies, errors))
 
 

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
-from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from django.conf import settings
 
@@ -177,22 +176,17 @@ class FastPath:
         return (200, OK) if await _only(self.beats, beat) is Result.ACCEPTED else None
 
     async def _heartbeats(self, request: Request) -> Reply | None:
-        """If every item is readable, all results are given here, so that no heartbeat is committed twice.
-
-        A request with a refused heartbeat counts against its address's rate limit, as in the view.
-        """
+        """If every item is readable, all results are given here, so that no heartbeat is committed twice."""
         body = await _parsed(request.body, MAX_VALUES)
         items = body.get("beats") if type(body) is dict else None
-        if type(items) is not list or not 0 < len(items) <= MAX_BEATS or rate_limits.REQUESTS.is_over(request.address):
+        if type(items) is not list or not 0 < len(items) <= MAX_BEATS:
             return None
         beats = [beat for item in items if (beat := bodies.signed_beat(item)) is not None]
-        if len(beats) < len(items):
+        if len(beats) < len(items) or batches.is_over_limit(beats):
             return None
         errors = await self._errors(beats, request.address)
-        if any(error and error["code"] != Busy.code for error in errors):
-            await sync_to_async(rate_limits.REQUESTS.charge, thread_sensitive=False)(
-                [(request.address, request.address)]
-            )
+        if batches.has_refused(errors):
+            await database_sync_to_async(batches.count_refused)(beats, request.address)
         return 200, orjson.dumps(batches.response_body(items, errors))
 
     async def _activity(self, request: Request) -> Reply | None:

@@ -89,6 +89,8 @@ class RateLimit:
 
 BEATS = RateLimit("beats", "RATE_LIMIT_HEARTBEATS")
 REQUESTS = RateLimit("requests", "RATE_LIMIT")
+BATCHES = RateLimit("batches", "RATE_LIMIT")
+"""Requests with refused heartbeats beside good ones, by the first valid token in them."""
 STRANGERS = RateLimit("strangers", "RATE_LIMIT_STRANGERS")
 """Requests and handshakes without a valid credential, by the client's address."""
 

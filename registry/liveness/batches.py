@@ -6,7 +6,7 @@ from typing import Any
 
 from activity.group_commit import BUSY, Unwritten
 from registry.exceptions import Busy
-from registry.identity import rate_limits, refusals
+from registry.identity import rate_limits, refusals, tokens
 from registry.liveness import heartbeats
 from registry.liveness.heartbeats import Beat
 
@@ -38,19 +38,37 @@ def commit(beats: Sequence[Beat]) -> list[Result | Unwritten]:
 def errors(
     beats: Sequence[Beat], results: Sequence[Result | Unwritten], client_address: str
 ) -> list[dict[str, str] | None]:
-    """The error of each heartbeat as the API says it, None for accepted ones.
-
-    Notes the refused tokens. If all were refused, the request counts as one without a valid credential.
-    """
+    """The error of each heartbeat as the API says it, None for accepted ones. Notes the refused tokens."""
     refused = [beat for beat, result in zip(beats, results, strict=True) if result is Result.REFUSED]
     for beat in refused:
         if beat.token:
             refusals.note(beat.workspace_id, beat.token, client_address)
-    if len(refused) == len(results):
-        rate_limits.STRANGERS.add(client_address)
     reasons = iter(heartbeats.errors(refused))
     known = {Result.ACCEPTED: None, Result.OVER_LIMIT: TOO_MANY, BUSY: Busy().as_body}
     return [next(reasons).as_body if result is Result.REFUSED else known[result] for result in results]
+
+
+def has_refused(errors: Sequence[dict[str, str] | None]) -> bool:
+    """Whether one of them was refused, not only busy."""
+    return any(error and error["code"] != Busy.code for error in errors)
+
+
+def count_refused(beats: Sequence[Beat], client_address: str) -> None:
+    """Count a request with refused heartbeats: for the first valid token in it, or for the address if there is none.
+
+    So hosts behind the same address (NAT) do not use up each other's limit.
+    """
+    callers = tokens.callers({beat.token for beat in beats if beat.token})
+    first = next((beat.token for beat in beats if beat.token in callers), None)
+    if first is None:
+        rate_limits.STRANGERS.add(client_address)
+    else:
+        rate_limits.BATCHES.charge([(first, callers[first].token_id)])
+
+
+def is_over_limit(beats: Sequence[Beat]) -> bool:
+    """Whether one of the tokens has been in too many requests with refused heartbeats."""
+    return any(rate_limits.BATCHES.is_over(beat.token) for beat in beats)
 
 
 def response_body(bodies: Sequence[Any], errors: Sequence[dict[str, str] | None]) -> dict[str, list[dict[str, Any]]]:

@@ -247,12 +247,29 @@ async def test_valid_heartbeats_of_a_batch_are_committed_once(
     assert accepted == [team.mine.id]
 
 
-async def test_invalid_tokens_in_batches_count_against_the_addresss_rate_limit(team: Team, settings: Any) -> None:
-    settings.RATE_LIMIT = 3
+async def test_batches_without_a_valid_token_count_against_the_address(team: Team, settings: Any) -> None:
+    settings.RATE_LIMIT_STRANGERS = 3
     beats = {"beats": [team.beat(token=BOGUS)]}
     async with agent(None) as client:
         statuses = [(await client.post("/registry/heartbeats", json=beats)).status_code for _ in range(5)]
     assert statuses == [200, 200, 200, 429, 429]
+
+
+@pytest.mark.parametrize("extra", [[], [{}]], ids=["fast path", "view"])
+async def test_refused_heartbeats_beside_a_good_one_count_against_its_token_only(
+    team: Team, settings: Any, extra: list[Any]
+) -> None:
+    """Another host at the same address goes on."""
+    settings.RATE_LIMIT = 3
+    wrong = [team.beat(token=BOGUS), *extra]
+    far = {"workspace_id": str(team.far.id), "token": team.far_token}
+    async with agent(None) as client:
+
+        async def send(*beats: dict[str, Any]) -> int:
+            return (await client.post("/registry/heartbeats", json={"beats": beats})).status_code
+
+        assert [await send(team.beat(token=team.token), *wrong) for _ in range(5)] == [200, 200, 200, 429, 429]
+        assert [await send(far), await send(far, *wrong)] == [200, 200]
 
 
 @pytest.mark.parametrize(
