@@ -22,13 +22,9 @@ class Outcome(NamedTuple):
 
 
 def limit_waits() -> None:
-    """Limit the statements of this transaction to BATCH_LOCK_SECONDS of waiting for a lock and BATCH_STATEMENT_SECONDS.
-
-    A statement that exceeds them raises OperationalError.
-    """
-    milliseconds = [int(seconds * 1000) for seconds in (settings.BATCH_LOCK_SECONDS, settings.BATCH_STATEMENT_SECONDS)]
+    """Limit the statements of this transaction to BATCH_LOCK_SECONDS of waiting for a lock; OperationalError then."""
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}".format(*milliseconds))
+        cursor.execute(f"SET LOCAL lock_timeout = {int(settings.BATCH_LOCK_SECONDS * 1000)}")
 
 
 def is_lock_timeout(error: OperationalError) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from math import isinf
 from typing import Any
 
 import orjson
@@ -34,9 +35,13 @@ def parse(body: bytes, *, max_values: int | None = None) -> Any:
         value = DECODER.decode(body.decode("utf-8") or "{}")
     except UnicodeDecodeError:
         raise Malformed("body is not UTF-8") from None
+    except Malformed:
+        raise
     except (ValueError, RecursionError) as error:
         raise Malformed(f"malformed JSON: {error}") from None
-    _check(value, MAX_DEPTH)
+    # Without an escape no text can have what is refused, and few brackets cannot be nested deeply.
+    if b"\\" in body or body.count(b"[") + body.count(b"{") >= MAX_DEPTH:
+        _check(value, MAX_DEPTH)
     return value
 
 
@@ -63,7 +68,14 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+def _parse_float(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise Malformed("number out of range")
+    return number
+
+
+DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_parse_float)
 
 
 def _check(value: Any, depth: int) -> None:
@@ -78,8 +90,6 @@ def _check(value: Any, depth: int) -> None:
     elif isinstance(value, list):
         for item in value:
             _check(item, depth - 1)
-    elif isinstance(value, float) and value in (float("inf"), float("-inf")):
-        raise Malformed("number out of range")
 
 
 def _check_text(text: str) -> None:

@@ -155,11 +155,14 @@ class BoundedBody:
     async def _read(self, head: RequestHead, body: Body) -> None:
         """Read the body to its end, or until the client hangs up. Raises Refused."""
         is_over_limit = rate_limits.STRANGERS.is_over(head.address) and not head.is_for_django
-        is_known = False
+        is_known, max_bytes, stranger_bytes = False, head.max_bytes, settings.MAX_STRANGER_BODY_BYTES
         while True:
-            if max(head.length, len(body.content)) > head.max_bytes:
+            size = max(head.length, len(body.content))
+            if size > max_bytes:
                 raise Refused(413, "body too large")
-            if not is_known and _must_be_known(head, body, is_over_limit=is_over_limit):
+            # Most bodies are small and from an address within its limit.
+            is_suspect = is_over_limit or size > stranger_bytes
+            if is_suspect and not is_known and _must_be_known(head, body, is_over_limit=is_over_limit):
                 await self._require_known(head, body.content, is_over_limit=is_over_limit)
                 is_known = True
             if not body.more:

@@ -56,7 +56,6 @@ DATABASE_OWNER_URL = env.str("DATABASE_OWNER_URL", "")
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", 20)
 # For each statement of a batch of heartbeats or activity, whose thread serves all agents.
 BATCH_LOCK_SECONDS = env.float("BATCH_LOCK_SECONDS", 1.0)
-BATCH_STATEMENT_SECONDS = env.float("BATCH_STATEMENT_SECONDS", 5.0)
 # Of web processes only. Commands have no limits, supervisors their own: registry/supervision/process.py.
 WEB_QUEUE_SECONDS = env.float("WEB_QUEUE_SECONDS", 2.0)
 WEB_CONNECT_SECONDS = env.float("WEB_CONNECT_SECONDS", 2.0)

@@ -48,7 +48,8 @@ class RateLimit:
 
     def is_over(self, caller: Hashable) -> bool:
         """Would the next request exceed the limit, by the counts kept here?"""
-        return self._known().get(caller, 0) >= self.most
+        count = self._known().get(caller, 0)
+        return count > 0 and count >= self.most
 
     def admit(self, given: Sequence[Hashable]) -> list[bool]:
         """For each request of a batch, whether it is within the limit."""

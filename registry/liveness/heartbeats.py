@@ -43,6 +43,11 @@ class Beat:
     token: PresentedToken | None = field(default=None, repr=False)
 
     @property
+    def is_long(self) -> bool:
+        """Whether a text is longer than what is kept."""
+        return len(self.sample_error) > LONGEST_TEXT or len(self.current_task) > LONGEST_TEXT
+
+    @property
     def weight(self) -> int:
         """Its size in the queue: texts that are longer than what is kept count as further heartbeats."""
         return 1 + (len(self.sample_error) + len(self.current_task)) // (2 * LONGEST_TEXT + 1)
@@ -133,7 +138,6 @@ def _commit_without_events(beats: Sequence[Beat], waiting_for_log: set[UUID]) ->
 def _commit(beats: Sequence[Beat]) -> Outcome:
     """Raises LogHeld."""
     with transaction.atomic():
-        statements.limit_waits()
         accepted = _write(beats)
         tokens.mark_used([row.token_id for row in accepted if row.token_id and row.is_token_stale])
         last = {beats[row.n].workspace_id: row for row in accepted}
@@ -153,6 +157,10 @@ def _valid(beats: Sequence[Beat], indexes: Sequence[int]) -> set[int]:
 
 
 def _record(events: list[NewEvent]) -> list[StructureEvent]:
+    """Only this waits for a lock, the one of the log, and most batches have no event."""
+    if not events:
+        return []
+    statements.limit_waits()
     try:
         return record(events, actor=None)
     except OperationalError as error:
@@ -185,7 +193,9 @@ def _masked(beats: Sequence[Beat]) -> Sequence[Beat]:
     if not with_text:
         return beats
     masks = masking.masks(with_text)
-    return [_with_mask(beat, masks.get(beat.workspace_id, NO_MASK)) for beat in beats]
+    return [
+        _with_mask(beat, masks.get(beat.workspace_id, NO_MASK)) if masks or beat.is_long else beat for beat in beats
+    ]
 
 
 def _with_mask(beat: Beat, mask: Mask) -> Beat:
@@ -218,16 +228,16 @@ def _write(beats: Sequence[Beat]) -> list[AcceptedBeat]:
 
 def _events(arrived: Mapping[UUID, tuple[str, Beat]]) -> list[NewEvent]:
     """The events that these heartbeats cause, each given with its workspace's status before it."""
-    changing = [
-        workspace_id
-        for workspace_id, (status, beat) in arrived.items()
-        if transitions(status, beat.error_rate) != transitions(status, beat.error_rate, is_damped=True)
-    ]
-    damped = change_limit.waits(changing)
+    changing = {i: (status, beat) for i, (status, beat) in arrived.items() if transitions(status, beat.error_rate)}
+    damped = change_limit.waits(
+        [
+            i
+            for i, (status, beat) in changing.items()
+            if transitions(status, beat.error_rate) != transitions(status, beat.error_rate, is_damped=True)
+        ]
+    )
     return [
-        event
-        for workspace_id, (status, beat) in arrived.items()
-        for event in _events_of(status, beat, is_damped=workspace_id in damped)
+        event for i, (status, beat) in changing.items() for event in _events_of(status, beat, is_damped=i in damped)
     ]
 
 

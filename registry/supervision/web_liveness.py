@@ -7,9 +7,7 @@ from typing import Any
 
 from asgiref.typing import ASGI3Application
 from channels.db import database_sync_to_async
-from django.db import transaction
 
-from activity import statements
 from registry.supervision import jobs
 
 
@@ -82,7 +80,5 @@ class WebLiveness:
 
     def _tick(self, failures: jobs.Failures) -> None:
         failures.write()
-        with transaction.atomic():
-            statements.limit_waits()
-            jobs.tick(jobs.WEB)
+        jobs.tick(jobs.WEB)
         self.after_each()
