@@ -1,6 +1,7 @@
 """Assembly of the ASGI application: HTTP with bounded bodies to the fast path and then to Django, /ws to the stream,
 and the web process's own heartbeat."""
 
+import gc
 import os
 from typing import Any
 
@@ -65,3 +66,9 @@ application = WebLiveness(
     after_each=refusals.flush,
     on_shutdown=http.wait_for_open,
 )
+
+if is_web_process:
+    # What is loaded by now stays as long as the process. Without this each full collection of garbage goes through all
+    # of it, which takes a fifth of the time under load.
+    gc.collect()
+    gc.freeze()
