@@ -131,6 +131,8 @@ def _try_again(is_for_browser: bool, reason: str) -> HttpResponse:
     sentence = f"{reason[0].upper()}{reason[1:]}."
     response = page(503, sentence) if is_for_browser else JsonResponse({"error": reason}, status=503)
     response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    # A response that no middleware has seen would be sent in chunks, which simple clients cannot read.
+    response.headers["Content-Length"] = str(len(response.content))
     patch_vary_headers(response, ["Accept"])
     return response
 

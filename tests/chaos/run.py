@@ -18,7 +18,7 @@ def run(size: Size, seed: int, state: Path, faults: Callable[[Experiment], None]
     """Raises AssertionError, with the state of the system, for anything lost, duplicated or wrong."""
     say(f"seed {seed}: {size.agents} agents, {size.listeners} listeners, leases of {size.lease:g} s")
     with ExitStack() as stack:
-        settings = {"LEASE_SECONDS": str(size.lease), "PROVISIONING_SECONDS": str(2 * size.lease)}
+        settings = {"LEASE_SECONDS": str(size.lease), "RATE_LIMIT_CHANGES": "10"}
         made = stack.enter_context(system(state, **settings))
         seeded = _seed(made, size.agents)
         arguments: dict[str, Any] = {"urls": made.urls, "seed": seed}

@@ -158,6 +158,7 @@ async def test_a_full_queue_returns_503_and_the_liveness_probe_does_not_wait(
     status, headers, body = await response_of(request_to(django, "/headers"))
     assert (status, body) == (503, b'{"error": "too many requests at once, try again"}')
     assert (b"Retry-After", b"2") in headers
+    assert (b"Content-Length", str(len(body)).encode()) in headers
     status, headers, body = await response_of(request_to(django, "/headers", headers=[BROWSER]))
     assert (status, b"Too many requests at once, try again." in body) == (503, True)
     assert (b"Content-Type", b"text/html; charset=utf-8") in headers
