@@ -21,20 +21,14 @@ class AnswerOnShutdown:
         self.open = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        has_begun = False
-
-        async def send_and_note(message: Any) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await send(message)
-
         self.open += 1
         try:
-            await self.application(scope, receive, send_and_note)
-        except asyncio.CancelledError:
-            if has_begun:
-                raise
-            await respond_json(send, 503, STOPPING, *HEADERS)
+            await self.application(scope, receive, send)
+        except asyncio.CancelledError as cancelled:
+            try:
+                await respond_json(send, 503, STOPPING, *HEADERS)
+            except RuntimeError:  # its response has begun
+                raise cancelled from None
         finally:
             self.open -= 1
 
