@@ -156,13 +156,15 @@ class BoundedBody:
         """Read the body to its end, or until the client hangs up. Raises Refused."""
         is_over_limit = rate_limits.STRANGERS.is_over(head.address) and not head.is_for_django
         is_known, max_bytes, stranger_bytes = False, head.max_bytes, settings.MAX_STRANGER_BODY_BYTES
+        # The tokens of a batch are in its body. So that is read first: up to MAX_STRANGER_BODY_BYTES, or to its end.
+        declared = 0 if head.has_tokens_in_body else head.length
         while True:
-            size = max(head.length, len(body.content))
-            if size > max_bytes:
+            size = len(body.content)
+            if max(head.length, size) > max_bytes:
                 raise Refused(413, "body too large")
-            # Most bodies are small and from an address within its limit.
-            is_suspect = is_over_limit or size > stranger_bytes
-            if is_suspect and not is_known and _must_be_known(head, body, is_over_limit=is_over_limit):
+            is_large = max(declared, size) > stranger_bytes and not head.may_be_large
+            is_due = is_over_limit and not (head.has_tokens_in_body and body.more)
+            if (is_large or is_due) and not is_known:
                 await self._require_known(head, body.content, is_over_limit=is_over_limit)
                 is_known = True
             if not body.more:
@@ -199,18 +201,6 @@ class BoundedBody:
             return True
         presented = {shown for text in texts if (shown := tokens.presented_token(text, tokens.TYPES))}
         return bool(presented) and await self.callers.knows_any(presented)
-
-
-def _must_be_known(head: RequestHead, body: Body, *, is_over_limit: bool) -> bool:
-    """Whether no more is read unless the caller is known.
-
-    The tokens of a batch are in its body. So that is read first: up to MAX_STRANGER_BODY_BYTES, or to its end.
-    """
-    if is_over_limit and not (head.has_tokens_in_body and body.more):
-        return True
-    declared = 0 if head.has_tokens_in_body else head.length
-    is_large = max(declared, len(body.content)) > settings.MAX_STRANGER_BODY_BYTES
-    return is_large and not head.may_be_large
 
 
 def _with_length(scope: Any, length: int) -> Any:

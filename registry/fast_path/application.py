@@ -86,13 +86,7 @@ class FastPath:
         self.application = application
         self.directory = Directory()
         self.beats = GroupCommit("heartbeats", batches.commit, batch=BATCH, capacity=CAPACITY, size_of=_size)
-        self.reports = GroupCommit(
-            "activity",
-            self._commit_reports,
-            batch=BATCH,
-            capacity=CAPACITY,
-            size_of=_size,
-        )
+        self.reports = GroupCommit("activity", self._commit_reports, batch=BATCH, capacity=CAPACITY, size_of=_size)
         self.lookups = GroupCommit("discovery", self._resolve, batch=BATCH, capacity=CAPACITY)
         self.callers = Callers()
 

@@ -49,6 +49,7 @@ class RateLimit:
     def is_over(self, caller: Hashable) -> bool:
         """Would the next request exceed the limit, by the counts kept here?"""
         count = self._known().get(caller, 0)
+        # Most callers have no count here, and reading a setting costs more than all else.
         return count > 0 and count >= self.most
 
     def admit(self, given: Sequence[Hashable]) -> list[bool]:
