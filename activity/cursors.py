@@ -6,7 +6,7 @@ rows that are visible in it are older, all others are newer, whatever their time
 
 from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 from django.core import signing
@@ -39,8 +39,7 @@ class Older:
         return rows.filter(known, before).order_by("-created_at", "-id")
 
     def following(self, page: Page) -> "dict[str, Older | Newer]":
-        more = {"next": _older(self.snapshot, page.rows[-1])} if page.more else {}
-        return {**more, "newer": Newer(self.snapshot)}
+        return _following(page, self.snapshot)
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,7 @@ KINDS: dict[str, type[Older] | type[Newer]] = {kind.KIND: kind for kind in (Olde
 
 def following(page: Page) -> dict[str, Cursor]:
     """The cursors to continue from a page that was read without one, newest first."""
-    more: dict[str, Cursor] = {"next": _older(page.snapshot, page.rows[-1])} if page.more else {}
-    return {**more, "newer": Newer(page.snapshot)}
+    return _following(page, page.snapshot)
 
 
 def encode(cursor: Cursor) -> str:
@@ -105,8 +103,13 @@ def decode(text: str) -> Cursor:
     return KINDS[kind](*values)
 
 
-def _older(snapshot: str, row: dict[str, Any]) -> Older:
-    return Older(snapshot, row["created_at"].isoformat(), str(row["id"]))
+def _following(page: Page, snapshot: str) -> dict[str, Cursor]:
+    """The cursors after a page that is newest first, of the rows visible in `snapshot`."""
+    newer = Newer(snapshot)
+    if not page.more:
+        return {"newer": newer}
+    row = page.rows[-1]
+    return {"next": Older(snapshot, row["created_at"].isoformat(), str(row["id"])), "newer": newer}
 
 
 CURRENT = Func(function="pg_current_snapshot")

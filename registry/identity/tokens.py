@@ -124,12 +124,12 @@ def issue_workspace_token(
 
 def allow_to_reveal(workspace_id: UUID) -> int:
     """Let all valid tokens of a workspace read secret values. Returns their number."""
-    return WorkspaceToken.objects.filter(LIVE, workspace_id=workspace_id).update(may_reveal=True)
+    return live(workspace_id).update(may_reveal=True)
 
 
 def has_token_that_may_not_reveal(workspace_id: UUID) -> bool:
     """Whether the workspace has a valid token that may not read secret values."""
-    return WorkspaceToken.objects.filter(LIVE, workspace_id=workspace_id, may_reveal=False).exists()
+    return live(workspace_id).filter(may_reveal=False).exists()
 
 
 def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
@@ -203,11 +203,10 @@ def operators(token_ids: Collection[UUID]) -> dict[UUID, Principal]:
     """The principals of the valid operators' tokens among these, in one query."""
     if not token_ids:
         return {}
-    found = OperatorToken.objects.select_related("user").annotate(held=RawSQL(HELD_BY_OWNER, []))  # noqa: S611
     now = timezone.now()
     return {
         token.id: _principal(token.user, token.held, token.id)
-        for token in found.filter(id__in=token_ids)
+        for token in _operator_tokens().filter(id__in=token_ids)
         if token.is_live(now) and token.user.is_active
     }
 
@@ -351,9 +350,13 @@ def _held(user: User | AnonymousUser) -> list[str]:
     return held
 
 
+def _operator_tokens() -> models.QuerySet[Any]:
+    """With their users, and with the permissions that these hold, as `held`."""
+    return OperatorToken.objects.select_related("user").annotate(held=RawSQL(HELD_BY_OWNER, []))  # noqa: S611
+
+
 def _operator(presented: PresentedToken) -> tuple[User, Principal]:
-    tokens = OperatorToken.objects.select_related("user").annotate(held=RawSQL(HELD_BY_OWNER, []))  # noqa: S611
-    token = tokens.filter(prefix=presented.prefix).first()
+    token = _operator_tokens().filter(prefix=presented.prefix).first()
     if token is None or not _matches(token, presented) or not token.is_live(timezone.now()) or not token.user.is_active:
         raise BadCredential("invalid token")
     _mark_used(token)

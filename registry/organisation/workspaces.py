@@ -102,11 +102,9 @@ def register(
     Secrets in the card are masked. A URL that contains one is refused, because a masked URL cannot be called.
     Returns the token issued, if any. Raises NotFound, Removed, BadCredential, Invalid (url), TooLarge, TooOften.
     """
-    _check_card_size(agent_card)
     actor = f"{Kind.WORKSPACE}:{id}"
     is_open = not held and enrolment_id is None
-    mask = masking.mask_for(id)
-    agent_card = _as_stored(mask.json(agent_card))
+    mask, agent_card = _received(id, agent_card)
     with transaction.atomic():
         if is_open:
             _create_unknown(id, shortened_name(agent_card["name"]), actor)
@@ -160,9 +158,7 @@ def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -
 
     Raises NotFound, Removed, TooLarge, TooOften (for its agent).
     """
-    _check_card_size(agent_card)
-    mask = masking.mask_for(workspace_id)
-    agent_card = _as_stored(mask.json(agent_card))
+    mask, agent_card = _received(workspace_id, agent_card)
     with transaction.atomic():
         workspace = rows.lock_active(workspace_id)
         if workspace.agent_card != agent_card:
@@ -176,6 +172,13 @@ def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -
 def _check_url(url: str, mask: Mask) -> None:
     if (masked := mask.text(url)) != url:
         raise Invalid(f"url: contains the value of a secret: {masked}", field="url")
+
+
+def _received(workspace_id: UUID, agent_card: dict[str, Any]) -> tuple[Mask, dict[str, Any]]:
+    """The mask of the workspace, and the card as it is stored: masked. Raises TooLarge, before anything is read."""
+    _check_card_size(agent_card)
+    mask = masking.mask_for(workspace_id)
+    return mask, _as_stored(mask.json(agent_card))
 
 
 def _check_card_size(agent_card: dict[str, Any]) -> None:
