@@ -17,7 +17,7 @@ LOG = "structure_events"
 LOG_COLUMNS = ("event_type", "workspace_id", "agent_id", "target_id", "payload", "actor", "created_at")
 # Only the owner's commands write these.
 READ_ONLY = (LOG, "django_migrations", "rebuilds")
-# {role}, {schema}, {database} and {owner} are quoted names. Identity columns need no right on their sequences.
+# {role}, {schema} and {database} are quoted names. Identity columns need no right on their sequences.
 GRANTS = f"""
 REVOKE ALL ON ALL TABLES IN SCHEMA {{schema}} FROM {{role}};
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA {{schema}} FROM {{role}};

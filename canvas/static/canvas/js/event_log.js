@@ -23,7 +23,7 @@ export function withNewer(log, { rows, more }) {
   return { ...log, events: [...log.events, ...newer], hasNewer: more };
 }
 
-/** Without agent cards, which may have 256 KiB and appear in no summary. @param {EventRow} event */
+/** Without agent cards, which may have 64 KiB and appear in no summary. @param {EventRow} event */
 function slim({ seq, event_type, workspace_id, actor, created_at, payload }) {
   const { agent_card: _new, old_agent_card: _old, ...rest } = payload ?? {};
   const { agent_card, ...changes } = rest.changes ?? {};
