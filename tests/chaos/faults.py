@@ -12,7 +12,7 @@ import httpx
 from activity import cache_versions
 from tests.chaos.experiment import Experiment
 from tests.chaos.system import Component
-from tests.e2e.stack import until
+from tests.e2e.stack import Agent, register, until
 from tests.e2e.test_sockets import raw
 from tests.hostile.attacks import locked_row, ping_without_reading
 from tests.hostile.measures import MEBIBYTE, PeakMemory
@@ -210,7 +210,7 @@ def cards_heavy(experiment: Experiment) -> None:
     def inject() -> None:
         answers = Counter(_change_card(agent, number) for number in range(CARD_CHANGES))
         assert {200, 429} == answers.keys(), f"no limit for changes of a card: {answers}"
-        grown = _bytes_in_log(experiment, agent["id"])
+        grown = _bytes_in_log(experiment, agent.id)
         assert grown < 2 * CARD_BYTES * answers[200], f"{grown} bytes of events for {answers}"
 
     experiment.inject("an agent with heavy cards", inject)
@@ -250,22 +250,19 @@ def _engine(
     assert part.pid != before, f"{part.name} was not started again"
 
 
-def _new_agent(experiment: Experiment) -> dict[str, Any]:
-    """Create a workspace and register for it; returns the workspace with its agent's `auth_token`, and no heartbeat."""
+def _new_agent(experiment: Experiment) -> Agent:
+    """An agent of a new workspace, which sends no heartbeats."""
     url, headers = experiment.system.urls[0], {"Authorization": f"Bearer {experiment.system.operator_token}"}
     created = httpx.post(f"{url}/workspaces", json={"name": "heavy"}, headers=headers, timeout=30).json()
-    body = {"id": created["id"], "url": "remote://no-inbound", "agent_card": {"name": "heavy"}}
-    headers = {"Authorization": f"Bearer {created['enrolment_token']}"}
-    registered = httpx.post(f"{url}/registry/register", json=body, headers=headers, timeout=30).json()
-    return {**created, **registered, "url": url}
+    return register(url, created, "heavy")
 
 
-def _change_card(agent: dict[str, Any], number: int) -> int:
+def _change_card(agent: Agent, number: int) -> int:
     card = {"name": f"heavy {number}", "description": "d" * CARD_BYTES}
     answer = httpx.post(
-        f"{agent['url']}/registry/update-card",
-        json={"workspace_id": agent["id"], "agent_card": card},
-        headers={"Authorization": f"Bearer {agent['auth_token']}"},
+        f"{agent.url}/registry/update-card",
+        json={"workspace_id": agent.id, "agent_card": card},
+        headers={"Authorization": f"Bearer {agent.token}"},
         timeout=30,
     )
     return answer.status_code

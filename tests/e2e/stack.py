@@ -62,17 +62,22 @@ class Platform:
 
     def agent(self, name: str, **fields: Any) -> Agent:
         """Create a workspace and register an agent for it."""
-        created = self.create(name, **fields)
-        answer = httpx.post(
-            f"{self.url}/registry/register",
-            json={"id": created["id"], "url": "remote://no-inbound", "agent_card": {"name": name}},
-            headers={"Authorization": f"Bearer {created['enrolment_token']}"},
-        )
-        assert answer.status_code == 200, answer.text
-        return Agent(id=created["id"], token=answer.json()["auth_token"], url=self.url)
+        return register(self.url, self.create(name, **fields), name)
 
     def status(self, workspace_id: str) -> str:
         return str(self.api.get(f"/workspaces/{workspace_id}").json()["status"])
+
+
+def register(url: str, created: dict[str, Any], name: str) -> Agent:
+    """The agent of a workspace that was just created. `created`: the answer to POST /workspaces."""
+    answer = httpx.post(
+        f"{url}/registry/register",
+        json={"id": created["id"], "url": "remote://no-inbound", "agent_card": {"name": name}},
+        headers={"Authorization": f"Bearer {created['enrolment_token']}"},
+        timeout=30,
+    )
+    assert answer.status_code == 200, answer.text
+    return Agent(id=created["id"], token=answer.json()["auth_token"], url=url)
 
 
 @contextmanager
