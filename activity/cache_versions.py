@@ -62,7 +62,7 @@ class CacheVersion:
         return True
 
     def _is_unlocked(self) -> bool:
-        """Return whether the lock is free. If so, nobody can take it until the end of this transaction."""
+        """Return whether the lock is free. If so, it stays free until the end of this transaction."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_xact_lock_shared(%s)", [self.lock_id])
             is_free: bool = cursor.fetchone()[0]

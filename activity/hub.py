@@ -356,7 +356,7 @@ class Hub:
             listener.outbox.close(code)
 
     async def _unsubscribe(self) -> None:
-        """Without this, messages that nobody reads would pile up."""
+        """Leave the channel layer, so that unread messages do not pile up."""
 
         async def leave() -> None:
             async with asyncio.timeout(SUBSCRIBE_SECONDS):

@@ -235,7 +235,7 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 
-# Failed logins count per account and address together, so nobody can lock another person's account.
+# Failed logins count per account and address together, so one person cannot lock another's account.
 AUTHENTICATION_BACKENDS = ["registry.identity.logins.LoginGuard", "django.contrib.auth.backends.ModelBackend"]
 PASSWORD_HASHERS = ["registry.identity.logins.SerialPBKDF2PasswordHasher"]
 AXES_FAILURE_LIMIT = LOGIN_ATTEMPTS

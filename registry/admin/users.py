@@ -4,6 +4,7 @@ A user who ever signed in or had a token is deactivated instead of deleted, so t
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from django import forms
@@ -108,7 +109,8 @@ class OperatorAdmin(OwnPermissionsAdmin, UserAdmin):  # type: ignore[type-arg]  
         obj.is_active = False
         obj.save(update_fields=["is_active"])
         for token_id in OperatorToken.objects.filter(user=obj, revoked_at=None).values_list("id", flat=True):
-            _revoke(token_id)
+            with suppress(NotFound):  # it was revoked meanwhile
+                tokens.revoke_operator_token(token_id)
         return None
 
     def response_delete(self, request: Any, obj_display: str, obj_id: Any) -> HttpResponse:
@@ -126,7 +128,7 @@ class OperatorGroupAdmin(OwnPermissionsAdmin, GroupAdmin):
 
 
 def ever_had_access(user: User) -> bool:
-    """Whether the user ever signed in or had a token, without which nobody can do anything.
+    """Whether the user ever signed in or had a token; without either a user has done nothing.
 
     Old tokens are removed; the logs still say what was done with them.
     """
@@ -157,10 +159,3 @@ def _may_manage(user: User, obj: User | Group) -> bool:
     if isinstance(obj, User) and obj.is_superuser:
         return user.is_superuser
     return has_all(user, permissions_of(obj))
-
-
-def _revoke(token_id: Any) -> None:
-    try:
-        tokens.revoke_operator_token(token_id)
-    except NotFound:
-        return

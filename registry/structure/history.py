@@ -1,7 +1,7 @@
 """The organisation at an earlier position of the log, and what changed between two positions.
 
-A position includes the whole transaction of its event, because nobody ever saw the organisation between the events of
-one transaction. Agent Cards are most of the log's bytes, and most of them were replaced later. So a replay holds, in
+A position includes the whole transaction of its event, because the organisation never existed between the events of one
+transaction. Agent Cards are most of the log's bytes, and most of them were replaced later. So a replay holds, in
 place of each card, the position of the event that set it, and cards() reads the ones that a response shows.
 """
 

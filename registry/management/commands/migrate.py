@@ -26,8 +26,8 @@ class Command(migrate.Command):
     """`manage.py migrate`
 
     While an ALTER TABLE waits for a long transaction, such as a dump, all requests for that table wait behind it. So it
-    waits only for MIGRATION_LOCK_SECONDS, and is tried again. CREATE INDEX CONCURRENTLY blocks nobody and has no limit.
-    At the end the serving role gets its rights.
+    waits only for MIGRATION_LOCK_SECONDS, and is tried again. CREATE INDEX CONCURRENTLY blocks no request, so it has no
+    limit. At the end the serving role gets its rights.
     """
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -60,7 +60,7 @@ class Command(migrate.Command):
 
 
 def _bound_lock(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    """Set the limit around each statement; none for CONCURRENTLY, which blocks nobody while it waits."""
+    """Set the limit around each statement; none for CONCURRENTLY, which blocks no request while it waits."""
     seconds = 0 if "CONCURRENTLY" in str(sql).upper() else settings.MIGRATION_LOCK_SECONDS
     opened = context["connection"].connection
     opened.execute("SELECT set_config('lock_timeout', %s, false)", [f"{seconds:g}s"])
