@@ -44,7 +44,23 @@ def session_without_limits(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def leader(db: None) -> Iterator[Leadership]:
+def free_lock(db: None) -> None:
+    """The sessions of the test before end a moment after their connections."""
+    query = """
+        SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+        WHERE datname = current_database() AND locktype = 'advisory' AND objid = %s
+    """
+    with connection.cursor() as cursor:
+
+        def is_free() -> bool:
+            cursor.execute(query, [leadership.LEADER_LOCK])
+            return cursor.fetchone() is None
+
+        until(is_free, "the lock to be free")
+
+
+@pytest.fixture
+def leader(free_lock: None) -> Iterator[Leadership]:
     leader = Leadership()
     assert leader.seek()
     yield leader
@@ -52,7 +68,7 @@ def leader(db: None) -> Iterator[Leadership]:
 
 
 @pytest.fixture
-def other(db: None) -> Iterator[Leadership]:
+def other(free_lock: None) -> Iterator[Leadership]:
     other = Leadership()
     yield other
     other.resign()
@@ -249,7 +265,7 @@ def test_a_leader_with_a_hanging_job_ends(
             thread.join()
 
 
-def test_a_long_step_ends_the_process_only_if_seen_twice_while_it_leads(db: None) -> None:
+def test_a_long_step_ends_the_process_only_if_seen_twice_while_it_leads(free_lock: None) -> None:
     """After a pause of the whole process, and without PostgreSQL, every step is long."""
     supervisor = Process({"watch": bool}, threading.Event())
     (job,) = supervisor.jobs
