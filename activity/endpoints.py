@@ -1,6 +1,5 @@
 """Endpoint: the base of all REST views, which read the request, call one operation and respond."""
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -80,18 +79,6 @@ def path_uuid(value: str, what: str) -> UUID:
     if not UUID_TEXT.fullmatch(value):
         raise ParseError(f"invalid {what} id")
     return UUID(value)
-
-
-class FiniteFloatField(serializers.FloatField):
-    """A number that is neither infinite nor NaN, which JSON does not have, nor a boolean."""
-
-    default_error_messages = {"finite": "must be a finite number"}
-
-    def to_internal_value(self, data: Any) -> float:
-        number = super().to_internal_value(data)
-        if not math.isfinite(number) or isinstance(data, bool):
-            self.fail("finite")
-        return number
 
 
 def error_body(error: ValidationError) -> dict[str, str]:

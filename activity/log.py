@@ -79,8 +79,10 @@ def page(
 ) -> ActivityPage:
     """Entries, newest first, or in the order of `cursor`; a page has at most MAX_PAGE_BYTES, or one entry.
 
-    `source`: "canvas" (no source workspace) or "agent". `since`, `before`: exclusive.
+    `source`: one of SOURCES, "canvas" for no source workspace; another matches nothing. `since`, `before`: exclusive.
     """
+    if source not in (None, *SOURCES):
+        return ActivityPage(rows=[], following={})
     wanted = {
         "workspace_id": workspace_id,
         "activity_type": activity_type,
@@ -156,6 +158,7 @@ def _envelope(workspace_id: UUID, entry: Entry, at: datetime) -> bus.Envelope:
     return bus.envelope("ACTIVITY_LOGGED", workspace_id, payload, at=at)
 
 
+SOURCES = ("canvas", "agent")
 ENTRY_COLUMNS = tuple(field.name for field in fields(Entry))
 BODIES = ("request_body", "response_body")
 LISTED_COLUMNS = tuple(field.attname for field in ActivityLog._meta.concrete_fields)

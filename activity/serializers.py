@@ -7,8 +7,9 @@ from typing import Any
 from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
 
-from activity import cursors
+from activity import cursors, log
 from activity.cursors import Cursor
+from activity.fields import FilterField, LimitField, RequestFields
 from activity.models import ActivityLog, ActivityStatus, ActivityType, EventType, StructureEvent
 
 MAX_INT = 2**31 - 1
@@ -47,7 +48,7 @@ class ActivityTypeField(serializers.ChoiceField):
         super().__init__(ActivityType.choices, error_messages={"invalid_choice": message}, **kwargs)
 
 
-class ActivityEntry(serializers.Serializer[Any]):
+class ActivityEntry(RequestFields):
     activity_type = ActivityTypeField()
     method = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=LONGEST_METHOD)
     summary = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=LONGEST_TEXT)
@@ -75,16 +76,16 @@ class CursorField(serializers.CharField):
             self.fail("invalid")
 
 
-class ActivityQuery(serializers.Serializer[Any]):
+class ActivityQuery(RequestFields):
     """Filters of an activity list; of the matching rows the newest `limit` are returned."""
 
-    type = serializers.ChoiceField(ActivityType.choices, required=False, source="activity_type")
-    status = serializers.ChoiceField(ActivityStatus.choices, required=False)
-    source = serializers.ChoiceField(["canvas", "agent"], required=False)  # type: ignore[assignment]
+    type = FilterField(ActivityType.values, source="activity_type")
+    status = FilterField(ActivityStatus.values)
+    source = FilterField(log.SOURCES)  # type: ignore[assignment]
     since = TimeField(required=False)
     before = TimeField(required=False)
     cursor = CursorField(required=False, help_text="Where to go on, from the Link header of an earlier answer.")
-    limit = serializers.IntegerField(default=100, min_value=1, max_value=500)
+    limit = LimitField(most=500)
 
 
 class ActivityRow(serializers.ModelSerializer[ActivityLog]):
@@ -109,13 +110,13 @@ class ActivityRow(serializers.ModelSerializer[ActivityLog]):
         ]
 
 
-class EventQuery(serializers.Serializer[Any]):
+class EventQuery(RequestFields):
     """Newest first; with `after`, the events after that position, oldest first."""
 
     after = serializers.IntegerField(required=False, min_value=0, max_value=MAX_SEQ)
     before = serializers.IntegerField(required=False, min_value=0, max_value=MAX_SEQ)
-    type = serializers.ChoiceField(EventType.choices, required=False, source="event_type")
-    limit = serializers.IntegerField(default=100, min_value=1, max_value=1000)
+    type = FilterField(EventType.values, source="event_type")
+    limit = LimitField(most=1000)
 
 
 class EventRow(serializers.ModelSerializer[StructureEvent]):

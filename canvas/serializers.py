@@ -4,17 +4,17 @@ from typing import Any
 
 from rest_framework import serializers
 
-from activity.endpoints import FiniteFloatField
+from activity.fields import FiniteFloatField, LimitField, RequestFields
 from registry.api.serializers import Coordinate, MomentField, WorkspaceRow
 
 
-class ViewportBody(serializers.Serializer[Any]):
+class ViewportBody(RequestFields):
     x = Coordinate()
     y = Coordinate()
     zoom = FiniteFloatField(min_value=0.05, max_value=10)
 
 
-class SnapshotQuery(serializers.Serializer[Any]):
+class SnapshotQuery(RequestFields):
     at = MomentField(required=False)
 
 
@@ -28,11 +28,11 @@ class SnapshotResponse(serializers.Serializer[Any]):
     viewport = ViewportBody()
 
 
-class PageQuery(serializers.Serializer[Any]):
+class PageQuery(RequestFields):
     """All workspaces; with `limit` one page, and `Link: rel="next"` if there are more."""
 
     after = serializers.UUIDField(required=False)
-    limit = serializers.IntegerField(required=False, min_value=1, max_value=1000)
+    limit = LimitField(most=1000, default=None)
 
 
 class CreatedResponse(serializers.Serializer[Any]):

@@ -91,7 +91,8 @@ def _offline(event: StructureEvent, payload: dict[str, Any], names: Names) -> Ev
 
 def _degraded(event: StructureEvent, payload: dict[str, Any], names: Names) -> EventSummary:
     rate = payload.get("error_rate")
-    parts = [f"{rate:.0%} of its calls fail"] if isinstance(rate, int | float) else []
+    parts = [f"its runtime is {values.text(payload['runtime_state'])}"] if payload.get("runtime_state") else []
+    parts += [f"{rate:.0%} of its calls fail"] if isinstance(rate, int | float) and (rate or not parts) else []
     parts += [values.text(payload["sample_error"])] if payload.get("sample_error") else []
     return EventSummary(
         title="Degraded", differences=values.to_status(payload, Status.DEGRADED), detail=": ".join(parts)

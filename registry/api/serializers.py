@@ -9,9 +9,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from activity.endpoints import FiniteFloatField
+from activity.fields import FiniteFloatField, RequestFields
 from activity.serializers import query_time
 from registry.identity.refusals import Reason
+from registry.liveness.heartbeats import WEDGED
 from registry.liveness.presence import MAX_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS
 from registry.models import (
     DEFAULT_TIER,
@@ -112,24 +113,19 @@ class RuntimeField(serializers.CharField):
         return super().run_validation(data) or ""
 
 
-class IntervalField(serializers.IntegerField):
-    """Seconds between an agent's heartbeats; null and "" mean that it did not declare an interval."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        bounds: dict[str, Any] = {"min_value": MIN_INTERVAL_SECONDS, "max_value": MAX_INTERVAL_SECONDS}
-        super().__init__(default=None, allow_null=True, **bounds, **kwargs)
-
-    def run_validation(self, data: Any = empty) -> Any:
-        return super().run_validation(None if data == "" else data)
-
-
-class RegisterBody(serializers.Serializer[Any]):
+class RegisterBody(RequestFields):
     """What an agent says of itself when it registers."""
 
     id = serializers.UUIDField()
     url = AgentUrlField()
     agent_card = AgentCardField()
-    heartbeat_interval = IntervalField(help_text="In seconds. A lease then lasts 2.5 times as long.")
+    heartbeat_interval = serializers.IntegerField(
+        default=None,
+        allow_null=True,
+        min_value=MIN_INTERVAL_SECONDS,
+        max_value=MAX_INTERVAL_SECONDS,
+        help_text="In seconds. A lease then lasts 2.5 times as long.",
+    )
 
 
 class RegistrationResponse(serializers.Serializer[Any]):
@@ -139,7 +135,17 @@ class RegistrationResponse(serializers.Serializer[Any]):
     auth_token = serializers.CharField(required=False, help_text="The workspace's token. It is not shown again.")
 
 
-class HeartbeatBody(serializers.Serializer[Any]):
+class RuntimeStateField(serializers.CharField):
+    """Whether the agent says that its runtime is wedged; other states count as nothing special."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(source="is_wedged", default="", **kwargs)
+
+    def run_validation(self, data: Any = empty) -> Any:
+        return super().run_validation(data) == WEDGED
+
+
+class HeartbeatBody(RequestFields):
     """Texts longer than 4,000 characters are cut."""
 
     workspace_id = serializers.UUIDField()
@@ -148,6 +154,7 @@ class HeartbeatBody(serializers.Serializer[Any]):
     active_tasks = serializers.IntegerField(default=0, min_value=0, max_value=MAX_INT)
     uptime_seconds = serializers.IntegerField(default=0, min_value=0, max_value=MAX_INT)
     current_task = serializers.CharField(default="", allow_blank=True)
+    runtime_state = RuntimeStateField(help_text=f"“{WEDGED}”: the agent cannot work, and is degraded.")
 
 
 class HeartbeatWithToken(HeartbeatBody):
@@ -166,7 +173,7 @@ class BoundedList(serializers.ListField):
         return super().to_internal_value(data)
 
 
-class HeartbeatsBody(serializers.Serializer[Any]):
+class HeartbeatsBody(RequestFields):
     """The heartbeats of several agents."""
 
     beats = BoundedList(
@@ -192,7 +199,7 @@ class BeatResults(serializers.Serializer[Any]):
     results = BeatResult(many=True, help_text="In the order of the beats.")
 
 
-class CardBody(serializers.Serializer[Any]):
+class CardBody(RequestFields):
     """A new Agent Card."""
 
     workspace_id = serializers.UUIDField()
@@ -205,10 +212,11 @@ class StatusResponse(serializers.Serializer[Any]):
     status = serializers.CharField()
 
 
-class NotifyBody(serializers.Serializer[Any]):
+class NotifyBody(RequestFields):
     """A message to operators."""
 
     message = serializers.CharField(max_length=64 * 1024)
+    attachments = serializers.ListField(default=list, allow_null=True, max_length=0, help_text="Not supported yet.")
 
 
 class StateResponse(serializers.Serializer[Any]):
@@ -220,14 +228,14 @@ class StateResponse(serializers.Serializer[Any]):
     deleted = serializers.BooleanField()
 
 
-class Place(serializers.Serializer[Any]):
+class Place(RequestFields):
     """A position on the canvas."""
 
     x = Coordinate()
     y = Coordinate()
 
 
-class WorkspaceBody(serializers.Serializer[Any]):
+class WorkspaceBody(RequestFields):
     """A new workspace. Unknown fields are ignored."""
 
     name = NameField()
@@ -244,7 +252,7 @@ class WorkspaceBody(serializers.Serializer[Any]):
     canvas = Place(default=None, allow_null=True)
 
 
-class WorkspaceChanges(serializers.Serializer[Any]):
+class WorkspaceChanges(RequestFields):
     """The fields that PATCH can change; x and y are sent together. Unknown fields are ignored."""
 
     name = NameField(required=False)
@@ -262,26 +270,26 @@ class WorkspaceChanges(serializers.Serializer[Any]):
         return attrs
 
 
-class RemovalQuery(serializers.Serializer[Any]):
+class RemovalQuery(RequestFields):
     """How to remove a workspace that has a team or a successor."""
 
     confirm = serializers.BooleanField(default=False)
     forward_to = serializers.UUIDField(default=None, allow_null=True)
 
 
-class ModelBody(serializers.Serializer[Any]):
+class ModelBody(RequestFields):
     """The model to assign."""
 
     model = serializers.CharField(max_length=100, validators=[no_line_breaks])
 
 
-class AgentMoveBody(serializers.Serializer[Any]):
+class AgentMoveBody(RequestFields):
     """The workspace to which the agent moves."""
 
     target_workspace_id = serializers.UUIDField()
 
 
-class UnassignBody(serializers.Serializer[Any]):
+class UnassignBody(RequestFields):
     """Why a model is unassigned."""
 
     reason = serializers.CharField(default=None, allow_null=True, allow_blank=True, max_length=1000)
@@ -297,7 +305,7 @@ class AgentRow(serializers.ModelSerializer[Agent]):
         fields = ["agent_id", "workspace_id", "model", "status", "removed_at", "removal_reason", "created_at"]
 
 
-class MemberBody(serializers.Serializer[Any]):
+class MemberBody(RequestFields):
     """A new member of a team."""
 
     name = NameField()
@@ -306,13 +314,13 @@ class MemberBody(serializers.Serializer[Any]):
     model = serializers.CharField(default=None, allow_null=True, max_length=100, validators=[no_line_breaks])
 
 
-class ExpandBody(serializers.Serializer[Any]):
+class ExpandBody(RequestFields):
     """The new members of a team."""
 
     members = BoundedList(child=MemberBody(), default=list, max_length=100)
 
 
-class AccessBody(serializers.Serializer[Any]):
+class AccessBody(RequestFields):
     """Two workspaces."""
 
     caller_id = serializers.UUIDField()
@@ -335,7 +343,7 @@ class MomentField(serializers.Field[int | datetime, Any, Any, Any]):
         return moment
 
 
-class ExplainQuery(serializers.Serializer[Any]):
+class ExplainQuery(RequestFields):
     """Two workspaces, and optionally a moment in the past."""
 
     caller = serializers.UUIDField()
@@ -343,7 +351,7 @@ class ExplainQuery(serializers.Serializer[Any]):
     at = MomentField(required=False)
 
 
-class DiffQuery(serializers.Serializer[Any]):
+class DiffQuery(RequestFields):
     """Two moments; the second is now by default."""
 
     def get_fields(self) -> dict[str, Any]:
@@ -378,7 +386,7 @@ class PeerRow(serializers.ModelSerializer[Workspace]):
         fields = ["id", "name", "role", "tier", "status", "agent_card", "url", "parent_id", "active_tasks"]
 
 
-class SecretBody(serializers.Serializer[Any]):
+class SecretBody(RequestFields):
     """A secret to store."""
 
     key = serializers.CharField(trim_whitespace=False, validators=[secret_key_name])
@@ -407,7 +415,7 @@ class RevealAllowed(serializers.Serializer[Any]):
     tokens = serializers.IntegerField(help_text="How many tokens may do so now; those that follow from them may too.")
 
 
-class TokenBody(serializers.Serializer[Any]):
+class TokenBody(RequestFields):
     """A token to issue."""
 
     label = serializers.CharField(default="", allow_blank=True, max_length=100)  # type: ignore[assignment]

@@ -12,7 +12,7 @@ from activity.models import ActivityStatus, ActivityType
 from activity.serializers import LONGEST_METHOD, LONGEST_TEXT, MAX_INT
 from registry.identity import tokens
 from registry.identity.tokens import PresentedToken
-from registry.liveness.heartbeats import Beat
+from registry.liveness.heartbeats import WEDGED, Beat
 
 TYPES = tuple(ActivityType.values)
 STATUSES = tuple(ActivityStatus.values)
@@ -23,12 +23,12 @@ def beat(body: Any, presented: PresentedToken) -> Beat | None:
     if type(body) is not dict:
         return None
     workspace_id = uuid(body.get("workspace_id"))
-    error_rate = body.get("error_rate", 0.0)
-    tasks, uptime = body.get("active_tasks", 0), body.get("uptime_seconds", 0)
-    sample, task = body.get("sample_error", ""), body.get("current_task", "")
+    error_rate = _given(body, "error_rate", 0.0)
+    tasks, uptime = _given(body, "active_tasks", 0), _given(body, "uptime_seconds", 0)
+    sample, task, state = (_given(body, name, "") for name in ("sample_error", "current_task", "runtime_state"))
     if workspace_id is None or type(error_rate) not in (int, float) or not 0 <= error_rate <= 1:
         return None
-    if not (_is_count(tasks) and _is_count(uptime) and _is_text(sample) and _is_text(task)):
+    if not (_is_count(tasks) and _is_count(uptime) and _is_text(sample) and _is_text(task) and _is_text(state)):
         return None
     return Beat(
         workspace_id=workspace_id,
@@ -37,6 +37,7 @@ def beat(body: Any, presented: PresentedToken) -> Beat | None:
         active_tasks=tasks,
         uptime_seconds=uptime,
         current_task=task,
+        is_wedged=state == WEDGED,
         token=presented,
     )
 
@@ -66,14 +67,15 @@ def uuid(value: Any) -> UUID | None:
 
 
 def _entry(body: Any, own: UUID) -> Entry | None:
-    if type(body) is not dict or body.get("activity_type") not in TYPES or body.get("status", "ok") not in STATUSES:
+    if type(body) is not dict or body.get("activity_type") not in TYPES:
         return None
     method, summary, detail = body.get("method"), body.get("summary"), body.get("error_detail")
-    target, duration = body.get("target_id"), body.get("duration_ms")
+    status, source = _given(body, "status", "ok"), _given(body, "source_id", None)
+    target, duration = _given(body, "target_id", None), _given(body, "duration_ms", None)
     texts = (method is None or (_is_text(method) and len(method) <= LONGEST_METHOD)) and all(
         text is None or (_is_text(text) and len(text) <= LONGEST_TEXT) for text in (summary, detail)
     )
-    if not texts or "source_id" in body or not (duration is None or _is_count(duration)):
+    if not texts or source is not None or status not in STATUSES or not (duration is None or _is_count(duration)):
         return None
     target_id = uuid(target)
     if target is not None and target_id is None:
@@ -88,9 +90,15 @@ def _entry(body: Any, own: UUID) -> Entry | None:
         request_body=body.get("metadata") if request_body is None else request_body,
         response_body=body.get("response_body"),
         duration_ms=duration,
-        status=body.get("status", "ok"),
+        status=status,
         error_detail=detail,
     )
+
+
+def _given(body: dict[str, Any], name: str, default: Any) -> Any:
+    """An optional field, as RequestFields reads it: "" and null mean that it was not given."""
+    value = body.get(name)
+    return default if value is None or value == "" else value
 
 
 def _is_count(value: Any) -> bool:

@@ -23,6 +23,8 @@ from registry.structure import change_limit, projection, rows
 
 DEGRADED_AT = 0.5
 RECOVERED_BELOW = 0.1
+WEDGED = "wedged"
+"""The `runtime_state` of an agent that still sends heartbeats, but cannot work."""
 LONGEST_TEXT = 4000
 NO_MASK = Mask(())
 
@@ -40,7 +42,18 @@ class Beat:
     active_tasks: int = 0
     uptime_seconds: int = 0
     current_task: str = ""
+    is_wedged: bool = False
     token: PresentedToken | None = field(default=None, repr=False)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it degrades a workspace that is online."""
+        return self.is_wedged or self.error_rate >= DEGRADED_AT
+
+    @property
+    def is_well(self) -> bool:
+        """Whether a degraded workspace recovers by it."""
+        return not self.is_wedged and self.error_rate < RECOVERED_BELOW
 
     @property
     def is_long(self) -> bool:
@@ -78,8 +91,8 @@ class LogHeld(Exception):
         self.workspace_ids = workspace_ids
 
 
-def transitions(status: str, error_rate: float, *, is_damped: bool = False) -> list[tuple[EventType, Status]]:
-    """The events and statuses that a heartbeat with this error rate causes, in order; none for a paused workspace.
+def transitions(status: str, beat: Beat, *, is_damped: bool = False) -> list[tuple[EventType, Status]]:
+    """The events and statuses that a heartbeat causes, in order; none for a paused workspace.
 
     `is_damped`: it changed too often, so it stays online or degraded, as it is.
     """
@@ -89,9 +102,9 @@ def transitions(status: str, error_rate: float, *, is_damped: bool = False) -> l
         status = Status.ONLINE
     if is_damped:
         return steps
-    if status == Status.ONLINE and error_rate >= DEGRADED_AT:
+    if status == Status.ONLINE and beat.is_failing:
         steps.append((EventType.WORKSPACE_DEGRADED, Status.DEGRADED))
-    if status == Status.DEGRADED and error_rate < RECOVERED_BELOW:
+    if status == Status.DEGRADED and beat.is_well:
         steps.append((EventType.WORKSPACE_ONLINE, Status.ONLINE))
     return steps
 
@@ -218,9 +231,9 @@ def _write(beats: Sequence[Beat]) -> list[AcceptedBeat]:
             "active_tasks": [beat.active_tasks for beat in beats],
             "uptimes": [beat.uptime_seconds for beat in beats],
             "tasks": [beat.current_task for beat in beats],
+            "well": [beat.is_well for beat in beats],
             "lease": presence.lease_seconds(None),
             "intervals": presence.LEASE_INTERVALS,
-            "recovered": RECOVERED_BELOW,
         },
     )
     return sorted(AcceptedBeat(*columns) for columns in written)
@@ -228,12 +241,12 @@ def _write(beats: Sequence[Beat]) -> list[AcceptedBeat]:
 
 def _events(arrived: Mapping[UUID, tuple[str, Beat]]) -> list[NewEvent]:
     """The events that these heartbeats cause, each given with its workspace's status before it."""
-    changing = {i: (status, beat) for i, (status, beat) in arrived.items() if transitions(status, beat.error_rate)}
+    changing = {i: (status, beat) for i, (status, beat) in arrived.items() if transitions(status, beat)}
     damped = change_limit.waits(
         [
             i
             for i, (status, beat) in changing.items()
-            if transitions(status, beat.error_rate) != transitions(status, beat.error_rate, is_damped=True)
+            if transitions(status, beat) != transitions(status, beat, is_damped=True)
         ]
     )
     return [
@@ -243,10 +256,11 @@ def _events(arrived: Mapping[UUID, tuple[str, Beat]]) -> list[NewEvent]:
 
 def _events_of(status: str, beat: Beat, *, is_damped: bool) -> list[NewEvent]:
     events = []
-    for event_type, reached in transitions(status, beat.error_rate, is_damped=is_damped):
+    for event_type, reached in transitions(status, beat, is_damped=is_damped):
         payload: dict[str, object] = {"from": status}
         if event_type == EventType.WORKSPACE_DEGRADED:
             payload |= {"error_rate": beat.error_rate, "sample_error": beat.sample_error}
+            payload |= {"runtime_state": WEDGED} if beat.is_wedged else {}
         events.append(NewEvent(event_type=event_type, workspace_id=beat.workspace_id, payload=payload))
         status = reached
     return events
@@ -283,8 +297,9 @@ def _vitals(beat: Beat) -> dict[str, object]:
 WRITE = f"""
 WITH given AS (
   SELECT * FROM unnest(%(ids)b::uuid[], %(prefixes)b::text[], %(hashes)b::bytea[], %(error_rates)b::float[],
-    %(sample_errors)b::text[], %(active_tasks)b::int[], %(uptimes)b::int[], %(tasks)b::text[])
-    WITH ORDINALITY AS g(id, prefix, hash, error_rate, sample_error, active_tasks, uptime_seconds, current_task, n)
+    %(sample_errors)b::text[], %(active_tasks)b::int[], %(uptimes)b::int[], %(tasks)b::text[], %(well)b::bool[])
+    WITH ORDINALITY
+    AS g(id, prefix, hash, error_rate, sample_error, active_tasks, uptime_seconds, current_task, is_well, n)
 ), good AS (
   SELECT g.*, t.id AS token_id, t.is_stale, lead(g.n) OVER (PARTITION BY g.id ORDER BY g.n) IS NULL AS is_last
   FROM given g LEFT JOIN LATERAL {tokens.MATCHING_TOKEN} t ON true
@@ -302,7 +317,7 @@ WITH given AS (
     last_error_rate = b.error_rate,
     last_sample_error = CASE
       WHEN b.sample_error <> '' THEN b.sample_error
-      WHEN w.status = 'degraded' AND b.error_rate >= %(recovered)b THEN w.last_sample_error
+      WHEN w.status = 'degraded' AND NOT b.is_well THEN w.last_sample_error
     END,
     active_tasks = b.active_tasks,
     uptime_seconds = b.uptime_seconds,

@@ -78,6 +78,12 @@ def requests_of(team: Team) -> dict[str, tuple[str | None, str, str, Any]]:
     beats = [team.beat(token=team.token), {"workspace_id": str(team.far.id), "token": team.far_token}]
     return {
         "beat": (team.token, "POST", "/registry/heartbeat", team.beat(active_tasks=2)),
+        "beat with empty fields": (
+            team.token, "POST", "/registry/heartbeat",
+            team.beat(current_task=None, sample_error="", error_rate=None, uptime_seconds="", runtime_state=None),
+        ),
+        "beat of the wedged": (team.token, "POST", "/registry/heartbeat", team.beat(runtime_state="wedged")),
+        "beat of a state that is no text": (team.token, "POST", "/registry/heartbeat", team.beat(runtime_state=[])),
         "beat of a whole number as text": (team.token, "POST", "/registry/heartbeat", team.beat(active_tasks="2")),
         "beat out of range": (team.token, "POST", "/registry/heartbeat", team.beat(error_rate=2)),
         "beat without a name": (team.token, "POST", "/registry/heartbeat", {}),
@@ -93,6 +99,11 @@ def requests_of(team: Team) -> dict[str, tuple[str | None, str, str, Any]]:
         "beats, too many": (None, "POST", "/registry/heartbeats", {"beats": beats * 251}),
         "beats, no list": (None, "POST", "/registry/heartbeats", {"beats": 5}),
         "activity": (team.token, "POST", activity, {"activity_type": "agent_log", "summary": "x"}),
+        "activity with empty fields": (
+            team.token, "POST", activity,
+            {"activity_type": "agent_log", "target_id": "", "source_id": "", "status": "", "duration_ms": None},
+        ),
+        "activity of an empty type": (team.token, "POST", activity, {"activity_type": ""}),
         "activity list": (team.token, "POST", activity, [{"activity_type": "error"}] * 3),
         "activity, too much": (team.token, "POST", activity, [{"activity_type": "error"}] * 501),
         "activity, wrong type": (team.token, "POST", activity, {"activity_type": "nonsense"}),
@@ -129,7 +140,10 @@ def bad_beats(team: Team) -> list[Any]:
     ]
 
 
-ON_FAST_PATH = {"beat", "beats", "beats, some refused", "activity", "activity list", "discover"}
+ON_FAST_PATH = {
+    "beat", "beat with empty fields", "beat of the wedged", "beats", "beats, some refused", "activity",
+    "activity with empty fields", "activity list", "discover",
+}  # fmt: skip
 
 
 async def test_the_fast_path_and_the_views_answer_alike(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:

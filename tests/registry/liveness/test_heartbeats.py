@@ -16,20 +16,25 @@ Make = Callable[..., Workspace]
 
 
 @pytest.mark.parametrize(
-    ("status", "rate", "reached"),
+    ("status", "rate", "is_wedged", "reached"),
     [
-        ("provisioning", 0.0, ["online"]),
-        ("offline", 0.49, ["online"]),
-        ("failed", 0.5, ["online", "degraded"]),
-        ("online", 0.5, ["degraded"]),
-        ("online", 0.49, []),
-        ("degraded", 0.1, []),
-        ("degraded", 0.099, ["online"]),
-        ("paused", 1.0, []),
+        ("provisioning", 0.0, False, ["online"]),
+        ("offline", 0.49, False, ["online"]),
+        ("failed", 0.5, False, ["online", "degraded"]),
+        ("online", 0.5, False, ["degraded"]),
+        ("online", 0.49, False, []),
+        ("degraded", 0.1, False, []),
+        ("degraded", 0.099, False, ["online"]),
+        ("paused", 1.0, False, []),
+        ("offline", 0.0, True, ["online", "degraded"]),
+        ("online", 0.0, True, ["degraded"]),
+        ("degraded", 0.0, True, []),
+        ("paused", 0.0, True, []),
     ],
 )
-def test_the_transitions_of_a_heartbeat(status: str, rate: float, reached: list[str]) -> None:
-    assert [str(to) for _event, to in transitions(status, rate)] == reached
+def test_the_transitions_of_a_heartbeat(status: str, rate: float, is_wedged: bool, reached: list[str]) -> None:
+    beat = Beat(workspace_id=uuid4(), error_rate=rate, is_wedged=is_wedged)
+    assert [str(to) for _event, to in transitions(status, beat)] == reached
 
 
 def beat(make: DjangoCaptureOnCommitCallbacks, workspace: Workspace, **fields: object) -> Workspace:

@@ -55,8 +55,8 @@ const SENTENCES = {
   WORKSPACE_OFFLINE: (name, { reason, flapping_until }) => ({
     alone: `${name} went offline${flapping_until ? " repeatedly" : ""}${after(reason)}`,
   }),
-  WORKSPACE_DEGRADED: (name, { error_rate, sample_error }) => ({
-    alone: `${name} degraded${after(list([percent(error_rate), sample_error]))}`,
+  WORKSPACE_DEGRADED: (name, { error_rate, sample_error, runtime_state }) => ({
+    alone: `${name} degraded${after(list([runtime_state, percent(error_rate), sample_error]))}`,
   }),
   WORKSPACE_PROVISION_FAILED: (name, { error, reason }) => ({ alone: `${name} failed${after(error ?? reason)}` }),
   WORKSPACE_PAUSED: (name) => ({ by: `paused ${name}`, alone: `${name} was paused` }),

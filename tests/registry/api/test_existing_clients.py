@@ -1,0 +1,156 @@
+"""What clients of this protocol send and expect, as their existing releases do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from activity.log import Entry, write
+from activity.models import ActivityLog, EventType, StructureEvent
+from registry.models import Workspace
+
+Make = Callable[..., Workspace]
+As = Callable[[Workspace], APIClient]
+EMPTY = ["", None]
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+def test_optional_fields_of_a_report_may_be_empty(make_workspace: Make, as_workspace: As, empty: Any) -> None:
+    mine = make_workspace()
+    optional = ["method", "summary", "source_id", "target_id", "duration_ms", "status", "error_detail"]
+    entry = {"activity_type": "agent_log"} | dict.fromkeys(optional, empty)
+    assert as_workspace(mine).post(f"/workspaces/{mine.id}/activity", entry).status_code == 200
+    assert as_workspace(mine).post(f"/workspaces/{mine.id}/activity", [entry]).status_code == 200
+    rows = ActivityLog.objects.values_list("source_id", "target_id", "status", "duration_ms")
+    assert list(rows) == [(mine.id, None, "ok", None)] * 2
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+def test_optional_fields_of_a_heartbeat_may_be_empty(make_workspace: Make, as_workspace: As, empty: Any) -> None:
+    mine = make_workspace(status="online")
+    optional = ["error_rate", "sample_error", "active_tasks", "uptime_seconds", "current_task", "runtime_state"]
+    beat = {"workspace_id": str(mine.id)} | dict.fromkeys(optional, empty)
+    assert as_workspace(mine).post("/registry/heartbeat", beat).status_code == 200
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+def test_optional_fields_of_a_new_workspace_may_be_empty(as_operator: APIClient, empty: Any) -> None:
+    optional = ["role", "tier", "runtime", "parent_id", "model", "template", "external", "url", "canvas"]
+    answer = as_operator.post("/workspaces", {"name": "Scout"} | dict.fromkeys(optional, empty))
+    assert answer.status_code == 201, answer.json()
+    row = as_operator.get(f"/workspaces/{answer.json()['id']}").json()
+    assert (row["role"], row["tier"], row["runtime"], row["parent_id"]) == (None, 1, "", None)
+
+
+@pytest.mark.parametrize("body", [{"name": ""}, {"name": None}, {}])
+def test_a_required_field_may_not_be_empty(as_operator: APIClient, body: dict[str, Any]) -> None:
+    answer = as_operator.post("/workspaces", body)
+    assert (answer.status_code, answer.json()["field"]) == (400, "name")
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+def test_a_registration_may_have_an_empty_interval(make_workspace: Make, as_workspace: As, empty: Any) -> None:
+    mine = make_workspace()
+    body = {"id": str(mine.id), "url": "http://a:1", "agent_card": {"name": "A"}, "heartbeat_interval": empty}
+    assert as_workspace(mine).post("/registry/register", body).status_code == 200
+
+
+def test_null_moves_to_the_top_and_empty_changes_nothing(make_workspace: Make, as_operator: APIClient) -> None:
+    lead = make_workspace("Lead", role="leads")
+    member = make_workspace("Member", parent_id=lead.id, tier=3)
+    unchanged = {"name": "Member 2", "parent_id": "", "tier": None, "x": None, "y": ""}
+    assert as_operator.patch(f"/workspaces/{member.id}", unchanged).status_code == 200
+    member.refresh_from_db()
+    assert (member.name, member.parent_id, member.tier) == ("Member 2", lead.id, 3)
+    assert as_operator.patch(f"/workspaces/{member.id}", {"parent_id": None}).status_code == 200
+    member.refresh_from_db()
+    assert member.parent_id is None
+
+
+LISTS = ["/activity", "/workspaces/{id}/activity", "/events", "/workspaces"]
+
+
+@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize(("limit", "most"), [("0", 1), ("-7", 1), ("2", 2), ("99999", 3)])
+def test_a_limit_outside_its_range_counts_as_the_nearest(
+    make_workspace: Make, as_operator: APIClient, path: str, limit: str, most: int
+) -> None:
+    rows = [make_workspace(str(n)) for n in range(3)]
+    write(rows[0].id, [Entry(activity_type="agent_log")] * 3)
+    answer = as_operator.get(f"{path.format(id=rows[0].id)}?limit={limit}")
+    assert (answer.status_code, len(answer.json())) == (200, most)
+
+
+def test_a_limit_is_clamped_to_the_bound_of_its_list(make_workspace: Make, as_operator: APIClient) -> None:
+    mine = make_workspace()
+    write(mine.id, [Entry(activity_type="agent_log")] * 501)
+    assert len(as_operator.get("/activity?limit=1000000").json()) == 500
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_limit_that_is_no_number_is_refused(make_workspace: Make, as_operator: APIClient, path: str) -> None:
+    assert as_operator.get(f"{path.format(id=make_workspace().id)}?limit=many").status_code == 400
+
+
+@pytest.mark.parametrize("path", LISTS[:3])
+@pytest.mark.parametrize("query", ["type=delegation", "type=x&limit=5"])
+def test_a_filter_for_an_unknown_type_matches_nothing(
+    make_workspace: Make, as_operator: APIClient, path: str, query: str
+) -> None:
+    mine = make_workspace()
+    write(mine.id, [Entry(activity_type="agent_log")])
+    answer = as_operator.get(f"{path.format(id=mine.id)}?{query}")
+    assert (answer.status_code, answer.json()) == (200, [])
+
+
+@pytest.mark.parametrize("query", ["status=lost", "source=elsewhere"])
+def test_other_filters_of_activity_match_nothing_too(make_workspace: Make, as_operator: APIClient, query: str) -> None:
+    write(make_workspace().id, [Entry(activity_type="agent_log")])
+    assert as_operator.get(f"/activity?{query}").json() == []
+    assert len(as_operator.get("/activity?type=&status=&source=&limit=").json()) == 1
+
+
+def test_what_is_stored_must_have_a_known_type(make_workspace: Make, as_workspace: As) -> None:
+    mine = make_workspace()
+    answer = as_workspace(mine).post(f"/workspaces/{mine.id}/activity", {"activity_type": "delegation"})
+    assert answer.status_code == 400
+    assert not ActivityLog.objects.exists()
+
+
+def test_a_wedged_agent_is_degraded_until_it_says_otherwise(make_workspace: Make, as_workspace: As) -> None:
+    mine = make_workspace(status="online")
+    client = as_workspace(mine)
+
+    def beat(**fields: Any) -> str:
+        answer = client.post("/registry/heartbeat", {"workspace_id": str(mine.id), **fields})
+        assert answer.status_code == 200
+        mine.refresh_from_db()
+        return mine.status
+
+    assert beat(runtime_state="wedged", sample_error="the runtime does not answer") == "degraded"
+    event = StructureEvent.objects.filter(event_type=EventType.WORKSPACE_DEGRADED).get()
+    assert event.payload is not None
+    assert event.payload["runtime_state"] == "wedged"
+    assert event.payload["sample_error"] == "the runtime does not answer"
+    assert beat(runtime_state="wedged") == "degraded"
+    assert mine.last_sample_error == "the runtime does not answer"
+    assert beat(runtime_state="busy") == "online"
+    assert mine.last_sample_error is None
+
+
+@pytest.mark.parametrize("attachments", [[{"uri": "file:///a"}], ["a"], {"a": 1}, "a"])
+def test_a_message_with_attachments_is_refused_rather_than_cut(
+    make_workspace: Make, as_workspace: As, attachments: Any
+) -> None:
+    mine = make_workspace()
+    answer = as_workspace(mine).post(f"/workspaces/{mine.id}/notify", {"message": "x", "attachments": attachments})
+    assert (answer.status_code, answer.json()["field"]) == (400, "attachments")
+    assert not ActivityLog.objects.exists()
+
+
+@pytest.mark.parametrize("attachments", [[], None, ""])
+def test_a_message_may_have_no_attachments(make_workspace: Make, as_workspace: As, attachments: Any) -> None:
+    mine = make_workspace()
+    body = {"message": "x", "attachments": attachments}
+    assert as_workspace(mine).post(f"/workspaces/{mine.id}/notify", body).status_code == 200
