@@ -49,17 +49,14 @@ class Workspaces(Endpoint):
         page = self.query(PageQuery)
         version = snapshot.version()
         unchanged = caching.not_modified(request, version.workspaces)
-        at = snapshot.Position(version.seq, version.event_id)
-        return _positioned(unchanged, at) if unchanged else self._page(page, version, at)
+        return _positioned(unchanged, version.position) if unchanged else self._page(page, version)
 
-    def _page(self, page: dict[str, Any], version: snapshot.Version, if_empty: snapshot.Position) -> HttpResponseBase:
-        """A page of the list, or all of it. `if_empty` is the position of an empty list.
-
-        One row more than the limit is read, to know whether there is a next page.
-        """
+    def _page(self, page: dict[str, Any], version: snapshot.Version) -> HttpResponseBase:
+        """A page of the list, or all of it. One row more than the limit is read, to know if there is a next page."""
         limit = page.get("limit")
         position, found = snapshot.workspaces(after=page.get("after"), limit=limit and limit + 1)
-        response = _positioned(caching.respond(self.request, found[:limit], version.workspaces), position or if_empty)
+        response = caching.respond(self.request, found[:limit], version.workspaces)
+        _positioned(response, position or version.position)
         if limit and len(found) > limit:
             response["Link"] = link(self.request, "next", after=str(found[limit - 1]["id"]))
         return response
@@ -123,8 +120,10 @@ class Snapshot(Endpoint):
         if when is not None:
             return caching.respond(request, snapshot.at(when))
         version = snapshot.version()
-        unchanged = caching.not_modified(request, version.everything)
-        return unchanged or caching.respond(request, snapshot.now(version.seq), version.everything)
+        if unchanged := caching.not_modified(request, version.everything):
+            return _positioned(unchanged, version.position)
+        position, shown = snapshot.now(version.position)
+        return _positioned(caching.respond(request, shown, version.everything), position)
 
 
 class Viewport(Endpoint):

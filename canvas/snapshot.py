@@ -101,11 +101,10 @@ class Position(NamedTuple):
 class Version:
     """`workspaces` changes whenever the result of workspaces() does, `everything` whenever that of now() does.
 
-    Both contain `event_id`, the id of the event at `seq`, because a restored database uses seq and xmin again.
+    Both contain the id of the event at `position`, because a restored database uses seq and xmin again.
     """
 
-    seq: int
-    event_id: str | None
+    position: Position
     workspaces: str
     everything: str
 
@@ -117,7 +116,7 @@ def version() -> Version:
         seq, *hashes, event_id = cursor.fetchone()
     first, second, third = (f"{(part or 0) & (2**64 - 1):x}" for part in hashes)
     listed = f"{FORMAT:x}-{seq:x}-{(event_id or '')[:8]}-{first}-{second}"
-    return Version(seq=seq, event_id=event_id, workspaces=listed, everything=f"{listed}-{third}")
+    return Version(position=Position(seq, event_id), workspaces=listed, everything=f"{listed}-{third}")
 
 
 def workspaces(*, after: UUID | None = None, limit: int | None = None) -> tuple[Position | None, list[dict[str, Any]]]:
@@ -158,10 +157,11 @@ def without_operator_fields(workspace: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in workspace.items() if name not in OPERATOR_FIELDS}
 
 
-def now(seq: int) -> dict[str, Any]:
-    """The current snapshot. `seq`, read before, is the position of an empty organisation."""
+def now(if_empty: Position) -> tuple[Position, dict[str, Any]]:
+    """The current snapshot and its position. `if_empty`, read before, is that of an empty organisation."""
     time, (read, shown) = timezone.now(), workspaces()
-    return {"seq": seq if read is None else read.seq, "at": time, "workspaces": shown, "viewport": viewport()}
+    position = read or if_empty
+    return position, {"seq": position.seq, "at": time, "workspaces": shown, "viewport": viewport()}
 
 
 def at(when: int | datetime) -> dict[str, Any]:

@@ -161,19 +161,20 @@ def test_both_answers_have_cache_headers(as_viewer: APIClient, make_workspace: M
         assert answer["Cache-Control"] == "private, no-cache"
         assert "Accept-Encoding" in answer["Vary"]
         assert answer["ETag"] == first["ETag"]
-    if path != "/canvas/snapshot":
-        newest = StructureEvent.objects.latest("seq")
-        assert first["X-Event-Seq"] == unchanged["X-Event-Seq"] == str(newest.seq)
-        assert first["X-Event-ID"] == unchanged["X-Event-ID"] == str(newest.id)
+    newest = StructureEvent.objects.latest("seq")
+    assert first["X-Event-Seq"] == unchanged["X-Event-Seq"] == str(newest.seq)
+    assert first["X-Event-ID"] == unchanged["X-Event-ID"] == str(newest.id)
 
 
-def test_an_empty_list_has_a_position(as_viewer: APIClient, make_workspace: Make) -> None:
-    nothing = as_viewer.get("/workspaces")
-    assert (nothing.json(), nothing["X-Event-Seq"], nothing["X-Event-ID"]) == ([], "0", "")
+@pytest.mark.parametrize("path", LISTS)
+def test_an_empty_list_has_a_position(as_viewer: APIClient, make_workspace: Make, path: str) -> None:
+    nothing = as_viewer.get(path)
+    assert (nothing["X-Event-Seq"], nothing["X-Event-ID"]) == ("0", "")
     removal.remove(make_workspace().id, actor=ACTOR, confirm=True)
-    seq = StructureEvent.objects.latest("seq").seq
-    assert as_viewer.get("/workspaces")["X-Event-Seq"] == str(seq)
-    assert as_viewer.get("/canvas/snapshot").json()["seq"] == seq
+    last = StructureEvent.objects.latest("seq")
+    empty = as_viewer.get(path)
+    assert (empty["X-Event-Seq"], empty["X-Event-ID"]) == (str(last.seq), str(last.id))
+    assert as_viewer.get("/canvas/snapshot").json()["seq"] == last.seq
 
 
 # --- Compressed --------------------------------------------------------------------------------------
