@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from activity.fields import RequestFields
 from activity.principals import Principal
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -50,6 +51,11 @@ class Endpoint(APIView):
         serializer = kind(data=self.request.data, **options)
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data  # type: ignore[no-any-return]
+
+    def ignored(self, kind: type[RequestFields]) -> dict[str, list[str]]:
+        """The part of a response that names the fields of the body which were ignored; {} if there were none."""
+        names = kind.ignored(self.request.data)
+        return {"ignored_fields": names} if names else {}
 
     def query(self, kind: type[serializers.BaseSerializer[Any]]) -> dict[str, Any]:
         """The validated query parameters. Raises ValidationError."""
@@ -124,7 +130,9 @@ def documented(
     """
     responses = dict.fromkeys((400, 401, 403, 415, 429, 503, *errors), Problem) | answers
     parameters: list[Any] = [query] if query else []
-    header = OpenApiParameter("X-Workspace-ID", str, OpenApiParameter.HEADER, description="Must equal the token's.")
+    header = OpenApiParameter(
+        "X-Workspace-ID", str, OpenApiParameter.HEADER, description="Beside a workspace's token: its id."
+    )
     return extend_schema(
         operation_id=name, summary=summary, request=request, responses=responses, parameters=[*parameters, header]
     )

@@ -6,6 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+EMPTY: tuple[Any, ...] = (None, "", [], {})
+
 
 class RequestFields(serializers.Serializer[Any]):
     """The base of all request bodies and queries. Unknown fields are ignored.
@@ -18,11 +20,38 @@ class RequestFields(serializers.Serializer[Any]):
             data = {name: value for name, value in data.items() if not self._is_omitted(name, value)}
         return super().to_internal_value(data)
 
+    @classmethod
+    def ignored(cls, data: Any) -> list[str]:
+        """The names of unknown fields in a body that have a value, such as `color` or `members[2].color`."""
+        return _unknown(cls(), data) if isinstance(data, dict) else []
+
     def _is_omitted(self, name: str, value: Any) -> bool:
         field = self.fields.get(name)
         if field is None or field.required:
             return False
         return (value is None and not field.allow_null) or (value == "" and not getattr(field, "allow_blank", False))
+
+
+def _unknown(known: serializers.Serializer[Any], data: Mapping[str, Any]) -> list[str]:
+    names = []
+    for name, value in data.items():
+        field = known.fields.get(name)
+        if field is None:
+            names += [] if value in EMPTY else [name]
+        elif isinstance(field, serializers.Serializer) and isinstance(value, dict):
+            names += [f"{name}.{inner}" for inner in _unknown(field, value)]
+        elif isinstance(field, serializers.ListField) and isinstance(field.child, serializers.Serializer):
+            names += [f"{name}[{n}].{inner}" for n, item in enumerate(value) for inner in _unknown(field.child, item)]
+    return names
+
+
+class IgnoredFields(serializers.ListField):
+    """The fields of a body that were ignored, in a response."""
+
+    child = serializers.CharField()
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, help_text="Fields of the request that are unknown.", **kwargs)
 
 
 class LimitField(serializers.IntegerField):

@@ -28,10 +28,13 @@ from registry.api.serializers import (
     WorkspaceChanges,
     WorkspaceRow,
 )
+from registry.exceptions import NotAllowed
 from registry.identity import enrolment
+from registry.identity.authentication import level_of
 from registry.models import Status
 from registry.organisation import removal, workspaces
 from registry.organisation.workspaces import NewWorkspace
+from registry.secrets import store
 
 LAYOUT_FIELDS = ("x", "y", "collapsed")
 
@@ -65,9 +68,14 @@ class Workspaces(Endpoint):
     def post(self, request: Any) -> Response:
         body = self.body(WorkspaceBody)
         canvas = body.pop("canvas")
+        secrets = body.pop("secrets")
+        if secrets and level_of(self.principal) < Level.ADMINISTER:
+            raise NotAllowed("only an administrator may store secrets")
         place = (canvas["x"], canvas["y"]) if canvas else None
         with transaction.atomic():
             workspace = workspaces.create(NewWorkspace(**body, place=place), actor=self.principal.actor)
+            for key, value in secrets.items():
+                store.set_for_workspace(workspace.id, key, value, actor=self.principal.actor)
             if canvas:
                 layout.place(workspace.id, **canvas)
             created = {"id": workspace.id, "status": workspace.status}
@@ -75,7 +83,7 @@ class Workspaces(Endpoint):
                 created["external"] = True
             else:
                 created["enrolment_token"] = enrolment.issue(workspace.id, may_reveal=self.principal.may_reveal).token
-        return Response(created, status=201)
+        return Response(created | self.ignored(WorkspaceBody), status=201)
 
 
 class OneWorkspace(Endpoint):
@@ -93,12 +101,13 @@ class OneWorkspace(Endpoint):
         moved = {name: changes.pop(name) for name in LAYOUT_FIELDS if name in changes}
         if moved and not changes:
             layout.place(workspace_id, **moved)
-            return Response({"status": "updated"})
+            return Response({"status": "updated"} | self.ignored(WorkspaceChanges))
         with transaction.atomic():
             needs_restart = workspaces.update(workspace_id, changes, actor=self.principal.actor)
             if moved:
                 layout.place(workspace_id, **moved)
-        return Response({"status": "updated"} | ({"needs_restart": True} if needs_restart else {}))
+        noticed = {"needs_restart": True} if needs_restart else {}
+        return Response({"status": "updated"} | noticed | self.ignored(WorkspaceChanges))
 
     @documented(
         "Remove a workspace and its team",

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from activity.fields import FiniteFloatField, LimitField, RequestFields
+from activity.fields import FiniteFloatField, IgnoredFields, LimitField, RequestFields
 from registry.api.serializers import Coordinate, MomentField, WorkspaceRow
 
 
@@ -42,10 +42,12 @@ class CreatedResponse(serializers.Serializer[Any]):
         required=False, help_text="Lets one agent register once for this workspace."
     )
     external = serializers.BooleanField(required=False)
+    ignored_fields = IgnoredFields()
 
 
 class UpdatedResponse(serializers.Serializer[Any]):
     status = serializers.CharField()
+    ignored_fields = IgnoredFields()
     needs_restart = serializers.BooleanField(required=False)
 
 

@@ -12,13 +12,16 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.template import loader
+from django.urls import resolve
 from django.utils.cache import patch_vary_headers
 from django.utils.safestring import mark_safe
 
 from molecule.headers import CONTENT_SECURITY_POLICY
+from molecule.policy import POLICY as ROUTES
 from registry.exceptions import RETRY_AFTER_SECONDS, TOO_MANY_REQUESTS, Busy, why_unavailable
 
 log = logging.getLogger(__name__)
@@ -57,6 +60,7 @@ ERRORS = {
     429: "too many attempts",
     500: "internal error",
 }
+UNKNOWN_HOST = "the Host header names none of ALLOWED_HOSTS"
 LOCKED_OUT = (
     "Too many logins with a wrong password. Wait {minutes} minutes, then try again. "
     "Browsers in which you signed in before are not affected by what others try."
@@ -67,6 +71,18 @@ EXPIRED_FORM = "The form has expired or was sent from another site. Go back, rel
 def wants_html(request: HttpRequest) -> bool:
     """True for a browser that opens a page; scripts accept JSON or anything."""
     return "text/html" in request.headers.get("Accept", "")
+
+
+def _wants_page(request: HttpRequest) -> bool:
+    """Should an error be a page? Those of the API's routes are JSON for browsers too."""
+    return wants_html(request) and not _is_api(request.path_info)
+
+
+def _is_api(path: str) -> bool:
+    try:
+        return resolve(path).url_name in ROUTES
+    except Http404:
+        return False
 
 
 def page(status: int, text: str = "", csrf_token: str = "") -> HttpResponse:
@@ -82,21 +98,22 @@ def page(status: int, text: str = "", csrf_token: str = "") -> HttpResponse:
     return HttpResponse(content, status=status, headers={"Content-Security-Policy": POLICY})
 
 
-def answer(request: HttpRequest, status: int, text: str = "") -> HttpResponse:
-    """The page or the JSON, as the client accepts."""
-    response = page(status, text) if wants_html(request) else JsonResponse({"error": ERRORS[status]}, status=status)
+def answer(request: HttpRequest, status: int, text: str = "", error: str = "") -> HttpResponse:
+    """The page or the JSON, as the client accepts; `text` and `error` replace what they say by default."""
+    body = {"error": error or ERRORS[status]}
+    response = page(status, text) if _wants_page(request) else JsonResponse(body, status=status)
     patch_vary_headers(response, ["Accept"])
     return response
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler400, for an unknown Host header among others."""
-    return answer(request, 400)
+    """Django's handler400."""
+    return answer(request, 400, error=UNKNOWN_HOST if isinstance(exception, DisallowedHost) else "")
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler403: says why, where the view did, and lets users log out."""
-    if not (wants_html(request) and request.user.is_authenticated):
+    if not (_wants_page(request) and request.user.is_authenticated):
         return answer(request, 403)
     response = page(403, str(exception), get_token(request))
     patch_vary_headers(response, ["Accept"])
@@ -118,7 +135,7 @@ def unavailable(request: HttpRequest, error: BaseException | None) -> HttpRespon
     if (reason := why_unavailable(error)) is None:
         return None
     log.warning("%s: %s", reason, str(error).partition("\n")[0])
-    return _try_again(wants_html(request), reason)
+    return _try_again(_wants_page(request), reason)
 
 
 @cache
@@ -162,5 +179,5 @@ class ErrorPages:
 
     def process_exception(self, request: HttpRequest, exception: Any) -> HttpResponse | None:
         if isinstance(exception, Busy):
-            return _try_again(wants_html(request), exception.message)
+            return _try_again(_wants_page(request), exception.message)
         return answer(request, 404) if isinstance(exception, Http404) else unavailable(request, exception)

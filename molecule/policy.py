@@ -17,8 +17,9 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from activity.principals import ANONYMOUS, Kind, Level, Principal
+from registry.exceptions import MISSING_TOKEN
 from registry.identity import tokens
-from registry.identity.authentication import OPEN_LEVEL, principal_of
+from registry.identity.authentication import level_of, principal_of
 from registry.structure import access
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ class Policy(BasePermission):
         allowed = permits(rule, principal, _named(rule, request, view.kwargs))
         if not allowed and principal == ANONYMOUS:
             raise NotAuthenticated("authentication required")
+        if not allowed and principal.kind == Kind.OPEN:
+            raise NotAuthenticated(MISSING_TOKEN)
         if not allowed and principal.retired:
             raise NotAuthenticated("token revoked")
         if allowed and rule.reveals and not (principal.may_reveal or settings.MOLECULE_OPEN):
@@ -157,9 +160,7 @@ def permits(rule: Rule, principal: Principal, named: UUID | None) -> bool:
 
 def _letter(letter: str, principal: Principal, named: UUID | None) -> bool:
     if letter in LEVELS:
-        # In open mode a credential never allows less than no credential.
-        floor = OPEN_LEVEL if settings.MOLECULE_OPEN else Level.NONE
-        return max(principal.level, floor) >= LEVELS[letter]
+        return level_of(principal) >= LEVELS[letter]
     return LETTERS[letter](principal, named)
 
 

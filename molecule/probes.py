@@ -9,8 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponsePermanentRedirect
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest
 from django.middleware.common import CommonMiddleware
+
+from molecule import error_pages
 
 # A query to a server that hangs may never end. This is longer than any other limit on the way, so that an answer with
 # details comes first where it can, and shorter than Prometheus waits (10 s).
@@ -26,11 +29,15 @@ class HostCheck(CommonMiddleware):
     In open mode it does: there a page of another site whose name points at this server (DNS rebinding) could read them.
     """
 
-    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+    def process_request(self, request: HttpRequest) -> Any:
+        """Answers a request for an unknown host itself: with DEBUG Django would show a traceback."""
         is_probe = request.path_info in settings.PROBE_PATHS and request.method in ("GET", "HEAD")
         if is_probe and not settings.MOLECULE_OPEN:
             return None
-        return super().process_request(request)
+        try:
+            return super().process_request(request)
+        except DisallowedHost as error:
+            return error_pages.bad_request(request, error)
 
 
 class Probe:

@@ -9,7 +9,8 @@ from rest_framework.response import Response
 
 from molecule import policy
 from registry.api import errors
-from registry.exceptions import BadCredential, Invalid, NotAllowed
+from registry.exceptions import BadCredential, NotAllowed
+from registry.fast_path import bodies
 from registry.identity import authentication, refusals, tokens
 from registry.identity.throttling import CredentialThrottle
 
@@ -30,13 +31,14 @@ def _note(request: Request, view: Any) -> None:
     header = request.headers.get("Authorization")
     try:
         text = authentication.bearer_token(header)
-        claimed = authentication.workspace_header(request.headers.get("X-Workspace-ID"))
-    except (AuthenticationFailed, Invalid):
+    except AuthenticationFailed:
         return
     token = tokens.presented_token(text, tokens.WORKSPACE_TYPES) if text else None
     if token is None and (header is not None or policy.route_of(request) != "heartbeat"):
         return
-    named = _own_workspace(request, view.kwargs) or (claimed if token else None)
+    named = _own_workspace(request, view.kwargs) or (
+        bodies.uuid(request.headers.get("X-Workspace-ID")) if token else None
+    )
     refusals.note(named, token, CredentialThrottle().get_ident(request))
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
-from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user
@@ -103,16 +101,17 @@ class OrganisationStream(EventStream):
         if not authentication.is_our_host(self._header("host") or ""):
             raise Refused(NOT_ALLOWED)
         try:
-            claimed = authentication.workspace_header(self._header("x-workspace-id"))
+            header = self._header("x-workspace-id")
             text = authentication.bearer_token(self._header("authorization"))
             if text is not None:
-                return self._token_holder(text, claimed)
-            self._check_origin()
+                return self._token_holder(text, header)
+            if not authentication.is_our_origin(self._header("origin"), self._header("host")):
+                raise Refused(NOT_ALLOWED)
             if session := self.session():
                 user = get_user(_Request(session))
                 if user.is_authenticated:
                     return tokens.principal_for_user(user)
-            return authentication.without_credential(claimed)
+            return authentication.without_credential(header)
         except Invalid:
             raise Refused(MALFORMED) from None
         except NotAllowed:
@@ -120,26 +119,18 @@ class OrganisationStream(EventStream):
         except (RegistryError, AuthenticationFailed):
             raise Refused(NO_CREDENTIAL) from None
 
-    def _token_holder(self, text: str, claimed: UUID | None) -> Principal:
+    def _token_holder(self, text: str, header: str | None) -> Principal:
         """Raises BadCredential, NotAllowed; both are noted on the workspace that the header or the token names."""
         try:
-            return authentication.narrow(tokens.principal_for_token(text)[1], claimed)
+            return authentication.narrow(tokens.principal_for_token(text)[1], header)
         except (BadCredential, NotAllowed):
             if token := tokens.presented_token(text, tokens.WORKSPACE_TYPES):
-                refusals.note(claimed, token, self._client_address)
+                refusals.note(bodies.uuid(header), token, self._client_address)
             raise
 
     @cached_property
     def _client_address(self) -> str:
         return authentication.client_address(self.scope, dict(reversed(self.scope["headers"])))
-
-    def _check_origin(self) -> None:
-        """Refuse a session from a foreign page: browsers send cookies for any page, and name the page in Origin."""
-        origin = self._header("origin")
-        if origin is None or origin in settings.CORS_ALLOWED_ORIGINS:
-            return
-        if urlsplit(origin).netloc != self._header("host"):
-            raise Refused(NOT_ALLOWED)
 
     def _header(self, name: str) -> str | None:
         """The first header of that name."""

@@ -34,6 +34,8 @@ OTHER_CAUSES = (errors.IdleInTransactionSessionTimeout, errors.ReadOnlySqlTransa
 DATABASE_UNAVAILABLE = "database unavailable, try again"
 DATABASE_BUSY = "the database is busy, try again"
 TOO_MANY_REQUESTS = "too many requests at once, try again"
+# The message of a 401 for a request without the token that its workspace has. Agents of existing releases look for it.
+MISSING_TOKEN = "missing workspace auth token"  # noqa: S105
 RETRY_AFTER_SECONDS = 2
 
 

@@ -13,6 +13,7 @@ from registry.api.serializers import (
     StatusResponse,
     TokenBody,
     TokenIssued,
+    TokenList,
     TokenRow,
 )
 from registry.identity import enrolment, tokens
@@ -115,12 +116,13 @@ class Tokens(Endpoint):
 
     @documented(
         "The tokens of a workspace, without revoked and expired ones",
-        answers={200: TokenRow(many=True)},
+        answers={200: TokenList},
         errors=(404, 410),
     )
     def get(self, request: Any, workspace_id: UUID) -> Response:
         rows.find(workspace_id)
-        return Response(TokenRow(tokens.live(workspace_id), many=True).data)
+        listed = TokenRow(tokens.live(workspace_id), many=True).data
+        return Response({"count": len(listed), "tokens": listed})
 
     @documented(
         "Issue another token; existing ones stay valid",

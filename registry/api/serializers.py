@@ -29,6 +29,8 @@ from registry.structure.urls import MAX_URL, validate_agent_url
 
 MAX_BEATS = 500
 """Heartbeats in one request."""
+MAX_NEW_SECRETS = 100
+"""For one new workspace."""
 MAX_COORDINATE = 1e7
 MAX_INT = 2**31 - 1
 MAX_SEQ_DIGITS = 19
@@ -235,6 +237,40 @@ class Place(RequestFields):
     y = Coordinate()
 
 
+class SecretValueField(serializers.CharField):
+    """The value of a secret, 1 byte to 64 KiB, stored as it is."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, write_only=True, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        value = super().to_internal_value(data)
+        if len(value.encode()) > MAX_VALUE_BYTES:
+            raise serializers.ValidationError(f"must not be longer than {MAX_VALUE_BYTES // 1024} KiB")
+        return value
+
+
+class SecretBody(RequestFields):
+    """A secret to store."""
+
+    key = serializers.CharField(trim_whitespace=False, validators=[secret_key_name])
+    value = SecretValueField()
+
+
+class SecretsField(serializers.DictField):
+    """Secrets to store, at most 100: values by key."""
+
+    child = SecretValueField()
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        secrets: dict[str, str] = super().to_internal_value(data)
+        if len(secrets) > MAX_NEW_SECRETS:
+            raise serializers.ValidationError(f"must be at most {MAX_NEW_SECRETS}, are {len(secrets)}")
+        for key in secrets:
+            secret_key_name(key)
+        return secrets
+
+
 class WorkspaceBody(RequestFields):
     """A new workspace. Unknown fields are ignored."""
 
@@ -250,6 +286,7 @@ class WorkspaceBody(RequestFields):
     )
     url = AgentUrlField(default=None, allow_null=True)
     canvas = Place(default=None, allow_null=True)
+    secrets = SecretsField(default=dict, write_only=True, help_text="For administrators.")
 
 
 class WorkspaceChanges(RequestFields):
@@ -386,18 +423,6 @@ class PeerRow(serializers.ModelSerializer[Workspace]):
         fields = ["id", "name", "role", "tier", "status", "agent_card", "url", "parent_id", "active_tasks"]
 
 
-class SecretBody(RequestFields):
-    """A secret to store."""
-
-    key = serializers.CharField(trim_whitespace=False, validators=[secret_key_name])
-    value = serializers.CharField(trim_whitespace=False, write_only=True)
-
-    def validate_value(self, value: str) -> str:
-        if len(value.encode()) > MAX_VALUE_BYTES:
-            raise serializers.ValidationError(f"must not be longer than {MAX_VALUE_BYTES // 1024} KiB")
-        return value
-
-
 class SecretRow(serializers.Serializer[Any]):
     """A secret without its value."""
 
@@ -441,6 +466,13 @@ class TokenRow(serializers.ModelSerializer[WorkspaceToken]):
     class Meta:
         model = WorkspaceToken
         fields = ["id", "kind", "prefix", "label", "created_at", "last_used_at", "expires_at", "may_reveal"]
+
+
+class TokenList(serializers.Serializer[Any]):
+    """The tokens of a workspace."""
+
+    count = serializers.IntegerField()
+    tokens = TokenRow(many=True)
 
 
 class EnrolmentIssued(serializers.Serializer[Any]):

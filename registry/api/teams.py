@@ -73,7 +73,7 @@ class Expand(Endpoint):
         members = [Member(**member) for member in self.body(ExpandBody)["members"]]
         children = teams.expand(workspace_id, members, actor=self.principal.actor)
         named = [{"id": child.id, "name": child.name, "role": child.role} for child in children]
-        return Response({"status": "expanded", "children": named})
+        return Response({"status": "expanded", "children": named} | self.ignored(ExpandBody))
 
 
 class RemoveTeam(Endpoint):

@@ -15,7 +15,7 @@ from activity import bus
 from activity.events import NewEvent, record
 from activity.models import EventType
 from activity.principals import Kind
-from registry.exceptions import BadCredential, Invalid, TooLarge
+from registry.exceptions import MISSING_TOKEN, BadCredential, Invalid, TooLarge
 from registry.identity import enrolment, refusals, tokens
 from registry.liveness import presence
 from registry.models import DEFAULT_TIER, Status, Workspace
@@ -112,7 +112,7 @@ def register(
         if enrolment_id is not None:
             enrolment.redeem(id, enrolment_id)
         elif is_open and tokens.has_live_token(id):
-            raise BadCredential("this workspace has a token: send it")
+            raise BadCredential(MISSING_TOKEN)
         _check_url(url, mask)
         enrolment.end_unused(id)
         projection.apply(record(_registration(workspace, url, agent_card, mask), actor=actor))

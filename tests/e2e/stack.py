@@ -133,6 +133,17 @@ def process(
 
 
 @contextmanager
+def web(platform: Platform, *options: str, **settings: str) -> Iterator[tuple[str, Any]]:
+    """One more web process on the same PostgreSQL and Redis."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    environment = {**platform.environment, "PORT": str(port), **settings}
+    with process([*web_command(port), *options], environment) as started, httpx.Client(base_url=url) as client:
+        until(lambda: _answers(client), "the other web process to answer")
+        yield url, started
+
+
+@contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """The process hangs meanwhile: connections to it open, and nothing is answered."""
     os.kill(pid, signal.SIGSTOP)

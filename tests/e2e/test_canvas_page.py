@@ -160,7 +160,7 @@ def test_a_new_workspace_awaits_its_agent_until_its_enrolment_token_is_revoked(
     workspace = platform.create(name)["id"]
     word = card(page, workspace).locator(".status-word")
     expect(word).to_have_text("awaiting agent")
-    tokens = platform.api.get(f"/workspaces/{workspace}/tokens").json()
+    tokens = platform.api.get(f"/workspaces/{workspace}/tokens").json()["tokens"]
     assert platform.api.delete(f"/workspaces/{workspace}/tokens/{tokens[0]['id']}").is_success
     expect(word).to_have_text("enrolment expired")
     assert platform.api.post(f"/workspaces/{workspace}/enrolment").is_success

@@ -7,8 +7,7 @@ from typing import Any
 import httpx
 import psycopg
 
-from tests.e2e.stack import Platform, until
-from tests.e2e.test_sockets import web
+from tests.e2e.stack import Platform, until, web
 
 AGENTS = 12
 

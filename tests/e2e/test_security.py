@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.e2e.conftest import signed_in
-from tests.e2e.stack import Platform, manage
+from tests.e2e.stack import Platform, manage, web
 
 PAGES = [
     "/",
@@ -119,3 +119,26 @@ def test_a_client_that_sends_too_many_messages_is_disconnected(platform: Platfor
         with pytest.raises(ConnectionClosed):
             _read_until_closed(socket)
         assert socket.protocol.close_code == 4429
+
+
+def test_with_debug_an_unknown_host_is_told_no_settings(platform: Platform) -> None:
+    with web(platform, DEBUG="true") as (url, _process):
+        for path in ("/", "/workspaces", "/admin/login/", "/nope"):
+            answer = httpx.get(url + path, headers={"Host": "evil.example", "Accept": "text/html"})
+            assert answer.status_code == 400, path
+            assert "DATABASE" not in answer.text
+            assert "Traceback" not in answer.text
+
+
+def test_in_open_mode_a_page_of_another_site_pauses_nobody(platform: Platform, browser: Browser) -> None:
+    """Such a request has no body, so a real browser sends it without a preflight."""
+    workspace = platform.create("stays")["id"]
+    with web(platform, MOLECULE_OPEN="true") as (url, _process):
+        page = browser.new_page()
+        page.route("http://127.0.0.1:1/", lambda route: route.fulfill(body="<p>Evil", content_type="text/html"))
+        page.goto("http://127.0.0.1:1/")
+        with page.expect_response(f"{url}/workspaces/{workspace}/pause") as told:
+            page.evaluate("url => fetch(url, {method: 'POST', mode: 'no-cors'})", f"{url}/workspaces/{workspace}/pause")
+        assert told.value.status == 403
+        page.close()
+    assert platform.api.get(f"/workspaces/{workspace}").json()["status"] == "provisioning"

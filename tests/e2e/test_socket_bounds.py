@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.e2e.stack import Platform, until
-from tests.e2e.test_sockets import PATIENCE_SECONDS, drain, raw, receive, sockets_of, stream, web
+from tests.e2e.stack import Platform, until, web
+from tests.e2e.test_sockets import PATIENCE_SECONDS, drain, raw, receive, sockets_of, stream
 
 MIB = 1024 * 1024
 # A flood of this size would be seen in the memory of a process that keeps its answers.

@@ -6,7 +6,7 @@ import os
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from molecule.embedded import running_redis
-from tests.e2e.stack import Agent, Platform, free_port, manage, process, running_platform, until, web_command
+from tests.e2e.stack import Agent, Platform, manage, running_platform, until, web
 
 PATIENCE_SECONDS = 20
 CARD_BYTES = 60_000
@@ -49,24 +49,6 @@ async def closed_with(opened: ClientConnection) -> tuple[list[dict[str, Any]], i
             came.append(await receive(opened))
     except ConnectionClosed:
         return came, opened.close_code
-
-
-@contextmanager
-def web(platform: Platform, *options: str, **settings: str) -> Iterator[tuple[str, Any]]:
-    """One more web process on the same PostgreSQL and Redis."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    environment = {**platform.environment, "PORT": str(port), **settings}
-    with process([*web_command(port), *options], environment) as started:
-        until(lambda: _answers(url), "the other web process to answer")
-        yield url, started
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 # --- No gap, no repeat ------------------------------------------------------------------------------------

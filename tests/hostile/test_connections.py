@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.e2e.stack import Platform
-from tests.e2e.test_sockets import raw, web
+from tests.e2e.stack import Platform, web
+from tests.e2e.test_sockets import raw
 from tests.hostile.attacks import ping_without_reading, write_heavy_events
 from tests.hostile.measures import MEBIBYTE, PeakMemory
 

@@ -123,8 +123,14 @@ def test_a_form_that_has_expired() -> None:
     assert_page(strict.post("/admin/login/", {"username": "op"}), 403, "The form has expired")
 
 
-def test_a_host_that_is_not_ours(browser: Client) -> None:
-    assert_page(browser.get("/", headers={"Host": "elsewhere.example"}), 400, "Bad request")
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_host_that_is_not_ours(browser: Client, settings: Any, debug: bool) -> None:
+    settings.DEBUG = debug
+    elsewhere = {"Host": "elsewhere.example"}
+    assert_page(browser.get("/", headers=elsewhere), 400, "Bad request")
+    for route in ("/workspaces", "/registry/register", "/api/docs"):
+        answer = browser.get(route, headers=elsewhere)
+        assert (answer.status_code, answer.json()) == (400, {"error": error_pages.UNKNOWN_HOST})
 
 
 def test_a_view_that_fails(browser: Client) -> None:
@@ -167,7 +173,7 @@ def test_other_clients_get_json(headers: dict[str, str]) -> None:
     client = Client(headers=headers, raise_request_exception=False)
     elsewhere = {"Host": "elsewhere.example"}
     assert (client.get("/nope").status_code, client.get("/nope").json()) == (404, {"error": "not found"})
-    assert client.get("/", headers=elsewhere).json() == {"error": "bad request"}
+    assert client.get("/", headers=elsewhere).json() == {"error": error_pages.UNKNOWN_HOST}
     assert client.get("/broken").json() == {"error": "internal error"}
     client.force_login(User.objects.create_user("nobody"))
     assert client.get("/").json() == {"error": "not allowed"}

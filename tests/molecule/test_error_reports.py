@@ -81,8 +81,9 @@ def test_a_password_is_not_shown(browser: Client, monkeypatch: pytest.MonkeyPatc
 def test_settings_that_contain_passwords_are_not_shown(
     browser: Client, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    settings.REDIS_URL = f"redis://:{PASSWORD}@127.0.0.1:1/0"
+    settings.REDIS_URL = settings.ANOTHER = f"redis://:{PASSWORD}@127.0.0.1:1/0"
     monkeypatch.setattr(store, "note", _fail)
     answer = browser.post(reverse("admin:registry_globalsecret_add"), {"key": "KEY", "value": CANARY})
     assert answer.status_code == 500
     assert PASSWORD not in answer.content.decode()
+    assert "ROOT_URLCONF" not in answer.content.decode(), "other settings neither"

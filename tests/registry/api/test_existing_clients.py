@@ -4,11 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
 from activity.log import Entry, write
 from activity.models import ActivityLog, EventType, StructureEvent
-from registry.models import Workspace
+from registry.identity import tokens
+from registry.models import SecretAccess, Workspace, WorkspaceSecret
+from registry.secrets import store
+from tests.conftest import bearer
 
 Make = Callable[..., Workspace]
 As = Callable[[Workspace], APIClient]
@@ -154,3 +158,92 @@ def test_a_message_may_have_no_attachments(make_workspace: Make, as_workspace: A
     mine = make_workspace()
     body = {"message": "x", "attachments": attachments}
     assert as_workspace(mine).post(f"/workspaces/{mine.id}/notify", body).status_code == 200
+
+
+@pytest.fixture
+def as_administrator(make_user: Callable[..., User]) -> APIClient:
+    return bearer(tokens.issue_operator_token(make_user("administrator")))
+
+
+def test_secrets_of_a_new_workspace_are_stored_with_it(as_administrator: APIClient) -> None:
+    answer = as_administrator.post("/workspaces", {"name": "Scout", "secrets": {"KEY": " v ", "OTHER": "w"}})
+    assert answer.status_code == 201
+    created = Workspace.objects.get(id=answer.json()["id"])
+    assert store.environment_for(created.id, actor="test") == {"KEY": " v ", "OTHER": "w"}
+    noted = SecretAccess.objects.filter(action="set").values_list("keys", flat=True)
+    assert sorted(key for keys in noted for key in keys) == ["KEY", "OTHER"]
+
+
+@pytest.mark.parametrize(
+    "secrets",
+    [
+        {"1KEY": "v"},
+        {"KEY": ""},
+        {"KEY": None},
+        {"KEY": {"nested": 1}},
+        {"KEY": "v" * (store.MAX_VALUE_BYTES + 1)},
+        ["KEY"],
+        "KEY",
+        {f"KEY{n}": "v" for n in range(101)},
+    ],
+    ids=lambda secrets: str(secrets)[:20],
+)
+def test_a_bad_secret_creates_no_workspace(as_administrator: APIClient, secrets: Any) -> None:
+    answer = as_administrator.post("/workspaces", {"name": "Scout", "secrets": secrets})
+    assert (answer.status_code, answer.json()["field"][:7]) == (400, "secrets")
+    assert not Workspace.objects.exists()
+
+
+def test_only_administrators_store_secrets_with_a_workspace(as_operator: APIClient) -> None:
+    body = {"name": "Scout", "secrets": {"KEY": "v"}}
+    assert as_operator.post("/workspaces", body).status_code == 403
+    assert not Workspace.objects.exists()
+    assert as_operator.post("/workspaces", body | {"secrets": {}}).status_code == 201
+
+
+def test_without_a_key_neither_workspace_nor_secret_is_stored(as_administrator: APIClient, settings: Any) -> None:
+    settings.SECRETS_ENCRYPTION_KEY = ""
+    assert as_administrator.post("/workspaces", {"name": "Scout", "secrets": {"KEY": "v"}}).status_code == 503
+    assert not Workspace.objects.exists()
+    assert not WorkspaceSecret.objects.exists()
+
+
+def test_unknown_fields_are_named_in_the_answer(make_workspace: Make, as_operator: APIClient) -> None:
+    lead = make_workspace()
+    created = as_operator.post(
+        "/workspaces", {"name": "A", "color": "red", "empty": "", "canvas": {"x": 1, "y": 2, "z": 3}}
+    )
+    assert created.json()["ignored_fields"] == ["color", "canvas.z"]
+    changed = as_operator.patch(f"/workspaces/{lead.id}", {"x": 1, "y": 2, "color": "red"})
+    assert changed.json() == {"status": "updated", "ignored_fields": ["color"]}
+    expanded = as_operator.post(
+        f"/workspaces/{lead.id}/expand", {"members": [{"name": "B"}, {"name": "C", "tools": ["x"]}]}
+    )
+    assert expanded.json()["ignored_fields"] == ["members[1].tools"]
+    assert "ignored_fields" not in as_operator.patch(f"/workspaces/{lead.id}", {"name": "Lead"}).json()
+
+
+def test_tokens_are_listed_with_their_count(make_workspace: Make, as_workspace: As) -> None:
+    mine = make_workspace()
+    tokens.issue_workspace_token(mine.id)
+    listed = as_workspace(mine).get(f"/workspaces/{mine.id}/tokens").json()
+    assert (listed["count"], len(listed["tokens"])) == (2, 2)
+
+
+@pytest.mark.parametrize("header", ["nonsense", "00000000-0000-0000-0000-000000000001"])
+def test_a_workspace_id_beside_an_operators_credential_is_ignored(
+    as_operator: APIClient, anonymous: APIClient, header: str
+) -> None:
+    assert as_operator.get("/workspaces", headers={"X-Workspace-ID": header}).status_code == 200
+    assert anonymous.get("/workspaces", headers={"X-Workspace-ID": header}).status_code == 401
+
+
+def test_a_workspace_id_beside_a_workspaces_token_must_be_its_own(make_workspace: Make, as_workspace: As) -> None:
+    mine, other = make_workspace(), make_workspace()
+    client = as_workspace(mine)
+    path = f"/workspaces/{mine.id}"
+    statuses = [
+        client.get(path, headers={"X-Workspace-ID": header}).status_code
+        for header in ("nonsense", str(other.id), str(mine.id))
+    ]
+    assert statuses == [400, 403, 200]

@@ -29,7 +29,9 @@ def test_an_agent_rotates_its_token(make_workspace: Make) -> None:
     assert old.get(path).status_code == new.get(path).status_code == 200
     assert new.delete(f"{path}/{issued.id}").json() == {"status": "revoked", "id": str(issued.id)}
     assert old.get(path).status_code == 401
-    (row,) = new.get(path).json()
+    listed = new.get(path).json()
+    assert listed["count"] == 1
+    (row,) = listed["tokens"]
     assert row["label"] == "new"
     assert set(row) == {"id", "kind", "prefix", "label", "created_at", "last_used_at", "expires_at", "may_reveal"}
     assert answer.json()["auth_token"] not in new.get(path).content.decode()

@@ -135,7 +135,7 @@ def test_revoking_its_token_ends_an_enrolment(
     agent = as_workspace(workspace)
     administrator = bearer(tokens.issue_operator_token(make_user("administrator")))
     path = f"/workspaces/{workspace.id}/tokens"
-    ids = {row["kind"]: row["id"] for row in administrator.get(path).json()}
+    ids = {row["kind"]: row["id"] for row in administrator.get(path).json()["tokens"]}
     assert administrator.delete(f"{path}/{ids['agent']}").status_code == 200
     assert expiry_of(workspace) == issued.expires_at
     assert administrator.delete(f"{path}/{ids['enrolment']}").status_code == 200
@@ -166,7 +166,7 @@ def test_only_live_tokens_are_listed(make_workspace: Make, as_workspace: Any) ->
         tokens.issue_workspace_token(workspace.id, label=text, expires_at=expires_at)
     enrolment.issue(workspace.id)
     WorkspaceToken.objects.filter(kind="enrolment").update(expires_at=past)
-    listed = agent.get(f"/workspaces/{workspace.id}/tokens").json()
+    listed = agent.get(f"/workspaces/{workspace.id}/tokens").json()["tokens"]
     assert {row["label"] for row in listed} == {"", "soon"}
     assert {row["kind"] for row in listed} == {"agent"}
 
@@ -201,7 +201,7 @@ def test_an_enrolment_that_was_revoked_cannot_be_repeated(make_workspace: Make, 
     assert register(workspace, used) == 200
     assert register(workspace, replaced) == 401
     path = f"/workspaces/{workspace.id}/tokens"
-    (agent,) = administrator.get(path).json()
+    (agent,) = administrator.get(path).json()["tokens"]
     assert administrator.delete(f"{path}/{agent['id']}").status_code == 200
     assert register(workspace, used) == 401, "an operator has ended it"
 

@@ -56,7 +56,7 @@ def test_an_operator_reads_no_secret_through_a_workspace_of_their_own(as_operato
         assert answer.status_code == 403
         assert "An administrator can allow it" in answer.json()["error"]
         assert CANARY not in answer.content.decode()
-    listed = bearer(token).get(f"/workspaces/{own}/tokens").json()
+    listed = bearer(token).get(f"/workspaces/{own}/tokens").json()["tokens"]
     assert [each["may_reveal"] for each in listed] == [False, False]
     assert as_operator.post(f"/workspaces/{own}/reveal-secrets").status_code == 403
     assert bearer(token).post(f"/workspaces/{own}/reveal-secrets").status_code == 403
