@@ -134,11 +134,12 @@ def test_in_open_mode_a_page_of_another_site_pauses_nobody(platform: Platform, b
     """Such a request has no body, so a real browser sends it without a preflight."""
     workspace = platform.create("stays")["id"]
     with web(platform, MOLECULE_OPEN="true") as (url, _process):
-        page = browser.new_page()
-        page.route("http://127.0.0.1:1/", lambda route: route.fulfill(body="<p>Evil", content_type="text/html"))
-        page.goto("http://127.0.0.1:1/")
-        with page.expect_response(f"{url}/workspaces/{workspace}/pause") as told:
-            page.evaluate("url => fetch(url, {method: 'POST', mode: 'no-cors'})", f"{url}/workspaces/{workspace}/pause")
+        page, foreign = browser.new_page(), "http://evil.localhost:8000/"
+        form = f'<form method="post" action="{url}/workspaces/{workspace}/pause"><button>Win</button></form>'
+        page.route(foreign, lambda route: route.fulfill(body=form, content_type="text/html"))
+        page.goto(foreign)
+        with page.expect_response("**/pause") as told:
+            page.get_by_role("button").click()
         assert told.value.status == 403
         page.close()
     assert platform.api.get(f"/workspaces/{workspace}").json()["status"] == "provisioning"
