@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, WebSocketRoute, expect
 
 from tests.e2e.conftest import signed_in
-from tests.e2e.stack import Platform, manage, stopped, until
+from tests.e2e.stack import Platform, manage, until
 
 # Free areas for placed_apart().
 COLUMN = count(start=1, step=10)
@@ -333,18 +333,6 @@ def test_an_address_with_an_unknown_workspace_says_so(page: Page, platform: Plat
     open_canvas(page, platform, f"?ws={missing}")
     expect(page.get_by_role("alert").filter(has_text=f"Workspace {missing} is not shown here")).to_be_visible()
     expect(page).to_have_url(f"{platform.url}/?ws={missing}")
-
-
-def test_a_hung_server_is_noticed(page: Page, platform: Platform, name: str):
-    workspace = platform.agent(name)
-    open_canvas(page, platform)
-    with stopped(platform.web.pid):
-        # The page waits 10 s; the longer limit here is for a busy machine.
-        expect(page.locator("#connection-word")).to_have_text(re.compile("^reconnecting"), timeout=20_000)
-        expect(page.locator("#banner")).to_be_visible()
-        expect(card(page, workspace.id)).to_be_visible()
-    expect(page.locator("#connection-word")).to_have_text("live", timeout=40_000)
-    expect(page.locator("#banner")).to_be_hidden()
 
 
 def test_the_theme_is_shared_with_the_admin_in_every_tab(page: Page, platform: Platform):

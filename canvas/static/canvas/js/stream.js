@@ -1,9 +1,9 @@
 // One WebSocket that reconnects by itself and resumes after the last event.
 
-const CONNECT_MS = 10000;
-/** Silence before a ping, and then before the connection counts as lost: a hung server is noticed in 10 seconds. */
-const PING_MS = 4000;
-const PONG_MS = 6000;
+const CONNECT_MS = 8000;
+/** Silence before a ping, and then before the connection counts as lost: 8 s, because the page promises 10. */
+const PING_MS = 3000;
+const PONG_MS = 5000;
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 30000;
 const NO_CREDENTIAL = 4401;
