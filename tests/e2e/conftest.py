@@ -1,12 +1,14 @@
 """Real processes, real sockets, a real browser."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.e2e.stack import Platform, running_platform
+from tests.e2e.stack import Platform, manage, running_platform
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -41,6 +43,25 @@ def browser() -> Iterator[Browser]:
 def page(platform: Platform, browser: Browser) -> Iterator[Page]:
     """Signed in. An error in the browser's console fails the test."""
     yield from signed_in(platform, browser)
+
+
+@pytest.fixture
+def viewer(platform: Platform) -> Platform:
+    """The platform with the name and password of a user with read-only access."""
+    name, password = f"viewer-{uuid4().hex[:8]}", uuid4().hex
+    script = (
+        "from django.contrib.auth.models import Permission, User\n"
+        f"user = User.objects.create_user('{name}', '', '{password}', is_staff=True)\n"
+        "user.user_permissions.add(Permission.objects.get(codename='view_workspace'))"
+    )
+    manage(platform.environment, "shell", "-v0", "-c", script)
+    return replace(platform, username=name, password=password)
+
+
+@pytest.fixture
+def viewer_page(viewer: Platform, browser: Browser) -> Iterator[Page]:
+    """Signed in as a user with read-only access."""
+    yield from signed_in(viewer, browser)
 
 
 def signed_in(platform: Platform, browser: Browser) -> Iterator[Page]:

@@ -28,19 +28,6 @@ def another_page(platform: Platform, browser: Browser) -> Iterator[Page]:
     yield from signed_in(platform, browser)
 
 
-@pytest.fixture
-def viewer_page(platform: Platform, browser: Browser) -> Iterator[Page]:
-    """Signed in as a user with read-only access."""
-    name, password = f"viewer-{uuid4().hex[:8]}", uuid4().hex
-    script = (
-        "from django.contrib.auth.models import Permission, User\n"
-        f"user = User.objects.create_user('{name}', '', '{password}', is_staff=True)\n"
-        "user.user_permissions.add(Permission.objects.get(codename='view_workspace'))"
-    )
-    manage(platform.environment, "shell", "-v0", "-c", script)
-    yield from signed_in(replace(platform, username=name, password=password), browser)
-
-
 def card(page: Page, workspace_id: str) -> Locator:
     return page.locator(f'.card[data-id="{workspace_id}"]')
 
@@ -479,7 +466,7 @@ def test_a_refused_socket_shows_signed_out(page: Page, platform: Platform, name:
     platform.agent(name)
     page.route_web_socket(re.compile("/ws"), lambda socket: socket.close(code=4401))
     page.goto(platform.url)
-    expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
+    expect(page.get_by_role("heading", name="You were signed out")).to_be_visible()
     expect(page.get_by_role("link", name="Log in")).to_be_visible()
 
 

@@ -1,4 +1,4 @@
-// REST with the session: JSON both ways, failures as ApiError.
+// REST with the session: JSON both ways, failures as ApiError. A 401, and a 403 for a read, is also an event "refused".
 
 /** `status` is 0 when no answer arrived. */
 export class ApiError extends Error {
@@ -14,6 +14,9 @@ const TIMEOUT_MS = 15000;
 export async function call(method, path, body, signal) {
   const response = await send(method, path, body, signal);
   const data = await response.json().catch(() => null);
+  if (response.status === 401 || (response.status === 403 && method === "GET")) {
+    dispatchEvent(new CustomEvent("refused", { detail: response.status }));
+  }
   if (!response.ok) throw new ApiError(response.status, data?.error ?? `the server answered ${response.status}`);
   if (data === null) throw new ApiError(response.status, "the server's answer was not JSON");
   return { data, headers: response.headers };

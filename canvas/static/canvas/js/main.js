@@ -28,7 +28,7 @@ const shell = new Shell();
 const board = new Board($("board"), $("card"), app.dataset);
 const camera = new Camera(view, $("board"), cameraMoved);
 const placement = new Placement(board, isCanvas, restoreCamera);
-const travel = new TimeTravel({ active: () => currentWorkspaces(store.state), onChange: renderSoon, onRefused: refused });
+const travel = new TimeTravel({ active: () => currentWorkspaces(store.state), onChange: renderSoon });
 const timeline = new Timeline(travel, reveal);
 
 // --- Loading ---------------------------------------------------------------------------------------------
@@ -65,16 +65,12 @@ async function load() {
 
 function loadFailed(failure) {
   if (!(failure instanceof ApiError)) throw failure;
-  const phase = PHASES[failure.status] ?? "error";
-  if (phase === "error") {
-    const wait = backoff(failedLoads++) + 1000;
-    shell.retryAt = Date.now() + wait;
-    loadTimer = setTimeout(load, wait);
-    if (store.state.phase === "ready") shell.toast(`Could not refresh: ${failure.message}`);
-  } else {
-    stream.stop();
-  }
-  store.dispatch({ type: "failed", phase, message: failure.message });
+  if (failure.status in PHASES) return;
+  const wait = backoff(failedLoads++) + 1000;
+  shell.retryAt = Date.now() + wait;
+  loadTimer = setTimeout(load, wait);
+  if (store.state.phase === "ready") shell.toast(`Could not refresh: ${failure.message}`);
+  store.dispatch({ type: "failed", phase: "error", message: failure.message });
 }
 
 const stream = new Stream({
@@ -97,10 +93,10 @@ const stream = new Stream({
   onRefused: (phase) => store.dispatch({ type: "failed", phase, message: null }),
 });
 
-function refused(status) {
+addEventListener("refused", ({ detail: status }) => {
   stream.stop();
   store.dispatch({ type: "failed", phase: PHASES[status], message: null });
-}
+});
 
 // --- Rendering -------------------------------------------------------------------------------------------
 
@@ -123,7 +119,7 @@ function render() {
   past = travel.shown;
   const workspaces = shownWorkspaces();
   shell.render(store.state, workspaces, travel);
-  timeline.render();
+  timeline.render(shell.isPast);
   // A view of the past does not change.
   if (past && past === before) return;
   const now = serverNow();

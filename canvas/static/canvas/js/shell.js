@@ -9,6 +9,7 @@ const $ = (id) => document.getElementById(id);
 
 /** The ids of the elements that show each state of the page; reconnecting is `board` with the banner. */
 const STATES = ["loading", "empty", "empty-past", "error", "signed-out", "forbidden", "board"];
+const REFUSED = ["signed-out", "forbidden"];
 
 export class Shell {
   #counts = "";
@@ -35,8 +36,8 @@ export class Shell {
 
   render(state, workspaces, travel) {
     this.state = state;
-    this.isPast = travel.shown !== null;
     const shown = stateOf(state, workspaces, travel);
+    this.isPast = travel.shown !== null && !REFUSED.includes(shown);
     for (const name of STATES) $(name).hidden = name !== shown;
     document.body.dataset.state = shown;
     $("view").setAttribute("aria-busy", String(shown === "loading"));
@@ -85,7 +86,7 @@ const isMenuOpen = () => $("menu").getAttribute("aria-expanded") === "true";
 const PHASES = { loading: "connecting", error: "offline", "signed-out": "signed out", forbidden: "no access" };
 
 function stateOf({ phase }, workspaces, { shown, isArriving }) {
-  if (["signed-out", "forbidden"].includes(phase)) return phase;
+  if (REFUSED.includes(phase)) return phase;
   if (shown) return workspaces.size ? "board" : "empty-past";
   if (isArriving) return "loading";
   if (phase !== "ready") return phase;

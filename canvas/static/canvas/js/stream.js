@@ -25,6 +25,7 @@ export function retryDelay(code, attempt, random = Math.random()) {
 
 export class Stream {
   #socket = null;
+  #isAdmitted = false;
   #attempt = 0;
   #retryTimer = null;
   #pingTimer;
@@ -45,6 +46,7 @@ export class Stream {
     const { seq, eventId } = this.options.position();
     const socket = new WebSocket(`${scheme}://${location.host}/ws?since=${seq}&after_id=${eventId}&beats=1`);
     this.#socket = socket;
+    this.#isAdmitted = false;
     this.options.onConnecting();
     this.#lostTimer = setTimeout(() => this.#lost(), CONNECT_MS);
     socket.addEventListener("message", ({ data }) => this.#received(socket, JSON.parse(data)));
@@ -75,6 +77,7 @@ export class Stream {
 
   #received(socket, message) {
     if (socket !== this.#socket) return;
+    this.#isAdmitted = true;
     this.#watchForSilence();
     if (message.event === "STREAM_LIVE") {
       this.#attempt = 0;
@@ -94,7 +97,10 @@ export class Stream {
 
   #closed(socket, code) {
     if (socket !== this.#socket) return;
-    if (code === NO_CREDENTIAL || code === NOT_ALLOWED) {
+    if (code === NOT_ALLOWED && this.#isAdmitted) {
+      // The credential has ended. The next handshake says why: signed out, or not allowed any more.
+      this.connect();
+    } else if (code === NO_CREDENTIAL || code === NOT_ALLOWED) {
       this.stop();
       this.options.onRefused(code === NO_CREDENTIAL ? "signed-out" : "forbidden");
     } else {

@@ -282,7 +282,6 @@ export class TimeTravel {
       return await task();
     } catch (failure) {
       if (!(failure instanceof ApiError)) throw failure;
-      if ([401, 403].includes(failure.status)) this.options.onRefused(failure.status);
       this.#failure = { message: `Could not load events: ${failure.message}.`, again };
       return null;
     } finally {

@@ -39,7 +39,7 @@ export class Timeline {
       $("show-history").focus();
     } else {
       this.travel.open();
-      this.render();
+      this.render(false);
       $("scrub").focus();
     }
   }
@@ -56,14 +56,15 @@ export class Timeline {
     else if (this.travel.isOpen) this.toggle();
   }
 
-  render() {
+  /** @param {boolean} isPast whether the page shows the past */
+  render(isPast) {
     const { travel } = this;
     const { isOpen, shown, failure, log, position } = travel;
-    document.body.toggleAttribute("data-past", shown !== null);
+    document.body.toggleAttribute("data-past", isPast);
     $("timeline").hidden = !isOpen;
     $("show-history").setAttribute("aria-expanded", String(isOpen));
-    $("past").hidden = shown === null;
-    setText($("past-status"), shown ? "You are looking at the past." : isOpen ? "You are looking at the present." : "");
+    $("past").hidden = !isPast;
+    setText($("past-status"), isPast ? "You are looking at the past." : isOpen ? "You are looking at the present." : "");
     if (shown) setText($("past-when"), moment(shown.at));
     if (!isOpen) return;
     this.#renderSlider();
