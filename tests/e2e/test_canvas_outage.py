@@ -5,10 +5,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from uuid import uuid4
 
-import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.freezing_proxy import FreezingProxy, freezing_proxy
+from tests.e2e.freezing_proxy import freezing_proxy
 from tests.e2e.stack import Platform, stopped
 from tests.e2e.test_canvas_page import card, open_canvas
 
