@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -64,8 +65,9 @@ def viewer_page(viewer: Platform, browser: Browser) -> Iterator[Page]:
     yield from signed_in(viewer, browser)
 
 
-def signed_in(platform: Platform, browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
+def signed_in(platform: Platform, browser: Browser, **options: Any) -> Iterator[Page]:
+    """`options` are those of the browser's context."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, **options)
     page = context.new_page()
     errors: list[str] = []
     page.goto(f"{platform.url}/admin/login/?next=/health")

@@ -52,7 +52,7 @@ async function load() {
     // Before the first rendering, so that the cards do not jump.
     await savedViewport;
     const seq = Number(headers.get("X-Event-Seq"));
-    store.dispatch({ type: "snapshot", seq, eventId: headers.get("X-Event-ID") ?? "", workspaces: data, at: Date.now() });
+    store.dispatch({ type: "snapshot", seq, eventId: headers.get("X-Event-ID") ?? "", workspaces: data, at: serverNow() });
     failedLoads = 0;
     if (!stream.isRunning) stream.connect();
   } catch (failure) {
@@ -76,10 +76,10 @@ function loadFailed(failure) {
 const stream = new Stream({
   position: () => store.state,
   onEvent(event) {
-    store.dispatch({ type: "event", event, at: Date.now() });
+    store.dispatch({ type: "event", event, at: serverNow() });
     travel.onEvent(event);
   },
-  onAlive: () => store.dispatch({ type: "alive", at: Date.now() }),
+  onAlive: () => store.dispatch({ type: "alive", at: serverNow() }),
   onLive() {
     store.dispatch({ type: "connection", status: "live" });
     // Transient events are not replayed after a reconnect, so load everything once.

@@ -53,7 +53,7 @@ export class Shell {
     setText($("connection-word"), this.isPast ? "past" : phase === "ready" ? connectionLabel(connection) : PHASES[phase]);
     $("connection").dataset.status = this.isPast ? "past" : phase === "ready" ? connection.status : phase;
     $("updated").hidden = this.isPast;
-    setText($("updated"), updatedAt ? `updated ${age(Date.now() - updatedAt)}` : "");
+    setText($("updated"), updatedAt ? `updated ${age(serverNow() - updatedAt)}` : "");
     if (updatedAt) $("updated").title = absolute(updatedAt);
     $("banner").hidden = !isLost;
     setText($("countdown"), attempt(connection));

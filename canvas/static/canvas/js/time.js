@@ -28,13 +28,16 @@ export function age(ms) {
   return `${Math.floor(seconds / size)} ${unit} ago`;
 }
 
-export function absolute(iso) {
-  return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+/** Local time with its zone, and ISO time: for tooltips. "25 Oct 2026, 02:30:00 CEST (2026-10-25T00:30:00.000Z)" */
+export function absolute(at) {
+  const date = new Date(at);
+  return `${date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" })} (${date.toISOString()})`;
 }
 
-/** "12:03:41, 23 Nov" in the browser's language; with the year unless it is the current one. */
+/** "12:03:41 CET, 23 Nov" in the browser's language and zone; with the year unless it is the current one. */
 export function moment(iso, now = new Date()) {
   const date = new Date(iso);
   const year = date.getFullYear() === now.getFullYear() ? undefined : "numeric";
-  return `${date.toLocaleTimeString()}, ${date.toLocaleDateString(undefined, { day: "numeric", month: "short", year })}`;
+  const time = date.toLocaleTimeString(undefined, { timeStyle: "long" });
+  return `${time}, ${date.toLocaleDateString(undefined, { day: "numeric", month: "short", year })}`;
 }

@@ -2,7 +2,7 @@
 
 import { kindOf } from "./event_summaries.js";
 import { setText } from "./render.js";
-import { age, moment, serverNow } from "./time.js";
+import { absolute, age, moment, serverNow } from "./time.js";
 
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
 const HINT = "Drag the slider, or press ←, to go back in time.";
@@ -65,7 +65,7 @@ export class Timeline {
     $("show-history").setAttribute("aria-expanded", String(isOpen));
     $("past").hidden = !isPast;
     setText($("past-status"), isPast ? "You are looking at the past." : isOpen ? "You are looking at the present." : "");
-    if (shown) setText($("past-when"), moment(shown.at));
+    if (shown) showTime($("past-when"), shown.at, moment(shown.at));
     if (!isOpen) return;
     this.#renderSlider();
     const isNow = position === null;
@@ -84,9 +84,9 @@ export class Timeline {
 
   tick() {
     const { shown, log, position } = this.travel;
-    if (shown) setText($("past-age"), `(${ago(shown.at)})`);
-    const event = log.events[position];
-    setText($("moment-age"), event ? ago(event.created_at) : "");
+    if (shown) showTime($("past-age"), shown.at, `(${ago(shown.at)})`);
+    const at = log.events[position]?.created_at;
+    showTime($("moment-age"), at, at ? ago(at) : "");
   }
 
   #renderSlider() {
@@ -96,9 +96,10 @@ export class Timeline {
     const event = events[position];
     range.max = events.length;
     range.valueAsNumber = position ?? events.length;
+    const when = event ? moment(event.created_at) : "Now";
     const text = event ? this.travel.describe(event) : events.length ? HINT : isLoading ? "Loading events…" : "";
-    range.setAttribute("aria-valuetext", event ? `${moment(event.created_at)}: ${text}` : "Now");
-    setText($("moment"), event ? moment(event.created_at) : "Now");
+    range.setAttribute("aria-valuetext", event ? `${when}: ${text}` : when);
+    showTime($("moment"), event?.created_at, when);
     setText($("what-word"), text);
     setText($("seq"), event ? `event ${event.seq}` : "");
     if (log !== this.#drawn) this.#drawStrip(log);
@@ -112,8 +113,8 @@ export class Timeline {
       const strokes = events.map((event, x) => (kindOf(event) === kind ? `M${x} 10v-${height}` : ""));
       $("strip").querySelector(`.${kind}`).setAttribute("d", strokes.join(""));
     }
-    const first = events[0];
-    setText($("oldest"), first ? `${hasOlder ? "‹ " : ""}${moment(first.created_at)}` : "");
+    const first = events[0]?.created_at;
+    showTime($("oldest"), first, first ? `${hasOlder ? "‹ " : ""}${moment(first)}` : "");
   }
 
   #key(event) {
@@ -125,6 +126,11 @@ export class Timeline {
     else return;
     event.preventDefault();
   }
+}
+
+function showTime(element, iso, text) {
+  setText(element, text);
+  element.title = iso ? absolute(iso) : "";
 }
 
 const ago = (iso) => age(serverNow() - Date.parse(iso)).replace("now", "just now");

@@ -1,0 +1,48 @@
+"""Times in a real browser whose zone or clock differs from the server's."""
+
+import re
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.e2e.conftest import signed_in
+from tests.e2e.stack import Platform
+from tests.e2e.test_canvas_page import card, open_canvas
+
+# In Berlin both are 02:30:00.
+SUMMER, WINTER = "2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"
+
+
+@pytest.fixture
+def berlin_page(platform: Platform, browser: Browser) -> Iterator[Page]:
+    yield from signed_in(platform, browser, timezone_id="Europe/Berlin")
+
+
+def test_the_hour_that_comes_twice_is_told_apart(berlin_page: Page, platform: Platform):
+    page = berlin_page
+    agent = platform.agent(f"Clock {uuid4().hex[:8]}")
+    agent.beat()
+
+    def at_the_end_of_summer_time(route: Route) -> None:
+        answer = route.fetch()
+        [last, *others] = answer.json()
+        rows = [last | {"created_at": WINTER}, *(row | {"created_at": SUMMER} for row in others)]
+        route.fulfill(response=answer, json=rows)
+
+    page.route("**/events?limit=*", at_the_end_of_summer_time)
+    open_canvas(page, platform)
+    expect(card(page, agent.id).locator(".beat")).to_have_attribute("title", re.compile(r"GMT\+\d \(.+T.+Z\)$"))
+    expect(page.locator("#updated")).to_have_attribute("title", re.compile(r"GMT\+\d \(.+T.+Z\)$"))
+    page.keyboard.press("h")
+    expect(page.locator("#oldest")).to_have_text(re.compile(r"2:30:00.AM GMT\+2"))
+    for offset, iso in ((1, WINTER), (2, SUMMER)):
+        page.keyboard.press("ArrowLeft")
+        text = re.compile(rf"2:30:00.AM GMT\+{offset}")
+        tooltip = re.compile(re.escape(iso[:19]))
+        for shown in ("#moment", "#past-when"):
+            expect(page.locator(shown)).to_have_text(text)
+        for timed in ("#moment", "#moment-age", "#past-when", "#past-age"):
+            expect(page.locator(timed)).to_have_attribute("title", tooltip)
+        expect(page.get_by_role("slider", name="Moment")).to_have_attribute("aria-valuetext", text)
