@@ -20,6 +20,7 @@ from canvas.serializers import (
     UpdatedResponse,
     ViewportBody,
 )
+from registry.api import connecting
 from registry.api.serializers import (
     OneWorkspaceRow,
     RemovalQuery,
@@ -73,16 +74,19 @@ class Workspaces(Endpoint):
             raise NotAllowed("only an administrator may store secrets")
         place = (canvas["x"], canvas["y"]) if canvas else None
         with transaction.atomic():
-            workspace = workspaces.create(NewWorkspace(**body, place=place), actor=self.principal.actor)
+            new = NewWorkspace(**body, place=place)
+            workspace = workspaces.create(new, actor=self.principal.actor)
             for key, value in secrets.items():
                 store.set_for_workspace(workspace.id, key, value, actor=self.principal.actor)
             if canvas:
                 layout.place(workspace.id, **canvas)
-            created = {"id": workspace.id, "status": workspace.status}
-            if workspace.status == Status.ONLINE:
-                created["external"] = True
-            else:
+            created: dict[str, Any] = {"id": workspace.id, "status": workspace.status}
+            if workspace.status != Status.ONLINE:
                 created["enrolment_token"] = enrolment.issue(workspace.id, may_reveal=self.principal.may_reveal).token
+        if new.external:
+            created["external"] = True
+        if new.external and not new.url:
+            created["connection"] = connecting.instructions(request, workspace, created["enrolment_token"])
         return Response(created | self.ignored(WorkspaceBody), status=201)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from activity.fields import FiniteFloatField, IgnoredFields, LimitField, RequestFields
+from registry.api.connecting import Connection
 from registry.api.serializers import Coordinate, MomentField, WorkspaceRow
 
 
@@ -42,6 +43,7 @@ class CreatedResponse(serializers.Serializer[Any]):
         required=False, help_text="Lets one agent register once for this workspace."
     )
     external = serializers.BooleanField(required=False)
+    connection = Connection(required=False)
     ignored_fields = IgnoredFields()
 
 

@@ -17,6 +17,7 @@ from canvas.models import CanvasLayout
 from registry.exceptions import Invalid, NotFound
 from registry.models import Workspace
 from registry.organisation.agent_cards import read_card
+from registry.organisation.workspaces import EXTERNAL
 from registry.structure import history, rows
 from registry.structure.projection import Row
 
@@ -44,6 +45,7 @@ COLUMNS = {
     "uptime_seconds": "w.uptime_seconds",
     "current_task": "coalesce(w.current_task, '')",
     "runtime": "coalesce(w.runtime, '')",
+    "external": f"coalesce(w.runtime = '{EXTERNAL}', false)",
     "last_heartbeat_at": _time("w.last_heartbeat_at"),
     "flapping_until": _time("w.flapping_until"),
     "enrolment_expires_at": _time("w.enrolment_expires_at"),
@@ -183,7 +185,7 @@ def _past(workspace_id: UUID, row: Row, cards: Mapping[int | None, str | None], 
         "url": row["url"] or "",
         "forwarded_to": row["forwarded_to_id"],
     }
-    fields["runtime"] = row["runtime"] or ""
+    fields |= {"runtime": row["runtime"] or "", "external": row["runtime"] == EXTERNAL}
     fields |= {"x": place.x, "y": place.y, "collapsed": place.collapsed, **dict.fromkeys(LIVE)}
     return {name: fields[name] for name in COLUMNS}
 

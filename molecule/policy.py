@@ -88,7 +88,7 @@ POLICY: dict[str, dict[str, Rule]] = {
     "reveal-secrets": {"POST": Rule("R")},
     "global-secrets": {"GET": Rule("V"), "POST": Rule("M"), "PUT": Rule("M")},
     "global-secret": {"DELETE": Rule("M")},
-    "model": {"GET": Rule("V W")},
+    "model": {"GET": Rule("V W"), "PUT": Rule("O")},
     "tokens": {"GET": Rule("M W"), "POST": Rule("M W")},
     "token": {"DELETE": Rule("M W")},
     "activity": {"GET": Rule("V")},

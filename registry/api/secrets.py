@@ -7,6 +7,7 @@ from rest_framework.response import Response
 
 from activity.endpoints import Endpoint, documented
 from registry.api.serializers import (
+    ModelAssignment,
     RevealAllowed,
     SecretBody,
     SecretRow,
@@ -98,7 +99,7 @@ class GlobalSecret(Endpoint):
 
 
 class Model(Endpoint):
-    """`GET /workspaces/{id}/model`"""
+    """`GET` and `PUT /workspaces/{id}/model`"""
 
     @documented("The model that a workspace uses", answers={200: dict}, errors=(404, 410))
     def get(self, request: Any, workspace_id: UUID) -> Response:
@@ -109,6 +110,12 @@ class Model(Endpoint):
             return Response({"model": agent.model, "source": "agent"})
         keys = {entry["key"] for entry in store.listing(workspace_id)}
         return Response({"model": "", "source": "workspace_secrets" if keys & set(MODEL_SECRETS) else "default"})
+
+    @documented("Assign a model", request=ModelAssignment, answers={200: StatusResponse}, errors=(404, 410))
+    def put(self, request: Any, workspace_id: UUID) -> Response:
+        model = self.body(ModelAssignment)["model"]
+        agents.set_model(workspace_id, model, actor=self.principal.actor)
+        return Response({"status": "saved", "model": model})
 
 
 class Tokens(Endpoint):

@@ -282,7 +282,7 @@ class WorkspaceBody(RequestFields):
     model = serializers.CharField(default=None, allow_null=True, max_length=100, validators=[no_line_breaks])
     template = serializers.CharField(default=None, allow_null=True, max_length=255, validators=[no_line_breaks])
     external = serializers.BooleanField(
-        default=False, help_text="The agent runs elsewhere. With a url the workspace is online at once."
+        default=False, help_text="The agent runs elsewhere; its runtime is “external”. With a url it is online at once."
     )
     url = AgentUrlField(default=None, allow_null=True)
     canvas = Place(default=None, allow_null=True)
@@ -318,6 +318,12 @@ class ModelBody(RequestFields):
     """The model to assign."""
 
     model = serializers.CharField(max_length=100, validators=[no_line_breaks])
+
+
+class ModelAssignment(RequestFields):
+    """The model to assign; "" for none."""
+
+    model = serializers.CharField(allow_blank=True, max_length=100, validators=[no_line_breaks])
 
 
 class AgentMoveBody(RequestFields):
@@ -494,6 +500,7 @@ class LastRefusal(serializers.Serializer[Any]):
 class WorkspaceRow(serializers.ModelSerializer[Workspace]):
     """A workspace as clients see it. For the documentation only: canvas.snapshot builds the response."""
 
+    external = serializers.BooleanField(help_text="Its agent runs elsewhere: its runtime is “external”.")
     x = serializers.FloatField()
     y = serializers.FloatField()
     collapsed = serializers.BooleanField()
@@ -504,8 +511,8 @@ class WorkspaceRow(serializers.ModelSerializer[Workspace]):
         fields = [
             "id", "name", "role", "tier", "status", "agent_card", "url", "parent_id", "forwarded_to",
             "source_bundle_id", "active_tasks", "last_error_rate", "last_sample_error", "uptime_seconds",
-            "current_task", "runtime", "last_heartbeat_at", "flapping_until", "enrolment_expires_at", "last_refusal",
-            "created_at", "updated_at", "x", "y", "collapsed",
+            "current_task", "runtime", "external", "last_heartbeat_at", "flapping_until", "enrolment_expires_at",
+            "last_refusal", "created_at", "updated_at", "x", "y", "collapsed",
         ]  # fmt: skip
 
 

@@ -71,18 +71,36 @@ def remove(workspace_id: UUID, *, reason: str | None, actor: str) -> Agent:
         return agent
 
 
+def set_model(workspace_id: UUID, model: str, *, actor: str) -> None:
+    """Assign the model, in place of another one, or none for ""; the same again changes nothing.
+
+    Raises NotFound, Removed.
+    """
+    with transaction.atomic():
+        rows.lock_active(workspace_id)
+        current = active(workspace_id)
+        if model == (current.model if current else ""):
+            return
+        if not model:
+            remove(workspace_id, reason=None, actor=actor)
+        elif current:
+            replace(workspace_id, model, actor=actor)
+        else:
+            assign(workspace_id, model, actor=actor)
+
+
 def move(workspace_id: UUID, target_id: UUID, *, actor: str) -> Agent:
     """Move the assignment, with its id, to the target; return it as it was. Each of the two workspaces gets an event.
 
-    Raises NotFound (also if no model is assigned), Removed, Conflict (the target has a model).
+    Raises Conflict (the target has a model), before NotFound (also if no model is assigned) and Removed.
     """
     with transaction.atomic():
         locked = rows.lock([workspace_id, target_id])
+        if active(target_id) is not None:
+            raise Conflict("target workspace already has an active agent")
         for one in (workspace_id, target_id):
             rows.require_active(one, locked)
         agent = _required(workspace_id, "no active agent to move")
-        if active(target_id) is not None:
-            raise Conflict("target workspace already has an active agent")
         payload = {
             "agent_id": str(agent.id),
             "model": agent.model,

@@ -21,7 +21,8 @@ PEER_COLUMNS = {
     "role": "role",
     "tier": "tier",
     "status": "status",
-    "url": "coalesce(url, '')",
+    # Clients remember URLs: not that of an agent that was stopped on purpose and may start elsewhere.
+    "url": "CASE WHEN status IN ('online', 'degraded', 'offline') THEN coalesce(url, '') ELSE '' END",
     "parent_id": "parent_id::text",
     "active_tasks": "active_tasks",
     "agent_card": "agent_card::text",

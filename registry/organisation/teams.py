@@ -28,11 +28,11 @@ class Member:
 
 def expand(workspace_id: UUID, members: Sequence[Member], *, actor: str) -> list[Workspace]:
     """Create the members as children and return them. Raises NotFound, Removed, Invalid (no members)."""
-    if not members:
-        raise Invalid("members: must have at least one member", field="members")
     with transaction.atomic():
         hierarchy.lock()
         rows.lock_active(workspace_id)
+        if not members:
+            raise Invalid("members: must have at least one member", field="members")
         children = [
             workspaces.create(NewWorkspace(parent_id=workspace_id, **vars(member)), actor=actor) for member in members
         ]
@@ -45,7 +45,8 @@ def expand(workspace_id: UUID, members: Sequence[Member], *, actor: str) -> list
 
 
 def remove_team(workspace_id: UUID, *, actor: str) -> list[str]:
-    """Remove everything below the workspace, permanently. Return the names of its children; empty if it has no team.
+    """Remove everything below the workspace, permanently. Return the names of its children, by creation; empty if it
+    has no team.
 
     Raises NotFound, Removed.
     """
@@ -55,7 +56,10 @@ def remove_team(workspace_id: UUID, *, actor: str) -> list[str]:
         locked = rows.lock([workspace_id, *below])
         rows.require_active(workspace_id, locked)
         team = [locked[i] for i in below]
-        names = [row.name for row in team if row.parent_id == workspace_id]
+        children = sorted(
+            (row for row in team if row.parent_id == workspace_id), key=lambda row: (row.created_at, row.id)
+        )
+        names = [row.name for row in children]
         if team:
             removal.remove_rows(team, actor=actor)
             payload = {"removed_children": names, "removed_sub_workspace_ids": [str(row.id) for row in team]}

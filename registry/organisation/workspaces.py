@@ -25,12 +25,14 @@ from registry.secrets.masking import Mask
 from registry.structure import change_limit, hierarchy, projection, rows
 from registry.structure.text import clean_name, clean_role, shortened_name
 
+EXTERNAL = "external"
 RULES: dict[str, Callable[[Any], Any]] = {"name": clean_name, "role": clean_role, "runtime": lambda text: text or ""}
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewWorkspace:
-    """What create() needs. `place` is the position on the canvas, which only the event keeps.
+    """What create() needs. `external` says that the agent runs elsewhere, as the runtime "external" does: each implies
+    the other. `place` is the position on the canvas, which only the event keeps.
 
     Raises Invalid for a name or role that breaks the rules of registry.structure.text.
     """
@@ -50,6 +52,9 @@ class NewWorkspace:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", _checked("name", self.name))
         object.__setattr__(self, "role", _checked("role", self.role))
+        if self.external:
+            object.__setattr__(self, "runtime", EXTERNAL)
+        object.__setattr__(self, "external", self.runtime == EXTERNAL)
 
 
 def create(new: NewWorkspace, *, actor: str, workspace_id: UUID | None = None) -> Workspace:

@@ -67,12 +67,12 @@ def delete_of_removed(workspace_ids: Collection[UUID], *, actor: str) -> dict[UU
 
 
 def listing(workspace_id: UUID | None) -> list[dict[str, Any]]:
-    """The secrets without values, by key: global ones, and a workspace's own in place of global ones."""
-    found = {row.key: _entry(row, "global") for row in GlobalSecret.objects.defer("encrypted_value")}
-    if workspace_id is not None:
-        own = WorkspaceSecret.objects.filter(workspace_id=workspace_id).defer("encrypted_value")
-        found |= {row.key: _entry(row, "workspace") for row in own}
-    return [found[key] for key in sorted(found)]
+    """The secrets without values: a workspace's own, then the global ones that they do not replace, each by key."""
+    own = WorkspaceSecret.objects.filter(workspace_id__in=filter(None, [workspace_id])).defer("encrypted_value")
+    shared = GlobalSecret.objects.defer("encrypted_value").order_by("key")
+    listed = [_entry(row, "workspace") for row in own.order_by("key")]
+    replaced = {entry["key"] for entry in listed}
+    return listed + [_entry(row, "global") for row in shared if row.key not in replaced]
 
 
 def environment_for(workspace_id: UUID, *, actor: str) -> dict[str, str]:

@@ -247,3 +247,131 @@ def test_a_workspace_id_beside_a_workspaces_token_must_be_its_own(make_workspace
         for header in ("nonsense", str(other.id), str(mine.id))
     ]
     assert statuses == [400, 403, 200]
+
+
+def test_a_model_is_assigned_replaced_and_cleared(
+    make_workspace: Make, as_operator: APIClient, as_viewer: APIClient
+) -> None:
+    path = f"/workspaces/{make_workspace().id}/model"
+    assert as_viewer.put(path, {"model": "gpt-5"}).status_code == 403
+    for model in ("gpt-5", "gpt-5", "opus-5", "", ""):
+        assert as_operator.put(path, {"model": model}).json() == {"status": "saved", "model": model}
+        source = "agent" if model else "default"
+        assert as_operator.get(path).json() == {"model": model, "source": source}
+    events = StructureEvent.objects.filter(event_type__startswith="AGENT_").order_by("seq")
+    assert list(events.values_list("event_type", flat=True)) == ["AGENT_ASSIGNED", "AGENT_REPLACED", "AGENT_REMOVED"]
+
+
+@pytest.mark.parametrize("body", [{}, {"model": None}, {"model": "a\nb"}, {"model": "x" * 101}, {"model": ["a"]}])
+def test_a_model_that_is_none_is_refused(make_workspace: Make, as_operator: APIClient, body: dict[str, Any]) -> None:
+    mine = make_workspace(model="gpt-5")
+    assert as_operator.put(f"/workspaces/{mine.id}/model", body).status_code == 400
+    assert as_operator.get(f"/workspaces/{mine.id}/model").json()["model"] == "gpt-5"
+
+
+def test_a_target_that_has_an_agent_is_a_conflict_before_anything_else(
+    make_workspace: Make, as_operator: APIClient
+) -> None:
+    idle, busy = make_workspace(), make_workspace(model="gpt-5")
+    for source in (idle.id, "00000000-0000-0000-0000-000000000001"):
+        answer = as_operator.post(f"/workspaces/{source}/agent/move", {"target_workspace_id": str(busy.id)})
+        assert answer.status_code == 409
+
+
+def test_expanding_an_unknown_workspace_is_404_also_without_members(as_operator: APIClient) -> None:
+    path = "/workspaces/00000000-0000-0000-0000-000000000001/expand"
+    assert as_operator.post(path, {"members": []}).status_code == 404
+    assert as_operator.post(path, {}).status_code == 404
+
+
+def test_a_removed_team_is_named_in_the_order_of_its_creation(make_workspace: Make, as_operator: APIClient) -> None:
+    lead = make_workspace()
+    names = [f"member {n}" for n in range(12)]
+    members = [make_workspace(name, parent_id=lead.id) for name in names]
+    make_workspace("deeper", parent_id=members[0].id)
+    assert as_operator.post(f"/workspaces/{lead.id}/collapse").json()["removed"] == names
+    event = StructureEvent.objects.get(event_type=EventType.WORKSPACE_COLLAPSED)
+    assert event.payload is not None
+    assert event.payload["removed_children"] == names
+
+
+def test_own_secrets_are_listed_first(make_workspace: Make, as_operator: APIClient) -> None:
+    mine = make_workspace()
+    for key in ("A", "C", "M"):
+        store.set_for_all(key, "v", actor="test")
+    for key in ("Z", "C", "B"):
+        store.set_for_workspace(mine.id, key, "v", actor="test")
+    listed = [(row["key"], row["scope"]) for row in as_operator.get(f"/workspaces/{mine.id}/secrets").json()]
+    own = [(key, "workspace") for key in ("B", "C", "Z")]
+    assert listed == [*own, ("A", "global"), ("M", "global")]
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ("online", True),
+        ("degraded", True),
+        ("offline", True),
+        ("paused", False),
+        ("provisioning", False),
+        ("failed", False),
+    ],
+)
+def test_the_url_of_a_peer_that_was_stopped_is_empty(
+    make_workspace: Make, as_workspace: As, status: str, shown: bool
+) -> None:
+    mine = make_workspace()
+    peer = make_workspace(external=True, url="http://peer:1")
+    Workspace.objects.filter(id=peer.id).update(status=status)
+    (row,) = as_workspace(mine).get(f"/registry/{mine.id}/peers").json()
+    assert row["url"] == ("http://peer:1" if shown else "")
+
+
+@pytest.mark.parametrize("body", [{"external": True}, {"runtime": "external"}, {"external": True, "runtime": "claude"}])
+def test_external_and_the_runtime_external_are_the_same(as_operator: APIClient, body: dict[str, Any]) -> None:
+    created = as_operator.post("/workspaces", {"name": "Scout", **body}).json()
+    assert created["external"] is True
+    row = as_operator.get(f"/workspaces/{created['id']}").json()
+    assert (row["runtime"], row["external"]) == ("external", True)
+    (listed,) = as_operator.get("/workspaces").json()
+    (shown,) = as_operator.get("/canvas/snapshot").json()["workspaces"]
+    seq = StructureEvent.objects.latest("seq").seq
+    (past,) = as_operator.get(f"/canvas/snapshot?at={seq}").json()["workspaces"]
+    assert [one["external"] for one in (listed, shown, past)] == [True] * 3
+
+
+def test_others_are_not_external(as_operator: APIClient) -> None:
+    created = as_operator.post("/workspaces", {"name": "Scout", "runtime": "claude"}).json()
+    assert "external" not in created
+    assert "connection" not in created
+    row = as_operator.get(f"/workspaces/{created['id']}").json()
+    assert (row["runtime"], row["external"]) == ("claude", False)
+
+
+def test_an_agent_that_registers_by_itself_is_external(
+    anonymous: APIClient, as_operator: APIClient, settings: Any
+) -> None:
+    settings.MOLECULE_ENROLMENT = "open"
+    mine = "7d3f1c9a-0000-4000-8000-000000000001"
+    body = {"id": mine, "url": "http://a:1", "agent_card": {"name": "A"}}
+    assert anonymous.post("/registry/register", body).status_code == 200
+    row = as_operator.get(f"/workspaces/{mine}").json()
+    assert (row["runtime"], row["external"]) == ("external", True)
+
+
+def test_an_external_workspace_with_a_url_needs_no_connection(as_operator: APIClient) -> None:
+    created = as_operator.post("/workspaces", {"name": "Scout", "runtime": "external", "url": "http://a:1"}).json()
+    assert created == {"id": created["id"], "status": "online", "external": True}
+
+
+def test_an_external_workspace_without_a_url_gets_what_it_needs_to_connect(as_operator: APIClient) -> None:
+    created = as_operator.post("/workspaces", {"name": "Scout", "external": True}).json()
+    connection = created["connection"]
+    assert connection["auth_token"] == created["enrolment_token"]
+    assert connection["platform_url"] == "http://testserver"
+    assert connection["registry_endpoint"] == "http://testserver/registry/register"
+    assert connection["heartbeat_endpoint"] == "http://testserver/registry/heartbeat"
+    assert set(connection) == {
+        "auth_token", "platform_url", "registry_endpoint", "heartbeat_endpoint", "curl_register_template",
+        "python_snippet",
+    }  # fmt: skip

@@ -61,6 +61,7 @@ def test_a_model_cannot_be_moved_to_a_workspace_that_has_one(as_operator: APICli
     body = {"target_workspace_id": str(there.id)}
     assert as_operator.post(f"/workspaces/{here.id}/agent/move", body).status_code == 409
     empty = make_workspace("empty")
+    body = {"target_workspace_id": str(make_workspace("free").id)}
     answer = as_operator.post(f"/workspaces/{empty.id}/agent/move", body)
     assert (answer.status_code, answer.json()["error"]) == (404, "no active agent to move")
 
