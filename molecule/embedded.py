@@ -44,6 +44,7 @@ POSTGRES_OPTIONS = {
     "wal_compression": "on",
 }
 ENGINE_USER = "molecule-engines"
+ADMINISTRATOR = "postgres"
 ROLE = "molecule"
 SERVING_ROLE = "molecule_serving"
 DATABASE = "molecule"
@@ -82,6 +83,16 @@ def database_urls(owner: str) -> dict[str, str]:
     return {"DATABASE_URL": owner.replace(f"{ROLE}@", f"{SERVING_ROLE}@", 1), "DATABASE_OWNER_URL": owner}
 
 
+def administrator_environment(state: Path) -> dict[str, str]:
+    """What tells psql and the like how a superuser of the embedded PostgreSQL connects."""
+    return {
+        "PGHOST": str(socket_dir(state)),
+        "PGPORT": POSTGRES_OPTIONS["port"],
+        "PGDATABASE": DATABASE,
+        "PGUSER": ADMINISTRATOR,
+    }
+
+
 @contextmanager
 def running_postgres(state: Path, **options: str) -> Iterator[str]:
     """PostgreSQL 18 with `wal_level=logical` or other `options`; yields a URL for ROLE's DATABASE."""
@@ -101,7 +112,7 @@ def running_postgres(state: Path, **options: str) -> Iterator[str]:
     for name, value in {**POSTGRES_OPTIONS, **options}.items():
         arguments += ["-c", f"{name}={value}"]
     with log.open("ab") as output, process(arguments, stop_signal="INT", output=output, user=user) as server:
-        admin = f"postgresql://postgres@/postgres?host={sockets}&port=5432"
+        admin = f"postgresql://{ADMINISTRATOR}@/postgres?host={sockets}&port=5432"
         _wait_until(lambda: psycopg.connect(admin).close(), psycopg.OperationalError, server, log)
         _ensure_database(admin)
         yield f"postgresql://{ROLE}@/{DATABASE}?host={sockets}&port=5432"
@@ -169,7 +180,7 @@ def _init_cluster(data: Path, log: Path, user: str | None) -> None:
     if user:
         shutil.chown(unfinished, user)
     # The socket's folder has mode 0700: who may open the socket may connect, and a password would add nothing.
-    command = [POSTGRES / "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-U", "postgres"]
+    command = [POSTGRES / "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-U", ADMINISTRATOR]
     done = subprocess.run(  # noqa: S603
         [*map(str, command), "--no-sync", "-D", str(unfinished)],
         **_identity(user),

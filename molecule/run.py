@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -150,7 +151,8 @@ def _serve(host: str, port: int) -> None:
         _say("starting PostgreSQL and Redis")
         urls = stack.enter_context(embedded.engines(STATE))
         environment = os.environ | urls | {"HOST": host, "PORT": str(port), "MOLECULE_STATE": str(STATE)}
-        stack.enter_context(_engines_file(urls))
+        for name, text in _client_files(urls).items():
+            stack.enter_context(_private_file(STATE / name, text))
         _say("migrating the database")
         _manage(environment, "migrate", "--verbosity", "0")
         created = _create_operator(environment)
@@ -163,11 +165,20 @@ def _serve(host: str, port: int) -> None:
         _watch([supervisor, web])
 
 
+def _client_files(urls: Mapping[str, str]) -> dict[str, str]:
+    """How programs called by hand find the running engines: manage.py reads `engines`, a shell `postgres-env`."""
+    files = {"engines": "".join(f"{name}={url}\n" for name, url in urls.items())}
+    if "DATABASE_OWNER_URL" in urls:  # PostgreSQL is embedded
+        variables = embedded.administrator_environment(STATE).items()
+        exports = [f"export {name}={shlex.quote(value)}\n" for name, value in variables]
+        files["postgres-env"] = "".join([f'export PATH={shlex.quote(str(embedded.POSTGRES))}:"$PATH"\n', *exports])
+    return files
+
+
 @contextmanager
-def _engines_file(urls: Mapping[str, str]) -> Iterator[None]:
-    """For manage.py called by hand: it reads the URLs of the running engines here."""
-    path = STATE / "engines"
-    _write_private(path, "".join(f"{name}={url}\n" for name, url in urls.items()))
+def _private_file(path: Path, text: str) -> Iterator[None]:
+    """A file that exists while the engines run."""
+    _write_private(path, text)
     try:
         yield
     finally:

@@ -86,7 +86,7 @@ def running_follower(folder: Path) -> Iterator[Server]:
 
 def documented(beginning: str) -> str:
     """The SQL block of the document that begins so."""
-    (block,) = re.findall(rf"```sql\n({re.escape(beginning)}.*?)```", DOCUMENT, re.DOTALL)
+    (block,) = re.findall(rf"```sql[ \w]*\n({re.escape(beginning)}.*?)```", DOCUMENT, re.DOTALL)
     assert isinstance(block, str)
     return block
 
@@ -96,7 +96,7 @@ def admit_follower(server: Server) -> None:
 
 
 def subscribe(follower: Server, server: Server) -> None:
-    follower.execute(documented("CREATE TABLE structure_events"))
+    follower.execute((ROOT / "docs" / "change-stream.sql").read_text())
     command = documented("CREATE SUBSCRIPTION").partition(";")[0]
     address = f"host={server.info.host} port={server.info.port} dbname={server.info.dbname}"
     follower.execute(command.replace("host=molecule.example dbname=molecule", address))

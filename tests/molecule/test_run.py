@@ -142,7 +142,7 @@ def test_the_stored_token_authenticates_an_operator(running: Runner) -> None:
 
 
 def test_secrets_are_readable_only_by_the_owner_and_on_no_command_line(running: Runner) -> None:
-    names = ("env", "engines", "operator", "operator-token", "postgres.log", "redis.log")
+    names = ("env", "engines", "postgres-env", "operator", "operator-token", "postgres.log", "redis.log")
     assert {oct((running.state / name).stat().st_mode & 0o777) for name in names} == {"0o600"}
     secrets = [line.split("=")[1] for line in (running.state / "env").read_text().splitlines() if "KEY=" in line]
     assert len(secrets) == 2
@@ -188,6 +188,13 @@ def test_manage_py_connects_to_the_running_engines(running: Runner) -> None:
     assert result.stdout.strip() == "operator"
 
 
+def test_psql_connects_as_a_superuser(running: Runner) -> None:
+    query = "SELECT current_database(), rolsuper FROM pg_roles WHERE rolname = current_user"
+    script = f'. {running.state}/postgres-env; psql -XAtc "{query}"'
+    result = subprocess.run(["/bin/sh", "-ec", script], capture_output=True, text=True)
+    assert (result.stdout, result.stderr) == ("molecule|t\n", "")
+
+
 def test_each_signal_stops_all_processes_without_errors_and_keeps_the_data(
     shared_state: Path, start: Callable[..., Runner]
 ) -> None:
@@ -203,7 +210,7 @@ def test_each_signal_stops_all_processes_without_errors_and_keeps_the_data(
         assert runner.stop(signal_number) == 0
         assert not [pid for pid in pids if is_running(pid)]
         assert "Traceback" not in runner.output
-        assert not (shared_state / "engines").exists()
+        assert not any((shared_state / name).exists() for name in ("engines", "postgres-env"))
 
 
 def test_a_signal_during_startup_stops_it_without_an_error(shared_state: Path, start: Callable[..., Runner]) -> None:

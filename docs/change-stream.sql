@@ -1,0 +1,43 @@
+-- The tables of a follower of the change stream: see change-stream.md.
+CREATE TABLE structure_events (
+  id UUID PRIMARY KEY,
+  seq BIGINT NOT NULL UNIQUE,
+  event_type TEXT NOT NULL,
+  workspace_id UUID,
+  agent_id UUID,
+  target_id UUID,
+  payload JSONB,
+  actor TEXT NOT NULL,
+  created_at TIMESTAMPTZ NOT NULL,
+  transaction_id BIGINT,
+  arrived BIGINT GENERATED ALWAYS AS IDENTITY
+);
+CREATE TABLE workspaces (
+  id UUID PRIMARY KEY,
+  name TEXT NOT NULL,
+  role TEXT,
+  tier INTEGER NOT NULL,
+  status TEXT NOT NULL,
+  source_bundle_id TEXT,
+  agent_card JSONB,
+  url TEXT,
+  parent_id UUID,
+  forwarded_to UUID,
+  last_heartbeat_at TIMESTAMPTZ,
+  last_error_rate FLOAT NOT NULL,
+  last_sample_error TEXT,
+  active_tasks INTEGER NOT NULL,
+  uptime_seconds INTEGER NOT NULL,
+  current_task TEXT,
+  runtime TEXT,
+  lease_expires_at TIMESTAMPTZ,
+  created_at TIMESTAMPTZ NOT NULL,
+  updated_at TIMESTAMPTZ NOT NULL,
+  flapping_until TIMESTAMPTZ,
+  refused_at TIMESTAMPTZ,
+  refused_count INTEGER NOT NULL,
+  refused_reason TEXT,
+  refused_address TEXT,
+  enrolment_expires_at TIMESTAMPTZ,
+  heartbeat_interval INTEGER
+);
