@@ -9,9 +9,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.utils import timezone
 
-from activity import bus, cursors, pages, statements
+from activity import bus, clock, cursors, pages, statements
 from activity.cursors import Cursor
 from activity.models import ActivityLog, ActivityStatus
 from activity.strict_json import json_fragment
@@ -116,7 +115,7 @@ class Pruned:
 
 def retention_cutoff(days: float) -> datetime:
     """The time before which rows are deleted. Raises OverflowError if it is before year 1."""
-    return timezone.now() - timedelta(days=days)
+    return clock.now() - timedelta(days=days)
 
 
 def prune(cutoff: datetime, batch: int, after: datetime | None = None) -> Pruned:

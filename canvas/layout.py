@@ -4,9 +4,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.utils import timezone
 
-from activity import bus
+from activity import bus, clock
 from canvas.models import CanvasViewport
 from registry.exceptions import NotFound
 from registry.structure import rows
@@ -46,7 +45,7 @@ def viewport() -> dict[str, float]:
 def save_viewport(*, x: float, y: float, zoom: float) -> None:
     """Save the viewport and broadcast it. Of two concurrent calls, the later one wins."""
     with transaction.atomic():
-        values = {"x": x, "y": y, "zoom": zoom, "saved_at": timezone.now()}
+        values = {"x": x, "y": y, "zoom": zoom, "saved_at": clock.now()}
         if not CanvasViewport.objects.update(**values):
             CanvasViewport.objects.bulk_create([CanvasViewport(**values)], ignore_conflicts=True)
         payload = {"x": x, "y": y, "zoom": zoom}

@@ -9,8 +9,8 @@ from zlib import crc32
 
 import orjson
 from django.db import connection
-from django.utils import timezone
 
+from activity import clock
 from activity.strict_json import compact, json_fragment
 from canvas.layout import viewport
 from canvas.models import CanvasLayout
@@ -161,7 +161,7 @@ def without_operator_fields(workspace: dict[str, Any]) -> dict[str, Any]:
 
 def now(if_empty: Position) -> tuple[Position, dict[str, Any]]:
     """The current snapshot and its position. `if_empty`, read before, is that of an empty organisation."""
-    time, (read, shown) = timezone.now(), workspaces()
+    time, (read, shown) = clock.now(), workspaces()
     position = read or if_empty
     return position, {"seq": position.seq, "at": time, "workspaces": shown, "viewport": viewport()}
 

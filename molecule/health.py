@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from activity import redis, roles
+from activity import clock, redis, roles
 from activity.endpoints import Endpoint, documented
 from activity.postgresql.base import DatabaseWrapper
 from activity.principals import Level
@@ -30,6 +30,8 @@ PUBLISHED = "structure_events, workspaces"
 # For the connection of /health/ready. libpq waits for at least two seconds.
 CONNECT_SECONDS = 2
 QUERY_SECONDS = 1.0
+# By which the clocks of this process and of PostgreSQL may differ.
+CLOCK_SECONDS = 5.0
 
 
 class CheckFailed(Exception):
@@ -117,6 +119,16 @@ def _postgres() -> str:
         raise CheckFailed(f"PostgreSQL {major}: Molecule needs {POSTGRESQL_MINIMUM} or newer")
     [(version,)] = _rows("SHOW server_version")
     return f"PostgreSQL {version}"
+
+
+def _clocks() -> str:
+    [(database_time,)] = _rows("SELECT clock_timestamp()")
+    clock.hear(database_time)
+    ahead = clock.seconds_ahead()
+    if abs(ahead) > CLOCK_SECONDS:
+        side = "behind" if ahead > 0 else "ahead of"
+        raise CheckWarning(f"this process's clock is {abs(ahead):.0f} s {side} PostgreSQL's: synchronise both with NTP")
+    return "those of this process and PostgreSQL agree"
 
 
 def _migrations() -> str:
@@ -223,6 +235,7 @@ def _slot_warning(slot: str, active: bool, status: str | None, retained: Decimal
 CHECKS: dict[str, Callable[[], str]] = {
     "postgres": _postgres,
     "migrations": _migrations,
+    "clocks": _clocks,
     "redis": _redis,
     "expiry-hints": _expiry_hints,
     "supervisor": _supervisor,
@@ -233,4 +246,4 @@ CHECKS: dict[str, Callable[[], str]] = {
 }
 # Without Redis, leases in PostgreSQL decide and streams read the log; without a supervisor no lease ends.
 SERVES_WITHOUT = ("redis", "expiry-hints", "supervisor")
-NEED_POSTGRES = ("migrations", "supervisor", "loops", "change-stream", "replication-slots", "database-role")
+NEED_POSTGRES = ("migrations", "clocks", "supervisor", "loops", "change-stream", "replication-slots", "database-role")

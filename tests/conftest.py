@@ -10,7 +10,7 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import Permission, User
 from django.db.backends.postgresql.operations import DatabaseOperations
-from django.db.models.signals import post_migrate  # noqa: TID251  # the product has no signals of its own
+from django.db.models.signals import post_migrate  # the product has no signals of its own
 from rest_framework.test import APIClient
 
 from activity import redis

@@ -4,10 +4,10 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from activity import clock
 from registry.admin import formats
 from registry.liveness.flapping import rule
 from registry.models import ALIVE, Status, Workspace
@@ -39,7 +39,7 @@ def has_expired(workspace: Workspace) -> bool:
 
 
 def _label(workspace: Workspace) -> str:
-    return state_label(workspace.status, workspace.enrolment_expires_at, timezone.now())
+    return state_label(workspace.status, workspace.enrolment_expires_at, clock.now())
 
 
 @admin.display(description="refusals")
@@ -70,7 +70,7 @@ def flapping(workspace: Workspace) -> SafeString:
 
 
 def _is_flapping(workspace: Workspace) -> bool:
-    return workspace.flapping_until is not None and workspace.flapping_until > timezone.now()
+    return workspace.flapping_until is not None and workspace.flapping_until > clock.now()
 
 
 @admin.display(description="name", ordering="name")

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.utils import timezone
 
+from activity import clock
 from registry.models import Status
 from registry.structure.states import AWAITING_AGENT
 
@@ -54,7 +54,7 @@ class FlappingFilter(admin.SimpleListFilter):
         return [("now", "Flapping now")]
 
     def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset if self.value() is None else queryset.filter(flapping_until__gt=timezone.now())
+        return queryset if self.value() is None else queryset.filter(flapping_until__gt=clock.now())
 
 
 class PositionFilter(admin.SimpleListFilter):

@@ -11,6 +11,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
+from activity import clock
+
 EMPTY = mark_safe('<span class="empty">-</span>')
 MINUTE, HOUR, DAY = 60, 3600, 86400
 UNITS = ((DAY, "d", "day"), (HOUR, "h", "hour"), (MINUTE, "min", "minute"), (1, "s", "second"))
@@ -49,15 +51,15 @@ def relative(moment: datetime | None, *, absent: str = "never") -> SafeString:
         '<time datetime="{}" title="{}" data-relative>{} ago</time>',
         moment.isoformat(),
         _to_the_second(moment),
-        span((timezone.now() - moment).total_seconds()),
+        span((clock.now() - moment).total_seconds()),
     )
 
 
 def until(moment: datetime | None) -> SafeString:
     """ "in 3 hours", or the time itself once it has passed; empty without one."""
-    if moment is None or moment <= timezone.now():
+    if moment is None or moment <= clock.now():
         return absolute(moment)
-    left = long_span((moment - timezone.now()).total_seconds())
+    left = long_span((moment - clock.now()).total_seconds())
     return format_html('<time datetime="{}" title="{}">in {}</time>', moment.isoformat(), _to_the_second(moment), left)
 
 

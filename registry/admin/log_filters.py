@@ -10,8 +10,8 @@ from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
-from django.utils import timezone
 
+from activity import clock
 from activity.principals import Kind
 from activity.serializers import query_time
 from registry.admin.bases import actor_of
@@ -136,7 +136,7 @@ class TimeFilter(InputFilter):
 
     def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if name := self.value_of("since"):
-            queryset = queryset.filter(created_at__gte=timezone.now() - _span(name))
+            queryset = queryset.filter(created_at__gte=clock.now() - _span(name))
         if start := self.value_of("from"):
             queryset = queryset.filter(created_at__gte=_moment(start))
         if end := self.value_of("until"):

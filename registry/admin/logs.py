@@ -8,10 +8,10 @@ from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast, Left
 from django.template.loader import render_to_string
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from activity import clock
 from activity.models import ActivityLog, ActivityStatus, EventType, StructureEvent
 from registry.admin import event_summaries, formats, timeline
 from registry.admin.bases import ReadOnlyAdmin
@@ -76,7 +76,7 @@ class ActivityLogAdmin(LogAdmin):
         if (workspace_id := _as_uuid(search_term)) is not None:
             return queryset.filter(workspace_id=workspace_id), False
         if search_term:
-            queryset = queryset.filter(created_at__gte=timezone.now() - SEARCH_SPAN)
+            queryset = queryset.filter(created_at__gte=clock.now() - SEARCH_SPAN)
         return super().get_search_results(request, queryset, search_term)
 
     @admin.display(description="status")

@@ -8,10 +8,10 @@ from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from activity import clock
 from registry.admin import formats, one_time_secrets
 from registry.admin.bases import ReadOnlyAdmin
 from registry.exceptions import NotFound
@@ -99,7 +99,7 @@ class TokenAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state")
     def state(self, token: Token) -> SafeString:
-        if token.is_live(timezone.now()):
+        if token.is_live(clock.now()):
             return formats.badge(Status.ONLINE, "active")
         if token.revoked_at is None:
             return formats.badge(Status.REMOVED, "expired")

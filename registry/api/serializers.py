@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
+from activity import clock
 from activity.fields import FiniteFloatField, RequestFields
 from activity.serializers import query_time
 from registry.identity.refusals import Reason
@@ -453,7 +453,7 @@ class TokenBody(RequestFields):
     expires_at = serializers.DateTimeField(default=None, allow_null=True)
 
     def validate_expires_at(self, value: datetime | None) -> datetime | None:
-        if value is not None and value <= timezone.now():
+        if value is not None and value <= clock.now():
             raise serializers.ValidationError("must be in the future")
         return value
 

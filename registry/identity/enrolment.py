@@ -9,9 +9,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
-from activity import bus
+from activity import bus, clock
 from registry.exceptions import BadCredential
 from registry.identity import tokens
 from registry.models import TokenKind, Workspace, WorkspaceToken
@@ -34,7 +33,7 @@ def issue(workspace_id: UUID, *, may_reveal: bool = False) -> Enrolment:
     `may_reveal`: the agent that enrols with it may read secret values, as the issuer may reveal them.
     Raises NotFound, Removed.
     """
-    expires_at = timezone.now() + timedelta(seconds=settings.ENROLMENT_TOKEN_SECONDS)
+    expires_at = clock.now() + timedelta(seconds=settings.ENROLMENT_TOKEN_SECONDS)
     with transaction.atomic():
         # This locks the workspace, so the second of two concurrent calls revokes the token of the first.
         issued = tokens.issue(
@@ -66,7 +65,7 @@ def revoke_token(workspace_id: UUID, token_id: UUID) -> None:
         rows.lock([workspace_id])
         tokens.revoke_token(workspace_id, token_id)
         if WorkspaceToken.objects.filter(id=token_id, kind=TokenKind.ENROLMENT).exists():
-            now = timezone.now()
+            now = clock.now()
             awaiting = Workspace.objects.filter(id=workspace_id, enrolment_expires_at__gt=now)
             if awaiting.update(enrolment_expires_at=now):
                 bus.after_commit(_publish, workspace_id, now)

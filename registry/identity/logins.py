@@ -103,7 +103,8 @@ def _is_locked_by_address(request: HttpRequest, username: str) -> bool:
     address = address_of(request)
     if address is None or known_browser(request, username) is not None:
         return False
-    since = timezone.now() - timedelta(minutes=settings.LOGIN_ADDRESS_MINUTES)
+    # The clock by which axes dates the attempts.
+    since = timezone.now() - timedelta(minutes=settings.LOGIN_ADDRESS_MINUTES)  # noqa: TID251
     recent = AccessAttempt.objects.filter(ip_address=address, attempt_time__gte=since)
     failures = recent.aggregate(total=Sum("failures_since_start"))["total"] or 0
     return bool(failures >= settings.LOGIN_ADDRESS_FAILURES)

@@ -15,9 +15,8 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import connection, models, transaction
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
-from django.utils import timezone
 
-from activity import bus, cache_versions, statements
+from activity import bus, cache_versions, clock, statements
 from activity.principals import Kind, Level, Principal
 from registry.exceptions import BadCredential, NotFound
 from registry.models import (
@@ -203,7 +202,7 @@ def operators(token_ids: Collection[UUID]) -> dict[UUID, Principal]:
     """The principals of the valid operators' tokens among these, in one query."""
     if not token_ids:
         return {}
-    now = timezone.now()
+    now = clock.now()
     return {
         token.id: _principal(token.user, token.held, token.id)
         for token in _operator_tokens().filter(id__in=token_ids)
@@ -357,7 +356,7 @@ def _operator_tokens() -> models.QuerySet[Any]:
 
 def _operator(presented: PresentedToken) -> tuple[User, Principal]:
     token = _operator_tokens().filter(prefix=presented.prefix).first()
-    if token is None or not _matches(token, presented) or not token.is_live(timezone.now()) or not token.user.is_active:
+    if token is None or not _matches(token, presented) or not token.is_live(clock.now()) or not token.user.is_active:
         raise BadCredential("invalid token")
     _mark_used(token)
     return token.user, _principal(token.user, token.held, token.id)
@@ -371,7 +370,7 @@ def _workspace(presented: PresentedToken, kind: TokenKind | None) -> Principal:
     retired = token.workspace.status == Status.REMOVED
     if (
         not retired
-        and not token.is_live(timezone.now())
+        and not token.is_live(clock.now())
         and not (kind == TokenKind.ENROLMENT and unconfirmed_token(token.id))
     ):
         raise BadCredential("token expired, used or revoked")
@@ -424,4 +423,4 @@ def _mark_used(token: Token) -> None:
 
 
 def _is_stale(token: Token) -> bool:
-    return token.last_used_at is None or timezone.now() - token.last_used_at > LAST_USED_RESOLUTION
+    return token.last_used_at is None or clock.now() - token.last_used_at > LAST_USED_RESOLUTION

@@ -10,9 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from django.utils import timezone
-
-from activity import cache_versions, events
+from activity import cache_versions, clock, events
 from activity.models import StructureEvent
 from registry.identity import tokens
 from registry.identity.tokens import Caller, PresentedToken
@@ -155,5 +153,5 @@ class Sessions:
         if presented not in self.known:
             return False
         caller, checked_at = self.known[presented]
-        is_live = caller.expires_at is None or caller.expires_at > timezone.now()
+        is_live = caller.expires_at is None or caller.expires_at > clock.now()
         return is_live and time.monotonic() - checked_at < LONGEST_TRUST_SECONDS

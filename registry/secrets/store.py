@@ -7,9 +7,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
-from activity import statements
+from activity import clock, statements
 from registry.exceptions import NotFound, SecretsBroken, SecretsUnavailable
 from registry.models import GlobalSecret, SealedSecret, SecretAccess, SecretAction, WorkspaceSecret
 from registry.secrets.sealing import Keyring, KeyUnusable, SealBroken
@@ -140,7 +139,7 @@ def _unseal(ring: Keyring, row: SealedSecret) -> str:
 
 def _store(secret: SealedSecret, value: str, *, unique: list[str]) -> None:
     secret.encrypted_value = keyring().seal(value.encode(), context=secret.context())
-    secret.updated_at = timezone.now()
+    secret.updated_at = clock.now()
     type(secret)._default_manager.bulk_create(
         [secret], update_conflicts=True, unique_fields=unique, update_fields=["encrypted_value", "updated_at"]
     )

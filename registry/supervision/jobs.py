@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 from psycopg_pool import PoolTimeout
 
+from activity import clock
 from registry.models import LoopTick
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,10 @@ USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
 def tick(name: str, **detail: Any) -> None:
-    """Record a completed step. `since` starts again after a gap of more than STALE_SECONDS."""
+    """Record a completed step. `since` starts again after a gap of more than STALE_SECONDS.
+
+    The answer says what time it is by the database's clock.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -41,9 +45,11 @@ def tick(name: str, **detail: Any) -> None:
             ON CONFLICT (name) DO UPDATE SET
               since = CASE WHEN t.ticked_at >= now() - make_interval(secs => %s) THEN t.since ELSE now() END,
               ticked_at = now(), detail = excluded.detail
+            RETURNING clock_timestamp()
             """,
             [name, json.dumps(detail), STALE_SECONDS],
         )
+        clock.hear(cursor.fetchone()[0])
 
 
 def last(name: str) -> LoopTick | None:

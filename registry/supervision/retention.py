@@ -11,9 +11,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
-from activity import log
+from activity import clock, log
 from registry.models import LoopTick
 from registry.supervision import jobs, leftovers
 
@@ -106,11 +105,11 @@ class Retention:
 def _batch() -> int:
     """Delete the next batch if one is due, and store the progress; return the number of rows. Concurrent calls wait."""
     row = LoopTick.objects.select_for_update().filter(name=jobs.RETENTION).first()
-    progress, removed, now = Progress.of(row.detail if row else {}), 0, timezone.now()
+    progress, removed, now = Progress.of(row.detail if row else {}), 0, clock.now()
     if progress.is_due(now):
         progress = progress.begun(now)
         pruned = log.prune(log.retention_cutoff(settings.ACTIVITY_RETENTION_DAYS), log.PRUNE_BATCH, progress.upto)
-        progress, removed = progress.after(pruned, timezone.now()), pruned.rows
+        progress, removed = progress.after(pruned, clock.now()), pruned.rows
     jobs.tick(jobs.RETENTION, **progress.detail())
     return removed
 

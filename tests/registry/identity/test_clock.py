@@ -1,0 +1,89 @@
+"""A process whose clock is an hour off judges what has expired by the database's clock."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from activity import clock
+from registry.admin import columns, formats
+from registry.identity import enrolment, tokens
+from registry.models import Workspace, WorkspaceToken
+from registry.structure.states import ENROLMENT_EXPIRED
+from registry.supervision import jobs
+from tests.conftest import bearer
+
+Make = Callable[..., Workspace]
+HALF_AN_HOUR = timedelta(minutes=30)
+
+
+@pytest.fixture(params=[-1, 1], ids=["an hour behind", "an hour ahead"])
+def _skewed(request: Any, db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    wrong = timedelta(hours=request.param)
+    monkeypatch.setattr(timezone, "now", lambda: datetime.now(UTC) + wrong)
+    jobs.tick(jobs.WEB)
+    yield
+    monkeypatch.undo()
+    jobs.tick(jobs.WEB)
+    assert abs(clock.seconds_ahead()) < 1
+
+
+def _true_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.mark.usefixtures("_skewed")
+@pytest.mark.parametrize(("left", "is_good"), [(HALF_AN_HOUR, True), (-HALF_AN_HOUR, False)])
+def test_a_token_is_good_until_it_expires(make_workspace: Make, make_user: Any, left: timedelta, is_good: bool) -> None:
+    mine, expires_at = make_workspace(), _true_now() + left
+    issued = tokens.issue_workspace_token(mine.id, expires_at=expires_at)
+    path = f"/workspaces/{mine.id}"
+    assert bearer(issued.text).get(path).status_code == (200 if is_good else 401)
+    text = tokens.issue_operator_token(make_user("viewer"))
+    tokens.OperatorToken.objects.update(expires_at=expires_at)
+    assert bearer(text).get(path).status_code == (200 if is_good else 401)
+
+
+@pytest.mark.usefixtures("_skewed")
+def test_an_enrolment_token_lasts_as_long_as_it_says(make_workspace: Make, settings: Any) -> None:
+    settings.ENROLMENT_TOKEN_SECONDS = 600
+    workspace = make_workspace()
+    issued = enrolment.issue(workspace.id)
+    assert abs((issued.expires_at - _true_now()).total_seconds() - 600) < 5
+    workspace.refresh_from_db()
+    assert not columns.has_expired(workspace)
+    Workspace.objects.update(enrolment_expires_at=_true_now() - timedelta(minutes=1))
+    workspace.refresh_from_db()
+    assert columns.has_expired(workspace)
+    assert ENROLMENT_EXPIRED in columns.state(workspace)
+
+
+@pytest.mark.usefixtures("_skewed")
+def test_a_token_may_be_issued_for_the_next_half_hour_only_if_that_is_in_the_future(
+    make_workspace: Make, as_workspace: Callable[[Workspace], APIClient]
+) -> None:
+    mine = make_workspace()
+    client, path = as_workspace(mine), f"/workspaces/{mine.id}/tokens"
+    assert client.post(path, {"expires_at": (_true_now() + HALF_AN_HOUR).isoformat()}).status_code == 201
+    assert client.post(path, {"expires_at": (_true_now() - HALF_AN_HOUR).isoformat()}).status_code == 400
+    assert WorkspaceToken.objects.filter(expires_at=None).count() == 1
+
+
+@pytest.mark.usefixtures("_skewed")
+def test_ages_are_those_of_the_database() -> None:
+    assert " 0 s ago" in formats.relative(_true_now()).replace(">", "> ")
+    assert "in 30 minutes" in formats.until(_true_now() + HALF_AN_HOUR + timedelta(seconds=10))
+
+
+@pytest.mark.usefixtures("_skewed")
+def test_health_says_that_the_clocks_differ(as_viewer: APIClient) -> None:
+    check = as_viewer.get("/health/ready").json()["checks"]["clocks"]
+    assert (check["ok"], check["warning"]) == (True, True)
+    assert "3600 s" in check["detail"]
+
+
+def test_health_is_content_with_clocks_that_agree(as_viewer: APIClient) -> None:
+    assert "warning" not in as_viewer.get("/health/ready").json()["checks"]["clocks"]
