@@ -126,9 +126,10 @@ def documented(
 ) -> Callable[[Method], Method]:
     """Decorator: the OpenAPI description of a method. `name` replaces the operation id derived from the path.
 
-    The errors 400, 401, 403, 415, 429 and 503 are always included.
+    The errors 400, 401, 403, 415, 429 and 503 are always included, and 413 where there is a body.
     """
-    responses = dict.fromkeys((400, 401, 403, 415, 429, 503, *errors), Problem) | answers
+    with_body = () if request is None else (413,)
+    responses = dict.fromkeys((400, 401, 403, *with_body, 415, 429, 503, *errors), Problem) | answers
     parameters: list[Any] = [query] if query else []
     header = OpenApiParameter(
         "X-Workspace-ID", str, OpenApiParameter.HEADER, description="Beside a workspace's token: its id."

@@ -22,15 +22,19 @@ class Malformed(ValueError):
     """The body is not strict JSON; the message says why."""
 
 
+class TooManyValues(Malformed):
+    """The body has more values than are parsed."""
+
+
 def parse(body: bytes, *, max_values: int | None = None) -> Any:
     """The value of a JSON body; an empty body is `{}`.
 
-    Raises Malformed, also for more than `max_values` values (MAX_JSON_VALUES by default), which are counted before
-    anything is parsed, and for what PostgreSQL cannot store: \\u0000, lone surrogates, NaN and infinity.
+    Raises TooManyValues for more than `max_values` (MAX_JSON_VALUES by default), counted before anything is parsed.
+    Raises Malformed, also for what PostgreSQL cannot store: \\u0000, lone surrogates, NaN and infinity.
     """
     most = settings.MAX_JSON_VALUES if max_values is None else max_values
     if _values_at_most(body) > most and _values_at_most(TEXT.sub(b"0", body).translate(None, SPACES)) > most:
-        raise Malformed(f"more than {most} values")
+        raise TooManyValues(f"more than {most} values")
     try:
         value = DECODER.decode(body.decode("utf-8") or "{}")
     except UnicodeDecodeError:

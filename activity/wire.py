@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 import orjson
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import APIException, ParseError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
@@ -13,6 +13,12 @@ from rest_framework.request import Request
 from rest_framework.utils.encoders import JSONEncoder
 
 from activity import strict_json
+
+
+class BodyTooLarge(APIException):
+    """A body with too many values; molecule/limits.py refuses those with too many bytes."""
+
+    status_code = 413
 
 
 class JSONParser(BaseParser):
@@ -25,6 +31,8 @@ class JSONParser(BaseParser):
     ) -> Any:
         try:
             return strict_json.parse(stream.read())
+        except strict_json.TooManyValues as error:
+            raise BodyTooLarge(str(error)) from None
         except strict_json.Malformed as error:
             raise ParseError(str(error)) from None
 

@@ -39,7 +39,7 @@ from registry.structure import rows
 class Register(Endpoint):
     """`POST /registry/register`"""
 
-    @documented("Register an agent", request=RegisterBody, answers={200: RegistrationResponse}, errors=(404, 410, 413))
+    @documented("Register an agent", request=RegisterBody, answers={200: RegistrationResponse}, errors=(404, 410))
     def post(self, request: Any) -> Response:
         caller = self.principal
         token = workspaces.register(
@@ -91,7 +91,7 @@ class Heartbeats(Endpoint):
 class UpdateCard(Endpoint):
     """`POST /registry/update-card`"""
 
-    @documented("Update the Agent Card", request=CardBody, answers={200: StatusResponse}, errors=(404, 410, 413))
+    @documented("Update the Agent Card", request=CardBody, answers={200: StatusResponse}, errors=(404, 410))
     def post(self, request: Any) -> Response:
         body = self.body(CardBody)
         workspaces.update_card(body["workspace_id"], body["agent_card"], actor=self.principal.actor)

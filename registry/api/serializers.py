@@ -22,6 +22,7 @@ from registry.models import (
     no_line_breaks,
     secret_key_name,
 )
+from registry.organisation.agent_cards import check_size
 from registry.secrets.store import MAX_VALUE_BYTES
 from registry.structure.access import Rule
 from registry.structure.text import MAX_NAME, MAX_ROLE, clean_name, clean_role, shortened_name
@@ -44,7 +45,10 @@ class AgentUrlField(serializers.CharField):
 
 
 class AgentCardField(serializers.JSONField):
-    """An A2A Agent Card, stored unchanged: a JSON object whose `name` follows the rule for names."""
+    """An A2A Agent Card, stored unchanged: a JSON object whose `name` follows the rule for names.
+
+    Its size is checked first, so that one that is too large is TooLarge whatever else is wrong with it.
+    """
 
     default_error_messages = {
         "object": "must be a JSON object",
@@ -52,6 +56,7 @@ class AgentCardField(serializers.JSONField):
     }
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
+        check_size(data)
         if not isinstance(data, dict):
             self.fail("object")
         name = data.get("name")

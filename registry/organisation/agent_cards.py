@@ -4,13 +4,16 @@ Cards are stored and returned as they came. What read_card() cannot use it leave
 that is absent is no problem: registration already names the agent's address, and most cards lack something.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from registry.exceptions import TooLarge
 from registry.structure.text import shortened_name
 from registry.structure.urls import validate_agent_url
 
@@ -98,6 +101,15 @@ class AgentCard:
     input_modes: tuple[str, ...] = ()
     output_modes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+
+
+def check_size(card: Any) -> None:
+    """Raises TooLarge for a card that has more bytes than MAX_CARD_BYTES as compact JSON."""
+    size = len(json.dumps(card, separators=(",", ":"), ensure_ascii=False).encode())
+    if size > settings.MAX_CARD_BYTES:
+        raise TooLarge(
+            f"agent_card: must not be larger than {settings.MAX_CARD_BYTES} bytes, has {size}", field="agent_card"
+        )
 
 
 def read_card(card: Any) -> AgentCard:

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
@@ -15,11 +14,12 @@ from activity import bus
 from activity.events import NewEvent, record
 from activity.models import EventType
 from activity.principals import Kind
-from registry.exceptions import MISSING_TOKEN, BadCredential, Invalid, TooLarge
+from registry.exceptions import MISSING_TOKEN, BadCredential, Invalid
 from registry.identity import enrolment, refusals, tokens
 from registry.liveness import presence
 from registry.models import DEFAULT_TIER, Status, Workspace
 from registry.organisation import agents
+from registry.organisation.agent_cards import check_size
 from registry.secrets import masking
 from registry.secrets.masking import Mask
 from registry.structure import change_limit, hierarchy, projection, rows
@@ -181,17 +181,9 @@ def _check_url(url: str, mask: Mask) -> None:
 
 def _received(workspace_id: UUID, agent_card: dict[str, Any]) -> tuple[Mask, dict[str, Any]]:
     """The mask of the workspace, and the card as it is stored: masked. Raises TooLarge, before anything is read."""
-    _check_card_size(agent_card)
+    check_size(agent_card)
     mask = masking.mask_for(workspace_id)
     return mask, _as_stored(mask.json(agent_card))
-
-
-def _check_card_size(agent_card: dict[str, Any]) -> None:
-    size = len(json.dumps(agent_card, separators=(",", ":"), ensure_ascii=False).encode())
-    if size > settings.MAX_CARD_BYTES:
-        raise TooLarge(
-            f"agent_card: must not be larger than {settings.MAX_CARD_BYTES} bytes, has {size}", field="agent_card"
-        )
 
 
 def _as_stored(agent_card: dict[str, Any]) -> dict[str, Any]:

@@ -178,7 +178,7 @@ async def test_an_agents_body_has_a_bounded_number_of_values(mine: Agent, parsed
         return await post(mine.token, path, {"activity_type": "agent_log", "metadata": metadata})
 
     refused = await report([[]] * 20_000)
-    assert (refused.status_code, refused.json()) == (400, {"error": "more than 20000 values"})
+    assert (refused.status_code, refused.json()) == (413, {"error": "more than 20000 values"})
     assert parsed == []
     assert (await report([[]] * 19_000)).status_code == 200
     assert (await report('[{,"' * 60_000)).status_code == 200, "in a text they are no values"

@@ -3,16 +3,19 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from activity.models import StructureEvent
+from registry.identity import enrolment
 from registry.liveness import heartbeats
 from registry.liveness.heartbeats import Beat
 from registry.models import Workspace
 from registry.structure import change_limit
+from tests.conftest import JSONClient, bearer
 
 Make = Callable[..., Workspace]
 LARGEST = 64 * 1024
@@ -64,6 +67,36 @@ def test_a_card_has_at_most_64_kib(agent: APIClient, workspace: Workspace, send:
     assert (answer.status_code, answer.json()["field"]) == (413, "agent_card")
     assert "65536 bytes" in answer.json()["error"]
     assert events_of(workspace) == before
+
+
+TOO_LARGE_CARDS = {
+    "many values": {"name": "a", "list": [0] * LARGEST},
+    "no name": {"text": "x" * LARGEST},
+    "a name of spaces": {"name": " " * LARGEST},
+    "a name of several lines": {"name": "a\n" * LARGEST},
+    "a long name": {"name": "a" * LARGEST},
+    "a list": ["x" * LARGEST],
+    "a text": "x" * LARGEST,
+}
+
+
+def register_with_enrolment(_: APIClient, workspace: Workspace, card: Any) -> Any:
+    return register(bearer(enrolment.issue(workspace.id, may_reveal=False).token), workspace, card)
+
+
+def register_openly(_: APIClient, __: Workspace, card: Any) -> Any:
+    return JSONClient().post("/registry/register", {"id": str(uuid4()), "url": "http://a:1", "agent_card": card})
+
+
+@pytest.mark.parametrize("card", TOO_LARGE_CARDS.values(), ids=TOO_LARGE_CARDS)
+@pytest.mark.parametrize("send", [register, register_with_enrolment, register_openly, update_card])
+def test_a_card_that_is_too_large_is_413_whatever_else_is_wrong(
+    agent: APIClient, workspace: Workspace, send: Any, card: Any, settings: Any
+) -> None:
+    settings.MOLECULE_ENROLMENT = "open"
+    before = StructureEvent.objects.count()
+    assert send(agent, workspace, card).status_code == 413
+    assert StructureEvent.objects.count() == before
 
 
 def test_unchanged_values_are_not_recorded(agent: APIClient, workspace: Workspace) -> None:
