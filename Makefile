@@ -7,7 +7,7 @@ VENV_PYTHON := .venv/bin/python
 # Settings for the static checks: they connect to nothing and ignore .molecule/env.
 STATIC := env MOLECULE_READ_ENV_FILE=false DATABASE_URL=postgresql:///unused REDIS_URL=redis://unused \
 	SECRET_KEY=unused DEBUG=false
-PRODUCTION := ALLOWED_HOSTS=molecule.example SECRET_KEY=$$($(VENV_PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))') \
+PRODUCTION := ALLOWED_HOSTS=molecule.example PROXY_SCHEME=true SECRET_KEY=$$($(VENV_PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))') \
 	SECRETS_ENCRYPTION_KEY=$$($(VENV_PYTHON) -c 'import secrets; print(secrets.token_hex(32))')
 
 .PHONY: help run demo test stress fuzz bench chaos check static format clean

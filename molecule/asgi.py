@@ -24,6 +24,7 @@ from molecule.limits import BoundedBody  # noqa: E402
 from molecule.policy import may_listen  # noqa: E402
 from molecule.shares import shares  # noqa: E402
 from molecule.stopping import AnswerOnShutdown  # noqa: E402
+from molecule.sub_path import SubPath  # noqa: E402
 from molecule.threads import ThreadedDjango  # noqa: E402
 from registry.consumers import OrganisationStream  # noqa: E402
 from registry.fast_path.application import FastPath  # noqa: E402
@@ -51,7 +52,7 @@ stream = CookieMiddleware(Stream.as_asgi())
 
 async def websockets(scope: Any, receive: Any, send: Any) -> None:
     """The event stream at /ws. On other paths a socket is accepted first: only then can it be closed with a reason."""
-    if scope["path"] == f"{scope.get('root_path', '')}/ws":
+    if scope["path"] == "/ws":
         await stream(scope, receive, send)
         return
     await receive()
@@ -61,7 +62,7 @@ async def websockets(scope: Any, receive: Any, send: Any) -> None:
 
 http = AnswerOnShutdown(BoundedBody(fast_path, fast_path.callers))
 application = WebLiveness(
-    ProtocolTypeRouter({"http": http, "websocket": websockets}),
+    SubPath(ProtocolTypeRouter({"http": http, "websocket": websockets})),
     check_heartbeats=fast_path.commit_empty_batch,
     after_each=refusals.flush,
     on_shutdown=http.wait_for_open,

@@ -55,6 +55,7 @@ BOUNDS = (
     "SOCKET_UNSENT_BYTES",
     "SOCKET_HANDSHAKE_SECONDS",
 )
+SUB_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 METRICS_TOKEN = re.compile(r"[!-+\--~]{16,256}")
 
 
@@ -144,6 +145,52 @@ def pool_size(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Ch
 def bounds(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     wrong = [name for name in BOUNDS if not getattr(settings, name) > 0]
     return [Error(f"{name} must be over 0: nothing is without a bound.", id="molecule.E009") for name in wrong]
+
+
+@register("molecule")
+def proxy(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if settings.PROXY_ADDRESSES < 0:
+        found.append(Error("PROXY_ADDRESSES must be 0 or the number of proxies.", id="molecule.E010"))
+    if settings.SECURE_PROXY:
+        found.append(
+            Warning(
+                "SECURE_PROXY is deprecated and will be ignored by the next release.",
+                hint="Set PROXY_SCHEME=true if the proxy sets X-Forwarded-Proto, and PROXY_ADDRESSES=1 if it appends "
+                "the client's address to X-Forwarded-For: docs/configuration.md, Behind a proxy.",
+                id="molecule.W004",
+            )
+        )
+    return found
+
+
+@register("molecule")
+def sub_path(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if SUB_PATH.fullmatch(settings.FORCE_SCRIPT_NAME):
+        return []
+    return [
+        Error(
+            f"FORCE_SCRIPT_NAME must be a path, not {settings.FORCE_SCRIPT_NAME!r}.",
+            hint="For https://example.org/molecule/ it is /molecule. Letters, digits, slashes and . _ ~ - are allowed.",
+            id="molecule.E011",
+        )
+    ]
+
+
+@register("molecule", deploy=True)
+def endless_redirect(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """On another HOST, uvicorn may have the certificate itself."""
+    if not settings.SECURE_SSL_REDIRECT or settings.PROXY_SCHEME or not is_loopback(settings.HOST):
+        return []
+    return [
+        Warning(
+            f"On HOST={settings.HOST} only a proxy can be reached over https, and PROXY_SCHEME is off: every request "
+            "that the proxy passes on is redirected to https, for ever.",
+            hint="Set PROXY_SCHEME=true, and let the proxy set X-Forwarded-Proto: docs/configuration.md, Behind a "
+            "proxy. If uvicorn has the certificate itself, set HOST to the address at which it listens.",
+            id="molecule.W005",
+        )
+    ]
 
 
 @register(Tags.database)

@@ -20,7 +20,7 @@ from registry.api.serializers import MAX_BEATS
 from registry.exceptions import DATABASE_UNAVAILABLE, RETRY_AFTER_SECONDS, TOO_MANY_REQUESTS, UNAVAILABLE_ERRORS
 from registry.fast_path.application import replayed, respond_json
 from registry.fast_path.callers import Callers
-from registry.identity import authentication, rate_limits, sessions, tokens
+from registry.identity import addresses, rate_limits, sessions, tokens
 
 REGISTRATIONS = ("/registry/register", "/registry/update-card")
 BEAT = "/registry/heartbeat"
@@ -63,7 +63,7 @@ class RequestHead:
         headers = dict(reversed(scope["headers"]))
         return cls(
             path=scope["path"] if scope["method"] == "POST" else "",
-            address=authentication.client_address(scope, headers),
+            address=addresses.of_scope(scope),
             authorization=headers.get(b"authorization"),
             cookie=headers.get(b"cookie", b""),
             length=int(headers.get(b"content-length", 0)),

@@ -11,8 +11,7 @@ from molecule import policy
 from registry.api import errors
 from registry.exceptions import BadCredential, NotAllowed
 from registry.fast_path import bodies
-from registry.identity import authentication, refusals, tokens
-from registry.identity.throttling import CredentialThrottle
+from registry.identity import addresses, authentication, refusals, tokens
 
 # The body of a refused request is parsed only if it is small. Heartbeats have a few hundred bytes.
 MAX_PARSED_BYTES = 8 * 1024
@@ -39,7 +38,7 @@ def _note(request: Request, view: Any) -> None:
     named = _own_workspace(request, view.kwargs) or (
         bodies.uuid(request.headers.get("X-Workspace-ID")) if token else None
     )
-    refusals.note(named, token, CredentialThrottle().get_ident(request))
+    refusals.note(named, token, addresses.of_request(request))
 
 
 def _own_workspace(request: Request, kwargs: dict[str, Any]) -> UUID | None:

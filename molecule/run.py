@@ -33,7 +33,7 @@ MANAGE = str(BASE_DIR / "manage.py")
 WEB = [PYTHON, "-m", "uvicorn", "molecule.asgi:application", "--log-level", "warning", "--no-access-log"]
 WEB += ["--ws", "molecule.sockets:Sockets", "--ws-per-message-deflate", "false", "--ws-max-size", "1048576"]
 WEB += ["--ws-ping-interval", "20", "--ws-ping-timeout", "20"]
-# No proxy headers: settings.SECURE_PROXY decides which are trusted.
+# No proxy headers: settings.PROXY_SCHEME and PROXY_ADDRESSES decide which are trusted.
 WEB += ["--timeout-graceful-shutdown", "5", "--no-proxy-headers", "--no-server-header"]
 SUPERVISOR = [PYTHON, MANAGE, "supervise"]
 START_SECONDS = 60.0

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -47,7 +48,12 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 CORS_ALLOWED_ORIGINS = env.list(
     "CORS_ORIGINS", default=["http://localhost:3000", "http://localhost:3001"] if DEBUG else []
 )
+# "" or a path such as "/molecule". Django puts it before every URL that it makes; molecule/sub_path.py takes it off.
+FORCE_SCRIPT_NAME = "/{}".format(env.str("FORCE_SCRIPT_NAME", "").strip("/")).rstrip("/")
+# Until the next release, for both of the settings below.
 SECURE_PROXY = env.bool("SECURE_PROXY", False)
+PROXY_SCHEME = env.bool("PROXY_SCHEME", SECURE_PROXY)
+PROXY_ADDRESSES = env.int("PROXY_ADDRESSES", int(SECURE_PROXY))
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
 
 # --- The engines -------------------------------------------------------------------------------------
@@ -123,7 +129,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "django.middleware.security.SecurityMiddleware",
+    "molecule.redirects.RedirectToHTTPS",
     "molecule.headers.SecurityHeaders",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -202,7 +208,6 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["registry.identity.authentication.CredentialAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["molecule.policy.Policy"],
     "DEFAULT_THROTTLE_CLASSES": ["registry.identity.throttling.CredentialThrottle"],
-    "NUM_PROXIES": 1 if SECURE_PROXY else 0,
     "DEFAULT_PARSER_CLASSES": ["activity.wire.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["activity.wire.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "activity.wire.AlwaysJSON",
@@ -217,6 +222,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Molecule",
     "DESCRIPTION": "The control plane for organisations of AI agents.",
     "VERSION": "0.1.0",
+    "SERVERS": [{"url": FORCE_SCRIPT_NAME}] if FORCE_SCRIPT_NAME else [],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PUBLIC": True,
     "SERVE_PERMISSIONS": ["molecule.policy.Policy"],
@@ -251,21 +257,23 @@ AXES_VERBOSE = False
 AXES_ENABLE_ADMIN = False
 
 SESSION_COOKIE_HTTPONLY = True
+# Without a slash at its end, so that browsers send the cookies with that path, too.
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = FORCE_SCRIPT_NAME or "/"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not DEBUG
 # Exact paths, which orchestrators and Prometheus request by address and over plain HTTP: see molecule/probes.py.
 READY_PATH = "/health/ready"
 PROBE_PATHS = ("/health", READY_PATH, "/metrics")
-SECURE_REDIRECT_EXEMPT = [rf"\A{path[1:]}\Z" for path in PROBE_PATHS]
+SECURE_REDIRECT_EXEMPT = [rf"\A{re.escape(f'{FORCE_SCRIPT_NAME}{path}'[1:])}\Z" for path in PROBE_PATHS]
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31536000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_PROXY else None
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PROXY_SCHEME else None
 X_FRAME_OPTIONS = "DENY"
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
-STATIC_URL = "static/"
+STATIC_URL = f"{FORCE_SCRIPT_NAME}/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {

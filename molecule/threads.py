@@ -11,7 +11,7 @@ from asgiref.typing import HTTPScope
 from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestAborted
-from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponseBase
 from django.urls import set_script_prefix
 
@@ -19,6 +19,7 @@ from molecule import error_pages
 from molecule.health import use_own_connection
 from molecule.probes import PROBE_SECONDS, Answer, Probe
 from molecule.shares import Shares, share_of
+from molecule.sub_path import public_path
 from registry.fast_path.application import respond
 
 # How many requests of each share may wait for a thread: more than it answers in WEB_QUEUE_SECONDS.
@@ -46,6 +47,7 @@ class ThreadedDjango(ASGIHandler):
             body = await self.read_body(receive)
         except RequestAborted:
             return
+        set_script_prefix(public_path("/"))
         with body:
             await respond(send, *await self._answered(scope, body, receive))
 
@@ -62,7 +64,7 @@ class ThreadedDjango(ASGIHandler):
 
     def answer(self, scope: HTTPScope, body: Any) -> Answer:
         """Runs one request. Closing the response returns the database connection to the pool."""
-        set_script_prefix(get_script_prefix(scope))
+        scope = {**scope, "path": public_path(scope["path"])}
         signals.request_started.send(sender=type(self), scope=scope)
         request, refusal = self.create_request(scope, body)
         response: Any = refusal if request is None else self.get_response(request)

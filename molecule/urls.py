@@ -65,7 +65,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("canvas/snapshot", canvas.Snapshot.as_view(), name="snapshot"),
     path("canvas/viewport", canvas.Viewport.as_view(), name="viewport"),
     path("admin/workspaces/<str:workspace_id>/test-token", life.TestToken.as_view(), name="test-token"),
-    path("admin", RedirectView.as_view(url="/admin/")),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     # A route of its own, so that API clients get JSON with DEBUG on too.
     re_path("", NotFound.as_view(), name="not-found"),

@@ -17,7 +17,7 @@ from activity.stream import EventStream, Refused, problem
 from registry.api.serializers import HeartbeatBody
 from registry.exceptions import BadCredential, Invalid, NotAllowed, RegistryError
 from registry.fast_path import bodies
-from registry.identity import authentication, rate_limits, refusals, tokens
+from registry.identity import addresses, authentication, rate_limits, refusals, tokens
 from registry.liveness.heartbeats import Beat
 from registry.organisation.audience import Teams
 
@@ -130,7 +130,7 @@ class OrganisationStream(EventStream):
 
     @cached_property
     def _client_address(self) -> str:
-        return authentication.client_address(self.scope, dict(reversed(self.scope["headers"])))
+        return addresses.of_scope(self.scope)
 
     def _header(self, name: str) -> str | None:
         """The first header of that name."""

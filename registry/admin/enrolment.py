@@ -55,7 +55,7 @@ def _show(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID
         "original": workspace,
         "token": one_time_secrets.pop(request, _name(workspace_id)),
         "lifetime": formats.long_span(settings.ENROLMENT_TOKEN_SECONDS),
-        "register_url": request.build_absolute_uri("/registry/register"),
+        "register_url": request.build_absolute_uri(reverse("register")),
     }
     return TemplateResponse(request, TEMPLATE, context)
 

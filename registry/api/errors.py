@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.http import Http404
+from django.urls import reverse
 from redis.exceptions import ConnectionError as RedisConnectionError
 from rest_framework import exceptions, status
 from rest_framework.response import Response
@@ -73,7 +74,7 @@ def _registry_error(error: registry.RegistryError) -> Response:
     code = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if isinstance(error, registry.Forwarded):
         body = {"id": error.workspace_id, "forwarded_to": error.forwarded_to, "url": error.url}
-        return Response(body, status=code, headers={"Location": f"/workspaces/{error.forwarded_to}"})
+        return Response(body, status=code, headers={"Location": reverse("workspace", args=[error.forwarded_to])})
     if isinstance(error, registry.HasChildren):
         return Response(_confirmation_required(error), status=code)
     if isinstance(error, registry.TooOften):

@@ -26,8 +26,7 @@ from registry.api.serializers import (
     StatusResponse,
 )
 from registry.exceptions import BadCredential, NotAllowed, NotFound
-from registry.identity import rate_limits, refusals, tokens
-from registry.identity.throttling import CredentialThrottle
+from registry.identity import addresses, rate_limits, refusals, tokens
 from registry.liveness import batches, heartbeats
 from registry.liveness.heartbeats import Beat
 from registry.messaging import reports
@@ -68,7 +67,7 @@ class Heartbeats(Endpoint):
 
     @documented("Send the heartbeats of several agents", request=HeartbeatsBody, answers={200: BeatResults})
     def post(self, request: Any) -> Response:
-        address = CredentialThrottle().get_ident(request)
+        address = addresses.of_request(request)
         try:
             bodies = self.body(HeartbeatsBody)["beats"]
         except APIException:

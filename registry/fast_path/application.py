@@ -30,7 +30,7 @@ from registry.exceptions import (
 )
 from registry.fast_path import bodies
 from registry.fast_path.callers import Callers
-from registry.identity import authentication, rate_limits, tokens
+from registry.identity import addresses, authentication, rate_limits, tokens
 from registry.identity.authentication import LONGEST_TOKEN
 from registry.identity.tokens import PresentedToken
 from registry.liveness import batches
@@ -227,7 +227,7 @@ def _request(scope: Scope, headers: dict[bytes, bytes], rest: str, body: bytes) 
     if header is not None and claimed is None:
         return None
     return Request(
-        address=authentication.client_address(scope, headers),
+        address=addresses.of_scope(scope),
         token=_presented_token(headers.get(b"authorization")),
         claimed=claimed,
         rest=rest,
@@ -267,7 +267,7 @@ def _is_plain(scope: Scope, headers: dict[bytes, bytes]) -> bool:
 
 
 def _is_encrypted(scope: Scope, headers: dict[bytes, bytes]) -> bool:
-    if settings.SECURE_PROXY:
+    if settings.PROXY_SCHEME:
         return headers.get(b"x-forwarded-proto") == b"https"
     return bool(scope["scheme"] == "https")
 

@@ -72,14 +72,6 @@ def bearer_token(header: str | None) -> str | None:
     return token
 
 
-def client_address(scope: dict[str, Any], headers: dict[bytes, bytes]) -> str:
-    """The client's address, determined as CredentialThrottle.get_ident() does; "" when it is unknown."""
-    forwarded = headers.get(b"x-forwarded-for") if settings.SECURE_PROXY else None
-    if forwarded is not None:
-        return forwarded.decode("latin-1").rpartition(",")[2].strip()
-    return scope["client"][0] if scope.get("client") else ""
-
-
 def is_our_host(header: str) -> bool:
     """Is it one of ALLOWED_HOSTS? Protects against DNS rebinding: a foreign name that resolves to this server."""
     return _is_allowed(header, tuple(settings.ALLOWED_HOSTS))

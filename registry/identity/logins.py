@@ -25,7 +25,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from registry.exceptions import Busy
-from registry.identity.authentication import client_address
+from registry.identity import addresses
 
 KNOWN_BROWSER = "known_browser_"
 KNOWN_BROWSER_DAYS = 365
@@ -37,11 +37,8 @@ TOO_MANY_PASSWORDS = "too many passwords at once, try again"
 
 def address_of(request: HttpRequest) -> str | None:
     """AXES_CLIENT_IP_CALLABLE: the address that rate limits use; None when it is unknown."""
-    meta = request.META
-    forwarded = meta.get("HTTP_X_FORWARDED_FOR")
-    headers = {} if forwarded is None else {b"x-forwarded-for": forwarded.encode("latin-1", "replace")}
     try:
-        return str(ipaddress.ip_address(client_address({"client": (meta.get("REMOTE_ADDR", ""), 0)}, headers)))
+        return str(ipaddress.ip_address(addresses.of_request(request)))
     except ValueError:
         return None
 

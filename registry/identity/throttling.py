@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from activity.principals import Kind, Principal
-from registry.identity import rate_limits
+from registry.identity import addresses, rate_limits
 from registry.identity.authentication import principal_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class CredentialThrottle(BaseThrottle):
         principal = principal_of(request)
         if principal.kind == Kind.OPEN:
             return True
-        address = self.get_ident(request)
+        address = addresses.of_request(request)
         if principal.kind == Kind.ANONYMOUS:
             # A batch of heartbeats has its tokens in its body: see batches.count_refused().
             return route == "heartbeats" or rate_limits.STRANGERS.add(address) <= rate_limits.STRANGERS.most

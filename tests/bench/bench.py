@@ -20,7 +20,7 @@ WARM_UP_SECONDS = 2.0
 # Production settings; requests carry the headers of a TLS proxy. Leases outlast the benchmark.
 SETTINGS = {
     "DEBUG": "false",
-    "SECURE_PROXY": "true",
+    "PROXY_SCHEME": "true",
     "ALLOWED_HOSTS": "127.0.0.1",
     "SECRET_KEY": "only for a benchmark, on loopback, with engines of its own, for some minutes",
     "SECRETS_ENCRYPTION_KEY": "ab" * 32,

@@ -375,6 +375,7 @@ describe("the position", () => {
     const sockets = [];
     let reloads = 0;
     globalThis.location = { protocol: "http:", host: "here" };
+    globalThis.document = { body: { dataset: { scriptName: "/below" } } };
     globalThis.WebSocket = class extends EventTarget {
       constructor(address) {
         super();
@@ -389,7 +390,7 @@ describe("the position", () => {
     const position = () => ({ seq: 7, eventId: "seven" });
     const stream = new Stream({ position, onConnecting() {}, onLost() {} });
     stream.connect();
-    assert.equal(sockets[0].address, "ws://here/ws?since=7&after_id=seven&beats=1");
+    assert.equal(sockets[0].address, "ws://here/below/ws?since=7&after_id=seven&beats=1");
     sockets[0].dispatchEvent(Object.assign(new Event("close"), { code: 1012 }));
     await until(() => sockets.length === 2);
     assert.equal(reloads, 0);

@@ -101,7 +101,7 @@ def running_platform(**settings: str) -> Iterator[Platform]:
         supervisor = stack.enter_context(process(SUPERVISE, environment))
         url = f"http://127.0.0.1:{port}"
         # Production settings redirect to https unless a proxy in front says that it was.
-        scheme = "https" if environment.get("SECURE_PROXY") == "true" else "http"
+        scheme = "https" if environment.get("PROXY_SCHEME") == "true" else "http"
         headers = {"Authorization": f"Bearer {token}", "X-Forwarded-Proto": scheme}
         api = stack.enter_context(httpx.Client(base_url=url, headers=headers, timeout=10))
         until(lambda: _answers(api), "the web process to answer")

@@ -16,7 +16,7 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 PRODUCTION = {
     "DEBUG": "false",
     "ALLOWED_HOSTS": "molecule.example",
-    "SECURE_PROXY": "true",
+    "PROXY_SCHEME": "true",
     "METRICS_TOKEN": TOKEN,
 }
 KUBELET = {"Host": "10.1.2.3:8000", "User-Agent": "kube-probe/1.29", "Accept": "*/*", "Connection": "close"}

@@ -45,6 +45,11 @@ def reported_ids() -> list[str]:
         ({"DATABASE_POOL_SIZE": MINIMUM_POOL_SIZE}, []),
         ({"DATABASE_POOL_SIZE": MINIMUM_POOL_SIZE - 1}, ["molecule.E008"]),
         ({"RATE_LIMIT_CHANGES": 0}, ["molecule.E009"]),
+        ({"PROXY_SCHEME": True, "PROXY_ADDRESSES": 2}, []),
+        ({"PROXY_ADDRESSES": -1}, ["molecule.E010"]),
+        ({"SECURE_PROXY": True}, ["molecule.W004"]),
+        ({"FORCE_SCRIPT_NAME": "/one/two"}, []),
+        ({"FORCE_SCRIPT_NAME": "/a; b"}, ["molecule.E011"]),
         ({"WEB_LOCK_SECONDS": 0.0, "READY_SECONDS": float("nan")}, ["molecule.E009", "molecule.E009"]),
     ],
     ids=str,
@@ -78,3 +83,22 @@ def test_check_and_migrate_fail_on_an_old_postgresql(monkeypatch: pytest.MonkeyP
 def test_the_documents_state_the_minimum_postgresql_version(page: str) -> None:
     documented = re.findall(r"PostgreSQL (?:≥ )?(\d+)(?= or newer|,)", (DOCS / page).read_text())
     assert documented == [str(POSTGRESQL_MINIMUM)]
+
+
+@pytest.mark.parametrize(
+    ("values", "ids"),
+    [
+        ({}, ["molecule.W005"]),
+        ({"PROXY_SCHEME": True}, []),
+        ({"HOST": "0.0.0.0"}, []),
+        ({"SECURE_SSL_REDIRECT": False}, []),
+    ],
+    ids=str,
+)
+def test_the_deploy_check_reports_an_endless_redirect(settings: Any, values: dict[str, Any], ids: list[str]) -> None:
+    settings.SECURE_SSL_REDIRECT, settings.HOST = True, "127.0.0.1"
+    for name, value in values.items():
+        setattr(settings, name, value)
+    found = run_checks(tags=["molecule"], include_deployment_checks=True)
+    assert [str(message.id) for message in found] == ids
+    assert reported_ids() == []

@@ -88,20 +88,20 @@ def test_a_browser_is_known_for_its_user_only(person: User, make_user: Callable[
 
 
 @pytest.mark.parametrize(
-    ("proxy", "forwarded", "address"),
+    ("proxies", "forwarded", "address"),
     [
-        (False, None, "10.0.0.1"),
-        (False, "1.1.1.1", "10.0.0.1"),
-        (True, "1.1.1.1, 2.2.2.2", "2.2.2.2"),
-        (True, "2001:db8::1", "2001:db8::1"),
-        (True, "unix:", None),
-        (True, "\xff", None),
+        (0, None, "10.0.0.1"),
+        (0, "1.1.1.1", "10.0.0.1"),
+        (1, "1.1.1.1, 2.2.2.2", "2.2.2.2"),
+        (1, "2001:db8::1", "2001:db8::1"),
+        (1, "unix:", None),
+        (1, "\xff", None),
     ],
 )
 def test_the_address_is_the_one_that_rate_limits_use(
-    settings: Any, proxy: bool, forwarded: str | None, address: str | None
+    settings: Any, proxies: int, forwarded: str | None, address: str | None
 ) -> None:
-    settings.SECURE_PROXY = proxy
+    settings.PROXY_ADDRESSES = proxies
     request = RequestFactory().get("/", REMOTE_ADDR="10.0.0.1")
     if forwarded is not None:
         request.META["HTTP_X_FORWARDED_FOR"] = forwarded

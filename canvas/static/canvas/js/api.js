@@ -10,6 +10,9 @@ export class ApiError extends Error {
 
 const TIMEOUT_MS = 15000;
 
+/** The address of a path of the API; Molecule may be served below a sub-path. */
+export const address = (path) => document.body.dataset.scriptName + path;
+
 /** @param {AbortSignal} [signal] @returns {Promise<{data: any, headers: Headers}>} */
 export async function call(method, path, body, signal) {
   const response = await send(method, path, body, signal);
@@ -33,7 +36,7 @@ async function send(method, path, body, aborted) {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const signal = aborted ? AbortSignal.any([timeout, aborted]) : timeout;
   try {
-    return await fetch(path, { ...options, signal, body: body && JSON.stringify(body) });
+    return await fetch(address(path), { ...options, signal, body: body && JSON.stringify(body) });
   } catch (failure) {
     const slow = failure.name === "TimeoutError";
     throw new ApiError(0, slow ? "the server did not answer in time" : "the server cannot be reached");

@@ -351,7 +351,7 @@ addEventListener("offline", () => {
 });
 document.addEventListener("visibilitychange", () => document.hidden || stream.ping());
 
-for (const code of document.querySelectorAll(".origin")) code.textContent = location.origin;
+for (const code of document.querySelectorAll(".origin")) code.textContent = location.origin + address("");
 chooseView();
 travel.start();
 render();

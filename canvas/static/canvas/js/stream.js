@@ -1,5 +1,7 @@
 // One WebSocket that reconnects by itself and resumes after the last event.
 
+import { address } from "./api.js";
+
 const CONNECT_MS = 8000;
 /** Silence before a ping, and then before the connection counts as lost: 8 s, because the page promises 10. */
 const PING_MS = 3000;
@@ -44,7 +46,7 @@ export class Stream {
     this.stop();
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const { seq, eventId } = this.options.position();
-    const socket = new WebSocket(`${scheme}://${location.host}/ws?since=${seq}&after_id=${eventId}&beats=1`);
+    const socket = new WebSocket(`${scheme}://${location.host}${address("/ws")}?since=${seq}&after_id=${eventId}&beats=1`);
     this.#socket = socket;
     this.#isAdmitted = false;
     this.options.onConnecting();
