@@ -1,6 +1,6 @@
 // Connects the parts of the page: server → store → page, and the user's actions → store and server.
 
-import { ApiError, call } from "./api.js";
+import { ApiError, address, call } from "./api.js";
 import { Camera } from "./camera.js";
 import { followPointer } from "./drag.js";
 import { followCardKeys, followPageKeys } from "./keys.js";
