@@ -1,5 +1,6 @@
 """The canvas page."""
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -25,5 +26,9 @@ def page(request: HttpRequest) -> HttpResponse:
     principal = principal_for_user(request.user)
     if principal.level < Level.VIEW:
         raise PermissionDenied(NO_PERMISSIONS)
-    context = {"may_act": principal.level >= Level.ACT, "flapping": flapping.rule()}
+    context = {
+        "may_act": principal.level >= Level.ACT,
+        "flapping": flapping.rule(),
+        "csrf_cookie": settings.CSRF_COOKIE_NAME,
+    }
     return render(request, "canvas/page.html", context)

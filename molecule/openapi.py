@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 
@@ -10,4 +11,7 @@ class Credentials(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
     name = ["bearer", "session"]
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
-        return [{"type": "http", "scheme": "bearer"}, {"type": "apiKey", "in": "cookie", "name": "sessionid"}]
+        return [
+            {"type": "http", "scheme": "bearer"},
+            {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME},
+        ]

@@ -259,6 +259,10 @@ AXES_ENABLE_ADMIN = False
 SESSION_COOKIE_HTTPONLY = True
 # Without a slash at its end, so that browsers send the cookies with that path, too.
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = FORCE_SCRIPT_NAME or "/"
+# Below a sub-path the names differ from those of another Django application on the site, whose cookies would win.
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = (
+    name + FORCE_SCRIPT_NAME.replace("/", "_") for name in ("sessionid", "csrftoken")
+)
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not DEBUG
 # Exact paths, which orchestrators and Prometheus request by address and over plain HTTP: see molecule/probes.py.

@@ -48,15 +48,43 @@ def timeouts(opened: "psycopg.Connection[Any]") -> dict[str, str]:
 
 
 def test_connection_options_in_the_database_url_override_the_defaults() -> None:
-    code = "from molecule import settings; print(settings.DATABASES['default']['OPTIONS'])"
     environment = {"DATABASE_URL": "postgresql://a@b/c?connect_timeout=77&sslmode=require"}
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    options = ast.literal_eval(result.stdout)
+    [databases] = settings_with(environment, "DATABASES")
+    options = databases["default"]["OPTIONS"]
     assert (options["connect_timeout"], options["tcp_user_timeout"], options["sslmode"]) == (77, 10_000, "require")
+
+
+@pytest.mark.parametrize(
+    ("environment", "scheme", "addresses"),
+    [
+        ({}, False, 0),
+        ({"PROXY_SCHEME": "true"}, True, 0),
+        ({"PROXY_ADDRESSES": "2"}, False, 2),
+        ({"SECURE_PROXY": "true"}, True, 1),
+        ({"SECURE_PROXY": "true", "PROXY_ADDRESSES": "0"}, True, 0),
+    ],
+    ids=str,
+)
+def test_secure_proxy_stands_for_the_settings_that_replace_it(
+    environment: dict[str, str], scheme: bool, addresses: int
+) -> None:
+    settings = settings_with(environment, "PROXY_SCHEME", "PROXY_ADDRESSES", "SECURE_PROXY_SSL_HEADER")
+    assert settings == (scheme, addresses, ("HTTP_X_FORWARDED_PROTO", "https") if scheme else None)
+
+
+@pytest.mark.parametrize("written", ["/molecule", "/molecule/", "molecule"])
+def test_a_sub_path_may_be_written_with_and_without_slashes(written: str) -> None:
+    names = ("FORCE_SCRIPT_NAME", "STATIC_URL", "SESSION_COOKIE_PATH")
+    assert settings_with({"FORCE_SCRIPT_NAME": written}, *names) == ("/molecule", "/molecule/static/", "/molecule")
+    assert settings_with({"FORCE_SCRIPT_NAME": "/"}, *names) == settings_with({}, *names) == ("", "/static/", "/")
+
+
+def settings_with(environment: dict[str, str], *names: str) -> tuple[Any, ...]:
+    """The values of these settings in a new process with these environment variables."""
+    code = f"from molecule import settings; print(tuple(getattr(settings, name) for name in {names}))"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, check=True, capture_output=True, text=True
+    )
+    values: tuple[Any, ...] = ast.literal_eval(result.stdout)
+    return values

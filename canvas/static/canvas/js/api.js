@@ -29,7 +29,7 @@ async function send(method, path, body, aborted) {
   const headers = { Accept: "application/json" };
   if (method !== "GET") {
     headers["Content-Type"] = "application/json";
-    headers["X-CSRFToken"] = cookie("csrftoken");
+    headers["X-CSRFToken"] = cookie(document.body.dataset.csrfCookie);
   }
   // keepalive: changes sent while the page closes still arrive.
   const options = { method, headers, cache: "no-cache", keepalive: method !== "GET" };
