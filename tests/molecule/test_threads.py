@@ -19,7 +19,7 @@ from rest_framework.response import Response
 import molecule.urls
 from activity import hub
 from activity.group_commit import GroupCommit
-from molecule import threads
+from molecule import error_pages, threads
 from molecule.asgi import fast_path
 from molecule.probes import Answer
 from molecule.shares import MINIMUM_POOL_SIZE, OTHER_THREADS, Shares, share_of, shares
@@ -166,6 +166,21 @@ async def test_a_full_queue_returns_503_and_the_liveness_probe_does_not_wait(
     release.set()
     assert [await status_of(request) for request in waiting] == [200, 200]
     assert django.shares["reads"].free == 1
+
+
+async def test_links_of_a_page_that_got_no_thread_are_below_the_sub_path(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr(threads, "MAX_WAITING", 0)
+    settings.FORCE_SCRIPT_NAME = "/molecule"
+    error_pages.too_busy.cache_clear()
+    django = ThreadedDjango(ONE_EACH)
+    [stuck] = await stuck_in(django, 1)
+    status, _, body = await response_of(request_to(django, "/headers", headers=[BROWSER]))
+    error_pages.too_busy.cache_clear()
+    assert (status, b'href="/molecule/admin/"' in body) == (503, True)
+    release.set()
+    assert await status_of(stuck) == 200
 
 
 async def test_a_request_waits_for_a_thread_for_a_bounded_time(settings: Any) -> None:
