@@ -1,11 +1,11 @@
-"""The redirect to HTTPS, and a warning when it leads nowhere else."""
+"""A warning when the redirect to HTTPS leads back to itself."""
 
 import logging
 import time
+from collections.abc import Callable
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponsePermanentRedirect
-from django.middleware.security import SecurityMiddleware
+from django.http import HttpRequest, HttpResponse
 
 log = logging.getLogger(__name__)
 WARN_AGAIN_SECONDS = 60.0
@@ -15,19 +15,28 @@ REDIRECTED_TO_ITSELF = (
 )
 
 
-class RedirectToHTTPS(SecurityMiddleware):
-    """Django's SecurityMiddleware. It warns when a proxy ends TLS and PROXY_SCHEME is off, at most once a minute."""
+class WarnOfEndlessRedirect:
+    """Middleware around Django's SecurityMiddleware: warns when a proxy ends TLS and PROXY_SCHEME is off, at most once
+    a minute."""
 
-    warned_at = float("-inf")
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+        self.warned_at = float("-inf")
 
-    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
-        redirect = super().process_request(request)
-        if redirect is not None and not settings.PROXY_SCHEME and request.headers.get("X-Forwarded-Proto") == "https":
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if response.status_code == 301 and _leads_back(request, response["Location"]):
             self._warn()
-        return redirect
+        return response
 
     def _warn(self) -> None:
         now = time.monotonic()
         if now - self.warned_at >= WARN_AGAIN_SECONDS:
             self.warned_at = now
             log.warning(REDIRECTED_TO_ITSELF)
+
+
+def _leads_back(request: HttpRequest, location: str) -> bool:
+    if settings.PROXY_SCHEME or request.headers.get("X-Forwarded-Proto") != "https":
+        return False
+    return location == f"https://{request.get_host()}{request.get_full_path()}"

@@ -129,7 +129,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "molecule.redirects.RedirectToHTTPS",
+    "molecule.redirects.WarnOfEndlessRedirect",
+    "django.middleware.security.SecurityMiddleware",
     "molecule.headers.SecurityHeaders",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
