@@ -25,7 +25,7 @@ class WarnOfEndlessRedirect:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        if response.status_code == 301 and _leads_back(request, response["Location"]):
+        if response.status_code == 301 and _leads_back(request, response.headers.get("Location")):
             self._warn()
         return response
 
@@ -36,7 +36,7 @@ class WarnOfEndlessRedirect:
             log.warning(REDIRECTED_TO_ITSELF)
 
 
-def _leads_back(request: HttpRequest, location: str) -> bool:
+def _leads_back(request: HttpRequest, location: str | None) -> bool:
     if settings.PROXY_SCHEME or request.headers.get("X-Forwarded-Proto") != "https":
         return False
     return location == f"https://{request.get_host()}{request.get_full_path()}"
