@@ -1,4 +1,4 @@
-"""A real nginx with TLS in front of the platform, configured as docs/configuration.md says."""
+"""A real nginx or Caddy with TLS in front of the platform, configured as docs/configuration.md says."""
 
 import re
 import shutil
@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from cryptography import x509
@@ -17,10 +18,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.e2e.stack import ROOT, free_port, process, until
+from tests.documents import blocks
+from tests.e2e.stack import free_port, process, until
 
-BLOCK = re.compile(r"^```nginx\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SITE, SUB_PATH = BLOCK.findall((ROOT / "docs/configuration.md").read_text())
+SITE, SUB_PATH = (block.text for block in blocks("docs/configuration.md") if block.language == "nginx")
+CADDY_SITE, CADDY_SUB_PATH = (block.text for block in blocks("docs/configuration.md") if block.language == "caddyfile")
 LOCATION = re.compile(r"^  location / \{.*?^  \}\n", re.MULTILINE | re.DOTALL)
 CONFIGURATION = """
 daemon off;
@@ -56,29 +58,60 @@ def without_addresses(site: str) -> str:
 def below_sub_path(*, is_removed: bool) -> str:
     """The site with Molecule below /molecule/. `is_removed`: nginx removes that prefix."""
     location = SUB_PATH.replace(":8000;", ":8000/;") if is_removed else SUB_PATH
+    assert is_removed == (location != SUB_PATH)
     return LOCATION.sub(lambda _found: location, SITE)
 
 
 @contextmanager
 def nginx(folder: Path, upstream: str, site: str = SITE) -> Iterator[Proxy]:
     """Runs in front of `upstream` until the block ends."""
-    command = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin")
-    assert command, "nginx-light is not installed; .ci/run installs it"
     port = free_port()
-    context = ssl.create_default_context(cafile=make_certificate(folder))
-    for documented, actual in {
-        "listen 443": f"listen 127.0.0.1:{port}",
-        "/etc/ssl/": f"{folder}/",
-        "http://127.0.0.1:8000": upstream,
-    }.items():
-        assert documented in site
-        site = site.replace(documented, actual)
+    site = with_addresses(
+        site, {"listen 443": f"listen 127.0.0.1:{port}", "/etc/ssl/": f"{folder}/", "http://127.0.0.1:8000": upstream}
+    )
     configuration = folder / "nginx.conf"
     configuration.write_text(CONFIGURATION.format(folder=folder, site=site))
-    with process([command, "-p", str(folder), "-c", str(configuration)], {"PATH": "/usr/bin"}):
-        proxy = Proxy(f"https://127.0.0.1:{port}", context)
-        with proxy.client() as client:
-            until(lambda: _answers(client), "nginx to answer")
+    with running([program("nginx"), "-p", str(folder), "-c", str(configuration)], folder, port) as proxy:
+        yield proxy
+
+
+@contextmanager
+def caddy(folder: Path, upstream: str, site: str = CADDY_SITE) -> Iterator[Proxy]:
+    """Runs in front of `upstream` until the block ends."""
+    port = free_port()
+    name = site.partition(" {")[0]
+    certificate = f"tls {folder}/molecule.pem {folder}/molecule.key"
+    site = with_addresses(
+        site,
+        {f"{name} {{": f"https://127.0.0.1:{port} {{\n  {certificate}", "127.0.0.1:8000": urlsplit(upstream).netloc},
+    )
+    configuration = folder / "Caddyfile"
+    configuration.write_text(f"{{\n  admin off\n  auto_https disable_redirects\n}}\n{site}")
+    command = [program("caddy"), "run", "--adapter", "caddyfile", "--config", str(configuration)]
+    with running(command, folder, port) as proxy:
+        yield proxy
+
+
+def with_addresses(site: str, actual: dict[str, str]) -> str:
+    """The configuration of the page with the addresses and files of this test."""
+    for documented, replacement in actual.items():
+        assert documented in site
+        site = site.replace(documented, replacement)
+    return site
+
+
+def program(name: str) -> str:
+    path = shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+    assert path, f"{name} is not installed; .ci/run installs it"
+    return path
+
+
+@contextmanager
+def running(command: list[str], folder: Path, port: int) -> Iterator[Proxy]:
+    proxy = Proxy(f"https://127.0.0.1:{port}", ssl.create_default_context(cafile=make_certificate(folder)))
+    environment = {"PATH": "/usr/bin", "HOME": str(folder)}
+    with (folder / "output").open("wb") as output, process(command, environment, output), proxy.client() as client:
+        until(lambda: _answers(client), f"{command[0]} to answer")
         yield proxy
 
 

@@ -24,6 +24,7 @@ from websockets.sync.client import connect
 
 from molecule.embedded import POSTGRES, administrator_environment, running_postgres, running_redis
 from tests.documents import PAGES, ROOT, Block, anchors, blocks, inline_code, links
+from tests.e2e import proxies
 from tests.e2e.shell import Shell, running
 from tests.e2e.stack import free_port, manage, until
 from tests.environment import SETTINGS
@@ -324,6 +325,14 @@ def run_caddyfile(world: World, block: Block) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+def run_nginx(world: World, block: Block) -> None:
+    """In front of `make run`. tests/e2e/test_sub_path.py has a platform that is made for the second block."""
+    is_site = block.text == proxies.SITE
+    site = proxies.SITE if is_site else proxies.below_sub_path(is_removed=True)
+    with proxies.nginx(world.folder(), world.address, site) as proxy, proxy.client() as client:
+        assert client.get("/health" if is_site else "/molecule/health").json() == {"status": "ok"}
+
+
 RUNNERS: dict[str, Callable[[World, Block], None]] = {
     "bash": run_in_shell,
     "sh": run_in_shell,
@@ -332,6 +341,7 @@ RUNNERS: dict[str, Callable[[World, Block], None]] = {
     "yaml": run_yaml,
     "python": run_python,
     "caddyfile": run_caddyfile,
+    "nginx": run_nginx,
 }
 CONNECTIONS: dict[tuple[str, str], Callable[[World], dict[str, str]]] = {
     ("docs/change-stream.md", ""): lambda world: world.platform,

@@ -1,4 +1,4 @@
-"""Production settings below https://…/molecule/, behind an nginx that keeps the prefix and one that removes it."""
+"""Production settings below https://…/molecule/, behind proxies that keep the prefix and that remove it."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, Response, expect
 
-from tests.e2e.proxies import Proxy, below_sub_path, nginx
+from tests.e2e.proxies import CADDY_SUB_PATH, Proxy, below_sub_path, caddy, nginx
 from tests.e2e.stack import Platform, manage, running_platform
 
 PREFIX = "/molecule"
@@ -33,9 +33,18 @@ def production() -> Iterator[Platform]:
         yield platform
 
 
-@pytest.fixture(params=[False, True], ids=["kept", "removed"])
+PROXIES = {
+    "nginx keeps the prefix": (nginx, below_sub_path(is_removed=False)),
+    "nginx removes the prefix": (nginx, below_sub_path(is_removed=True)),
+    "caddy keeps the prefix": (caddy, CADDY_SUB_PATH),
+    "caddy removes the prefix": (caddy, CADDY_SUB_PATH.replace("handle ", "handle_path ")),
+}
+
+
+@pytest.fixture(params=PROXIES)
 def proxy(request: pytest.FixtureRequest, production: Platform, tmp_path: Path) -> Iterator[Proxy]:
-    with nginx(tmp_path, production.url, below_sub_path(is_removed=request.param)) as running:
+    run, site = PROXIES[request.param]
+    with run(tmp_path, production.url, site) as running:
         yield running
 
 
@@ -145,6 +154,9 @@ def test_addresses_in_answers_have_the_prefix(production: Platform, proxy: Proxy
     assert api.get(f"{PREFIX}/workspaces?limit=1").headers["Link"].startswith(f"<{PREFIX}/workspaces?")
     assert api.get(f"{PREFIX}/admin").headers["Location"] == f"{PREFIX}/admin/"
     assert api.get(f"{PREFIX}/favicon.ico").headers["Location"].startswith(f"{PREFIX}/static/")
+    connection = api.post(f"{PREFIX}/workspaces", json={"name": "three", "runtime": "external"}).json()["connection"]
+    assert connection["platform_url"] == f"{proxy.url}{PREFIX}"
+    assert connection["heartbeat_endpoint"] == f"{proxy.url}{PREFIX}/registry/heartbeat"
     assert api.get(f"{PREFIX}/api/schema").json()["servers"] == [{"url": PREFIX}]
     page = api.get(f"{PREFIX}/nothing", headers={"Accept": "text/html"})
     assert page.status_code == 404
