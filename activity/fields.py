@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
@@ -12,8 +12,11 @@ EMPTY: tuple[Any, ...] = (None, "", [], {})
 class RequestFields(serializers.Serializer[Any]):
     """The base of all request bodies and queries. Unknown fields are ignored.
 
-    An optional field that is "" or null counts as not given, unless its value may be that.
+    An optional field that is "" or null counts as not given, unless its value may be that. `never_empty` are those
+    for which it is an error instead.
     """
+
+    never_empty: ClassVar[tuple[str, ...]] = ()
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
@@ -27,7 +30,7 @@ class RequestFields(serializers.Serializer[Any]):
 
     def _is_omitted(self, name: str, value: Any) -> bool:
         field = self.fields.get(name)
-        if field is None or field.required:
+        if field is None or field.required or name in self.never_empty:
             return False
         return (value is None and not field.allow_null) or (value == "" and not getattr(field, "allow_blank", False))
 

@@ -52,6 +52,11 @@ class MoleculeAdminSite(admin.AdminSite):
 
         return update_wrapper(outer, inner)
 
+    def autocomplete_view(self, request: Any) -> Any:
+        from registry.admin.widgets import WorkspaceChoices  # noqa: PLC0415  # registry.admin imports this site
+
+        return WorkspaceChoices.as_view(admin_site=self)(request)
+
     def login(self, request: Any, extra_context: Any = None) -> HttpResponse:
         response = super().login(request, extra_context)
         if request.method == "POST" and request.user.is_authenticated:

@@ -5,6 +5,7 @@ answered in bounded time whatever PostgreSQL does.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -23,6 +24,9 @@ Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 TIMED_OUT: Answer = (503, [(b"content-type", b"application/json")], b'{"status":"unavailable"}')
 
 
+log = logging.getLogger("django.security.DisallowedHost")
+
+
 class HostCheck(CommonMiddleware):
     """Django's CommonMiddleware; its host check does not apply to probes.
 
@@ -37,6 +41,7 @@ class HostCheck(CommonMiddleware):
         try:
             return super().process_request(request)
         except DisallowedHost as error:
+            log.error("%s", error)
             return error_pages.bad_request(request, error)
 
 

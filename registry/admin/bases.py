@@ -13,7 +13,7 @@ from django.utils.text import capfirst
 
 from registry.admin.deletion import DeletionAdmin
 from registry.admin.lookups import BAD_PARAMETER_ERRORS, NOT_OFFERED, NotOffered, OfferedChangeList, is_searchable
-from registry.admin.widgets import NO_SUCH_WORKSPACE, WorkspaceSelect
+from registry.admin.widgets import WorkspaceSelect, label_by_path
 from registry.exceptions import RegistryError
 from registry.identity.tokens import principal_for_user
 from registry.models import Workspace
@@ -145,7 +145,7 @@ class OperationAdmin(LabelledAdmin):
         kwargs |= {"widget": WorkspaceSelect(), "queryset": Workspace.objects.active()}
         field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None:
-            field.error_messages["invalid_choice"] = NO_SUCH_WORKSPACE
+            label_by_path(field)
             field.widget.can_add_related = field.widget.can_change_related = False
         return field
 

@@ -1,5 +1,6 @@
 """Columns and read-only fields of workspaces."""
 
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
@@ -8,9 +9,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from activity import clock
-from registry.admin import formats
+from registry.admin import formats, verbs
 from registry.liveness.flapping import rule
 from registry.models import ALIVE, Status, Workspace
+from registry.organisation import workspaces
 from registry.organisation.agent_cards import read_card
 from registry.structure.states import ENROLMENT_EXPIRED, state_label
 
@@ -74,11 +76,24 @@ def _is_flapping(workspace: Workspace) -> bool:
 
 
 @admin.display(description="name", ordering="name")
-def name(workspace: Workspace) -> SafeString | str:
+def name(workspace: Workspace) -> SafeString:
     """The name, with the first line of the role below it."""
+    shown = formats.short(workspace.name, formats.LONGEST_NAME)
     if not workspace.role:
-        return workspace.name
-    return format_html('{} <span class="role">{}</span>', workspace.name, formats.short(workspace.role, 48))
+        return shown
+    return format_html('{} <span class="role">{}</span>', shown, formats.short(workspace.role, 48))
+
+
+@admin.display(description="status", ordering="status")
+def status_in_list(workspace: Any) -> SafeString:
+    """The status, with a note where a newer workspace took its place; see superseded.WorkspaceList."""
+    if workspace.successor is None:
+        return status(workspace)
+    same = formats.workspace_link(workspace.successor.id, workspace.successor.name)
+    url = f"{verbs.REMOVE.url}?id={workspace.id}"
+    remove = format_html(' <a class="danger" href="{}">Remove…</a>', url) if workspace.may_be_removed else ""
+    note = '{} <span class="superseded">Same name and address as {}, which is newer.{}</span>'
+    return format_html(note, status(workspace), same, remove)
 
 
 @admin.display(description="parent", ordering="parent__name")
@@ -116,13 +131,13 @@ def error_rate(workspace: Workspace) -> str:
 
 
 @admin.display(description="sample error")
-def sample_error(workspace: Workspace) -> SafeString | str:
+def sample_error(workspace: Workspace) -> SafeString:
     """The last error that the agent reported."""
     return formats.text(workspace.last_sample_error)
 
 
 @admin.display(description="current task")
-def full_task(workspace: Workspace) -> SafeString | str:
+def full_task(workspace: Workspace) -> SafeString:
     """The current task, not shortened."""
     return formats.text(workspace.current_task)
 
@@ -149,8 +164,14 @@ def card_problems(workspace: Workspace) -> SafeString:
     return format_html('<ul class="problems">{}</ul>', items)
 
 
+@admin.display(description="name in its card")
+def card_name(workspace: Workspace) -> SafeString:
+    """Empty where it is the name of the workspace."""
+    return formats.text(workspaces.differing_card_name(workspace))
+
+
 @admin.display(description="URL")
-def url(workspace: Workspace) -> SafeString | str:
+def url(workspace: Workspace) -> SafeString:
     """Not a link, because agents choose it."""
     return formats.text(workspace.url)
 

@@ -12,8 +12,11 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
 from activity import clock
+from registry.structure.text import first_line
 
 EMPTY = mark_safe('<span class="empty">-</span>')
+LONGEST_NAME = 80
+"""What lists show of a name."""
 MINUTE, HOUR, DAY = 60, 3600, 86400
 UNITS = ((DAY, "d", "day"), (HOUR, "h", "hour"), (MINUTE, "min", "minute"), (1, "s", "second"))
 
@@ -64,12 +67,12 @@ def until(moment: datetime | None) -> SafeString:
 
 
 def workspace_link(workspace_id: UUID | None, name: str | None) -> SafeString:
-    """Without a name, as for a workspace that is not in the database, returns the id unlinked."""
+    """The name is cut; without one, as for a workspace that is not in the database, returns the id unlinked."""
     if workspace_id is None:
         return EMPTY
     if name is None:
         return format_html("<code>{}</code>", workspace_id)
-    return link(reverse("admin:registry_workspace_change", args=[workspace_id]), name)
+    return link(reverse("admin:registry_workspace_change", args=[workspace_id]), short(name, LONGEST_NAME))
 
 
 def link(url: str, text: object) -> SafeString:
@@ -85,16 +88,16 @@ def pretty(value: Any) -> SafeString:
     return format_html('<pre class="json" tabindex="0">{}</pre>', text)
 
 
-def text(value: object) -> SafeString | str:
-    """Returns the value as text, EMPTY for none."""
-    return EMPTY if value in (None, "") else str(value)
+def text(value: object) -> SafeString:
+    """Returns a user's text, in its own direction; EMPTY for none."""
+    return EMPTY if value in (None, "") else format_html('<span dir="auto">{}</span>', value)
 
 
 def short(value: str | None, length: int = 60) -> SafeString:
-    """Cuts the text to `length` characters; the whole text is the title."""
+    """Returns the first line of a user's text, cut to `length` characters; the whole text is the title."""
     if not value:
         return EMPTY
-    return format_html('<span title="{}">{}</span>', value, Truncator(value).chars(length))
+    return format_html('<span title="{}" dir="auto">{}</span>', value, Truncator(first_line(value)).chars(length))
 
 
 def _largest_unit(seconds: float) -> tuple[int, str, str]:

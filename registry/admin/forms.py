@@ -24,8 +24,8 @@ class WorkspaceForm(OperationForm):
         model = Workspace
         fields = ("name", "role", "tier", "runtime", "parent")
         widgets: ClassVar[dict[str, forms.Widget]] = {
-            "name": AdminTextInputWidget(),
-            "role": AdminTextareaWidget(attrs={"rows": 3}),
+            "name": AdminTextInputWidget(attrs={"dir": "auto"}),
+            "role": AdminTextareaWidget(attrs={"rows": 3, "dir": "auto"}),
             "runtime": AdminTextInputWidget(),
         }
         help_texts: ClassVar[dict[str, str]] = {

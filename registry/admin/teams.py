@@ -28,8 +28,8 @@ TEMPLATE = "admin/registry/workspace/expand.html"
 class MemberForm(forms.Form):
     """One new member of a team."""
 
-    name = forms.CharField(widget=AdminTextInputWidget)
-    role = forms.CharField(required=False, widget=AdminTextareaWidget(attrs={"rows": 2}))
+    name = forms.CharField(widget=AdminTextInputWidget(attrs={"dir": "auto"}))
+    role = forms.CharField(required=False, widget=AdminTextareaWidget(attrs={"rows": 2, "dir": "auto"}))
     tier = forms.IntegerField(min_value=1, max_value=4, initial=DEFAULT_TIER)
     model = forms.CharField(
         required=False, validators=[MaxLengthValidator(100), no_line_breaks], widget=AdminTextInputWidget

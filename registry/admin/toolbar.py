@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from django.urls import reverse
+from django.utils.text import Truncator
 
 from registry.admin import columns, verbs
 from registry.admin.verbs import Verb
 from registry.identity import tokens
 from registry.models import Status, Workspace
+from registry.organisation import workspaces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,9 @@ def buttons(workspace: Workspace, *, may_reveal: bool) -> list[Button]:
         result.insert(0, _enrolment_button(workspace, is_primary=True))
     else:
         result.append(_enrolment_button(workspace, is_primary=False))
+    if card_name := workspaces.differing_card_name(workspace):
+        title = f"Rename to “{Truncator(card_name).chars(40)}”"
+        result.append(Button(title=title, url=_url("rename", workspace), is_post=True))
     if may_reveal and tokens.has_token_that_may_not_reveal(workspace.id):
         result.append(Button(title="Let it read secrets", url=_url("reveal", workspace), is_post=True))
     if has_team:

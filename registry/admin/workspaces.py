@@ -18,6 +18,7 @@ from registry.admin import (
     dialogs,
     enrolment,
     formats,
+    renaming,
     revealing,
     teams,
     timeline,
@@ -27,6 +28,7 @@ from registry.admin import (
 from registry.admin.bases import OperationAdmin, actor_of
 from registry.admin.filters import FlappingFilter, PositionFilter, StateFilter, StatusFilter
 from registry.admin.forms import NewWorkspaceForm, WorkspaceForm
+from registry.admin.superseded import WorkspaceList
 from registry.identity.tokens import principal_for_user
 from registry.models import Agent, Status, Workspace
 from registry.organisation import workspaces
@@ -48,6 +50,7 @@ LIVE_FIELDS = (
 )
 DETAIL_FIELDS = (
     columns.url,
+    columns.card_name,
     columns.card_problems,
     columns.card,
     columns.forwarded_to,
@@ -56,7 +59,7 @@ DETAIL_FIELDS = (
     columns.created,
     columns.updated,
 )
-OPTIONAL_FIELDS = (columns.refusals, columns.card_problems)
+OPTIONAL_FIELDS = (columns.refusals, columns.card_name, columns.card_problems)
 """Left out where they are empty."""
 BULK_VERBS = (verbs.PAUSE, verbs.RESUME, verbs.REMOVE)
 
@@ -68,7 +71,7 @@ class WorkspaceAdmin(OperationAdmin):
     form = WorkspaceForm
     list_display = [
         columns.name,
-        columns.status,
+        columns.status_in_list,
         "tier",
         columns.parent,
         columns.task,
@@ -106,6 +109,9 @@ class WorkspaceAdmin(OperationAdmin):
 
     def get_queryset(self, request: Any) -> QuerySet[Workspace]:
         return super().get_queryset(request).defer("agent_card", "parent__agent_card")
+
+    def get_changelist(self, request: Any, **kwargs: Any) -> type[WorkspaceList]:
+        return WorkspaceList
 
     def get_search_results(self, request: Any, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
         if request.resolver_match.url_name == "autocomplete":
@@ -180,6 +186,7 @@ class WorkspaceAdmin(OperationAdmin):
             ),
             at("<uuid:workspace_id>/expand/", "expand", partial(teams.page, self)),
             at("<uuid:workspace_id>/enrol/", "enrol", partial(enrolment.page, self)),
+            at("<uuid:workspace_id>/rename/", "rename", partial(renaming.page, self)),
             at("<uuid:workspace_id>/reveal/", "reveal", partial(revealing.page, self)),
             at("<uuid:workspace_id>/timeline/", "timeline", partial(timeline.page, self)),
             *super().get_urls(),

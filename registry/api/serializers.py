@@ -297,6 +297,7 @@ class WorkspaceBody(RequestFields):
 class WorkspaceChanges(RequestFields):
     """The fields that PATCH can change; x and y are sent together. Unknown fields are ignored."""
 
+    never_empty = ("name",)
     name = NameField(required=False)
     role = RoleField(required=False)
     tier = TierField(required=False)

@@ -14,12 +14,12 @@ from activity import bus
 from activity.events import NewEvent, record
 from activity.models import EventType
 from activity.principals import Kind
-from registry.exceptions import MISSING_TOKEN, BadCredential, Invalid
+from registry.exceptions import MISSING_TOKEN, BadCredential, Conflict, Invalid
 from registry.identity import enrolment, refusals, tokens
 from registry.liveness import presence
 from registry.models import DEFAULT_TIER, Status, Workspace
 from registry.organisation import agents
-from registry.organisation.agent_cards import check_size
+from registry.organisation.agent_cards import check_size, read_card
 from registry.secrets import masking
 from registry.secrets.masking import Mask
 from registry.structure import change_limit, hierarchy, projection, rows
@@ -172,6 +172,25 @@ def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -
             payload = {"agent_card": agent_card, "old_agent_card": mask.json(workspace.agent_card)}
             event = _event(EventType.AGENT_CARD_UPDATED, workspace_id, payload)
             projection.apply(record([event], actor=actor))
+
+
+def differing_card_name(workspace: Workspace) -> str | None:
+    """The name in its Agent Card, where that is another one than the workspace's."""
+    name = None if workspace.agent_card is None else read_card(workspace.agent_card).name
+    return None if name == workspace.name else name
+
+
+def take_card_name(workspace_id: UUID, *, actor: str) -> str:
+    """Rename the workspace as its Agent Card is named, and return that name.
+
+    Raises NotFound, Removed, Conflict (the card has no name, or the same one).
+    """
+    with transaction.atomic():
+        name = differing_card_name(rows.lock_active(workspace_id))
+        if name is None:
+            raise Conflict("the Agent Card has no other name")
+        update(workspace_id, {"name": name}, actor=actor)
+        return name
 
 
 def _check_url(url: str, mask: Mask) -> None:

@@ -1,5 +1,6 @@
-"""The lock for changes of the hierarchy, and the search for everything below a workspace."""
+"""The lock for changes of the hierarchy, and the search for everything below and above a workspace."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from django.db import connection
@@ -29,3 +30,20 @@ def descendants(workspace_id: UUID) -> list[UUID]:
             [workspace_id],
         )
         return [row[0] for row in cursor.fetchall()]
+
+
+def paths(workspace_ids: Collection[UUID]) -> dict[UUID, list[str]]:
+    """Return for each workspace the names from its root down to itself. It ends even if there is a cycle."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH RECURSIVE above AS (
+              SELECT id AS leaf, parent_id, ARRAY[id] AS seen, ARRAY[name] AS names FROM workspaces WHERE id = ANY (%s)
+              UNION ALL
+              SELECT a.leaf, w.parent_id, a.seen || w.id, w.name || a.names
+              FROM above a JOIN workspaces w ON w.id = a.parent_id WHERE w.id <> ALL (a.seen)
+            ) SELECT DISTINCT ON (leaf) leaf, names FROM above ORDER BY leaf, cardinality(names) DESC
+            """,
+            [list(workspace_ids)],
+        )
+        return dict(cursor.fetchall())

@@ -9,6 +9,7 @@ MAX_NAME = 255
 MAX_ROLE = 10_000
 # Zero-width joiners are part of ordinary text: of emoji families, and of Persian and Indic words.
 JOINER = re.compile(r"(?<=[^\s\u200c\u200d])[\u200c\u200d](?=[^\s\u200c\u200d])")
+LINE_BREAKS = re.compile(r"\s*[\r\n\u2028\u2029]\s*")
 # Invisible, although Unicode counts them as letters or symbols.
 BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 VISIBLE = frozenset("LNPS")
@@ -26,8 +27,15 @@ def clean_name(text: str) -> str:
 
 
 def shortened_name(text: str) -> str:
-    """Return clean_name() of the first 255 characters: an Agent Card's name may be longer than a workspace's."""
-    return clean_name(_normal(text)[:MAX_NAME].rstrip("\u200c\u200d"))
+    """Return clean_name() of the first 255 characters, with line breaks as spaces: an Agent Card's name may be longer
+    than a workspace's, and have several lines."""
+    line = LINE_BREAKS.sub(" ", _normal(text))
+    return clean_name(line[:MAX_NAME].rstrip("\u200c\u200d"))
+
+
+def first_line(text: str) -> str:
+    """Return what lists and cards show of a text of several lines."""
+    return text.strip().partition("\n")[0].rstrip()
 
 
 def clean_role(text: str | None) -> str | None:

@@ -60,11 +60,12 @@ def test_an_agent_moves_to_another_workspace(root: Client, make_workspace: Make)
 
 def test_an_error_of_the_operation_is_shown_in_the_form(root: Client, make_workspace: Make) -> None:
     busy, also, idle = make_workspace("Busy", model="m"), make_workspace("Also", model="n"), make_workspace("Idle")
+    free = make_workspace("Free")
     refused: list[tuple[str, Workspace, dict[str, str], str]] = [
         ("assign", busy, {"model": "x"}, agents.ALREADY_ASSIGNED),
         ("replace", idle, {"model": "x"}, "no active agent to replace"),
         ("dismiss", idle, {"reason": ""}, "no active agent to remove"),
-        ("transfer", idle, {"target": str(busy.id)}, "no active agent to move"),
+        ("transfer", idle, {"target": str(free.id)}, "no active agent to move"),
         ("transfer", busy, {"target": str(also.id)}, "target workspace already has an active agent"),
     ]
     events = StructureEvent.objects.count()

@@ -24,7 +24,7 @@ def test_it_shows_actor_time_and_old_and_new_values(root: Client, make_workspace
     assert [entry.summary.title for entry in (moved, updated, created)] == ["Moved", "Changed tier", "Created"]
     assert {entry.actor for entry in (moved, updated)} == {"ada"}
     html = page.content.decode()
-    assert f'<a class="after" href="{change_url(lead)}">Lead</a>' in html
+    assert f'<a class="after" dir="auto" href="{change_url(lead)}">Lead</a>' in html
     assert f'datetime="{moved.event.created_at.isoformat()}"' in html
     assert f'href="/?at={moved.event.seq}&amp;ws={one.id}"' in html
     assert reverse("admin:activity_structureevent_change", args=[moved.event.pk]) in html

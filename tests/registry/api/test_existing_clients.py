@@ -54,6 +54,12 @@ def test_a_required_field_may_not_be_empty(as_operator: APIClient, body: dict[st
 
 
 @pytest.mark.parametrize("empty", EMPTY)
+def test_a_name_cannot_be_cleared(make_workspace: Make, as_operator: APIClient, empty: Any) -> None:
+    answer = as_operator.patch(f"/workspaces/{make_workspace().id}", {"name": empty})
+    assert (answer.status_code, answer.json()["field"]) == (400, "name")
+
+
+@pytest.mark.parametrize("empty", EMPTY)
 def test_a_registration_may_have_an_empty_interval(make_workspace: Make, as_workspace: As, empty: Any) -> None:
     mine = make_workspace()
     body = {"id": str(mine.id), "url": "http://a:1", "agent_card": {"name": "A"}, "heartbeat_interval": empty}

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from activity import clock
 from registry.admin import columns, formats
 from registry.identity import enrolment, tokens
-from registry.models import Workspace, WorkspaceToken
+from registry.models import OperatorToken, Workspace, WorkspaceToken
 from registry.structure.states import ENROLMENT_EXPIRED
 from registry.supervision import jobs
 from tests.conftest import bearer
@@ -43,7 +43,7 @@ def test_a_token_is_good_until_it_expires(make_workspace: Make, make_user: Any, 
     path = f"/workspaces/{mine.id}"
     assert bearer(issued.text).get(path).status_code == (200 if is_good else 401)
     text = tokens.issue_operator_token(make_user("viewer"))
-    tokens.OperatorToken.objects.update(expires_at=expires_at)
+    OperatorToken.objects.update(expires_at=expires_at)
     assert bearer(text).get(path).status_code == (200 if is_good else 401)
 
 

@@ -157,7 +157,7 @@ function showSelf({ element, parts }, workspace, state) {
   else delete element.dataset.change;
   setText(parts.name, workspace.name);
   parts.name.title = workspace.name;
-  setText(parts.role, workspace.role ?? "");
+  setText(parts.role, workspace.role?.split("\n")[0] ?? "");
   parts.role.title = workspace.role ?? "";
   parts.status.dataset.status = state;
   setText(parts.word, stateLabel(state));
