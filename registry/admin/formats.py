@@ -28,7 +28,7 @@ def badge(tone: str, word: str, *, title: str = "") -> SafeString:
 
 
 def span(seconds: float) -> str:
-    """Returns a duration in its largest whole unit, "2 h". static/registry/admin.js writes the same."""
+    """Returns a duration in its largest whole unit, "2 h"."""
     count, short_unit, _long_unit = _largest_unit(seconds)
     return f"{count} {short_unit}"
 
@@ -37,6 +37,11 @@ def long_span(seconds: float) -> str:
     """Returns a duration in its largest whole unit, "2 hours"."""
     count, _short_unit, long_unit = _largest_unit(seconds)
     return f"{count} {long_unit}" if count == 1 else f"{count} {long_unit}s"
+
+
+def age(seconds: float) -> str:
+    """Returns "now" or "12 s ago", as age() in canvas/js/time.js."""
+    return "now" if seconds < 1 else f"{span(seconds)} ago"
 
 
 def absolute(moment: datetime | None) -> SafeString:
@@ -51,10 +56,10 @@ def relative(moment: datetime | None, *, absent: str = "never") -> SafeString:
     if moment is None:
         return format_html('<span class="empty">{}</span>', absent)
     return format_html(
-        '<time datetime="{}" title="{}" data-relative>{} ago</time>',
+        '<time datetime="{}" title="{}" data-relative>{}</time>',
         moment.isoformat(),
         _to_the_second(moment),
-        span((clock.now() - moment).total_seconds()),
+        age((clock.now() - moment).total_seconds()),
     )
 
 

@@ -13,6 +13,20 @@ from tests.e2e.test_canvas_page import card, open_canvas
 
 # In Berlin both are 02:30:00.
 SUMMER, WINTER = "2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"
+# The browser's clock is an hour fast.
+FAST = """
+const Right = Date;
+const fast = () => Right.now() + 3600000;
+Date = class extends Right {
+  constructor(...values) {
+    values.length ? super(...values) : super(fast());
+  }
+  static now() {
+    return fast();
+  }
+};
+"""
+SECONDS_AGO = re.compile(r"^\d+ s ago$")
 
 
 @pytest.fixture
@@ -46,3 +60,18 @@ def test_the_hour_that_comes_twice_is_told_apart(berlin_page: Page, platform: Pl
         for timed in ("#moment", "#moment-age", "#past-when", "#past-age"):
             expect(page.locator(timed)).to_have_attribute("title", tooltip)
         expect(page.get_by_role("slider", name="Moment")).to_have_attribute("aria-valuetext", text)
+
+
+def test_ages_are_by_the_servers_clock_on_the_canvas_and_in_the_admin(page: Page, platform: Platform):
+    agent = platform.agent(f"Clock {uuid4().hex[:8]}")
+    page.add_init_script(FAST)
+    open_canvas(page, platform)
+    assert agent.beat().is_success
+    expect(card(page, agent.id).locator(".beat")).to_have_text(SECONDS_AGO)
+    page.goto(f"{platform.url}/admin/registry/workspace/?q={agent.id}")
+    assert agent.beat().is_success
+    page.reload()
+    age = page.locator("#result_list time[data-relative]").first
+    before = age.text_content() or ""
+    expect(age).not_to_have_text(before)
+    expect(age).to_have_text(SECONDS_AGO)

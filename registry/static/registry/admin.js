@@ -1,17 +1,20 @@
-// Updates every <time data-relative>; the server writes the first text in the same form (registry/admin/formats.py).
-const REFRESH_MS = 1000;
-const UNITS = [[86400, "d"], [3600, "h"], [60, "min"]];
+// Updates every <time data-relative>, by the server's clock; the server writes the first text in the same form
+// (registry/admin/formats.py).
 
-function span(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  const [size, unit] = UNITS.find(([size]) => whole >= size) ?? [1, "s"];
-  return `${Math.floor(whole / size)} ${unit}`;
+import { age, serverNow, setServerTime } from "../canvas/js/time.js";
+
+const REFRESH_MS = 1000;
+const times = document.querySelectorAll("time[data-relative]");
+
+/** When the page began to arrive, by this machine's clock. */
+function arrivedAt() {
+  const [{ responseStart }] = performance.getEntriesByType("navigation");
+  return Date.now() - performance.now() + responseStart;
 }
 
 function refresh() {
-  for (const time of document.querySelectorAll("time[data-relative]")) {
-    time.textContent = `${span((Date.now() - Date.parse(time.dateTime)) / 1000)} ago`;
-  }
+  for (const time of times) time.textContent = age(serverNow() - Date.parse(time.dateTime));
 }
 
-if (document.querySelector("time[data-relative]")) setInterval(refresh, REFRESH_MS);
+setServerTime(document.querySelector("meta[name=server-time]").content, arrivedAt());
+if (times.length) setInterval(refresh, REFRESH_MS);

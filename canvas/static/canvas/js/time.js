@@ -1,11 +1,11 @@
-// Ages and absolute times, by the server's clock.
+// Ages and absolute times, by the server's clock. The admin uses this too.
 
 let skew = 0;
 
-/** @param {string | null} dateHeader the server's Date, which corrects ages when this machine's clock is wrong */
-export function setServerTime(dateHeader, here = Date.now()) {
-  const there = Date.parse(dateHeader ?? "");
-  // The header has whole seconds and took time to arrive, so smaller differences mean nothing.
+/** @param {string | null} time the server's, which corrects ages when this machine's clock is wrong */
+export function setServerTime(time, here = Date.now()) {
+  const there = Date.parse(time ?? "");
+  // The header Date has whole seconds and took time to arrive, so smaller differences mean nothing.
   skew = Number.isNaN(there) || Math.abs(there - here) < 3000 ? 0 : there - here;
 }
 
