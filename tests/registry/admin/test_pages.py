@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from registry.admin.formats import span
+from registry.admin.formats import age, span
 from registry.models import GlobalSecret, LoopTick, Status, Workspace, WorkspaceSecret
 from registry.supervision import jobs
 from registry.supervision.retention import Progress
@@ -93,6 +93,12 @@ def test_a_workspace_is_never_deleted(root: Client, make_workspace: Make) -> Non
 def test_durations_are_in_their_largest_unit() -> None:
     assert [span(s) for s in (-3, 0, 59.9, 60, 3599, 3600, 86399, 86400, 200000)] == [
         "0 s", "0 s", "59 s", "1 min", "59 min", "1 h", "23 h", "1 d", "2 d",
+    ]  # fmt: skip
+
+
+def test_ages_have_the_words_of_the_canvas() -> None:
+    assert [age(s) for s in (-5, 0.999, 12, 200, 7300, 2e5)] == [
+        "now", "now", "12 s ago", "3 min ago", "2 h ago", "2 d ago",
     ]  # fmt: skip
 
 
