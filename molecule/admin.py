@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.urls import reverse
 
+from activity import clock
 from registry.identity import logins
 
 # In the order in which operators need them; others follow, sorted by name.
@@ -56,6 +57,9 @@ class MoleculeAdminSite(admin.AdminSite):
         from registry.admin.widgets import WorkspaceChoices  # noqa: PLC0415  # registry.admin imports this site
 
         return WorkspaceChoices.as_view(admin_site=self)(request)
+
+    def each_context(self, request: Any) -> dict[str, Any]:
+        return super().each_context(request) | {"server_time": clock.now().isoformat()}
 
     def login(self, request: Any, extra_context: Any = None) -> HttpResponse:
         response = super().login(request, extra_context)
