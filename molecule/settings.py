@@ -273,6 +273,8 @@ SECURE_REDIRECT_EXEMPT = [rf"\A{re.escape(f'{FORCE_SCRIPT_NAME}{path}'[1:])}\Z" 
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31536000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PROXY_SCHEME else None
+# Not in a cookie, whose path would be the whole site.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 X_FRAME_OPTIONS = "DENY"
 
 LANGUAGE_CODE = "en-gb"
