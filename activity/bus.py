@@ -20,7 +20,7 @@ from prometheus_client import Counter
 from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
-from activity import redis
+from activity import clock, redis
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def envelope(
     return {
         "event": event,
         "workspace_id": None if workspace_id is None else str(workspace_id),
-        "timestamp": rfc3339(at or datetime.now(UTC)),
+        "timestamp": rfc3339(at or clock.now()),
         "seq": seq,
         "id": None if id is None else str(id),
         "payload": payload,

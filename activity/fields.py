@@ -25,7 +25,7 @@ class RequestFields(serializers.Serializer[Any]):
 
     @classmethod
     def ignored(cls, data: Any) -> list[str]:
-        """The names of unknown fields in a body that have a value, such as `color` or `members[2].color`."""
+        """The names of unknown fields in a body that have a value, such as `color` or `members.2.color`."""
         return _unknown(cls(), data) if isinstance(data, dict) else []
 
     def _is_omitted(self, name: str, value: Any) -> bool:
@@ -44,7 +44,7 @@ def _unknown(known: serializers.Serializer[Any], data: Mapping[str, Any]) -> lis
         elif isinstance(field, serializers.Serializer) and isinstance(value, dict):
             names += [f"{name}.{inner}" for inner in _unknown(field, value)]
         elif isinstance(field, serializers.ListField) and isinstance(field.child, serializers.Serializer):
-            names += [f"{name}[{n}].{inner}" for n, item in enumerate(value) for inner in _unknown(field.child, item)]
+            names += [f"{name}.{n}.{inner}" for n, item in enumerate(value) for inner in _unknown(field.child, item)]
     return names
 
 

@@ -7,7 +7,8 @@ from django.db import transaction
 from django.http import HttpResponseBase
 from rest_framework.response import Response
 
-from activity import caching
+from activity import caching, clock
+from activity.bus import rfc3339
 from activity.endpoints import Endpoint, documented, link
 from activity.principals import Level
 from canvas import layout, snapshot
@@ -41,9 +42,10 @@ LAYOUT_FIELDS = ("x", "y", "collapsed")
 
 
 def _positioned(response: HttpResponseBase, position: snapshot.Position) -> HttpResponseBase:
-    """Add the headers from which a client continues on /ws: the values of `since` and `after_id`."""
+    """Add the headers from which a client continues on /ws (`since` and `after_id`), and the time to count ages by."""
     response["X-Event-Seq"] = str(position.seq)
     response["X-Event-ID"] = position.event_id or ""
+    response["X-Server-Time"] = rfc3339(clock.now())
     return response
 
 

@@ -235,7 +235,7 @@ SPECTACULAR_SETTINGS = {
 
 CORS_ALLOW_CREDENTIALS = True
 CORS_ALLOW_HEADERS = ["origin", "content-type", "authorization", "if-none-match", "x-workspace-id"]
-CORS_EXPOSE_HEADERS = ["ETag", "Link", "X-Event-Seq", "X-Event-ID", "Retry-After"]
+CORS_EXPOSE_HEADERS = ["ETag", "Link", "X-Event-Seq", "X-Event-ID", "X-Server-Time", "Retry-After"]
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -7,6 +7,8 @@ from typing import Any
 import psycopg
 from django.db.backends.postgresql import base
 
+from activity import clock
+
 # After a failed attempt one thread tries again after this time; all others fail meanwhile without trying.
 RETRY_SECONDS = 1.0
 
@@ -55,3 +57,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
         OUTAGE.end()
         return opened
+
+    def init_connection_state(self) -> None:
+        """The first connection of a process also hears the database's clock, before anything is judged by it."""
+        super().init_connection_state()
+        if not clock.was_heard():
+            [time_there] = self.connection.execute("SELECT clock_timestamp()").fetchone()
+            clock.hear(time_there)

@@ -4,11 +4,11 @@ It waits in the user's session, encrypted with a key derived from SECRET_KEY, so
 """
 
 import base64
-import time
 from typing import Any
 
 from django.utils.crypto import salted_hmac
 
+from activity import clock
 from registry.secrets.sealing import Keyring, SealBroken
 
 SESSION_KEY = "one_time_secrets"
@@ -18,7 +18,7 @@ LIFETIME_SECONDS = 300
 
 def put(request: Any, name: str, text: str) -> None:
     """Keep `text` under `name` for LIFETIME_SECONDS; replaces what waited under that name."""
-    expires_at = int(time.time()) + LIFETIME_SECONDS
+    expires_at = int(clock.now().timestamp()) + LIFETIME_SECONDS
     sealed = _keyring().seal(text.encode(), context=_context(request, name, expires_at))
     entry = [expires_at, base64.b64encode(sealed).decode()]
     request.session[SESSION_KEY] = {**request.session.get(SESSION_KEY, {}), name: entry}
@@ -31,7 +31,7 @@ def pop(request: Any, name: str) -> str | None:
         return None
     expires_at, sealed = waiting.pop(name)
     request.session[SESSION_KEY] = waiting
-    if expires_at < time.time():
+    if expires_at < clock.now().timestamp():
         return None
     try:
         return _keyring().unseal(base64.b64decode(sealed), context=_context(request, name, expires_at)).decode()

@@ -219,11 +219,17 @@ class StatusResponse(serializers.Serializer[Any]):
     status = serializers.CharField()
 
 
+class NoAttachments(serializers.ListField):
+    """An empty list: a message whose attachments would be lost is refused."""
+
+    default_error_messages = dict.fromkeys(("not_a_list", "max_length"), "are not supported yet")
+
+
 class NotifyBody(RequestFields):
     """A message to operators."""
 
     message = serializers.CharField(max_length=64 * 1024)
-    attachments = serializers.ListField(default=list, allow_null=True, max_length=0, help_text="Not supported yet.")
+    attachments = NoAttachments(default=list, allow_null=True, max_length=0, help_text="Not supported yet.")
 
 
 class StateResponse(serializers.Serializer[Any]):

@@ -16,6 +16,7 @@ from activity.principals import ANONYMOUS, Kind, Level, Principal
 from registry.exceptions import MISSING_TOKEN, BadCredential, Invalid, NotAllowed
 from registry.identity import tokens
 
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 # The level of a request without a credential in open mode.
 OPEN_LEVEL = Level.ADMINISTER
 LONGEST_TOKEN = 256
@@ -86,12 +87,15 @@ def _is_allowed(header: str, allowed: tuple[str, ...]) -> bool:
 def is_our_origin(origin: str | None, host: str | None) -> bool:
     """Does the request come from a page of this server or of CORS_ORIGINS, or from no page, which sends no Origin?
 
-    Browsers send any page's requests, with this server's cookies, and name the page in Origin.
+    Browsers send any page's requests, with this server's cookies, and name the page in Origin. SDKs send the address of
+    this server as it was given to them, perhaps with a path or the port that its scheme implies.
     """
     if origin is None or origin in settings.CORS_ALLOWED_ORIGINS:
         return True
-    _scheme, _separator, authority = origin.partition("://")
-    return bool(authority) and authority.lower() == (host or "").lower()
+    scheme, _separator, rest = origin.lower().partition("://")
+    port = DEFAULT_PORTS.get(scheme, "")
+    named = rest.partition("/")[0].removesuffix(port)
+    return bool(named) and named == (host or "").lower().removesuffix(port)
 
 
 def _claimed(value: str | None) -> UUID | None:

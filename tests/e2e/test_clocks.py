@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from uuid import uuid4
 
 import pytest
@@ -60,6 +62,21 @@ def test_the_hour_that_comes_twice_is_told_apart(berlin_page: Page, platform: Pl
         for timed in ("#moment", "#moment-age", "#past-when", "#past-age"):
             expect(page.locator(timed)).to_have_attribute("title", tooltip)
         expect(page.get_by_role("slider", name="Moment")).to_have_attribute("aria-valuetext", text)
+
+
+def test_ages_on_the_canvas_are_right_where_the_web_process_has_a_wrong_clock(page: Page, platform: Platform):
+    """Its clock is in the header Date; beats have the database's time."""
+    agent = platform.agent(f"Clock {uuid4().hex[:8]}")
+
+    def an_hour_behind(route: Route) -> None:
+        answer = route.fetch()
+        behind = format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
+        route.fulfill(response=answer, headers={**answer.headers, "date": behind})
+
+    page.route("**/workspaces", an_hour_behind)
+    open_canvas(page, platform)
+    assert agent.beat().is_success
+    expect(card(page, agent.id).locator(".beat")).to_have_text(SECONDS_AGO)
 
 
 def test_ages_are_by_the_servers_clock_on_the_canvas_and_in_the_admin(page: Page, platform: Platform):

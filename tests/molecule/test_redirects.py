@@ -18,10 +18,11 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@pytest.mark.parametrize("sent", ["https", "https, http", "HTTPS"])
 def test_a_redirect_to_itself_is_logged_once_a_minute(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, sent: str
 ) -> None:
-    client = Client(headers={"X-Forwarded-Proto": "https"})
+    client = Client(headers={"X-Forwarded-Proto": sent})
     for _ in range(3):
         answer = client.get("/workspaces")
         assert (answer.status_code, answer["Location"]) == (301, "https://testserver/workspaces")
@@ -30,6 +31,14 @@ def test_a_redirect_to_itself_is_logged_once_a_minute(
     monkeypatch.setattr(redirects, "WARN_AGAIN_SECONDS", 0.0)
     client.get("/workspaces")
     assert len(warnings_of(caplog)) == 2
+
+
+def test_so_is_a_proxy_that_does_not_say_what_the_scheme_was(caplog: pytest.LogCaptureFixture, settings: Any) -> None:
+    settings.PROXY_SCHEME, settings.SECURE_PROXY_SSL_HEADER = True, ("HTTP_X_FORWARDED_PROTO", "https")
+    assert Client(headers={"X-Forwarded-Proto": "http"}).get("/workspaces").status_code == 301
+    assert warnings_of(caplog) == []
+    assert Client().get("/workspaces").status_code == 301
+    assert warnings_of(caplog) == [redirects.WITHOUT_SCHEME]
 
 
 @pytest.mark.parametrize("sent", [{}, {"X-Forwarded-Proto": "http"}])

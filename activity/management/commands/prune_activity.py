@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
 
 from activity import log
 
@@ -23,6 +24,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # Hears the database's clock, by which rows are old.
+        connection.ensure_connection()
         cutoff = _cutoff(options["days"])
         if options["dry_run"]:
             self.stdout.write(

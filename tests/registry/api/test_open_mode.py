@@ -13,8 +13,21 @@ from registry.identity import tokens
 from registry.models import Workspace
 
 Make = Callable[..., Workspace]
-FOREIGN = ["http://evil.example", "null", "http://testserver.evil.example", "https://", "http://[", "testserver"]
-OURS = ["http://testserver", "https://TESTSERVER", "http://localhost:3000"]
+FOREIGN = [
+    "http://evil.example",
+    "null",
+    "http://testserver.evil.example",
+    "https://",
+    "http://[",
+    "testserver",
+    "http://testserver:8000",
+    "http://testserver:443",
+    "http://testserver@evil.example",
+    "http://evil.example#testserver",
+]
+# SDKs send the platform's address as it was given to them: with a slash, a sub-path, or the port of its scheme.
+ADDRESSES = ["http://testserver/", "https://testserver/molecule", "http://testserver:80", "https://testserver:443"]
+OURS = ["http://testserver", "https://TESTSERVER", "http://localhost:3000", *ADDRESSES]
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from activity import clock
+from activity import clock, log
 from registry.admin import columns, formats
 from registry.identity import enrolment, tokens
 from registry.models import OperatorToken, Workspace, WorkspaceToken
@@ -84,6 +86,41 @@ def test_ages_are_those_of_the_database() -> None:
 def test_the_admin_tells_browsers_the_time_of_the_database(client: Client) -> None:
     [told] = re.findall(r'<meta name="server-time" content="(.+?)">', client.get("/admin/login/").content.decode())
     assert abs((datetime.fromisoformat(told) - _true_now()).total_seconds()) < 60
+
+
+@pytest.mark.django_db
+def test_the_first_connection_of_a_process_hears_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "_ahead", None)
+    monkeypatch.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(hours=1))
+    first = connection.copy()
+    try:
+        first.ensure_connection()
+        assert abs(clock.seconds_ahead() + 3600) < 60
+    finally:
+        first.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_command_deletes_by_the_time_of_the_database(
+    monkeypatch: pytest.MonkeyPatch, make_workspace: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.write(make_workspace().id, [log.Entry(activity_type="agent_log")])
+    monkeypatch.setattr(clock, "_ahead", None)
+    monkeypatch.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(days=30))
+    connection.close()
+    call_command("prune_activity", "--days", "7", "--dry-run")
+    assert capsys.readouterr().out.startswith("0 rows")
+
+
+@pytest.mark.usefixtures("_skewed")
+@pytest.mark.parametrize("path", ["/workspaces", "/canvas/snapshot"])
+def test_the_lists_tell_the_canvas_the_time_of_the_database(as_viewer: APIClient, path: str) -> None:
+    listed = as_viewer.get(path)
+    unchanged = as_viewer.get(path, headers={"If-None-Match": listed["ETag"]})
+    assert (listed.status_code, unchanged.status_code) == (200, 304)
+    for answer in (listed, unchanged):
+        told = datetime.fromisoformat(answer["X-Server-Time"])
+        assert abs((told - _true_now()).total_seconds()) < 60
 
 
 @pytest.mark.usefixtures("_skewed")

@@ -48,7 +48,7 @@ async function load() {
   store.dispatch({ type: "load" });
   try {
     const { data, headers } = await call("GET", "/workspaces");
-    setServerTime(headers.get("Date"));
+    setServerTime(headers.get("X-Server-Time"));
     // Before the first rendering, so that the cards do not jump.
     await savedViewport;
     const seq = Number(headers.get("X-Event-Seq"));

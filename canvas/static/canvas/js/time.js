@@ -5,7 +5,7 @@ let skew = 0;
 /** @param {string | null} time the server's, which corrects ages when this machine's clock is wrong */
 export function setServerTime(time, here = Date.now()) {
   const there = Date.parse(time ?? "");
-  // The header Date has whole seconds and took time to arrive, so smaller differences mean nothing.
+  // It took time to arrive, so smaller differences mean nothing.
   skew = Number.isNaN(there) || Math.abs(there - here) < 3000 ? 0 : there - here;
 }
 
