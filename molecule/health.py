@@ -123,7 +123,7 @@ def _postgres() -> str:
 
 def _clocks() -> str:
     [(database_time,)] = _rows("SELECT clock_timestamp()")
-    clock.hear(database_time)
+    clock.set_database_time(database_time)
     ahead = clock.seconds_ahead()
     if abs(ahead) > CLOCK_SECONDS:
         side = "behind" if ahead > 0 else "ahead of"

@@ -78,7 +78,7 @@ class OrganisationStream(EventStream):
         if self.principal.kind != Kind.WORKSPACE or own is None:
             return problem("only agents send heartbeats", "not_allowed")
         try:
-            beat = self._read({"workspace_id": str(own), **message})
+            beat = self._read({**message, "workspace_id": message.get("workspace_id") or str(own)})
         except ValidationError as error:
             return problem(**error_body(error))
         if beat.workspace_id != own:

@@ -59,8 +59,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return opened
 
     def init_connection_state(self) -> None:
-        """The first connection of a process also hears the database's clock, before anything is judged by it."""
+        """The first connection of a process reads the database's clock, before anything is judged by it."""
         super().init_connection_state()
-        if not clock.was_heard():
+        if not clock.is_set():
             [time_there] = self.connection.execute("SELECT clock_timestamp()").fetchone()
-            clock.hear(time_there)
+            clock.set_database_time(time_there)

@@ -28,4 +28,11 @@ def of_request(request: "HttpRequest | Request") -> str:
 def _address(peer: str, forwarded: str) -> str:
     if not settings.PROXY_ADDRESSES or not forwarded:
         return peer
-    return forwarded.split(",")[-settings.PROXY_ADDRESSES :][0].strip()
+    return _without_port(forwarded.split(",")[-settings.PROXY_ADDRESSES :][0].strip())
+
+
+def _without_port(address: str) -> str:
+    """Some proxies append the client's port, with IPv6 in brackets: it would make each connection a new client."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address

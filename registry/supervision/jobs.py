@@ -49,7 +49,7 @@ def tick(name: str, **detail: Any) -> None:
             """,
             [name, json.dumps(detail), STALE_SECONDS],
         )
-        clock.hear(cursor.fetchone()[0])
+        clock.set_database_time(cursor.fetchone()[0])
 
 
 def last(name: str) -> LoopTick | None:

@@ -255,6 +255,8 @@ async def test_an_agent_sends_heartbeats_over_its_socket(platform: Platform) -> 
     async with stream(platform.url, agent.token) as opened:
         beats: list[tuple[dict[str, Any], dict[str, Any]]] = [
             ({"current_task": "over the socket", "error_rate": 0.1}, {"type": "heartbeat.ok"}),
+            ({"workspace_id": "", "sample_error": None}, {"type": "heartbeat.ok"}),
+            ({"workspace_id": None, "runtime_state": ""}, {"type": "heartbeat.ok"}),
             ({"workspace_id": agent.id, "active_tasks": 2}, {"type": "heartbeat.ok"}),
             ({"workspace_id": str(uuid4())}, {"type": "error", "code": "not_allowed"}),
             ({"error_rate": 7}, {"type": "error", "code": "max_value"}),

@@ -24,7 +24,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Hears the database's clock, by which rows are old.
+        # This reads the database's clock, by which the age of rows counts.
         connection.ensure_connection()
         cutoff = _cutoff(options["days"])
         if options["dry_run"]:

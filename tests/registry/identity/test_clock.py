@@ -89,7 +89,7 @@ def test_the_admin_tells_browsers_the_time_of_the_database(client: Client) -> No
 
 
 @pytest.mark.django_db
-def test_the_first_connection_of_a_process_hears_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_connection_of_a_process_reads_the_databases_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "_ahead", None)
     monkeypatch.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(hours=1))
     first = connection.copy()
