@@ -11,7 +11,7 @@ from django.urls import reverse
 from activity.models import StructureEvent
 from registry.admin import timeline
 from registry.models import Agent, Workspace
-from registry.organisation import removal, workspaces
+from registry.organisation import agents, removal, workspaces
 from tests.activity.test_pages import record_cards
 from tests.registry.admin.pages import Make, change_url, executed_sql, url_of
 
@@ -26,6 +26,7 @@ def test_it_shows_actor_time_and_old_and_new_values(root: Client, make_workspace
     html = page.content.decode()
     assert f'<a class="after" dir="auto" href="{change_url(lead)}">Lead</a>' in html
     assert f'datetime="{moved.event.created_at.isoformat()}"' in html
+    assert f"{moved.event.created_at:%Y-%m-%d %H:%M:%S} UTC</time></div>" in html
     assert f'href="/?at={moved.event.seq}&amp;ws={one.id}"' in html
     assert reverse("admin:activity_structureevent_change", args=[moved.event.pk]) in html
 
@@ -143,3 +144,14 @@ def test_pages_of_large_events_are_shorter(root: Client, make_workspace: Make, s
     assert seen == list(StructureEvent.objects.order_by("-seq").values_list("seq", flat=True))
     assert len(before) == 3
     assert len(timeline.recent(own.id)) == 2
+
+
+def test_the_times_of_model_assignments_name_their_zone(root: Client, make_workspace: Make) -> None:
+    one = make_workspace("One")
+    agents.assign(one.id, "first", actor="operator:ada")
+    removed = agents.remove(one.id, reason=None, actor="operator:ada")
+    html = root.get(change_url(one)).content.decode()
+    assert (
+        f'<td><time datetime="{removed.created_at.isoformat()}">{removed.created_at:%Y-%m-%d %H:%M:%S} UTC</time>'
+        in html
+    )
