@@ -257,6 +257,7 @@ AXES_LOCKOUT_CALLABLE = "molecule.error_pages.locked_out"
 AXES_VERBOSE = False
 AXES_ENABLE_ADMIN = False
 
+SESSION_ENGINE = "registry.identity.session_store"
 SESSION_COOKIE_HTTPONLY = True
 # Without a slash at its end, so that browsers send the cookies with that path, too.
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = FORCE_SCRIPT_NAME or "/"

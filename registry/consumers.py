@@ -6,7 +6,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user
-from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
 from rest_framework.exceptions import AuthenticationFailed, ValidationError
 
@@ -18,6 +17,7 @@ from registry.api.serializers import HeartbeatBody
 from registry.exceptions import BadCredential, Invalid, NotAllowed, RegistryError
 from registry.fast_path import bodies
 from registry.identity import addresses, authentication, rate_limits, refusals, tokens
+from registry.identity.session_store import SessionStore
 from registry.liveness.heartbeats import Beat
 from registry.organisation.audience import Teams
 

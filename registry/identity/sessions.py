@@ -5,13 +5,13 @@ from typing import Any
 
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
-from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.db.models.functions import Now
 from django.utils.crypto import constant_time_compare
 
 from activity.principals import Principal
 from registry.identity import tokens
+from registry.identity.session_store import SessionStore
 
 
 def principals(keys: Collection[str]) -> dict[str, Principal]:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings as project
+from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
@@ -49,6 +51,17 @@ def test_a_token_is_good_until_it_expires(make_workspace: Make, make_user: Any, 
     text = tokens.issue_operator_token(make_user("viewer"))
     OperatorToken.objects.update(expires_at=expires_at)
     assert bearer(text).get(path).status_code == (200 if is_good else 401)
+
+
+@pytest.mark.usefixtures("_skewed")
+@pytest.mark.parametrize(("left", "status"), [(HALF_AN_HOUR, 200), (-HALF_AN_HOUR, 401)])
+def test_a_session_is_good_until_it_expires(client: Client, make_user: Any, left: timedelta, status: int) -> None:
+    client.force_login(make_user("viewer"))
+    [session] = Session.objects.all()
+    expected = _true_now() + timedelta(seconds=project.SESSION_COOKIE_AGE)
+    assert abs((session.expire_date - expected).total_seconds()) < 60
+    Session.objects.update(expire_date=_true_now() + left)
+    assert client.get("/workspaces").status_code == status
 
 
 @pytest.mark.usefixtures("_skewed")
