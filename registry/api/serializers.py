@@ -278,7 +278,10 @@ class SecretsField(serializers.DictField):
         if len(secrets) > MAX_NEW_SECRETS:
             raise serializers.ValidationError(f"must be at most {MAX_NEW_SECRETS}, are {len(secrets)}")
         for key in secrets:
-            secret_key_name(key)
+            try:
+                secret_key_name(key)
+            except DjangoValidationError as error:
+                raise serializers.ValidationError({key: error.messages}) from None
         return secrets
 
 

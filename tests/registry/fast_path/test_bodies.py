@@ -67,6 +67,7 @@ def test_a_heartbeat_that_the_fast_path_reads_is_valid_and_equal(body: Any) -> N
     )
 )
 @example({"activity_type": "error"})
+@example({"activity_type": "error", "source_id": None, "target_id": "", "status": "", "duration_ms": ""})
 @example({"activity_type": "a2a_send", "target_id": str(OWN), "duration_ms": 5, "metadata": {"a": [1]}})
 def test_an_entry_that_the_fast_path_reads_is_valid_and_equal(body: Any) -> None:
     found = bodies.entries(body, OWN, most=1) if not isinstance(body, list) else None
@@ -77,6 +78,7 @@ def test_an_entry_that_the_fast_path_reads_is_valid_and_equal(body: Any) -> None
         metadata = fields.pop("metadata", None)
         if fields.get("request_body") is None:
             fields["request_body"] = metadata
+        assert fields.pop("source_id", None) is None
         assert found == [Entry(**fields, source_id=OWN)]
 
 
