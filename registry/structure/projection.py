@@ -121,7 +121,7 @@ def changes(event: StructureEvent) -> Iterator[Change]:
 def _provisioning(event: StructureEvent, payload: Row) -> Iterator[Change]:
     """Create a workspace, or, if the payload has `from`, set an existing one to provisioning."""
     if "from" in payload:
-        yield _workspace(event, status=Status.PROVISIONING)
+        yield from _status(event, payload)
         return
     columns = _only(payload, ("name", "role", "tier", "runtime", "source_bundle_id"))
     columns |= {"parent_id": _uuid(payload.get("parent_id")), "status": Status.PROVISIONING}
@@ -130,14 +130,11 @@ def _provisioning(event: StructureEvent, payload: Row) -> Iterator[Change]:
 
 
 def _online(event: StructureEvent, payload: Row) -> Iterator[Change]:
-    yield _workspace(event, status=Status.ONLINE, **_only(payload, ("url", "agent_card")))
+    yield _workspace(event, status=STATUSES[EventType.WORKSPACE_ONLINE], **_only(payload, ("url", "agent_card")))
 
 
-def _status(status: Status) -> Callable[[StructureEvent, Row], Iterator[Change]]:
-    def set_status(event: StructureEvent, payload: Row) -> Iterator[Change]:
-        yield _workspace(event, status=status)
-
-    return set_status
+def _status(event: StructureEvent, payload: Row) -> Iterator[Change]:
+    yield _workspace(event, status=STATUSES[EventType(event.event_type)])
 
 
 def _updated(event: StructureEvent, payload: Row) -> Iterator[Change]:
@@ -237,13 +234,24 @@ INITIAL_COLUMNS: dict[type[Workspace] | type[Agent], Row] = {
     Agent: {"status": AgentStatus.ACTIVE, "removed_at": None, "removal_reason": None},
 }  # fmt: skip
 
+STATUSES: dict[EventType, Status] = {
+    EventType.WORKSPACE_PROVISIONING: Status.PROVISIONING,
+    EventType.WORKSPACE_ONLINE: Status.ONLINE,
+    EventType.WORKSPACE_OFFLINE: Status.OFFLINE,
+    EventType.WORKSPACE_DEGRADED: Status.DEGRADED,
+    EventType.WORKSPACE_PROVISION_FAILED: Status.FAILED,
+    EventType.WORKSPACE_PAUSED: Status.PAUSED,
+    EventType.WORKSPACE_REMOVED: Status.REMOVED,
+}
+"""The status that an event sets, whatever it contains; other events set none."""
+
 HANDLERS: dict[EventType, Callable[[StructureEvent, Row], Iterator[Change]]] = {
     EventType.WORKSPACE_PROVISIONING: _provisioning,
     EventType.WORKSPACE_ONLINE: _online,
-    EventType.WORKSPACE_OFFLINE: _status(Status.OFFLINE),
-    EventType.WORKSPACE_DEGRADED: _status(Status.DEGRADED),
-    EventType.WORKSPACE_PROVISION_FAILED: _status(Status.FAILED),
-    EventType.WORKSPACE_PAUSED: _status(Status.PAUSED),
+    EventType.WORKSPACE_OFFLINE: _status,
+    EventType.WORKSPACE_DEGRADED: _status,
+    EventType.WORKSPACE_PROVISION_FAILED: _status,
+    EventType.WORKSPACE_PAUSED: _status,
     EventType.WORKSPACE_UPDATED: _updated,
     EventType.WORKSPACE_MOVED: _moved,
     EventType.WORKSPACE_REMOVED: _removed,

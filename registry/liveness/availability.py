@@ -1,0 +1,195 @@
+"""Availability: how much of a time an agent was there while it should have been, from the events that set statuses.
+
+A workspace is up while it is online or degraded, and down while it is offline or failed. While it is paused, awaits an
+agent, or does not exist, nobody expects it: that time counts as neither.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+from uuid import UUID
+
+from activity import statements
+from registry.models import ALIVE, Status
+from registry.structure.projection import STATUSES
+
+UP = frozenset(ALIVE)
+DOWN = frozenset((Status.OFFLINE, Status.FAILED))
+# From the best to the worst; the worst in an interval is what a strip shows.
+SEVERITY = (Status.ONLINE, Status.DEGRADED, Status.OFFLINE, Status.FAILED)
+MOST_OUTAGES = 100
+"""Of one workspace, the latest."""
+
+
+class Span(NamedTuple):
+    """A workspace had this status from `since` until `until`."""
+
+    status: str
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Window:
+    """A time, `since` included and `until` not."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass
+class Availability:
+    """Seconds up and down, the times down (the last one may go on), and the worst status in each part of the window;
+    None where the workspace was not expected."""
+
+    up: float = 0.0
+    down: float = 0.0
+    outages: list[Span] = field(default_factory=list)
+    strip: list[str | None] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float | None:
+        """Up, of the time in which it was expected, 0-1; None if it never was."""
+        expected = self.up + self.down
+        return self.up / expected if expected else None
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The statuses of workspaces during a window: at its start (missing: did not exist), and each change in it."""
+
+    window: Window
+    initial: Mapping[UUID, str]
+    changes: Mapping[UUID, Sequence[tuple[datetime, str]]]
+
+    def spans(self, workspace_id: UUID) -> Iterator[Span]:
+        """Its statuses in the window, in order."""
+        return spans(self.window, self.initial.get(workspace_id), self.changes.get(workspace_id, ()))
+
+    def workspace_ids(self) -> set[UUID]:
+        """All workspaces that existed during the window."""
+        return {*self.initial, *self.changes}
+
+
+def spans(window: Window, initial: str | None, changes: Iterable[tuple[datetime, str]]) -> Iterator[Span]:
+    """The statuses in the window. `changes` are in the order of the log, whose times may go back by a moment."""
+    status, since = initial, window.since
+    for at, reached in changes:
+        until = min(max(at, since), window.until)
+        if status is not None and until > since:
+            yield Span(status, since, until)
+        status, since = reached, until
+    if status is not None and window.until > since:
+        yield Span(status, since, window.until)
+
+
+def summarize(window: Window, history: Iterable[Span], parts: int = 0) -> Availability:
+    """Fold the spans of one workspace. `parts`: into how many equal parts the strip divides the window."""
+    found = Availability(strip=[None] * parts)
+    for span in history:
+        seconds = (span.until - span.since).total_seconds()
+        if span.status in UP:
+            found.up += seconds
+        elif span.status in DOWN:
+            found.down += seconds
+            _add_outage(found.outages, span)
+        if parts and span.status in SEVERITY:
+            _mark(found.strip, window, span)
+    return found
+
+
+def total(histories: Histories, parts: int = 0) -> tuple[Availability, list[float | None]]:
+    """Up and down of all workspaces together, without outages, and the ratio in each part of the window."""
+    found = Availability()
+    step = (histories.window.until - histories.window.since) / parts if parts else timedelta()
+    up, down = [0.0] * parts, [0.0] * parts
+    for workspace_id in histories.workspace_ids():
+        for span in histories.spans(workspace_id):
+            seconds = (span.until - span.since).total_seconds()
+            if span.status in UP:
+                found.up += seconds
+            elif span.status in DOWN:
+                found.down += seconds
+            if parts and (into := up if span.status in UP else down if span.status in DOWN else None) is not None:
+                _spread(into, histories.window.since, step, span)
+    ratios = [u / (u + d) if u + d else None for u, d in zip(up, down, strict=True)]
+    return found, ratios
+
+
+def of(workspace_ids: Sequence[UUID], window: Window, parts: int = 0) -> dict[UUID, Availability]:
+    """The availability of these workspaces, in two queries."""
+    found = _read(window, tuple(workspace_ids))
+    return {one: summarize(window, found.spans(one), parts) for one in workspace_ids}
+
+
+@lru_cache(maxsize=4)
+def of_all(window: Window, position: int) -> Histories:
+    """The histories of all workspaces, read once for each window and `position`, that of the last event."""
+    del position
+    return _read(window, None)
+
+
+def _read(window: Window, workspace_ids: tuple[UUID, ...] | None) -> Histories:
+    wanted = {
+        "since": window.since,
+        "until": window.until,
+        "types": [str(kind) for kind in STATUSES],
+        "ids": None if workspace_ids is None else list(workspace_ids),
+    }
+    changes: dict[UUID, list[tuple[datetime, str]]] = {}
+    for workspace_id, kind, at in statements.execute(CHANGES, wanted):
+        changes.setdefault(workspace_id, []).append((at, STATUSES[kind]))
+    initial = {workspace_id: STATUSES[kind] for workspace_id, kind in statements.execute(INITIAL, wanted)}
+    return Histories(window, initial, changes)
+
+
+def _add_outage(outages: list[Span], span: Span) -> None:
+    """Spans down that follow each other are one outage, of the worst status."""
+    last = outages[-1] if outages else None
+    if last and last.until == span.since:
+        outages[-1] = Span(_worse(last.status, span.status), last.since, span.until)
+        return
+    outages.append(span)
+    del outages[:-MOST_OUTAGES]
+
+
+def _worse(one: str | None, other: str) -> str:
+    return other if one is None else max(one, other, key=lambda status: SEVERITY.index(Status(status)))
+
+
+def _mark(strip: list[str | None], window: Window, span: Span) -> None:
+    step = (window.until - window.since) / len(strip)
+    first = int((span.since - window.since) / step)
+    last = -(-(span.until - window.since) // step)
+    for part in range(first, min(last, len(strip))):
+        strip[part] = _worse(strip[part], span.status)
+
+
+def _spread(seconds: list[float], start: datetime, step: timedelta, span: Span) -> None:
+    """Add the seconds of the span to each part of the window that it overlaps."""
+    first = int((span.since - start) / step)
+    last = min(-(-(span.until - start) // step), len(seconds))
+    for part in range(first, last):
+        begin = max(span.since, start + part * step)
+        end = min(span.until, start + (part + 1) * step)
+        seconds[part] += max((end - begin).total_seconds(), 0.0)
+
+
+CHANGES = """
+SELECT workspace_id, event_type, created_at FROM structure_events
+WHERE created_at >= %(since)b AND created_at < %(until)b AND event_type = ANY(%(types)b)
+  AND (%(ids)b::uuid[] IS NULL OR workspace_id = ANY(%(ids)b))
+ORDER BY seq
+"""
+# Workspaces that were removed before the window are left out; the projection keeps the time of the removal.
+INITIAL = """
+SELECT w.id, e.event_type FROM workspaces w CROSS JOIN LATERAL (
+  SELECT event_type FROM structure_events e
+  WHERE e.workspace_id = w.id AND e.created_at < %(since)b AND e.event_type = ANY(%(types)b)
+  ORDER BY seq DESC LIMIT 1
+) e
+WHERE w.created_at < %(since)b AND (w.status <> 'removed' OR w.updated_at >= %(since)b)
+  AND (%(ids)b::uuid[] IS NULL OR w.id = ANY(%(ids)b))
+"""
