@@ -44,7 +44,7 @@ class Traffic:
         for duration in sorted(self.durations):
             left -= self.durations[duration]
             if left <= 0:
-                return int(round(BASE ** (duration + 0.5) - 1))
+                return round(math.pow(BASE, duration + 0.5) - 1)
         return None
 
     @classmethod
