@@ -40,7 +40,7 @@ def long_span(seconds: float) -> str:
 
 
 def age(seconds: float) -> str:
-    """Returns "now" or "12 s ago", as age() in canvas/js/time.js."""
+    """Returns "now" or "12 s ago", as age() in ui/time.js."""
     return "now" if seconds < 1 else f"{span(seconds)} ago"
 
 

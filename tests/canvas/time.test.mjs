@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { absolute, age, moment, serverNow, setServerTime } from "../../canvas/static/canvas/js/time.js";
+import { absolute, age, moment, serverNow, setServerTime } from "../../molecule/static/ui/time.js";
 
 process.env.TZ = "Europe/Berlin";
 

@@ -61,7 +61,7 @@ def test_pages_do_not_violate_the_content_security_policy(platform: Platform, si
 
 
 def test_every_response_has_the_security_headers(platform: Platform) -> None:
-    for path in ("/health", "/nope", "/workspaces", "/admin/login/", "/static/canvas/css/tokens.css"):
+    for path in ("/health", "/nope", "/workspaces", "/admin/login/", "/static/ui/tokens.css"):
         headers = httpx.get(platform.url + path).headers
         assert "default-src 'none'" in headers["content-security-policy"], path
         assert headers["x-content-type-options"] == "nosniff"

@@ -1,7 +1,7 @@
 // Updates every <time data-relative>, by the server's clock; the server writes the first text in the same form
 // (registry/admin/formats.py).
 
-import { age, serverNow, setServerTime } from "../canvas/js/time.js";
+import { age, serverNow, setServerTime } from "../ui/time.js";
 
 const REFRESH_MS = 1000;
 const times = document.querySelectorAll("time[data-relative]");

@@ -10,7 +10,7 @@ import { Board } from "./render.js";
 import { Shell } from "./shell.js";
 import { createStore, currentWorkspaces } from "./store.js";
 import { backoff, Stream } from "./stream.js";
-import { serverNow, setServerTime } from "./time.js";
+import { serverNow, setServerTime } from "../../ui/time.js";
 import { addressWith, TimeTravel } from "./time_travel.js";
 import { Timeline } from "./timeline.js";
 

@@ -1,7 +1,7 @@
 // The cards: one element per workspace, updated in place. Names are inserted as text, never as markup.
 
 import { stateLabel } from "./layout.js";
-import { absolute, age, serverNow } from "./time.js";
+import { absolute, age, serverNow } from "../../ui/time.js";
 
 const PARTS = {
   fold: ".fold",

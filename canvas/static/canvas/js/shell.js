@@ -2,7 +2,7 @@
 
 import { countStates, isFlapping } from "./layout.js";
 import { chip, setText } from "./render.js";
-import { absolute, age, serverNow } from "./time.js";
+import { absolute, age, serverNow } from "../../ui/time.js";
 
 const TOAST_MS = 8000;
 const $ = (id) => document.getElementById(id);

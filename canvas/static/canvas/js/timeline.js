@@ -2,7 +2,7 @@
 
 import { kindOf } from "./event_summaries.js";
 import { setText } from "./render.js";
-import { absolute, age, moment, serverNow } from "./time.js";
+import { absolute, age, moment, serverNow } from "../../ui/time.js";
 
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
 const HINT = "Drag the slider, or press ←, to go back in time.";
