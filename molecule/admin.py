@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.urls import reverse
 
 from activity import clock
+from molecule import navigation
 from registry.identity import logins
 
 # In the order in which operators need them; others follow, sorted by name.
@@ -37,7 +38,8 @@ class MoleculeAdminSite(admin.AdminSite):
     site_title = "Molecule"
     site_header = "Molecule"
     index_title = "Administration"
-    site_url = None  # base_site.html links to the canvas
+    site_url = None  # the top bar leads to the canvas
+    enable_nav_sidebar = False  # templates/admin/navigation.html is ours
     login_form = AuthenticationForm  # the canvas is for users who are not staff, too
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
@@ -59,7 +61,8 @@ class MoleculeAdminSite(admin.AdminSite):
         return WorkspaceChoices.as_view(admin_site=self)(request)
 
     def each_context(self, request: Any) -> dict[str, Any]:
-        return super().each_context(request) | {"server_time": clock.now().isoformat()}
+        own = {"server_time": clock.now().isoformat(), "navigation": navigation.groups(request.user)}
+        return super().each_context(request) | own
 
     def login(self, request: Any, extra_context: Any = None) -> HttpResponse:
         response = super().login(request, extra_context)
