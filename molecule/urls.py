@@ -12,7 +12,7 @@ from canvas import views
 from molecule import health, metrics
 from molecule.docs import Docs
 from molecule.endpoints import NotFound, Nothing
-from registry.api import life, secrets, teams, topology
+from registry.api import life, overview, secrets, teams, topology
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.page, name="canvas"),
@@ -27,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("approvals/pending", Nothing.as_view(), name="approvals-pending"),
     path("workspaces", canvas.Workspaces.as_view(), name="workspaces"),
     path("workspaces/<str:workspace_id>", canvas.OneWorkspace.as_view(), name="workspace"),
+    path("workspaces/<str:workspace_id>/availability", overview.WorkspaceAvailability.as_view(), name="availability"),
     path("workspaces/<str:workspace_id>/state", life.State.as_view(), name="workspace-state"),
     path("workspaces/<str:workspace_id>/activity", life.WorkspaceActivity.as_view(), name="workspace-activity"),
     path("workspaces/<str:workspace_id>/notify", life.Notify.as_view(), name="workspace-notify"),
@@ -58,6 +59,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("registry/check-access", topology.CheckAccess.as_view(), name="check-access"),
     path("registry/explain", topology.Explain.as_view(), name="explain"),
     path("registry/<str:workspace_id>/peers", topology.Peers.as_view(), name="peers"),
+    path("overview", overview.Overview.as_view(), name="overview"),
     path("activity", activity.Activity.as_view(), name="activity"),
     path("events", activity.Events.as_view(), name="events"),
     path("events/diff", topology.Diff.as_view(), name="events-diff"),

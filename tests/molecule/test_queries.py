@@ -45,7 +45,8 @@ LISTS = {
 PATHS = [path for paths in LISTS.values() for path in paths]
 SINGLE_OBJECT_READS = {
     "health", "health-ready", "metrics", "schema", "docs", "templates", "org-templates", "approvals-pending",
-    "test-token", "workspace", "workspace-state", "discover", "secret-values", "model", "viewport",
+    "test-token", "workspace", "workspace-state", "availability", "overview", "discover", "secret-values", "model",
+    "viewport",
 }  # fmt: skip
 # Maximum queries, including one for authentication. Full lists read the cache version, then the rows.
 MAX_QUERIES = {
