@@ -3,13 +3,12 @@
 import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import connection
 
-from activity import traffic
+from activity import clock, traffic
 from activity.models import ActivityLog
 from activity.traffic import Traffic
 from registry.models import Workspace
@@ -19,7 +18,8 @@ NOW = datetime.now(UTC).replace(minute=20, second=0, microsecond=0)
 
 
 @pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
+def _forget(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(clock, "now", lambda: NOW)
     traffic._past.clear()
     yield
     traffic._past.clear()
@@ -85,9 +85,9 @@ def test_a_past_hour_is_read_once_and_the_current_one_each_time(make_workspace: 
     assert [found.calls for _hour, found in traffic.hours(NOW, 4)] == [0, 2, 0, 1]
 
 
-def test_an_hour_that_has_just_ended_is_not_kept_yet(make_workspace: Make, monkeypatch: Any) -> None:
+def test_an_hour_that_has_just_ended_is_not_kept_yet(make_workspace: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction that began before the end of the hour may still commit."""
-    monkeypatch.setattr("activity.clock.now", lambda: NOW.replace(minute=0, second=30))
+    monkeypatch.setattr(clock, "now", lambda: NOW.replace(minute=0, second=30))
     traffic.hours(NOW, 2)
     assert NOW.replace(minute=0) - timedelta(hours=1) not in traffic._past
 
