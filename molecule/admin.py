@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from activity import clock
@@ -37,7 +38,6 @@ NOT_STAFF = (
 class MoleculeAdminSite(admin.AdminSite):
     site_title = "Molecule"
     site_header = "Molecule"
-    index_title = "Administration"
     site_url = None  # the top bar leads to the canvas
     enable_nav_sidebar = False  # templates/admin/navigation.html is ours
     login_form = AuthenticationForm  # the canvas is for users who are not staff, too
@@ -63,6 +63,13 @@ class MoleculeAdminSite(admin.AdminSite):
     def each_context(self, request: Any) -> dict[str, Any]:
         own = {"server_time": clock.now().isoformat(), "navigation": navigation.groups(request.user)}
         return super().each_context(request) | own
+
+    def index(self, request: Any, extra_context: Any = None) -> TemplateResponse:
+        """The overview; without the permission to view workspaces, a page that leads to what the user may see."""
+        from registry.admin import overview  # noqa: PLC0415  # registry.admin imports this site
+
+        own = overview.context() if request.user.has_perm("registry.view_workspace") else {}
+        return super().index(request, {"title": "Overview", **own, **(extra_context or {})})
 
     def login(self, request: Any, extra_context: Any = None) -> HttpResponse:
         response = super().login(request, extra_context)

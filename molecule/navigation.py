@@ -59,7 +59,7 @@ GROUPS = (
             _list("Groups", "auth", "group"),
         ),
     ),
-    Group(title="Platform", entries=(_list("System", "registry", "looptick"),)),
+    Group(title="Platform", entries=(_list("Background jobs", "registry", "looptick"),)),
 )
 
 

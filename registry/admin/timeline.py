@@ -34,10 +34,15 @@ class Entry:
     event: StructureEvent
     actor: str
     summary: EventSummary
+    workspace_name: str | None = None
 
     @property
     def when(self) -> SafeString:
         return formats.relative(self.event.created_at)
+
+    @property
+    def workspace_link(self) -> SafeString | None:
+        return formats.workspace_link(self.event.workspace_id, self.workspace_name) if self.event.workspace_id else None
 
     @property
     def org_url(self) -> str:
@@ -47,12 +52,14 @@ class Entry:
 def entries(rows: Sequence[StructureEvent]) -> list[Entry]:
     """Runs one query, for the names of all workspaces that the events mention."""
     ids = {one for row in rows for one in event_summaries.mentioned_workspaces(row)}
+    ids |= {row.workspace_id for row in rows if row.workspace_id}
     names = dict(Workspace.objects.filter(id__in=ids).values_list("id", "name")) if ids else {}
     return [
         Entry(
             event=row,
             actor=event_summaries.actor_label(row.actor, row.workspace_id, names),
             summary=event_summaries.summarize(row, names),
+            workspace_name=names.get(row.workspace_id) if row.workspace_id else None,
         )
         for row in rows
     ]
@@ -60,7 +67,7 @@ def entries(rows: Sequence[StructureEvent]) -> list[Entry]:
 
 def recent(workspace_id: UUID) -> list[Entry]:
     """Returns the last RECENT_SIZE events, fewer if they are large."""
-    return entries(_rows(events.page(workspace_id=workspace_id, limit=RECENT_SIZE)))
+    return entries(rows_of(events.page(workspace_id=workspace_id, limit=RECENT_SIZE)))
 
 
 def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID) -> HttpResponse:
@@ -76,14 +83,15 @@ def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID)
         "opts": model_admin.opts,
         "media": model_admin.media,
         "original": workspace,
-        "entries": entries(_rows(found)),
+        "entries": entries(rows_of(found)),
         "before": before,
         "older": found.rows[-1]["seq"] if found.more else None,
     }
     return TemplateResponse(request, TEMPLATE, context)
 
 
-def _rows(page: Page) -> list[StructureEvent]:
+def rows_of(page: Page) -> list[StructureEvent]:
+    """The events of a page that activity.events.page() returned."""
     return [StructureEvent(**row | {"payload": json.loads(row["payload"] or "null")}) for row in page.rows]
 
 
