@@ -121,13 +121,17 @@ async def test_of_a_refused_client_no_more_than_its_close_is_read(platform: Plat
 
 async def test_a_handshake_that_cannot_be_settled_is_refused_and_nothing_is_read_meanwhile(platform: Platform) -> None:
     """The table of tokens is locked, so the server cannot authenticate the client."""
+    waiting = "SELECT true FROM pg_locks WHERE relation = 'operator_tokens'::regclass AND NOT granted"
     with (
         web(platform, SOCKET_HANDSHAKE_SECONDS="2") as (url, started),
         psycopg.connect(platform.environment["DATABASE_URL"]) as other,
+        psycopg.connect(platform.environment["DATABASE_URL"], autocommit=True) as watcher,
     ):
         before = memory(started.pid)
         other.execute("LOCK TABLE operator_tokens IN ACCESS EXCLUSIVE MODE")
         with handshake(url.rpartition(":")[2], ("Authorization: Bearer mol_op_0123456789ab_" + "x" * 43,)) as client:
+            # What comes in one packet with the request is lost: clients must wait for the answer.
+            until(lambda: watcher.execute(waiting).fetchone(), "the server to look the token up")
             taken = await asyncio.to_thread(flood, client, PING)
             answer = await asyncio.to_thread(drain, client)
         other.rollback()

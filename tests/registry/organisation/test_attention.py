@@ -17,8 +17,11 @@ from registry.secrets import store
 from registry.structure import projection
 
 Make = Callable[..., Workspace]
-NOW = datetime.now(UTC)
 KEYS = ("0" * 64, "1" * 64)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 def problems(found: Attention, workspace: Workspace) -> dict[str, str]:
@@ -33,7 +36,7 @@ def tell(workspace: Workspace, kind: EventType, **payload: Any) -> None:
 def test_who_is_well_needs_nobody(make_workspace: Make) -> None:
     make_workspace(status="online")
     enrolment.issue(make_workspace().id)
-    tokens.issue_workspace_token(make_workspace(status="online").id, expires_at=NOW + timedelta(days=8))
+    tokens.issue_workspace_token(make_workspace(status="online").id, expires_at=now() + timedelta(days=8))
     assert attention() == Attention(count=0, kinds={}, items=[], global_secrets=[])
 
 
@@ -58,17 +61,19 @@ def test_a_wedged_runtime_is_said(make_workspace: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "kind", "why"),
+    ("column", "minutes", "others", "kind", "why"),
     [
-        ({"refused_at": NOW, "refused_count": 41, "refused_reason": "token revoked"}, "refused", "41 times"),
-        ({"refused_at": NOW, "refused_count": 1, "refused_reason": "no token"}, "refused", "once: no token"),
-        ({"flapping_until": NOW + timedelta(minutes=5)}, "flapping", "offline more than"),
-        ({"enrolment_expires_at": NOW - timedelta(minutes=5)}, "enrolment_expired", "no agent has registered"),
+        ("refused_at", -1, {"refused_count": 41, "refused_reason": "token revoked"}, "refused", "41 times"),
+        ("refused_at", -1, {"refused_count": 1, "refused_reason": "no token"}, "refused", "once: no token"),
+        ("flapping_until", 5, {}, "flapping", "offline more than"),
+        ("enrolment_expires_at", -5, {}, "enrolment_expired", "no agent has registered"),
     ],
 )
-def test_other_problems(make_workspace: Make, columns: dict[str, Any], kind: str, why: str) -> None:
+def test_other_problems(
+    make_workspace: Make, column: str, minutes: int, others: dict[str, Any], kind: str, why: str
+) -> None:
     workspace = make_workspace()
-    Workspace.objects.filter(id=workspace.id).update(**columns)
+    Workspace.objects.filter(id=workspace.id).update(**{column: now() + timedelta(minutes=minutes)}, **others)
     found = problems(attention(), workspace)
     assert set(found) == {kind}
     assert why in found[kind]
@@ -77,13 +82,13 @@ def test_other_problems(make_workspace: Make, columns: dict[str, Any], kind: str
 @pytest.mark.parametrize("status", ["paused", "removed"])
 def test_a_workspace_that_was_stopped_on_purpose_needs_nobody(make_workspace: Make, status: str) -> None:
     make_workspace(status=status)
-    Workspace.objects.update(refused_at=NOW, refused_count=1, refused_reason="no token")
+    Workspace.objects.update(refused_at=now(), refused_count=1, refused_reason="no token")
     assert attention().count == 0
 
 
 def test_several_problems_of_one_are_one_item(make_workspace: Make) -> None:
     workspace = make_workspace(status="offline")
-    Workspace.objects.update(refused_at=NOW, refused_count=2, refused_reason="token expired")
+    Workspace.objects.update(refused_at=now(), refused_count=2, refused_reason="token expired")
     found = attention()
     assert found.count == 1
     assert list(problems(found, workspace)) == ["offline", "refused"]
@@ -91,18 +96,19 @@ def test_several_problems_of_one_are_one_item(make_workspace: Make) -> None:
 
 def test_an_agents_last_token_that_expires_soon(make_workspace: Make) -> None:
     workspace = make_workspace(status="online")
-    tokens.issue_workspace_token(workspace.id, expires_at=NOW + timedelta(days=6))
-    tokens.issue_workspace_token(workspace.id, expires_at=NOW + timedelta(days=3))
+    later = now() + timedelta(days=6)
+    tokens.issue_workspace_token(workspace.id, expires_at=later)
+    tokens.issue_workspace_token(workspace.id, expires_at=now() + timedelta(days=3))
     [item] = attention().items
     [problem] = item.problems
-    assert (problem.kind, problem.at) == (Kind.TOKEN_EXPIRES, NOW + timedelta(days=6))
+    assert (problem.kind, problem.at) == (Kind.TOKEN_EXPIRES, later)
     tokens.issue_workspace_token(workspace.id)
     assert attention().count == 0, "another one goes on"
 
 
 def test_a_token_that_was_revoked_expires_for_nobody(make_workspace: Make) -> None:
     workspace = make_workspace(status="online")
-    issued = tokens.issue_workspace_token(workspace.id, expires_at=NOW + timedelta(days=3))
+    issued = tokens.issue_workspace_token(workspace.id, expires_at=now() + timedelta(days=3))
     tokens.revoke_token(workspace.id, issued.id)
     assert attention().count == 0
 
