@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from activity import events
-from activity.models import StructureEvent
+from activity.models import ActivityType, StructureEvent
 from activity.principals import Kind as Who
 from registry.admin import charts, formats, timeline, verbs
 from registry.admin.timeline import Entry
@@ -113,19 +113,24 @@ def tiles(found: Overview) -> list[Tile]:
             label=f"Calls, {CALL_HOURS} h",
             number=f"{found.calls.calls:,}",
             note="" if found.calls.error_rate is None else f"{found.calls.error_rate:.1%} errors",
-            url=f"{reverse('admin:activity_activitylog_changelist')}?activity_type__exact=a2a_receive",
+            url=_calls_url(),
         ),
         Tile(
             label="p95 duration",
             number=_duration(found.calls.p95_ms),
             note=_change(found.calls.p95_ms, found.calls_before.p95_ms),
-            url=f"{reverse('admin:activity_activitylog_changelist')}?activity_type__exact=a2a_receive",
+            url=_calls_url(),
         ),
     ]
 
 
 def _list(status: Status) -> str:
     return f"{reverse(LIST_URL)}?{urlencode({'status__exact': status})}"
+
+
+def _calls_url() -> str:
+    query = urlencode({"activity_type__exact": ActivityType.A2A_RECEIVE})
+    return f"{reverse('admin:activity_activitylog_changelist')}?{query}"
 
 
 def _rows(items: Sequence[Item]) -> list[Row]:

@@ -1,12 +1,13 @@
 """Availability: how much of a time an agent was there while it should have been, from the events that set statuses.
 
-A workspace is up while it is online or degraded, and down while it is offline or failed. While it is paused, awaits an
-agent, or does not exist, nobody expects it: that time counts as neither.
+A workspace is up while it is online or degraded, and down while it is offline or failed. Time in which it is paused,
+awaits an agent or does not exist is left out.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
@@ -21,6 +22,8 @@ DOWN = frozenset((Status.OFFLINE, Status.FAILED))
 SEVERITY = (Status.ONLINE, Status.DEGRADED, Status.OFFLINE, Status.FAILED)
 MOST_OUTAGES = 100
 """Of one workspace, the latest."""
+RESOLUTION = 1e-6
+"""Seconds. Times have microseconds; a shorter overlap is a rounding error."""
 
 
 class Span(NamedTuple):
@@ -96,26 +99,22 @@ def summarize(window: Window, history: Iterable[Span], parts: int = 0) -> Availa
             found.down += seconds
             _add_outage(found.outages, span)
         if parts and span.status in SEVERITY:
-            _mark(found.strip, window, span)
+            for part, _seconds in _overlaps(window, parts, span):
+                found.strip[part] = _worse(found.strip[part], span.status)
     return found
 
 
-def total(histories: Histories, parts: int = 0) -> tuple[Availability, list[float | None]]:
+def total(histories: Histories, parts: int) -> tuple[Availability, list[float | None]]:
     """Up and down of all workspaces together, without outages, and the ratio in each part of the window."""
-    found = Availability()
-    step = (histories.window.until - histories.window.since) / parts if parts else timedelta()
     up, down = [0.0] * parts, [0.0] * parts
     for workspace_id in histories.workspace_ids():
         for span in histories.spans(workspace_id):
-            seconds = (span.until - span.since).total_seconds()
-            if span.status in UP:
-                found.up += seconds
-            elif span.status in DOWN:
-                found.down += seconds
-            if parts and (into := up if span.status in UP else down if span.status in DOWN else None) is not None:
-                _spread(into, histories.window.since, step, span)
-    ratios = [u / (u + d) if u + d else None for u, d in zip(up, down, strict=True)]
-    return found, ratios
+            seconds = up if span.status in UP else down if span.status in DOWN else None
+            if seconds is not None:
+                for part, overlap in _overlaps(histories.window, parts, span):
+                    seconds[part] += overlap
+    ratios = [Availability(*both).ratio for both in zip(up, down, strict=True)]
+    return Availability(sum(up), sum(down)), ratios
 
 
 def of(workspace_ids: Sequence[UUID], window: Window, parts: int = 0) -> dict[UUID, Availability]:
@@ -159,22 +158,14 @@ def _worse(one: str | None, other: str) -> str:
     return other if one is None else max(one, other, key=lambda status: SEVERITY.index(Status(status)))
 
 
-def _mark(strip: list[str | None], window: Window, span: Span) -> None:
-    step = (window.until - window.since) / len(strip)
-    first = int((span.since - window.since) / step)
-    last = -(-(span.until - window.since) // step)
-    for part in range(first, min(last, len(strip))):
-        strip[part] = _worse(strip[part], span.status)
-
-
-def _spread(seconds: list[float], start: datetime, step: timedelta, span: Span) -> None:
-    """Add the seconds of the span to each part of the window that it overlaps."""
-    first = int((span.since - start) / step)
-    last = min(-(-(span.until - start) // step), len(seconds))
-    for part in range(first, last):
-        begin = max(span.since, start + part * step)
-        end = min(span.until, start + (part + 1) * step)
-        seconds[part] += max((end - begin).total_seconds(), 0.0)
+def _overlaps(window: Window, parts: int, span: Span) -> Iterator[tuple[int, float]]:
+    """The parts of the window that the span overlaps, and for how many seconds."""
+    step = (window.until - window.since).total_seconds() / parts
+    since, until = ((moment - window.since).total_seconds() for moment in (span.since, span.until))
+    for part in range(int(since / step), min(math.ceil(until / step), parts)):
+        seconds = min(until, (part + 1) * step) - max(since, part * step)
+        if seconds >= RESOLUTION:
+            yield part, seconds
 
 
 CHANGES = """

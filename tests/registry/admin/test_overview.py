@@ -1,4 +1,4 @@
-"""The overview: what needs somebody, with its reason and a verb, to those who may see it."""
+"""The overview shows what needs somebody, why, and what to do, to those who may see it."""
 
 from collections.abc import Callable
 from typing import Any

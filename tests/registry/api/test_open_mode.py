@@ -1,5 +1,5 @@
-"""Open mode: who has no credential may do everything, except in the name of an agent that has a token, and except pages
-of other sites."""
+"""Open mode: a request without a credential may do everything, unless it acts for an agent that has a token, or comes
+from a page of another site."""
 
 import json
 from collections.abc import Callable
