@@ -104,6 +104,11 @@ def as_operator(make_user: Callable[..., User]) -> APIClient:
 
 
 @pytest.fixture
+def as_administrator(make_user: Callable[..., User]) -> APIClient:
+    return bearer(tokens.issue_operator_token(make_user("administrator")))
+
+
+@pytest.fixture
 def as_viewer(make_user: Callable[..., User]) -> APIClient:
     return bearer(tokens.issue_operator_token(make_user("viewer")))
 

@@ -3,31 +3,25 @@
 from typing import Any
 from uuid import UUID
 
-from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
-from django.urls import reverse
 
+from registry.admin import buttons
 from registry.admin.bases import actor_of
-from registry.exceptions import RegistryError
 from registry.models import Workspace
 from registry.organisation import workspaces
 
 
 def page(model_admin: "ModelAdmin[Workspace]", request: Any, workspace_id: UUID) -> HttpResponse:
     """Rename it and redirect to the workspace's page. POST only."""
-    workspace = get_object_or_404(Workspace, id=workspace_id)
+    workspace = get_object_or_404(Workspace.objects.defer("agent_card"), id=workspace_id)
     if not model_admin.has_change_permission(request, workspace):
         raise PermissionDenied
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
-    try:
+
+    def rename() -> tuple[str, str]:
         name = workspaces.take_card_name(workspace_id, actor=actor_of(request))
-    except RegistryError as error:
-        messages.error(request, error.message)
-    else:
-        model_admin.log_change(request, workspace, f"Renamed to {name}.")
-        messages.success(request, f"Renamed {workspace} to {name}.")
-    return HttpResponseRedirect(reverse("admin:registry_workspace_change", args=[workspace_id]))
+        return f"Renamed {workspace} to {name}.", f"Renamed to {name}."
+
+    return buttons.press(model_admin, request, workspace, rename)

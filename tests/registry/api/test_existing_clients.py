@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
 from activity.log import Entry, write
@@ -12,7 +11,6 @@ from activity.models import ActivityLog, EventType, StructureEvent
 from registry.identity import tokens
 from registry.models import SecretAccess, Workspace, WorkspaceSecret
 from registry.secrets import store
-from tests.conftest import bearer
 
 Make = Callable[..., Workspace]
 As = Callable[[Workspace], APIClient]
@@ -165,11 +163,6 @@ def test_a_message_may_have_no_attachments(make_workspace: Make, as_workspace: A
     mine = make_workspace()
     body = {"message": "x", "attachments": attachments}
     assert as_workspace(mine).post(f"/workspaces/{mine.id}/notify", body).status_code == 200
-
-
-@pytest.fixture
-def as_administrator(make_user: Callable[..., User]) -> APIClient:
-    return bearer(tokens.issue_operator_token(make_user("administrator")))
 
 
 def test_secrets_of_a_new_workspace_are_stored_with_it(as_administrator: APIClient) -> None:

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from uuid import uuid4
 
-import pytest
-from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
 from registry.identity import tokens
@@ -12,11 +10,6 @@ from registry.models import Workspace
 from tests.conftest import bearer
 
 Make = Callable[..., Workspace]
-
-
-@pytest.fixture
-def as_administrator(make_user: Callable[..., User]) -> APIClient:
-    return bearer(tokens.issue_operator_token(make_user("administrator")))
 
 
 def test_an_agent_rotates_its_token(make_workspace: Make) -> None:

@@ -25,11 +25,6 @@ def _shared(db: None) -> None:
     store.set_for_all("SHARED", CANARY, actor="test")
 
 
-@pytest.fixture
-def as_administrator(make_user: Callable[..., User]) -> APIClient:
-    return bearer(tokens.issue_operator_token(make_user("administrator")))
-
-
 def enrolled(token: str, workspace_id: Any) -> str:
     """The workspace token that an agent gets for an enrolment token."""
     body = {"id": str(workspace_id), "url": "http://a:1", "agent_card": {"name": "a"}}

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -17,22 +16,15 @@ from rest_framework.test import APIClient
 from activity.log import Entry
 from activity.models import ActivityLog, StructureEvent
 from registry.exceptions import SecretsBroken, SecretsUnavailable
-from registry.identity import tokens
 from registry.messaging import reports
 from registry.models import GlobalSecret, SecretAccess, Workspace, WorkspaceSecret
 from registry.secrets import masking, rotation, store
-from tests.conftest import bearer
 from tests.registry.racing import another_connection
 
 Make = Callable[..., Workspace]
 As = Callable[[Workspace], APIClient]
 CANARY = "canary-5f1d9c7a"
 OLD, NEW = "ab" * 32, "cd" * 32
-
-
-@pytest.fixture
-def as_administrator(make_user: Callable[..., User]) -> APIClient:
-    return bearer(tokens.issue_operator_token(make_user("administrator")))
 
 
 def put(workspace: Workspace, key: str, value: str) -> None:
