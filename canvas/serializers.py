@@ -6,7 +6,8 @@ from rest_framework import serializers
 
 from activity.fields import FiniteFloatField, IgnoredFields, LimitField, RequestFields
 from registry.api.connecting import Connection
-from registry.api.serializers import Coordinate, MomentField, WorkspaceRow
+from registry.api.fields import Coordinate, MomentField
+from registry.api.serializers import WorkspaceRow
 
 
 class ViewportBody(RequestFields):
