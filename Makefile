@@ -22,10 +22,11 @@ demo: .venv/run.stamp ## Run a small example organisation, on the running server
 	@exec $(VENV_PYTHON) -m examples.demo
 
 test: .venv/dev.stamp ## Run all tests, on private PostgreSQL and Redis servers; WORKERS=0 for one file at a time
-	@exec $(VENV_PYTHON) -m pytest -n $(or $(WORKERS),2) --dist loadfile
+	@exec $(VENV_PYTHON) -m pytest -n $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder
 
 stress: .venv/dev.stamp ## Run thousands of races and random histories; takes 15 minutes
-	@MOLECULE_STRESS=1 exec $(VENV_PYTHON) -m pytest tests/registry/test_property.py tests/registry/organisation/test_tombstone.py
+	@MOLECULE_STRESS=1 exec $(VENV_PYTHON) -m pytest tests/registry/test_property.py tests/registry/organisation/test_tombstone.py \
+		tests/registry/organisation/test_rebuild.py tests/registry/structure/test_complete_events.py
 
 fuzz: .venv/dev.stamp ## Send each route a hundred requests generated from the OpenAPI description
 	@FUZZ_EXAMPLES=100 exec $(VENV_PYTHON) -m pytest tests/e2e/test_fuzz.py

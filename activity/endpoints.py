@@ -14,11 +14,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from activity.fields import RequestFields
+from activity.parameters import BadParameter, Parameters
 from activity.principals import Principal
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 PATH_IDS = {"workspace_id": "workspace", "token_id": "token"}
 Method = TypeVar("Method", bound=Callable[..., Any])
+Filter = TypeVar("Filter")
 
 
 class Endpoint(APIView):
@@ -62,6 +64,13 @@ class Endpoint(APIView):
         serializer = kind(data=self.request.query_params)
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data  # type: ignore[no-any-return]
+
+    def filter(self, parse: Callable[[Parameters], Filter]) -> Filter:
+        """What `parse` makes of the query parameters. Raises ValidationError."""
+        try:
+            return parse(dict(self.request.query_params.lists()))
+        except BadParameter as error:
+            raise ValidationError({error.field: [error.message]}) from None
 
 
 def paged(request: Request, rows: list[dict[str, Any]], links: Mapping[str, Mapping[str, str | None]]) -> Response:

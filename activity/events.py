@@ -4,8 +4,8 @@ page() and read() list it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -13,6 +13,7 @@ from django.db import connection, models
 from django.db.transaction import TransactionManagementError
 
 from activity import bus, cache_versions, pages
+from activity.filters import EventFilter
 from activity.models import EventType, Rebuild, StructureEvent
 from activity.pages import Page
 from activity.principals import Kind
@@ -62,27 +63,42 @@ def record(new: Sequence[NewEvent], *, actor: str | None) -> list[StructureEvent
 
 
 def read(
+    wanted: EventFilter | None = None,
     *,
     workspace_id: UUID | None = None,
     after: int | None = None,
     before: int | None = None,
-    event_type: str | None = None,
 ) -> models.QuerySet[StructureEvent]:
     """Events, newest first; with `after`, ascending from there. `after` and `before` are exclusive positions."""
-    wanted = {"workspace_id": workspace_id, "seq__gt": after, "seq__lt": before, "event_type": event_type}
-    filters = {name: value for name, value in wanted.items() if value is not None}
+    wanted = wanted or EventFilter()
+    wanted = wanted if workspace_id is None else replace(wanted, workspace_ids=[workspace_id])
+    positions = {"seq__gt": after, "seq__lt": before}
+    given = {name: value for name, value in positions.items() if value is not None}
     order = "-seq" if after is None else "seq"
-    return StructureEvent.objects.filter(**filters).order_by(order)
+    return wanted.select(StructureEvent.objects.filter(**given)).order_by(order)
 
 
-def page(*, limit: int = 100, **wanted: Any) -> Page:
+def page(wanted: EventFilter | None = None, *, limit: int = 100, **positions: Any) -> Page:
     """A page of read(): `limit` events, or as many as MAX_PAGE_BYTES allow, at least one. Payloads are text."""
-    return pages.read(read(**wanted), COLUMNS, limit=limit, max_bytes=settings.MAX_PAGE_BYTES)
+    return pages.read(read(wanted, **positions), COLUMNS, limit=limit, max_bytes=settings.MAX_PAGE_BYTES)
 
 
 def newest(column: str) -> models.Subquery:
     """`seq` or `id` of the newest event as a subquery, so in the snapshot of its statement; NULL for an empty log."""
     return models.Subquery(StructureEvent.objects.order_by("-seq").values(column)[:1])
+
+
+class Position(NamedTuple):
+    """The last event that is included: its seq, or 0 without one, and its id."""
+
+    seq: int
+    event_id: str | None
+
+
+def position() -> Position:
+    """The end of the log. Read it before the data that a client follows from there: then nothing is missed."""
+    newest_event = StructureEvent.objects.order_by("-seq").values_list("seq", "id").first()
+    return Position(0, None) if newest_event is None else Position(newest_event[0], str(newest_event[1]))
 
 
 def envelope_of(event: StructureEvent) -> bus.Envelope:

@@ -69,10 +69,10 @@ class LimitField(serializers.IntegerField):
 
 
 class FilterField(serializers.CharField):
-    """A value that rows are filtered by; one that is not among `values` matches no row."""
+    """Values that rows are filtered by; one that is not among `values` matches no row."""
 
     def __init__(self, values: Iterable[str], **kwargs: Any) -> None:
-        text = f"One of {', '.join(values)}; another value matches nothing."
+        text = f"Several of {', '.join(values)}, repeated or separated by commas; another value matches nothing."
         super().__init__(required=False, help_text=text, **kwargs)
 
 

@@ -24,7 +24,7 @@ from django.db.models import QuerySet
 from prometheus_client import Counter, Gauge
 
 from activity import bus, pages
-from activity.events import is_at, last_rebuild
+from activity.events import is_at, last_rebuild, latest_seq
 from activity.listeners import BEATS, CANVASES, Audience, Listener
 from activity.models import StructureEvent
 from activity.outbox import NOT_ALLOWED, START_OVER, TRY_AGAIN, Chunk, Frame
@@ -449,6 +449,17 @@ def current_hub(audience: Callable[[], Audience]) -> Hub:
     """The hub of the running event loop; the first call creates it, with audience()."""
     loop = asyncio.get_running_loop()
     return _hubs.get(loop) or _hubs.setdefault(loop, Hub(audience()))
+
+
+def backlog() -> dict[str, int]:
+    """How many sockets this process has, and with sockets how many positions they are behind the log.
+
+    Called by another thread than that of the event loop. The log is read first, so nothing looks behind that is not.
+    """
+    head = latest_seq()
+    sockets = [hub for hub in list(_hubs.values()) if hub.listeners]
+    behind = {"behind": max(0, head - min(hub.position for hub in sockets))} if sockets else {}
+    return {"sockets": sum(len(hub.listeners) for hub in sockets), **behind}
 
 
 async def run_in_thread(query: Callable[..., Answer], *arguments: Any) -> Answer:

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 
 from activity import bus, clock, cursors, pages, statements
 from activity.cursors import Cursor
+from activity.filters import ActivityFilter
 from activity.models import ActivityLog, ActivityStatus
 from activity.strict_json import json_fragment
 
@@ -65,33 +66,9 @@ class ActivityPage:
     following: dict[str, Cursor]
 
 
-def page(
-    *,
-    workspace_id: UUID | None = None,
-    activity_type: str | None = None,
-    status: str | None = None,
-    source: str | None = None,
-    since: datetime | None = None,
-    before: datetime | None = None,
-    cursor: Cursor | None = None,
-    limit: int = 100,
-) -> ActivityPage:
-    """Entries, newest first, or in the order of `cursor`; a page has at most MAX_PAGE_BYTES, or one entry.
-
-    `source`: one of SOURCES, "canvas" for no source workspace; another matches nothing. `since`, `before`: exclusive.
-    """
-    if source not in (None, *SOURCES):
-        return ActivityPage(rows=[], following={})
-    wanted = {
-        "workspace_id": workspace_id,
-        "activity_type": activity_type,
-        "status": status,
-        "source_id__isnull": None if source is None else source == "canvas",
-        "created_at__gt": since,
-        "created_at__lt": before,
-    }
-    filters = {name: value for name, value in wanted.items() if value is not None}
-    rows = ActivityLog.objects.filter(**filters)
+def page(wanted: ActivityFilter, *, cursor: Cursor | None = None, limit: int = 100) -> ActivityPage:
+    """Entries, newest first, or in the order of `cursor`; a page has at most MAX_PAGE_BYTES, or one entry."""
+    rows = wanted.select(ActivityLog.objects.all())
     rows = cursor.select(rows) if cursor else rows.order_by("-created_at", "-id")
     found = pages.read(rows, LISTED_COLUMNS, limit=limit, max_bytes=settings.MAX_PAGE_BYTES)
     following = cursor.following(found) if cursor else cursors.following(found)
@@ -143,6 +120,16 @@ def prune(cutoff: datetime, batch: int, after: datetime | None = None) -> Pruned
     return Pruned(rows=rows, upto=upto, more=rows == batch)
 
 
+def about_prunable(cutoff: datetime) -> int:
+    """About how many rows prune() would delete, at once: exactly up to COUNTED, else as the planner estimates."""
+    old = ActivityLog.objects.filter(created_at__lt=cutoff).order_by()
+    counted = old[: COUNTED + 1].count()
+    if counted <= COUNTED:
+        return counted
+    [plan] = json.loads(old.explain(format="json"))
+    return max(counted, int(plan["Plan"]["Plan Rows"]))
+
+
 def count_prunable(cutoff: datetime) -> int:
     """How many rows prune() would delete. Scans the index: seconds for millions of rows."""
     return ActivityLog.objects.filter(created_at__lt=cutoff).count()
@@ -157,7 +144,7 @@ def _envelope(workspace_id: UUID, entry: Entry, at: datetime) -> bus.Envelope:
     return bus.envelope("ACTIVITY_LOGGED", workspace_id, payload, at=at)
 
 
-SOURCES = ("canvas", "agent")
+COUNTED = 10_000
 ENTRY_COLUMNS = tuple(field.name for field in fields(Entry))
 BODIES = ("request_body", "response_body")
 LISTED_COLUMNS = tuple(field.attname for field in ActivityLog._meta.concrete_fields)

@@ -5,6 +5,9 @@ import uuid
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 
+MAX_SEQ = 2**63 - 1
+"""The highest position that a client may name; `seq` is a bigint."""
+
 
 class Now(models.Func):
     """PostgreSQL's now(): the start of the transaction."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import JSONField, QuerySet, TextField
 
@@ -25,7 +26,10 @@ def read(rows: QuerySet[Any], columns: Sequence[str], *, limit: int, max_bytes: 
 
     JSON columns are returned as text. PostgreSQL neither decompresses nor sends what is beyond the page.
     """
-    found, parameters = rows[: limit + 1].values_list(*columns).query.sql_with_params()
+    try:
+        found, parameters = rows[: limit + 1].values_list(*columns).query.sql_with_params()
+    except EmptyResultSet:  # the conditions cannot be met
+        return Page(rows=[], more=False, snapshot=_snapshot())
     fields = {name: rows.model._meta.get_field(name) for name in columns}
     large = [name for name in columns if isinstance(fields[name], JSONField | TextField)]
     texts = ", ".join(f"{name}::text" if isinstance(fields[name], JSONField) else name for name in columns)
@@ -41,6 +45,12 @@ def read(rows: QuerySet[Any], columns: Sequence[str], *, limit: int, max_bytes: 
         answers = cursor.fetchall()
     page = [dict(zip(columns, row, strict=False)) for row in answers if row[-2] is not None]
     return Page(rows=page, more=bool(page) and answers[0][-2] > len(page), snapshot=answers[0][-1])
+
+
+def _snapshot() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_snapshot()::text")
+        return str(cursor.fetchone()[0])
 
 
 def _sum_of(function: str, columns: Sequence[str]) -> str:

@@ -1,38 +1,22 @@
 """Serializers of events and activity."""
 
-import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
 
-from activity import cursors, log
+from activity import cursors, filters
 from activity.cursors import Cursor
 from activity.fields import FilterField, LimitField, RequestFields
-from activity.models import ActivityLog, ActivityStatus, ActivityType, EventType, StructureEvent
+from activity.models import MAX_SEQ, ActivityLog, ActivityStatus, ActivityType, EventType, StructureEvent
+from activity.parameters import query_time
 
 MAX_INT = 2**31 - 1
-MAX_SEQ = 2**63 - 1
 LONGEST_METHOD = 255
 LONGEST_TEXT = 64 * 1024
+SOME_TIME = "An ISO 8601 time, or how long ago: `30m`, `24h`, `7d`, `2w`."
 MAX_ENTRIES = 500
 """In one report."""
-# A space that follows a time of day, not the one between date and time.
-SPACE_BEFORE_OFFSET = re.compile(r"(:\d\d(?:[.,]\d+)?|[Tt ]\d+) (\d\d(?::?\d\d)?)?$")
-
-
-def query_time(text: str) -> datetime | None:
-    """The ISO 8601 time of a query parameter, in UTC, which is also assumed without an offset; None for other text.
-
-    The "+" of an offset that a client did not encode arrives as a space.
-    """
-    try:
-        moment = parse_datetime(SPACE_BEFORE_OFFSET.sub(r"\1+\2", text))
-        # In UTC: PostgreSQL refuses offsets from 16 hours on.
-        return moment and (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
-        return None
 
 
 class TimeField(serializers.DateTimeField):
@@ -40,6 +24,13 @@ class TimeField(serializers.DateTimeField):
 
     def to_internal_value(self, value: Any) -> datetime:
         return super().to_internal_value(query_time(str(value)) or "")
+
+
+class SomeTimeField(serializers.CharField):
+    """A time in a query string; activity.parameters.moment() reads it."""
+
+    def __init__(self) -> None:
+        super().__init__(required=False, help_text=SOME_TIME)
 
 
 class ActivityTypeField(serializers.ChoiceField):
@@ -76,16 +67,26 @@ class CursorField(serializers.CharField):
             self.fail("invalid")
 
 
-class ActivityQuery(RequestFields):
-    """Filters of an activity list; of the matching rows the newest `limit` are returned."""
+class ActivityPageQuery(RequestFields):
+    """Which page of an activity list."""
 
-    type = FilterField(ActivityType.values, source="activity_type")
-    status = FilterField(ActivityStatus.values)
-    source = FilterField(log.SOURCES)  # type: ignore[assignment]
-    since = TimeField(required=False)
-    before = TimeField(required=False)
     cursor = CursorField(required=False, help_text="Where to go on, from the Link header of an earlier answer.")
     limit = LimitField(most=500)
+
+
+class ActivityQuery(ActivityPageQuery):
+    """Filters of an activity list; of the matching rows the newest `limit` are returned.
+
+    For the documentation only: activity.filters reads the filters.
+    """
+
+    type = FilterField(ActivityType.values)
+    status = FilterField(ActivityStatus.values)
+    source = FilterField(filters.SOURCES)  # type: ignore[assignment]
+    workspace_id = serializers.UUIDField(required=False)
+    since = SomeTimeField()
+    until = SomeTimeField()
+    before = SomeTimeField()
 
 
 class ActivityRow(serializers.ModelSerializer[ActivityLog]):
@@ -110,13 +111,22 @@ class ActivityRow(serializers.ModelSerializer[ActivityLog]):
         ]
 
 
-class EventQuery(RequestFields):
+class EventPageQuery(RequestFields):
     """Newest first; with `after`, the events after that position, oldest first."""
 
     after = serializers.IntegerField(required=False, min_value=0, max_value=MAX_SEQ)
     before = serializers.IntegerField(required=False, min_value=0, max_value=MAX_SEQ)
-    type = FilterField(EventType.values, source="event_type")
     limit = LimitField(most=1000)
+
+
+class EventQuery(EventPageQuery):
+    """For the documentation only: activity.filters reads the filters."""
+
+    type = FilterField(EventType.values)
+    actor = serializers.CharField(required=False)
+    workspace_id = serializers.UUIDField(required=False)
+    since = SomeTimeField()
+    until = SomeTimeField()
 
 
 class EventRow(serializers.ModelSerializer[StructureEvent]):

@@ -15,7 +15,7 @@ from activity import bus, strict_json
 from activity.events import is_at
 from activity.hub import Restarted, current_hub, read_page, run_in_thread
 from activity.listeners import BEATS, CANVASES, Audience, Listener
-from activity.models import StructureEvent
+from activity.models import MAX_SEQ, StructureEvent
 from activity.outbox import (
     BROKEN,
     MALFORMED,
@@ -40,7 +40,6 @@ MAX_MESSAGE_VALUES = 100
 MAX_MESSAGES = 100
 WINDOW_SECONDS = 10.0
 CHUNK_BYTES = 64 * 1024
-MAX_SEQ = 2**63 - 1
 
 
 class Refused(Exception):

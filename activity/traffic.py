@@ -106,7 +106,7 @@ def _read(since: datetime, until: datetime, workspace_id: UUID | None) -> dict[d
 
 # The type is a constant, so that PostgreSQL can use the partial index.
 COUNTS = f"""
-SELECT date_trunc('hour', created_at, 'UTC'), floor(ln(duration_ms + 1.0) / %(base)b)::int, count(*),
+SELECT date_trunc('hour', created_at, 'UTC'), floor(ln((duration_ms + 1)::float8) / %(base)b)::int, count(*),
   count(*) FILTER (WHERE status <> %(ok)b)
 FROM activity_logs
 WHERE created_at >= %(since)b AND created_at < %(until)b AND activity_type = '{ActivityType.A2A_RECEIVE}'

@@ -29,8 +29,10 @@ class JSONParser(BaseParser):
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
+        """A view may allow more values than MAX_JSON_VALUES: `max_json_values`."""
+        view = (parser_context or {}).get("view")
         try:
-            return strict_json.parse(stream.read())
+            return strict_json.parse(stream.read(), max_values=getattr(view, "max_json_values", None))
         except strict_json.TooManyValues as error:
             raise BodyTooLarge(str(error)) from None
         except strict_json.Malformed as error:

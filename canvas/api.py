@@ -10,38 +10,44 @@ from rest_framework.response import Response
 from activity import caching, clock
 from activity.bus import rfc3339
 from activity.endpoints import Endpoint, documented, link
+from activity.events import Position
 from activity.principals import Level
 from canvas import layout, snapshot
 from canvas.serializers import (
     CreatedResponse,
+    OneWorkspaceRow,
     PageQuery,
     RemovalResponse,
     SnapshotQuery,
     SnapshotResponse,
     UpdatedResponse,
     ViewportBody,
+    WorkspaceQuery,
 )
 from registry.api import connecting
 from registry.api.serializers import (
-    OneWorkspaceRow,
     RemovalQuery,
     StatusResponse,
     WorkspaceBody,
     WorkspaceChanges,
     WorkspaceRow,
 )
+from registry.config import context, templates
+from registry.config.blueprints import Blueprint
+from registry.config.layouts import Place
 from registry.exceptions import NotAllowed
 from registry.identity import enrolment
 from registry.identity.authentication import level_of
-from registry.models import Status
-from registry.organisation import removal, workspaces
-from registry.organisation.workspaces import NewWorkspace
+from registry.models import Status, Workspace
+from registry.organisation import filters, removal, workspaces
+from registry.organisation.filters import WorkspaceFilter
+from registry.organisation.workspaces import EXTERNAL
 from registry.secrets import store
 
 LAYOUT_FIELDS = ("x", "y", "collapsed")
 
 
-def _positioned(response: HttpResponseBase, position: snapshot.Position) -> HttpResponseBase:
+def _positioned(response: HttpResponseBase, position: Position) -> HttpResponseBase:
     """Add the headers from which a client continues on /ws (`since` and `after_id`), and the time to count ages by."""
     response["X-Event-Seq"] = str(position.seq)
     response["X-Event-ID"] = position.event_id or ""
@@ -50,18 +56,21 @@ def _positioned(response: HttpResponseBase, position: snapshot.Position) -> Http
 
 
 class Workspaces(Endpoint):
-    @documented("All active workspaces", query=PageQuery, answers={200: WorkspaceRow(many=True)})
+    @documented(
+        "Workspaces, all active ones without filters", query=WorkspaceQuery, answers={200: WorkspaceRow(many=True)}
+    )
     def get(self, request: Any) -> HttpResponseBase:
-        page = self.query(PageQuery)
+        page, wanted = self.query(PageQuery), self.filter(filters.parse)
         version = snapshot.version()
-        unchanged = caching.not_modified(request, version.workspaces)
-        return _positioned(unchanged, version.position) if unchanged else self._page(page, version)
-
-    def _page(self, page: dict[str, Any], version: snapshot.Version) -> HttpResponseBase:
-        """A page of the list, or all of it. One row more than the limit is read, to know if there is a next page."""
+        # What a filter selects depends on more than the rows of the list, so it has no ETag.
+        etag = None if wanted != WorkspaceFilter() else version.workspaces
+        unchanged = caching.not_modified(request, etag) if etag else None
+        if unchanged:
+            return _positioned(unchanged, version.position)
+        # One row more than the limit, to know if there is a next page.
         limit = page.get("limit")
-        position, found = snapshot.workspaces(after=page.get("after"), limit=limit and limit + 1)
-        response = caching.respond(self.request, found[:limit], version.workspaces)
+        position, found = snapshot.workspaces(wanted=wanted, after=page.get("after"), limit=limit and limit + 1)
+        response = caching.respond(request, found[:limit], etag)
         _positioned(response, position or version.position)
         if limit and len(found) > limit:
             response["Link"] = link(self.request, "next", after=str(found[limit - 1]["id"]))
@@ -74,20 +83,21 @@ class Workspaces(Endpoint):
         secrets = body.pop("secrets")
         if secrets and level_of(self.principal) < Level.ADMINISTER:
             raise NotAllowed("only an administrator may store secrets")
-        place = (canvas["x"], canvas["y"]) if canvas else None
+        parent_id, place = body.pop("parent_id"), Place(**canvas) if canvas else None
+        if not body["external"] and body["runtime"] != EXTERNAL:
+            body["url"] = None
         with transaction.atomic():
-            new = NewWorkspace(**body, place=place)
-            workspace = workspaces.create(new, actor=self.principal.actor)
+            wanted = Blueprint(**body, place=place)
+            made = templates.create(wanted, parent_id=parent_id, actor=self.principal.actor)
+            workspace = Workspace.objects.get(id=made.workspace_id)
             for key, value in secrets.items():
                 store.set_for_workspace(workspace.id, key, value, actor=self.principal.actor)
-            if canvas:
-                layout.place(workspace.id, **canvas)
             created: dict[str, Any] = {"id": workspace.id, "status": workspace.status}
             if workspace.status != Status.ONLINE:
                 created["enrolment_token"] = enrolment.issue(workspace.id, may_reveal=self.principal.may_reveal).token
-        if new.external:
+        if workspace.runtime == EXTERNAL:
             created["external"] = True
-        if new.external and not new.url:
+        if workspace.runtime == EXTERNAL and not workspace.url:
             created["connection"] = connecting.instructions(request, workspace, created["enrolment_token"])
         return Response(created | self.ignored(WorkspaceBody), status=201)
 
@@ -99,6 +109,7 @@ class OneWorkspace(Endpoint):
         is_operator = self.principal.level >= Level.VIEW
         if is_operator or self.principal.workspace_id == workspace_id:
             shown["agent_card_problems"] = snapshot.agent_card_problems(shown)
+            shown["missing_environment"] = context.missing_environment(workspace_id)
         return Response(shown if is_operator else snapshot.without_operator_fields(shown))
 
     @documented("Change a workspace", request=WorkspaceChanges, answers={200: UpdatedResponse}, errors=(404, 410))
@@ -109,11 +120,15 @@ class OneWorkspace(Endpoint):
             layout.place(workspace_id, **moved)
             return Response({"status": "updated"} | self.ignored(WorkspaceChanges))
         with transaction.atomic():
-            needs_restart = workspaces.update(workspace_id, changes, actor=self.principal.actor)
+            done = workspaces.update(workspace_id, changes, actor=self.principal.actor)
             if moved:
                 layout.place(workspace_id, **moved)
-        noticed = {"needs_restart": True} if needs_restart else {}
-        return Response({"status": "updated"} | noticed | self.ignored(WorkspaceChanges))
+        answer: dict[str, Any] = {"status": "updated"}
+        if done.needs_restart:
+            answer["needs_restart"] = True
+        if done.event_ids:
+            answer["event_ids"] = done.event_ids
+        return Response(answer | self.ignored(WorkspaceChanges))
 
     @documented(
         "Remove a workspace and its team",

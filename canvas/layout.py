@@ -1,12 +1,14 @@
 """Places of cards and the viewport: broadcast to canvases, never recorded as structure events."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
 
 from activity import bus, clock
-from canvas.models import CanvasViewport
+from canvas.models import CanvasLayout, CanvasViewport
+from registry.config.layouts import Place
 from registry.exceptions import NotFound
 from registry.structure import rows
 
@@ -34,6 +36,18 @@ def place(workspace_id: UUID, *, x: float | None = None, y: float | None = None,
         raise NotFound
     payload = dict(zip(("x", "y", "collapsed"), saved, strict=True))
     bus.after_commit(_broadcast, "LAYOUT_UPDATED", workspace_id, payload)
+
+
+def places(workspace_ids: Collection[UUID]) -> dict[UUID, Place]:
+    """The places of those that have one."""
+    found = CanvasLayout.objects.filter(workspace_id__in=workspace_ids)
+    return {row.workspace_id: Place(x=row.x, y=row.y, collapsed=row.collapsed) for row in found}
+
+
+def place_all(wanted: Mapping[UUID, Place]) -> None:
+    """Save and broadcast the places of workspaces that this transaction created."""
+    CanvasLayout.objects.bulk_create(CanvasLayout(workspace_id=i, **vars(place)) for i, place in wanted.items())
+    bus.after_commit(bus.publish, [bus.envelope("LAYOUT_UPDATED", i, vars(place)) for i, place in wanted.items()])
 
 
 def viewport() -> dict[str, float]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 from zlib import crc32
 
@@ -11,12 +11,15 @@ import orjson
 from django.db import connection
 
 from activity import clock
+from activity.events import Position
 from activity.strict_json import compact, json_fragment
 from canvas.layout import viewport
 from canvas.models import CanvasLayout
 from registry.exceptions import Invalid, NotFound
-from registry.models import Workspace
+from registry.models import AgentStatus, Workspace
+from registry.organisation import filters
 from registry.organisation.agent_cards import read_card
+from registry.organisation.filters import WorkspaceFilter
 from registry.organisation.workspaces import EXTERNAL
 from registry.structure import history, rows
 from registry.structure.projection import Row
@@ -46,6 +49,7 @@ COLUMNS = {
     "current_task": "coalesce(w.current_task, '')",
     "runtime": "coalesce(w.runtime, '')",
     "external": f"coalesce(w.runtime = '{EXTERNAL}', false)",
+    "model": "coalesce(a.model, '')",
     "last_heartbeat_at": _time("w.last_heartbeat_at"),
     "flapping_until": _time("w.flapping_until"),
     "enrolment_expires_at": _time("w.enrolment_expires_at"),
@@ -77,8 +81,9 @@ ROWS = f"""
     SELECT {", ".join(COLUMNS.values())}, (SELECT max(seq) FROM structure_events),
       (SELECT id::text FROM structure_events ORDER BY seq DESC LIMIT 1)
     FROM workspaces w LEFT JOIN canvas_layouts l ON l.workspace_id = w.id
-    WHERE w.status <> 'removed'
+      LEFT JOIN agents a ON a.workspace_id = w.id AND a.status = 'active'
 """  # noqa: S608  # our own columns
+ACTIVE = "w.status <> 'removed'"
 # Each change of a row sets a new xmin, so the visible ids and xmins identify the visible contents of a table. Unlike a
 # timestamp column, this also notices a transaction that commits late.
 VERSION = """
@@ -90,13 +95,6 @@ VERSION = """
 """
 # Versions of a release with other fields differ.
 FORMAT = crc32((ROWS + VERSION).encode())
-
-
-class Position(NamedTuple):
-    """The last event that is included: its seq, or 0 without one, and its id."""
-
-    seq: int
-    event_id: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +119,11 @@ def version() -> Version:
     return Version(position=Position(seq, event_id), workspaces=listed, everything=f"{listed}-{third}")
 
 
-def workspaces(*, after: UUID | None = None, limit: int | None = None) -> tuple[Position | None, list[dict[str, Any]]]:
-    """The active workspaces by created_at, and the last event that they include; None for an empty list.
+def workspaces(
+    *, wanted: WorkspaceFilter | None = None, after: UUID | None = None, limit: int | None = None
+) -> tuple[Position | None, list[dict[str, Any]]]:
+    """The workspaces that are wanted, by default the active ones, by created_at, and the last event that they include;
+    None for an empty list.
 
     `after` is the last id of the previous page, and may be that of a removed workspace. Ids and times are text, agent
     cards JSON text that the renderer passes on. Raises Invalid.
@@ -130,17 +131,28 @@ def workspaces(*, after: UUID | None = None, limit: int | None = None) -> tuple[
     page_start = (
         "" if after is None else "AND (w.created_at, w.id) > (SELECT created_at, id FROM workspaces WHERE id = %s)"
     )
-    parameters = [one for one in (after, limit) if one is not None]
+    selection, values = _selection(wanted or WorkspaceFilter())
+    parameters = [*values, *(one for one in (after, limit) if one is not None)]
     page_size = "" if limit is None else "LIMIT %s"
-    position, found = _read(f"{ROWS} {page_start} ORDER BY w.created_at, w.id {page_size}", parameters)
+    position, found = _read(
+        f"{ROWS} WHERE {selection} {page_start} ORDER BY w.created_at, w.id {page_size}", parameters
+    )
     if not found and after is not None and not Workspace.objects.filter(id=after).exists():
         raise Invalid("after: no such workspace", field="after")
     return position, found
 
 
+def _selection(wanted: WorkspaceFilter) -> tuple[str, Sequence[Any]]:
+    """The condition on `w`, and its parameters."""
+    if wanted == WorkspaceFilter():
+        return ACTIVE, ()
+    found, values = filters.select(Workspace.objects.order_by(), wanted).values("id").query.sql_with_params()
+    return f"w.id IN ({found})", values
+
+
 def workspace(workspace_id: UUID) -> dict[str, Any]:
     """One active workspace. Raises NotFound, Forwarded, Removed."""
-    _, found = _read(f"{ROWS} AND w.id = %s", [workspace_id])
+    _, found = _read(f"{ROWS} WHERE {ACTIVE} AND w.id = %s", [workspace_id])
     if not found:
         rows.find(workspace_id)
         raise NotFound
@@ -169,10 +181,16 @@ def now(if_empty: Position) -> tuple[Position, dict[str, Any]]:
 def at(when: int | datetime) -> dict[str, Any]:
     """The snapshot at an event or a time, from the log. Live fields are None; places are the current ones."""
     moment = history.moment(when)
-    active = history.active_at(moment)
+    state = history.state_at(moment)
+    active = history.active(state)
+    models = {
+        agent["workspace_id"]: agent["model"]
+        for agent in state.agents.values()
+        if agent["status"] == AgentStatus.ACTIVE
+    }
     places = CanvasLayout.objects.in_bulk(list(active))
     cards = history.cards(row["agent_card"] for row in active.values())
-    shown = [_past(i, row, cards, places.get(i, UNPLACED)) for i, row in active.items()]
+    shown = [_past(i, {**row, "model": models.get(i, "")}, cards, places.get(i, UNPLACED)) for i, row in active.items()]
     time = when if isinstance(when, datetime) else moment.at
     return {"seq": moment.seq, "before": moment.before, "at": time, "workspaces": shown, "viewport": viewport()}
 

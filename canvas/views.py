@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 from activity.principals import Level
 from registry.identity.tokens import principal_for_user
 from registry.liveness import flapping
+from registry.organisation.verbs import VERBS
 
 NO_PERMISSIONS = (
     "Your account has no permissions yet. Ask an administrator to put it into one of the groups viewers, operators or "
@@ -26,8 +27,11 @@ def page(request: HttpRequest) -> HttpResponse:
     principal = principal_for_user(request.user)
     if principal.level < Level.VIEW:
         raise PermissionDenied(NO_PERMISSIONS)
+    may_act = principal.level >= Level.ACT
     context = {
-        "may_act": principal.level >= Level.ACT,
+        "may_act": may_act,
+        "verbs": [verb.as_data() for verb in VERBS] if may_act else [],
+        "may_administer": principal.level >= Level.ADMINISTER,
         "flapping": flapping.rule(),
         "csrf_cookie": settings.CSRF_COOKIE_NAME,
     }

@@ -179,7 +179,7 @@ def _degrade(member: Member) -> str:
     member.send(
         error_rate=0.7, sample_error="TimeoutError: staging did not answer within 30 s", activity="Tests time out"
     )
-    return f"{member.role.name}: 70 % of its calls fail, so it reports an error rate of 0.7"
+    return f"{member.role.name}: 70% of its calls fail, so it reports an error rate of 0.7"
 
 
 def _recover(member: Member) -> str:

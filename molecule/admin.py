@@ -1,4 +1,4 @@
-"""The admin site: Django's, with the product's name and the order of its index."""
+"""The admin site: Django's, with the product's name, overview and navigation."""
 
 from collections.abc import Callable
 from functools import update_wrapper
@@ -7,27 +7,14 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import PermissionDenied
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 
 from activity import clock
 from molecule import navigation
 from registry.identity import logins
-
-# In the order in which operators need them; others follow, sorted by name.
-APPS = ("registry", "activity", "auth")
-MODELS = (
-    "Workspace",
-    "Agent",
-    "WorkspaceSecret",
-    "GlobalSecret",
-    "SecretAccess",
-    "WorkspaceToken",
-    "OperatorToken",
-    "LoopTick",
-)
-
+from registry.organisation.attention import recent_counts
 
 NOT_STAFF = (
     "The admin is for accounts with staff status. Ask an administrator to set “Staff status” on yours. "
@@ -43,11 +30,19 @@ class MoleculeAdminSite(admin.AdminSite):
     login_form = AuthenticationForm  # the canvas is for users who are not staff, too
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """Tells users without staff status what they lack, where Django would show a login form. They may log out."""
+        """Tells users without staff status what they lack, where Django would show a login form. They may log out.
+
+        A script gets 401 once the session has ended.
+        """
+        from registry.admin import live  # noqa: PLC0415  # registry.admin imports this site
+
         inner: Callable[..., HttpResponse] = super().admin_view(view, cacheable)
 
         def outer(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not request.user.is_authenticated and live.is_in_background(request):
+                return HttpResponse(status=401)
             if not request.user.is_authenticated or self.has_permission(request):
+                live.note_position(request)
                 return inner(request, *args, **kwargs)
             if request.path == reverse("admin:logout"):
                 return self.logout(request)
@@ -61,28 +56,57 @@ class MoleculeAdminSite(admin.AdminSite):
         return WorkspaceChoices.as_view(admin_site=self)(request)
 
     def each_context(self, request: Any) -> dict[str, Any]:
-        own = {"server_time": clock.now().isoformat(), "navigation": navigation.groups(request.user)}
-        return super().each_context(request) | own
+        """Django's, without the list of all models with their permissions, which no page of ours shows."""
+        from registry.admin import live  # noqa: PLC0415  # registry.admin imports this site
+
+        own = {
+            "site_title": self.site_title,
+            "site_header": self.site_header,
+            "site_url": self.site_url,
+            "has_permission": self.has_permission(request),
+            "is_popup": False,
+            "is_nav_sidebar_enabled": self.enable_nav_sidebar,
+            "server_time": clock.now().isoformat(),
+            "navigation": navigation.groups(request.user),
+            "palette": navigation.palette(request.user),
+            "attention_count": recent_counts().count if request.user.has_perm("registry.view_workspace") else 0,
+        }
+        return own | live.context(request)
 
     def index(self, request: Any, extra_context: Any = None) -> TemplateResponse:
         """The overview; without the permission to view workspaces, a page that leads to what the user may see."""
+        from molecule import system  # noqa: PLC0415  # it needs registry.admin, which imports this site
         from registry.admin import overview  # noqa: PLC0415  # registry.admin imports this site
 
         own = overview.context() if request.user.has_perm("registry.view_workspace") else {}
-        return super().index(request, {"title": "Overview", **own, **(extra_context or {})})
+        if request.user.has_perm(navigation.SYSTEM_PERMISSION):
+            own |= system.card()
+        context = {**self.each_context(request), "title": "Overview", "subtitle": None, **own, **(extra_context or {})}
+        return TemplateResponse(request, "admin/index.html", context)
+
+    def app_index(self, request: Any, app_label: str, extra_context: Any = None) -> Any:
+        """The navigation has all lists; applications have no pages of their own."""
+        return HttpResponseRedirect(reverse("admin:index"))
+
+    def get_urls(self) -> list[Any]:
+        own = [
+            path("system/", self.admin_view(self.system), name="system"),
+            path("system/prune/", self.admin_view(self.prune), name="system_prune"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def system(self, request: Any) -> HttpResponse:
+        from molecule import system  # noqa: PLC0415  # it needs registry.admin, which imports this site
+
+        return system.page(request, self.each_context(request))
+
+    def prune(self, request: Any) -> HttpResponse:
+        from molecule import system  # noqa: PLC0415  # it needs registry.admin, which imports this site
+
+        return system.prune(request, self.each_context(request))
 
     def login(self, request: Any, extra_context: Any = None) -> HttpResponse:
         response = super().login(request, extra_context)
         if request.method == "POST" and request.user.is_authenticated:
             logins.remember_browser(request, response)
         return response
-
-    def get_app_list(self, request: Any, app_label: str | None = None) -> list[Any]:
-        apps = super().get_app_list(request, app_label)
-        for app in apps:
-            app["models"].sort(key=lambda model: _rank(MODELS, model["object_name"]))
-        return sorted(apps, key=lambda app: _rank(APPS, app["app_label"]))
-
-
-def _rank(names: tuple[str, ...], name: str) -> int:
-    return names.index(name) if name in names else len(names)

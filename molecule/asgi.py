@@ -17,7 +17,7 @@ setup(set_prefix=False)
 
 from django.conf import settings  # noqa: E402  # these need the apps loaded
 
-from activity import sessions  # noqa: E402
+from activity import hub, sessions  # noqa: E402
 from activity.outbox import NO_SUCH_PATH  # noqa: E402
 from molecule.checks import refuse_unsafe_configuration  # noqa: E402
 from molecule.limits import BoundedBody  # noqa: E402
@@ -65,6 +65,7 @@ application = WebLiveness(
     SubPath(ProtocolTypeRouter({"http": http, "websocket": websockets})),
     check_heartbeats=fast_path.commit_empty_batch,
     after_each=refusals.flush,
+    describe=hub.backlog,
     on_shutdown=http.wait_for_open,
 )
 

@@ -7,7 +7,8 @@ import base64
 import hashlib
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -16,10 +17,11 @@ from django.core.exceptions import DisallowedHost
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.template import loader
-from django.urls import resolve
+from django.urls import resolve, reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.safestring import mark_safe
 
+from molecule import health
 from molecule.headers import CONTENT_SECURITY_POLICY
 from molecule.policy import POLICY as ROUTES
 from registry.exceptions import RETRY_AFTER_SECONDS, TOO_MANY_REQUESTS, Busy, why_unavailable
@@ -85,9 +87,34 @@ def _is_api(path: str) -> bool:
         return False
 
 
-def page(status: int, text: str = "", csrf_token: str = "") -> HttpResponse:
-    """The HTML page for an error; `text` replaces what it says by default. With a CSRF token, users can log out."""
+@dataclass(frozen=True)
+class Link:
+    """A way on from an error: the route `name`, which leads to the route `then`, if there is one."""
+
+    label: str
+    name: str
+    then: str = ""
+
+    @property
+    def url(self) -> str:
+        return reverse(self.name) + (f"?next={reverse(self.then)}" if self.then else "")
+
+
+CANVAS, ADMIN = Link("Canvas", "canvas"), Link("Admin", "admin:index")
+OTHER_ACCOUNT = Link("Sign in with another account", "admin:login", then="canvas")
+LINKS = {
+    403: (CANVAS, OTHER_ACCOUNT),
+    503: (CANVAS, Link("Health checks", "health-ready"), ADMIN, Link("API docs", "docs")),
+}
+WAY_BACK = (CANVAS, ADMIN, Link("API docs", "docs"))
+
+
+def page(status: int, text: str = "", csrf_token: str = "", links: Sequence[Link] | None = None) -> HttpResponse:
+    """The HTML page for an error; `text` and `links` replace those that it has by default. With a CSRF token, users can
+    log out."""
+    chosen = LINKS.get(status, WAY_BACK) if links is None else links
     context = {
+        "links": chosen,
         "status": status,
         "title": TITLES[status],
         "text": text or TEXTS[status],
@@ -115,9 +142,16 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler403: says why, where the view did, and lets users log out."""
     if not (_wants_page(request) and request.user.is_authenticated):
         return answer(request, 403)
-    response = page(403, str(exception), get_token(request))
+    response = page(403, str(exception), get_token(request), _allowed_links(request))
     patch_vary_headers(response, ["Accept"])
     return response
+
+
+def _allowed_links(request: HttpRequest) -> list[Link]:
+    """Where the user may go: neither to the page that was refused nor to one that would be, too."""
+    user: Any = request.user
+    may_see = {CANVAS: user.has_perm("registry.view_workspace"), ADMIN: user.is_staff, OTHER_ACCOUNT: True}
+    return [link for link, may in may_see.items() if may and request.path != reverse(link.name)]
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -135,6 +169,9 @@ def unavailable(request: HttpRequest, error: BaseException | None) -> HttpRespon
     if (reason := why_unavailable(error)) is None:
         return None
     log.warning("%s: %s", reason, str(error).partition("\n")[0])
+    if request.path == reverse("admin:system"):
+        redis = "answers" if health.result("redis")["ok"] else "does not answer either"
+        reason = f"{reason}, so nobody can be signed in. Redis {redis}"
     return _try_again(_wants_page(request), reason)
 
 

@@ -61,16 +61,16 @@ class Ready(Endpoint):
 
     @documented("Everything it needs is there", answers={200: dict, 503: dict})
     def get(self, request: Request) -> Response:
-        checks = _checks()
-        failed = [name for name, check in checks.items() if not check["ok"]]
+        found = checks()
+        failed = [name for name, check in found.items() if not check["ok"]]
         is_ready = set(failed) <= set(SERVES_WITHOUT)
         answer: dict[str, object] = {"status": "ok" if not failed else "degraded" if is_ready else "unavailable"}
         if failed:
             answer["reason"] = f"failing: {', '.join(failed)}"
         if self.principal.level < Level.VIEW:
-            answer["checks"] = {name: {"ok": check["ok"]} for name, check in checks.items()}
+            answer["checks"] = {name: {"ok": check["ok"]} for name, check in found.items()}
         else:
-            answer |= {"checks": checks, "loops": _jobs() if checks["postgres"]["ok"] else []}
+            answer |= {"checks": found, "loops": _jobs() if found["postgres"]["ok"] else []}
         return Response(answer, status=200 if is_ready else 503)
 
 
@@ -87,18 +87,19 @@ def use_own_connection() -> None:
     connections[DEFAULT_DB_ALIAS] = DatabaseWrapper(options)
 
 
-def _checks() -> dict[str, dict[str, object]]:
+def checks() -> dict[str, dict[str, object]]:
     """By name. When PostgreSQL does not answer, the checks that need it fail at once: each would wait five seconds."""
     results: dict[str, dict[str, object]] = {}
-    for name, check in CHECKS.items():
+    for name in CHECKS:
         cannot_run = name in NEED_POSTGRES and not results["postgres"]["ok"]
-        results[name] = {"ok": False, "detail": "PostgreSQL does not answer"} if cannot_run else _result(check)
+        results[name] = {"ok": False, "detail": "PostgreSQL does not answer"} if cannot_run else result(name)
     return results
 
 
-def _result(check: Callable[[], str]) -> dict[str, object]:
+def result(name: str) -> dict[str, object]:
+    """The result of one check."""
     try:
-        return {"ok": True, "detail": check()}
+        return {"ok": True, "detail": CHECKS[name]()}
     except CheckWarning as reason:
         return {"ok": True, "warning": True, "detail": str(reason)}
     except CheckFailed as reason:
@@ -219,7 +220,7 @@ def _replication_slots() -> str:
     slots = _rows("SELECT slot_name, active, wal_status, pg_current_wal_lsn() - restart_lsn FROM pg_replication_slots")
     if warnings := [warning for slot in sorted(slots) if (warning := _slot_warning(*slot))]:
         raise CheckWarning("; ".join(warnings))
-    return f"slots: {len(slots)}, none holds WAL back"
+    return f"{len(slots)}, none holds WAL back"
 
 
 def _slot_warning(slot: str, active: bool, status: str | None, retained: Decimal | None) -> str | None:
@@ -244,6 +245,11 @@ CHECKS: dict[str, Callable[[], str]] = {
     "replication-slots": _replication_slots,
     "database-role": _database_role,
 }
+LABELS = {
+    "postgres": "PostgreSQL",
+    "loops": "Background jobs",
+}
+"""Names of checks for people; those of others are their words."""
 # Without Redis, leases in PostgreSQL decide and streams read the log; without a supervisor no lease ends.
 SERVES_WITHOUT = ("redis", "expiry-hints", "supervisor")
 NEED_POSTGRES = ("migrations", "clocks", "supervisor", "loops", "change-stream", "replication-slots", "database-role")

@@ -1,11 +1,13 @@
 """Limits for request bodies, applied before anything is parsed: how large, and from whom.
 
-A large body is read only from a known caller (registry.identity.tokens.known). An address that has sent too many
-invalid credentials is refused, except for known callers: good agents behind the same address are still served.
+A large body is read only from a known caller (registry.identity.tokens.known), and few of the largest at a time. An
+address that has sent too many invalid credentials is refused, except for known callers: good agents behind the same
+address are still served.
 """
 
+import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -27,6 +29,15 @@ BEAT = "/registry/heartbeat"
 BEATS = "/registry/heartbeats"
 AGENT_ROUTES = (*REGISTRATIONS, BEAT, BEATS)
 WORKSPACE_REPORTS = re.compile(r"/workspaces/[^/]+/(activity|notify)")
+# With the files of a workspace, a template or a bundle.
+FILE_ROUTES = {
+    "PUT": re.compile(r"/workspaces/[^/]+/files(/.*)?", re.DOTALL),
+    "POST": re.compile(r"/templates/import|/bundles/import"),
+}
+LARGEST_AT_A_TIME = 4
+"""Bodies of these routes that are over MAX_BODY_BYTES, in one process: a body and what is made of it take memory."""
+LARGEST_SECONDS = 60.0
+"""Until such a body is read to its end."""
 TOKEN = re.compile(rb"mol_ws_[0-9a-f]{12}_[A-Za-z0-9-]{43}")
 
 
@@ -50,9 +61,13 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class RequestHead:
-    """What a request says before its body. `path` is empty unless it is a POST, `length` is its Content-Length or 0."""
+    """What a request says before its body. `path` is empty unless it is a POST, `length` is its Content-Length or 0.
+
+    `has_files`: it is for one of the FILE_ROUTES.
+    """
 
     path: str
+    has_files: bool
     address: str
     authorization: bytes | None
     cookie: bytes
@@ -63,6 +78,7 @@ class RequestHead:
         headers = dict(reversed(scope["headers"]))
         return cls(
             path=scope["path"] if scope["method"] == "POST" else "",
+            has_files=_has_files(scope["method"], scope["path"]),
             address=addresses.of_scope(scope),
             authorization=headers.get(b"authorization"),
             cookie=headers.get(b"cookie", b""),
@@ -99,7 +115,7 @@ class RequestHead:
     @property
     def max_bytes(self) -> int:
         """The largest body that the route accepts."""
-        limit: int = settings.MAX_BODY_BYTES
+        limit: int = settings.MAX_FILES_BODY_BYTES if self.has_files else settings.MAX_BODY_BYTES
         if self.path == BEAT:
             limit = min(limit, settings.MAX_HEARTBEAT_BYTES)
         if self.path in REGISTRATIONS:
@@ -109,12 +125,14 @@ class RequestHead:
 
 @dataclass(slots=True)
 class Body:
-    """A request's body while it is read. `more`: there is more to read; `is_aborted`: the client has hung up."""
+    """A request's body while it is read. `more`: there is more to read; `is_aborted`: the client has hung up;
+    `is_largest`: it counts among BoundedBody.largest."""
 
     receive: ASGIReceiveCallable
-    content: bytes = b""
+    content: bytearray = field(default_factory=bytearray)
     more: bool = True
     is_aborted: bool = False
+    is_largest: bool = False
 
     async def read_on(self) -> None:
         """Read the next part."""
@@ -127,7 +145,7 @@ class Body:
         """Read the rest and drop it: a client that is still sending then gets the response instead of a reset."""
         left = settings.MAX_BODY_BYTES
         while self.more and left > 0:
-            self.content = b""
+            self.content = bytearray()
             await self.read_on()
             left -= len(self.content)
 
@@ -138,11 +156,22 @@ class BoundedBody:
     def __init__(self, application: Any, callers: Callers) -> None:
         self.application = application
         self.callers = callers
+        self.largest = 0
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         head, body = RequestHead.of(scope), Body(receive)
         try:
-            await self._read(head, body)
+            await self._answer(scope, head, body, send)
+        finally:
+            self.largest -= body.is_largest
+
+    async def _answer(self, scope: Any, head: RequestHead, body: Body, send: ASGISendCallable) -> None:
+        try:
+            async with asyncio.timeout(LARGEST_SECONDS if head.has_files else None):
+                await self._read(head, body)
+        except TimeoutError:
+            await Refused(408, f"the body was not complete after {LARGEST_SECONDS:g} seconds").send(send)
+            return
         except Refused as refused:
             await body.discard()
             await refused.send(send)
@@ -150,7 +179,7 @@ class BoundedBody:
         if not body.is_aborted:
             if body.content and not head.length:
                 scope = _with_length(scope, len(body.content))
-            await self.application(scope, replayed(body.content, receive), send)
+            await self.application(scope, replayed(bytes(body.content), body.receive), send)
 
     async def _read(self, head: RequestHead, body: Body) -> None:
         """Read the body to its end, or until the client hangs up. Raises Refused."""
@@ -167,11 +196,20 @@ class BoundedBody:
             if (is_large or is_due) and not is_known:
                 await self._require_known(head, body.content, is_over_limit=is_over_limit)
                 is_known = True
+            if max(head.length, size) > settings.MAX_BODY_BYTES:
+                self._count_largest(body)
             if not body.more:
                 return
             await body.read_on()
 
-    async def _require_known(self, head: RequestHead, body: bytes, *, is_over_limit: bool) -> None:
+    def _count_largest(self, body: Body) -> None:
+        """Raises Refused if there are LARGEST_AT_A_TIME others."""
+        if not body.is_largest and self.largest >= LARGEST_AT_A_TIME:
+            raise Refused(503, TOO_MANY_REQUESTS, wait=RETRY_AFTER_SECONDS)
+        self.largest += not body.is_largest
+        body.is_largest = True
+
+    async def _require_known(self, head: RequestHead, body: bytearray, *, is_over_limit: bool) -> None:
         """Raises Refused unless the caller is known or in open mode. `body` is the part of it that was read."""
         try:
             if settings.MOLECULE_OPEN or await self._is_known(head, body):
@@ -189,7 +227,7 @@ class BoundedBody:
         error = "authentication required" if head.authorization is None else "invalid token"
         raise Refused(401, error, challenge=True)
 
-    async def _is_known(self, head: RequestHead, body: bytes) -> bool:
+    async def _is_known(self, head: RequestHead, body: bytearray) -> bool:
         if head.is_for_django and head.session:
             return bool(await run_in_thread(sessions.principals, [head.session]))
         if head.has_tokens_in_body:
@@ -201,6 +239,11 @@ class BoundedBody:
             return True
         presented = {shown for text in texts if (shown := tokens.presented_token(text, tokens.TYPES))}
         return bool(presented) and await self.callers.knows_any(presented)
+
+
+def _has_files(method: str, path: str) -> bool:
+    route = FILE_ROUTES.get(method)
+    return route is not None and route.fullmatch(path) is not None
 
 
 def _with_length(scope: Any, length: int) -> Any:

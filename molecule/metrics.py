@@ -19,6 +19,7 @@ from activity import redis
 from activity.endpoints import Endpoint, documented
 from activity.events import latest_seq
 from registry.models import LoopTick, Status, Workspace
+from registry.organisation.attention import Kind, recent_counts
 from registry.supervision import jobs
 from registry.supervision.retention import Progress
 
@@ -66,6 +67,12 @@ def _organisation() -> Iterator[Metric]:
     yield workspaces
     flapping = Workspace.objects.active().filter(flapping_until__gt=Now()).count()
     yield GaugeMetricFamily("molecule_workspaces_flapping", "Workspaces that went offline repeatedly.", value=flapping)
+    attention = GaugeMetricFamily(
+        "molecule_attention", "Workspaces that need somebody, by problem; one may have several.", labels=["kind"]
+    )
+    for kind in Kind:
+        attention.add_metric([kind], recent_counts().kinds.get(kind, 0))
+    yield attention
     yield GaugeMetricFamily("molecule_event_seq", "Position of the newest structure event.", value=latest_seq())
     rows = _activity_rows()
     if rows is not None:
@@ -89,7 +96,7 @@ def _loops(ticks: list[LoopTick]) -> Iterator[Metric]:
     )
     errors = CounterMetricFamily("molecule_loop_errors", "Steps of the job that failed.", labels=["loop"])
     supervisors = GaugeMetricFamily("molecule_supervisors", "Running supervisor processes.", labels=["state"])
-    for tick in (tick for tick in ticks if not tick.name.startswith(jobs.PROCESS)):
+    for tick in (tick for tick in ticks if not jobs.is_process(tick)):
         if (seconds := jobs.age(tick)) is not None:
             age.add_metric([tick.name], seconds)
         errors.add_metric([tick.name], tick.errors)

@@ -3,20 +3,27 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.urls import reverse
+from activity.routes import address
+
+SYSTEM_PERMISSION = "registry.view_looptick"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A page in the navigation. `permission` is needed to see it, "" for everybody."""
+    """A page in the navigation. `permission` is needed to see it, "" for everybody.
+
+    `counts_attention`: beside it stands how many workspaces need somebody. `key` is the shortcut, "" for none.
+    """
 
     label: str
     route: str
     permission: str = ""
+    counts_attention: bool = False
+    key: str = ""
 
     @property
     def url(self) -> str:
-        return reverse(self.route)
+        return address(self.route)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,24 +34,25 @@ class Group:
     entries: tuple[Entry, ...]
 
 
-def _list(label: str, app: str, model: str) -> Entry:
-    return Entry(label=label, route=f"admin:{app}_{model}_changelist", permission=f"{app}.view_{model}")
+def _list(label: str, app: str, model: str, key: str = "") -> Entry:
+    return Entry(label=label, route=f"admin:{app}_{model}_changelist", permission=f"{app}.view_{model}", key=key)
 
 
 GROUPS = (
     Group(
         title="",
         entries=(
-            Entry(label="Overview", route="admin:index"),
-            _list("Workspaces", "registry", "workspace"),
+            Entry(label="Overview", route="admin:index", counts_attention=True, key="g o"),
+            _list("Workspaces", "registry", "workspace", key="g w"),
+            Entry(label="Canvas", route="canvas", permission="registry.view_workspace"),
             _list("Model assignments", "registry", "agent"),
         ),
     ),
     Group(
         title="Audit",
         entries=(
-            _list("Activity", "activity", "activitylog"),
-            _list("Audit log", "activity", "structureevent"),
+            _list("Activity", "activity", "activitylog", key="g a"),
+            _list("Audit log", "activity", "structureevent", key="g l"),
             _list("Secret access log", "registry", "secretaccess"),
         ),
     ),
@@ -59,8 +67,24 @@ GROUPS = (
             _list("Groups", "auth", "group"),
         ),
     ),
-    Group(title="Platform", entries=(_list("Background jobs", "registry", "looptick"),)),
+    Group(
+        title="Platform",
+        entries=(Entry(label="System", route="admin:system", permission=SYSTEM_PERMISSION),),
+    ),
 )
+
+
+WORKSPACE_LIST = "admin:registry_workspace_changelist"
+NO_WORKSPACE = "00000000-0000-0000-0000-000000000000"
+"""Stands for an id in the address of a workspace that ui/palette.js completes."""
+
+
+def palette(user: Any) -> dict[str, str]:
+    """Where the palette of the admin leads to. Empty for users who may not view workspaces."""
+    if not user.has_perm("registry.view_workspace"):
+        return {}
+    page = address("admin:registry_workspace_change", NO_WORKSPACE)
+    return {"list_url": address(WORKSPACE_LIST), "workspace_url": page}
 
 
 def groups(user: Any) -> list[Group]:

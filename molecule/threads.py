@@ -3,6 +3,7 @@
 import asyncio
 from asyncio import FIRST_COMPLETED
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,9 +13,11 @@ from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler
+from django.db import close_old_connections
 from django.http import HttpResponseBase
 from django.urls import set_script_prefix
 
+from activity.downloads import Download
 from molecule import error_pages
 from molecule.health import use_own_connection
 from molecule.probes import PROBE_SECONDS, Answer, Probe
@@ -24,11 +27,13 @@ from registry.fast_path.application import respond
 
 # How many requests of each share may wait for a thread: more than it answers in WEB_QUEUE_SECONDS.
 MAX_WAITING = 500
+TOO_BUSY = "The server had too many requests; try again."
 
 
 class ThreadedDjango(ASGIHandler):
     """Django's own handler changes between thread and event loop for most middleware, in a thread made for the
-    request. Here all of it runs in one thread, and the response is sent in one piece. See docs/decisions/0012.
+    request. Here all of it runs in one thread, and the response is sent in one piece, except for a Download. See
+    docs/decisions/0012.
     """
 
     def __init__(self, threads: Shares) -> None:
@@ -49,9 +54,13 @@ class ThreadedDjango(ASGIHandler):
             return
         set_script_prefix(public_path("/"))
         with body:
-            await respond(send, *await self._answered(scope, body, receive))
+            answered = await self._answered(scope, body, receive)
+            if isinstance(answered, Download):
+                await self._send_parts(answered, self.shares[share_of(scope)], receive, send)
+            else:
+                await respond(send, *answered)
 
-    async def _answered(self, scope: Any, body: Any, receive: Any) -> Answer:
+    async def _answered(self, scope: Any, body: Any, receive: Any) -> Answer | Download:
         if probe := self.probes.get(scope["path"]):
             return await probe.answer(scope, body)
         share = self.shares[share_of(scope)]
@@ -62,13 +71,44 @@ class ThreadedDjango(ASGIHandler):
         finally:
             share.leave()
 
-    def answer(self, scope: HTTPScope, body: Any) -> Answer:
+    async def _send_parts(self, download: Download, share: "Share", receive: Any, send: Any) -> None:
+        """Sends each part as soon as it is there, until the client hangs up. While it reads, no thread is in use.
+
+        What is not complete because every thread was in use has a last line that says so.
+        """
+        await send({"type": "http.response.start", "status": download.status_code, "headers": _headers(download)})
+        hung_up, parts = asyncio.ensure_future(receive()), iter(download)
+        try:
+            part: bytes | None = b""
+            while part is not None and not hung_up.done():
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+                part = None if download.has_failed else await self._next_part(download, parts, share, hung_up)
+            await send({"type": "http.response.body"})
+        finally:
+            hung_up.cancel()
+            await _in_thread_of(share.threads, download.close)()
+
+    async def _next_part(
+        self, download: Download, parts: Iterator[bytes], share: "Share", hung_up: "asyncio.Future[Any]"
+    ) -> bytes | None:
+        """None after the last one."""
+        if not await share.enter(lambda: asyncio.shield(hung_up)):
+            return download.fail(TOO_BUSY)
+        try:
+            return await _in_thread_of(share.threads, _run_next)(parts)  # type: ignore[no-any-return]
+        finally:
+            share.leave()
+
+    def answer(self, scope: HTTPScope, body: Any) -> Answer | Download:
         """Runs one request. Closing the response returns the database connection to the pool."""
         scope = {**scope, "path": public_path(scope["path"])}
         signals.request_started.send(sender=type(self), scope=scope)
         request, refusal = self.create_request(scope, body)
         response: Any = refusal if request is None else self.get_response(request)
         response._handler_class = type(self)
+        if isinstance(response, Download):
+            close_old_connections()
+            return response
         try:
             return _content_of(response)
         finally:
@@ -123,6 +163,14 @@ class Share:
 def _in_thread_of(pool: ThreadPoolExecutor, call: Any) -> Any:
     """Unlike run_in_executor, this carries Django's context variables into the thread."""
     return sync_to_async(call, thread_sensitive=False, executor=pool)
+
+
+def _run_next(parts: Iterator[bytes]) -> bytes | None:
+    """The next part, None after the last one. The connection returns to the pool."""
+    try:
+        return next(parts, None)
+    finally:
+        close_old_connections()
 
 
 def _is_from_browser(scope: HTTPScope) -> bool:

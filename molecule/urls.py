@@ -12,7 +12,7 @@ from canvas import views
 from molecule import health, metrics
 from molecule.docs import Docs
 from molecule.endpoints import NotFound, Nothing
-from registry.api import life, overview, secrets, teams, topology
+from registry.api import bundles, files, life, overview, search, secrets, teams, templates, topology
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.page, name="canvas"),
@@ -22,8 +22,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", metrics.Metrics.as_view(), name="metrics"),
     path("api/schema", SpectacularJSONAPIView.as_view(), name="schema"),
     path("api/docs", Docs.as_view(), name="docs"),
-    path("templates", Nothing.as_view(), name="templates"),
-    path("org/templates", Nothing.as_view(), name="org-templates"),
+    path("templates", templates.Templates.as_view(), name="templates"),
+    path("templates/import", templates.ImportTemplate.as_view(), name="import-template"),
+    path("templates/<str:template>", templates.OneTemplate.as_view(), name="template"),
+    path("bundles/export/<str:workspace_id>", bundles.ExportBundle.as_view(), name="export-bundle"),
+    path("bundles/import", bundles.ImportBundle.as_view(), name="import-bundle"),
+    path("org/templates", bundles.OrgTemplates.as_view(), name="org-templates"),
+    path("org/import", bundles.ImportOrganisation.as_view(), name="import-organisation"),
+    path("workspaces/<str:workspace_id>/duplicate", bundles.Duplicate.as_view(), name="duplicate"),
     path("approvals/pending", Nothing.as_view(), name="approvals-pending"),
     path("workspaces", canvas.Workspaces.as_view(), name="workspaces"),
     path("workspaces/<str:workspace_id>", canvas.OneWorkspace.as_view(), name="workspace"),
@@ -32,6 +38,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("workspaces/<str:workspace_id>/activity", life.WorkspaceActivity.as_view(), name="workspace-activity"),
     path("workspaces/<str:workspace_id>/notify", life.Notify.as_view(), name="workspace-notify"),
     path("workspaces/<str:workspace_id>/enrolment", teams.Enrolment.as_view(), name="enrolment"),
+    path("workspaces/<str:workspace_id>/connection", teams.Connection.as_view(), name="connection"),
+    path("workspaces/<str:workspace_id>/undo", teams.Undo.as_view(), name="undo"),
     path("workspaces/<str:workspace_id>/pause", teams.Pause.as_view(), name="pause"),
     path("workspaces/<str:workspace_id>/resume", teams.Resume.as_view(), name="resume"),
     path("workspaces/<str:workspace_id>/restart", teams.Restart.as_view(), name="restart"),
@@ -43,6 +51,17 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("workspaces/<str:workspace_id>/secrets", secrets.WorkspaceSecrets.as_view(), name="workspace-secrets"),
     path("workspaces/<str:workspace_id>/secrets/values", secrets.SecretValues.as_view(), name="secret-values"),
     path("workspaces/<str:workspace_id>/secrets/<str:key>", secrets.WorkspaceSecret.as_view(), name="workspace-secret"),
+    path("workspaces/<str:workspace_id>/files", files.WorkspaceFiles.as_view(), name="files"),
+    path("workspaces/<str:workspace_id>/files/<path:path>", files.WorkspaceFile.as_view(), name="file"),
+    path("workspaces/<str:workspace_id>/file-revisions", files.Revisions.as_view(), name="file-revisions"),
+    path("workspaces/<str:workspace_id>/file-revisions/<str:revision>", files.Revision.as_view(), name="file-revision"),
+    path(
+        "workspaces/<str:workspace_id>/file-revisions/<str:revision>/restore",
+        files.RestoreRevision.as_view(),
+        name="restore-file",
+    ),
+    path("workspaces/<str:workspace_id>/shared-context", files.SharedContext.as_view(), name="shared-context"),
+    path("workspaces/<str:workspace_id>/config", files.Settings.as_view(), name="agent-settings"),
     path("workspaces/<str:workspace_id>/reveal-secrets", secrets.RevealSecrets.as_view(), name="reveal-secrets"),
     path("workspaces/<str:workspace_id>/model", secrets.Model.as_view(), name="model"),
     path("workspaces/<str:workspace_id>/tokens", secrets.Tokens.as_view(), name="tokens"),
@@ -59,6 +78,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("registry/check-access", topology.CheckAccess.as_view(), name="check-access"),
     path("registry/explain", topology.Explain.as_view(), name="explain"),
     path("registry/<str:workspace_id>/peers", topology.Peers.as_view(), name="peers"),
+    path("search", search.Search.as_view(), name="search"),
+    path("attention", overview.AttentionCounts.as_view(), name="attention"),
     path("overview", overview.Overview.as_view(), name="overview"),
     path("activity", activity.Activity.as_view(), name="activity"),
     path("events", activity.Events.as_view(), name="events"),

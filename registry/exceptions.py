@@ -2,6 +2,7 @@
 
 RegistryError
 ├── Invalid              a value breaks a rule; `field` says which
+│   └── ManyProblems     several values break rules; `problems` says where and which
 ├── NotFound             there is no such workspace, agent, token or secret
 ├── Removed              the workspace was removed; `last_event` says when and by whom
 ├── Forwarded            the workspace was removed and is forwarded to another one
@@ -9,6 +10,7 @@ RegistryError
 ├── BadCredential        the credential is not valid: used, expired, revoked or unknown
 ├── Conflict             the current state does not permit this
 │   └── HasChildren      the removal would also remove children, and was not confirmed
+├── PreconditionFailed   what the caller wants to change is not what it has read; `current` is its hash now
 ├── TooLarge             a value is larger than it may be; `field` says which
 ├── TooOften             an agent changed its card or URL too often; `wait` says when to try again
 ├── Unreachable          the workspace has no URL, or is not online
@@ -18,6 +20,7 @@ RegistryError
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -68,6 +71,26 @@ class Invalid(RegistryError):
     """A value breaks a rule; `field` names it."""
 
     code = "invalid"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong in a document, and where: such as `sub_workspaces[0].name`, or "" for all of it."""
+
+    where: str
+    error: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.error}" if self.where else self.error
+
+
+class ManyProblems(Invalid):
+    """`problems`: at least one."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        more = f", and {len(problems) - 1} more problems" if len(problems) > 1 else ""
+        super().__init__(f"{problems[0]}{more}", field=problems[0].where or None)
+        self.problems = problems
 
 
 class NotFound(RegistryError):
@@ -126,6 +149,16 @@ class HasChildren(Conflict):
             f"workspace has {len(children)} children: send confirm=true to remove it and everything below it"
         )
         self.children = children
+
+
+class PreconditionFailed(RegistryError):
+    """Somebody else changed it first. `current` is the hash of what is there now, None if it is not there."""
+
+    code = "precondition_failed"
+
+    def __init__(self, message: str, current: str | None) -> None:
+        super().__init__(f"{message}: read it again, then repeat the change")
+        self.current = current
 
 
 class TooLarge(RegistryError):

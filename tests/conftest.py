@@ -15,14 +15,22 @@ from rest_framework.test import APIClient
 
 from activity import redis
 from activity.bus import BROADCAST_CHANNEL
-from registry.identity import rate_limits, tokens
+from molecule import platform_status
+from registry.admin.lists import filters
+from registry.identity import logins, rate_limits, tokens
 from registry.models import LoopTick, Workspace
-from registry.organisation import workspaces
+from registry.organisation import attention, workspaces
 from registry.organisation.workspaces import NewWorkspace
 from registry.supervision import jobs
 
 ACTOR = "operator:test"
+# Files with few tests that take long: begun last, one of them would be all that still runs.
+FIRST = ("tests/e2e/", "tests/hostile/", "tests/chaos/", "tests/molecule/test_run.py")
 APPEND_ONLY = "structure_events_append_only"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -38,6 +46,14 @@ def let_flush_empty_the_log() -> Iterator[None]:
     DatabaseOperations.execute_sql_flush = flush_with_trigger_off  # type: ignore[method-assign, assignment]
     yield
     DatabaseOperations.execute_sql_flush = flush  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def hash_passwords_quickly() -> Iterator[None]:
+    """With the product's hasher; a million iterations are half a second for each user that a test creates."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logins.SerialPBKDF2PasswordHasher, "iterations", 1)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -59,6 +75,20 @@ def keep_groups() -> Iterator[None]:
 def _empty_redis() -> None:
     redis.client().flushall()
     rate_limits.STRANGERS.counts.clear()
+
+
+@pytest.fixture(autouse=True)
+def _one_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rate limits are per minute; none ends between the requests of a test."""
+    window = rate_limits.this_window()
+    monkeypatch.setattr(rate_limits, "this_window", lambda: window)
+
+
+@pytest.fixture(autouse=True)
+def _forget_short_caches() -> None:
+    attention.recent_counts.forget()
+    filters.runtimes.forget()
+    platform_status.recent.forget()
 
 
 @pytest.fixture

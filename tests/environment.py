@@ -15,4 +15,5 @@ SETTINGS = {
     "RATE_LIMIT_CHANGES": "1000000",
     "LOG_LEVEL": "WARNING",
     "DATABASE_OWNER_URL": "",
+    "PYTHONDONTWRITEBYTECODE": "",  # else each process that a test starts compiles the product
 }

@@ -1,20 +1,33 @@
 """Base classes of the admin: read-only lists, and models that are changed through operations only."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import ValidationError
 from django.core.validators import EMPTY_VALUES
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern
 from django.utils.text import capfirst
 
 from registry.admin.deletion import DeletionAdmin
-from registry.admin.lookups import BAD_PARAMETER_ERRORS, NOT_OFFERED, NotOffered, OfferedChangeList, is_searchable
+from registry.admin.lists import exports, saved
+from registry.admin.lists.bar import FilterBar, parameters_of
+from registry.admin.lists.exports import Export
+from registry.admin.lists.lookups import (
+    BAD_PARAMETER_ERRORS,
+    NotOffered,
+    OfferedChangeList,
+    is_searchable,
+    require_offered,
+)
 from registry.admin.widgets import WorkspaceSelect, label_by_path
-from registry.exceptions import RegistryError
+from registry.exceptions import DATABASE_BUSY, UNAVAILABLE_ERRORS, Busy, RegistryError, why_unavailable
 from registry.identity.tokens import principal_for_user
 from registry.models import Workspace
 
@@ -24,13 +37,22 @@ NO_SUCH_ROWS = "There are no such rows. Nothing was done."
 class LabelledAdmin(DeletionAdmin):
     """The base of every ModelAdmin: labels, and a list that takes only the parameters that it offers.
 
-    `labels`: singular and plural, where operators use other words than the model's name.
+    `labels`: singular and plural, where operators use other words than the model's name. `filter_bar`: what the list
+    can be filtered by. `export`: what files of the list contain.
+    `counted_as`: singular and plural of a row in the count above the list, where the labels are no count nouns.
+    `empty_text`: what the list says without rows; "There are no … yet." unless it is given.
 
     They are set on the model's options, because Django's lists, breadcrumbs and index read them there. The options
     that migrations compare are the declared ones, which stay as they are.
     """
 
     labels: tuple[str, str] | None = None
+    filter_bar = FilterBar()
+    export: Export | None = None
+    add_label = "Add"
+    counted_as: tuple[str, str] | None = None
+    empty_text = ""
+    list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
@@ -38,14 +60,23 @@ class LabelledAdmin(DeletionAdmin):
         super().__init__(model, admin_site)
         if self.labels is not None:
             self.opts.verbose_name, self.opts.verbose_name_plural = self.labels
+        self.empty_text = self.empty_text or f"There are no {self.opts.verbose_name_plural} yet."
+
+    @property
+    def media(self) -> forms.Media:
+        """None of Django's scripts: they are for pop-ups, actions and prepopulated fields. Widgets bring their own."""
+        return forms.Media()
 
     def changelist_view(self, request: Any, extra_context: Any = None) -> HttpResponse:
         title = capfirst(str(self.opts.verbose_name_plural))
         try:
-            return super().changelist_view(request, {"title": title, **(extra_context or {})})
-        except NotOffered:
-            messages.warning(request, NOT_OFFERED)
+            return super().changelist_view(request, {"title": title, **self._labels(), **(extra_context or {})})
+        except NotOffered as error:
+            messages.warning(request, str(error))
             return HttpResponseRedirect(request.path)
+
+    def _labels(self) -> dict[str, str]:
+        return {"add_label": self.add_label, "export_url": exports.page_url(self) if self.export else ""}
 
     def get_changelist_instance(self, request: Any) -> Any:
         """Raises NotOffered for parameters that the list does not offer or cannot read."""
@@ -53,8 +84,24 @@ class LabelledAdmin(DeletionAdmin):
             return super().get_changelist_instance(request)
         except BAD_PARAMETER_ERRORS as error:
             if request.GET:
-                raise NotOffered from error
+                raise NotOffered.because(error) from error
             raise
+
+    def selected(self, request: Any) -> QuerySet[Any]:
+        """The rows that the filter bar selects for this request, whatever is searched for. Raises BadParameter."""
+        return self.filter_bar.selected(self.get_queryset(request), parameters_of(request))
+
+    def listed(self, request: Any) -> QuerySet[Any]:
+        """The rows that the list shows for this request, on all its pages. Raises NotOffered."""
+        try:
+            require_offered(request.GET, self.filter_bar)
+            return self.get_search_results(request, self.selected(request), request.GET.get(SEARCH_VAR, ""))[0]
+        except BAD_PARAMETER_ERRORS as error:
+            raise NotOffered.because(error) from error
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [*(exports.urls(self) if self.export else ()), *(saved.urls(self) if self.filter_bar.controls else ())]
+        return [*own, *super().get_urls()]
 
     def get_changelist(self, request: Any, **kwargs: Any) -> type[OfferedChangeList]:
         return OfferedChangeList
@@ -154,7 +201,23 @@ def add_operation_error(form: forms.BaseForm, error: RegistryError) -> None:
     """Adds the error at the field that it names ("parent_id: …" belongs to `parent`), otherwise above the form."""
     named = error.field or ""
     field = next((name for name in (named, named.removesuffix("_id")) if name in form.fields), None)
-    form.add_error(field, error.message.removeprefix(f"{named}: ") if field else error.message)
+    form.add_error(field, why(error) if field else error.message)
+
+
+@contextmanager
+def busy_is_refused() -> Iterator[None]:
+    """Raises Busy where a statement waited for another transaction for too long, so that the others can go on."""
+    try:
+        yield
+    except UNAVAILABLE_ERRORS as error:
+        if (message := why_unavailable(error)) != DATABASE_BUSY:
+            raise
+        raise Busy(message) from error
+
+
+def why(error: RegistryError) -> str:
+    """The error's message without the name of a field, where none is shown."""
+    return error.message.removeprefix(f"{error.field}: ")
 
 
 def actor_of(request: Any) -> str:

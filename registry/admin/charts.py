@@ -5,9 +5,10 @@ Attributes and classes only: the content security policy refuses styles in eleme
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import accumulate, groupby
 
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from activity.traffic import Traffic
 from registry.liveness.availability import Window
@@ -21,8 +22,10 @@ NOT_EXPECTED = "not expected"
 
 
 def calls(hours: Sequence[tuple[datetime, Traffic]]) -> SafeString:
-    """A bar for each hour, its errors at the bottom. The highest bar has the whole height."""
-    most = max((found.calls for _hour, found in hours), default=0) or 1
+    """A bar for each hour, its errors at the bottom. The highest bar has the whole height. Words where no bar is."""
+    most = max((found.calls for _hour, found in hours), default=0)
+    if not most:
+        return format_html('<p class="quiet">{}</p>', "No calls.")
     step = WIDTH / max(len(hours), 1)
     bars = format_html_join("", "{}", ((_bar(n, step, most, hour, found),) for n, (hour, found) in enumerate(hours)))
     svg = format_html(
@@ -45,11 +48,31 @@ def ratios(parts: Sequence[float | None], window: Window) -> SafeString:
     return _strip([_ratio(part) for part in parts], window)
 
 
+def spark(strip: Sequence[str | None], spoken: str) -> SafeString:
+    """The worst status in each part of a window, as a strip the size of a word. `spoken` says what it means."""
+    parts = [(status, len(list(same))) for status, same in groupby(strip)]
+    starts = accumulate((length for _status, length in parts), initial=0)
+    # A list has a thousand of them: put together as text, which they can be, of statuses and numbers only.
+    rects = "".join(
+        f'<rect class="{status}" x="{start}" width="{length}" height="1"/>'
+        for (status, length), start in zip(parts, starts, strict=False)
+        if status
+    )
+    return format_html(
+        '<svg class="chart strip spark" viewBox="0 0 {} 1" preserveAspectRatio="none" role="img" aria-label="{}">'
+        "<title>{}</title>{}</svg>",
+        len(strip),
+        spoken,
+        spoken,
+        mark_safe(rects),  # noqa: S308
+    )
+
+
 def percent(ratio: float | None) -> str:
-    """ "99.2 %", without rounding up to 100; "-" for None."""
+    """ "99.2%", without rounding up to 100; "-" for None."""
     if ratio is None:
         return "-"
-    return "100 %" if ratio == 1 else f"{int(ratio * 1000) / 10:g} %"
+    return "100%" if ratio == 1 else f"{int(ratio * 1000) / 10:g}%"
 
 
 def _bar(n: int, step: float, most: int, hour: datetime, found: Traffic) -> SafeString:
@@ -107,8 +130,9 @@ def _ratio(ratio: float | None) -> tuple[str, str]:
 
 
 def _table(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> SafeString:
+    """For screen readers. In an element of its own, as a table is never smaller than its content."""
     return format_html(
-        '<table class="visually-hidden"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>',
+        '<div class="visually-hidden"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>',
         format_html_join("", '<th scope="col">{}</th>', ((head,) for head in heads)),
         format_html_join(
             "", "<tr>{}</tr>", ((format_html_join("", "<td>{}</td>", ((cell,) for cell in row)),) for row in rows)

@@ -25,6 +25,7 @@ class DeletionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for 
 
     actions: Any = ("delete_selected",)
     delete_confirmation_template = delete_selected_confirmation_template = TEMPLATE
+    deletion_heading = "This deletes, and cannot be undone:"
 
     def outcome_of_deletion(self, obj: Any) -> str:
         """How the message describes what delete_model() does with this row."""
@@ -44,7 +45,7 @@ class DeletionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for 
 
     def render_delete_form(self, request: Any, context: dict[str, Any]) -> Any:
         seen = _digest([context["object"]], context["deleted_objects"])
-        return super().render_delete_form(request, {**context, "seen": seen})
+        return super().render_delete_form(request, {**context, "seen": seen, "heading": self.deletion_heading})
 
     @admin.action(permissions=["delete"], description="Delete selected %(verbose_name_plural)s…")
     def delete_selected(self, request: Any, queryset: QuerySet[Any]) -> Any:
@@ -61,6 +62,7 @@ class DeletionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for 
             return None
         page: Any = actions.delete_selected(self, request, queryset)
         page.context_data["seen"] = _digest(objects, page.context_data["deletable_objects"][0])
+        page.context_data["heading"] = self.deletion_heading
         return page
 
     def _is_as_shown(self, request: Any, objects: Sequence[Any]) -> bool:

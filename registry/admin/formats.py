@@ -5,26 +5,33 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
+from markupsafe import escape
 
 from activity import clock
+from activity.routes import address
 from registry.structure.text import first_line
 
 EMPTY = mark_safe('<span class="empty">-</span>')
+NO_WORKSPACE = str(UUID(int=0))
+"""Stands for an id in an address."""
 LONGEST_NAME = 80
 """What lists show of a name."""
 MINUTE, HOUR, DAY = 60, 3600, 86400
 UNITS = ((DAY, "d", "day"), (HOUR, "h", "hour"), (MINUTE, "min", "minute"), (1, "s", "second"))
 
 
+def html(template: str, *values: object) -> SafeString:
+    """Django's format_html() in less than half the time: a list has a thousand parts."""
+    return SafeString(template.format(*map(escape, values)))
+
+
 def badge(tone: str, word: str, *, title: str = "") -> SafeString:
     """`tone` is a workspace status, whose colour the badge takes."""
-    tooltip = format_html(' title="{}"', title) if title else ""
-    return format_html('<span class="badge badge-{}"{}>{}</span>', tone, tooltip, word)
+    tooltip = html(' title="{}"', title) if title else ""
+    return html('<span class="badge badge-{}"{}>{}</span>', tone, tooltip, word)
 
 
 def span(seconds: float) -> str:
@@ -36,7 +43,19 @@ def span(seconds: float) -> str:
 def long_span(seconds: float) -> str:
     """Returns a duration in its largest whole unit, "2 hours"."""
     count, _short_unit, long_unit = _largest_unit(seconds)
-    return f"{count} {long_unit}" if count == 1 else f"{count} {long_unit}s"
+    return counted(count, long_unit)
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 workspace", "3 workspaces"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def duration(milliseconds: int | None) -> str:
+    """Returns "800 ms" or "2.1 s"; "" for None."""
+    if milliseconds is None:
+        return ""
+    return f"{milliseconds:,} ms" if milliseconds < 1000 else f"{milliseconds / 1000:,.1f} s"
 
 
 def age(seconds: float) -> str:
@@ -48,17 +67,22 @@ def absolute(moment: datetime | None) -> SafeString:
     """Returns the time in UTC."""
     if moment is None:
         return EMPTY
-    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), _to_the_second(moment))
+    return html('<time datetime="{}">{}</time>', moment.isoformat(), _to_the_second(moment))
 
 
-def relative(moment: datetime | None, *, absent: str = "never") -> SafeString:
-    """ "12 s ago", updated by admin.js; the absolute time is the title."""
+def relative(moment: datetime | None, *, absent: str = "never", live: str = "") -> SafeString:
+    """ "12 s ago", kept up to date in the browser; the absolute time is the title.
+
+    `live`: what the live stream calls it; then it is empty without a time, until one comes.
+    """
+    slot = html(' data-live="{}"', live) if live else ""
     if moment is None:
-        return format_html('<span class="empty">{}</span>', absent)
-    return format_html(
-        '<time datetime="{}" title="{}" data-relative>{}</time>',
+        return html("<time{}></time>", slot) if live else html('<span class="empty">{}</span>', absent)
+    return html(
+        '<time datetime="{}" title="{}" data-relative{}>{}</time>',
         moment.isoformat(),
         _to_the_second(moment),
+        slot,
         age((clock.now() - moment).total_seconds()),
     )
 
@@ -68,7 +92,7 @@ def until(moment: datetime | None) -> SafeString:
     if moment is None or moment <= clock.now():
         return absolute(moment)
     left = long_span((moment - clock.now()).total_seconds())
-    return format_html('<time datetime="{}" title="{}">in {}</time>', moment.isoformat(), _to_the_second(moment), left)
+    return html('<time datetime="{}" title="{}">in {}</time>', moment.isoformat(), _to_the_second(moment), left)
 
 
 def workspace_link(workspace_id: UUID | None, name: str | None) -> SafeString:
@@ -76,13 +100,14 @@ def workspace_link(workspace_id: UUID | None, name: str | None) -> SafeString:
     if workspace_id is None:
         return EMPTY
     if name is None:
-        return format_html("<code>{}</code>", workspace_id)
-    return link(reverse("admin:registry_workspace_change", args=[workspace_id]), short(name, LONGEST_NAME))
+        return html("<code>{}</code>", workspace_id)
+    page = address("admin:registry_workspace_change", NO_WORKSPACE).replace(NO_WORKSPACE, str(workspace_id))
+    return link(page, short(name, LONGEST_NAME))
 
 
 def link(url: str, text: object) -> SafeString:
     """Returns a link whose text is escaped."""
-    return format_html('<a href="{}">{}</a>', url, text)
+    return html('<a href="{}">{}</a>', url, text)
 
 
 def pretty(value: Any) -> SafeString:
@@ -90,19 +115,24 @@ def pretty(value: Any) -> SafeString:
     if value is None:
         return EMPTY
     text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
-    return format_html('<pre class="json" tabindex="0">{}</pre>', text)
+    return html('<pre class="json" tabindex="0">{}</pre>', text)
 
 
 def text(value: object) -> SafeString:
     """Returns a user's text, in its own direction; EMPTY for none."""
-    return EMPTY if value in (None, "") else format_html('<span dir="auto">{}</span>', value)
+    return EMPTY if value in (None, "") else html('<span dir="auto">{}</span>', value)
 
 
 def short(value: str | None, length: int = 60) -> SafeString:
-    """Returns the first line of a user's text, cut to `length` characters; the whole text is the title."""
+    """Returns the first line of a user's text, cut to `length` characters; then the whole text is the title."""
     if not value:
         return EMPTY
-    return format_html('<span title="{}" dir="auto">{}</span>', value, Truncator(first_line(value)).chars(length))
+    line = first_line(value)
+    # Truncator looks at every character, which is most of the time of a list.
+    shown = line if len(line) <= length else Truncator(line).chars(length)
+    if shown == value:
+        return text(value)
+    return html('<span title="{}" dir="auto">{}</span>', value, shown)
 
 
 def _largest_unit(seconds: float) -> tuple[int, str, str]:

@@ -82,7 +82,8 @@ class NewWorkspaceForm(WorkspaceForm):
 
 
 class ConfirmationForm(forms.Form):
-    """`seen`: the fingerprint of the list on the page; if it differs now, the page asks again."""
+    """`seen`: the fingerprint of the list on the page; if it differs now, the page asks again. `target`: which of the
+    other fields it has, if any."""
 
     chosen = forms.CharField(widget=forms.HiddenInput)
     seen = forms.CharField(widget=forms.HiddenInput, required=False)
@@ -91,17 +92,29 @@ class ConfirmationForm(forms.Form):
         required=False,
         help_text="Optional. Requests for the removed workspace are sent there.",
     )
+    move_to = forms.ModelChoiceField(
+        Workspace.objects.active(),
+        required=False,
+        label="To the team of",
+        help_text="Leave empty for the top level.",
+    )
 
-    def __init__(self, *args: Any, can_forward: bool, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, target: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if can_forward:
-            select_workspace(self.fields["forward_to"])
-        else:
-            del self.fields["forward_to"]
+        for name in ("forward_to", "move_to"):
+            if name == target:
+                select_workspace(self.fields[name])
+            else:
+                del self.fields[name]
+
+    @property
+    def targets(self) -> list[forms.BoundField]:
+        """The field that names another workspace, if it has one."""
+        return self.visible_fields()
 
 
-class SecretForm(OperationForm):
-    """The value is written and never shown."""
+class SecretValueForm(forms.Form):
+    """The value of a secret, which is written and never shown."""
 
     value = forms.CharField(
         strip=False,
@@ -109,15 +122,6 @@ class SecretForm(OperationForm):
         help_text="Encrypted with AES-256-GCM and never shown again. At most 64 KiB. Line breaks are kept, except "
         "one at the end of a single line.",
     )
-
-    class Meta:
-        model = SealedSecret
-        fields = ("key",)
-        widgets: ClassVar[dict[str, forms.Widget]] = {"key": AdminTextInputWidget()}
-        error_messages: ClassVar[dict[str, dict[str, str]]] = {
-            "key": {"unique": KEY_EXISTS},
-            NON_FIELD_ERRORS: {"unique_together": KEY_EXISTS},
-        }
 
     def clean_value(self) -> str:
         """Browsers send line breaks as CRLF; a single line is often pasted with a break that is not part of it."""
@@ -129,6 +133,19 @@ class SecretForm(OperationForm):
         if len(value.encode()) > MAX_VALUE_BYTES:
             raise ValidationError("Must not be larger than 64 KiB.")
         return value
+
+
+class SecretForm(SecretValueForm, OperationForm):
+    """A secret as a row of its list."""
+
+    class Meta:
+        model = SealedSecret
+        fields = ("key",)
+        widgets: ClassVar[dict[str, forms.Widget]] = {"key": AdminTextInputWidget()}
+        error_messages: ClassVar[dict[str, dict[str, str]]] = {
+            "key": {"unique": KEY_EXISTS},
+            NON_FIELD_ERRORS: {"unique_together": KEY_EXISTS},
+        }
 
 
 def _id(workspace: Workspace | None) -> UUID | None:

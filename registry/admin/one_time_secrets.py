@@ -9,6 +9,7 @@ from typing import Any
 from django.utils.crypto import salted_hmac
 
 from activity import clock
+from registry.admin import live
 from registry.secrets.sealing import Keyring, SealBroken
 
 SESSION_KEY = "one_time_secrets"
@@ -25,9 +26,12 @@ def put(request: Any, name: str, text: str) -> None:
 
 
 def pop(request: Any, name: str) -> str | None:
-    """Returns the text and removes it; None when it was shown before, expired, or belongs to another user."""
+    """Returns the text and removes it; None when it was shown before, expired, or belongs to another user.
+
+    For a page that is not displayed, returns None and keeps the text.
+    """
     waiting = dict(request.session.get(SESSION_KEY, {}))
-    if name not in waiting:
+    if name not in waiting or live.is_unseen(request):
         return None
     expires_at, sealed = waiting.pop(name)
     request.session[SESSION_KEY] = waiting

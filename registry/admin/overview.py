@@ -12,29 +12,20 @@ from django.utils.safestring import SafeString
 from activity import events
 from activity.models import ActivityType, StructureEvent
 from activity.principals import Kind as Who
-from registry.admin import charts, formats, timeline, verbs
-from registry.admin.timeline import Entry
+from registry.admin import charts, formats, problems
+from registry.admin.actions.urls import verb_url
+from registry.admin.events import timeline
+from registry.admin.events.timeline import Entry
 from registry.admin.widgets import SEPARATOR
 from registry.models import Status
-from registry.organisation.attention import Item, Kind, Problem
+from registry.organisation import verbs
+from registry.organisation.attention import Item, Kind
 from registry.organisation.overview import AVAILABILITY_HOURS, CALL_HOURS, Overview, overview
 from registry.structure import hierarchy
 from registry.structure.states import AWAITING_AGENT
 
 LATEST_EVENTS = 8
 SHOWN_ITEMS = 12
-TONES = {
-    Kind.SECRETS: Status.FAILED,
-    Kind.REFUSED: Status.FAILED,
-    Kind.ENROLMENT_EXPIRED: Status.DEGRADED,
-    Kind.TOKEN_EXPIRES: Status.DEGRADED,
-}
-"""The colours of problems that are no status of their own."""
-WORDS = {
-    Kind.SECRETS: "Secrets cannot be opened",
-    Kind.ENROLMENT_EXPIRED: "Enrolment expired",
-    Kind.TOKEN_EXPIRES: "Token expires",
-}
 LIST_URL = "admin:registry_workspace_changelist"
 
 
@@ -58,7 +49,7 @@ class Row:
     badge: SafeString
     why: str
     others: Sequence[str]
-    since: SafeString
+    since: SafeString | str
     last_change: Entry | None
     item: Item
 
@@ -72,10 +63,10 @@ def context() -> dict[str, Any]:
         "attention_rows": _rows(found.attention.items[:SHOWN_ITEMS]),
         "calls_chart": charts.calls(found.hours),
         "availability_chart": charts.ratios(found.ratios, found.window),
-        "availability": charts.percent(found.availability.ratio),
+        "availability": charts.percent(found.uptime.ratio),
         "availability_hours": AVAILABILITY_HOURS,
         "latest": timeline.entries(timeline.rows_of(events.page(limit=LATEST_EVENTS))),
-        "pause_url": verbs.PAUSE.url,
+        "pause_url": verb_url(verbs.PAUSE),
     }
 
 
@@ -117,7 +108,7 @@ def tiles(found: Overview) -> list[Tile]:
         ),
         Tile(
             label="p95 duration",
-            number=_duration(found.calls.p95_ms),
+            number=formats.duration(found.calls.p95_ms) or "-",
             note=_change(found.calls.p95_ms, found.calls_before.p95_ms),
             url=_calls_url(),
         ),
@@ -125,11 +116,11 @@ def tiles(found: Overview) -> list[Tile]:
 
 
 def _list(status: Status) -> str:
-    return f"{reverse(LIST_URL)}?{urlencode({'status__exact': status})}"
+    return f"{reverse(LIST_URL)}?{urlencode({'status': status})}"
 
 
 def _calls_url() -> str:
-    query = urlencode({"activity_type__exact": ActivityType.A2A_RECEIVE})
+    query = urlencode({"type": ActivityType.A2A_RECEIVE})
     return f"{reverse('admin:activity_activitylog_changelist')}?{query}"
 
 
@@ -144,18 +135,13 @@ def _row(item: Item, path: Sequence[str], change: Entry | None) -> Row:
     return Row(
         workspace=formats.workspace_link(item.workspace_id, item.name),
         path=SEPARATOR.join(path[:-1]),
-        badge=formats.badge(TONES.get(worst.kind, worst.kind), word(worst)),
+        badge=problems.badge(worst),
         why=worst.why,
-        others=[f"{word(one)}: {one.why}" for one in others],
-        since=formats.until(worst.at) if worst.kind == Kind.TOKEN_EXPIRES else formats.relative(worst.at, absent="-"),
+        others=[f"{problems.word(one)}: {one.why}" for one in others],
+        since=problems.when(worst),
         last_change=change,
         item=item,
     )
-
-
-def word(problem: Problem) -> str:
-    """The problem in a word or two."""
-    return WORDS.get(problem.kind, str(problem.kind).capitalize())
 
 
 def _last_changes(workspace_ids: Sequence[UUID]) -> Mapping[UUID, Entry]:
@@ -165,14 +151,8 @@ def _last_changes(workspace_ids: Sequence[UUID]) -> Mapping[UUID, Entry]:
     return {entry.event.workspace_id: entry for entry in timeline.entries(list(newest)) if entry.event.workspace_id}
 
 
-def _duration(milliseconds: int | None) -> str:
-    if milliseconds is None:
-        return "-"
-    return f"{milliseconds:,} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
-
-
 def _change(now: int | None, before: int | None) -> str:
     if now is None or before is None:
         return ""
     sign = "▲" if now > before else "▼"
-    return f"{sign} {_duration(abs(now - before))}" if now != before else ""
+    return f"{sign} {formats.duration(abs(now - before))}" if now != before else ""

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -14,13 +14,29 @@ from django.utils.safestring import SafeString
 from activity import clock
 from registry.admin import formats, one_time_secrets
 from registry.admin.bases import ReadOnlyAdmin
+from registry.admin.lists.bar import FilterBar, Preset
+from registry.admin.lists.controls import One, Several
 from registry.exceptions import NotFound
 from registry.identity import enrolment, tokens
-from registry.models import OperatorToken, Status, Token, WorkspaceToken
+from registry.models import OperatorToken, Status, Token, TokenKind, WorkspaceToken
 
 ISSUE_URL = "admin:registry_operatortoken_issue"
 # The name under which a new token waits to be shown.
 ISSUED = "operator token"
+
+
+def _in_state(state: str) -> Q:
+    """As Token.is_live() judges one."""
+    expired = Q(revoked_at=None, expires_at__lte=clock.now())
+    if state == "active":
+        return Q(revoked_at=None) & ~expired
+    return expired if state == "expired" else Q(revoked_at__isnull=False)
+
+
+KINDS = [(TokenKind.AGENT, "Agent"), (TokenKind.ENROLMENT, "Enrolment")]
+STATES = [("active", "Active"), ("expired", "Expired"), ("revoked", "Revoked")]
+STATE = One(name="state", label="State", choices=STATES, meaning=_in_state)
+ACTIVE = Preset(label="Active", values={"state": "active"})
 
 
 class TokenAdmin(ReadOnlyAdmin):
@@ -49,7 +65,7 @@ class TokenAdmin(ReadOnlyAdmin):
             return self._confirm_revocation(request, live)
         revoked = [token for token in live if self._revoke(request, token)]
         if revoked:
-            done = f"Revoked {_count_label(len(revoked))}. Connections opened with them are closed."
+            done = f"Revoked {formats.counted(len(revoked), 'token')}. Connections opened with them are closed."
             self.message_user(request, done, messages.SUCCESS)
         self._warn(request, "Already revoked", [token for token in allowed if token not in revoked])
         self._warn(request, self.not_yours, [token for token in selected if token not in allowed])
@@ -71,7 +87,7 @@ class TokenAdmin(ReadOnlyAdmin):
     def _confirm_revocation(self, request: Any, tokens: list[Any]) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Revoke {_count_label(len(tokens))}",
+            "title": f"Revoke {formats.counted(len(tokens), 'token')}",
             "opts": self.opts,
             "media": self.media,
             "rows": [
@@ -100,10 +116,10 @@ class TokenAdmin(ReadOnlyAdmin):
     @admin.display(description="state")
     def state(self, token: Token) -> SafeString:
         if token.is_live(clock.now()):
-            return formats.badge(Status.ONLINE, "active")
+            return formats.badge(Status.ONLINE, "Active")
         if token.revoked_at is None:
-            return formats.badge(Status.REMOVED, "expired")
-        return format_html("{} {}", formats.badge(Status.REMOVED, "revoked"), formats.relative(token.revoked_at))
+            return formats.badge(Status.REMOVED, "Expired")
+        return format_html("{} {}", formats.badge(Status.REMOVED, "Revoked"), formats.relative(token.revoked_at))
 
     @admin.display(description="created", ordering="created_at")
     def created(self, token: Token) -> SafeString:
@@ -127,10 +143,22 @@ class WorkspaceTokenAdmin(TokenAdmin):
     """Tokens of agents, enrolment tokens included."""
 
     list_display = ["prefix", "owner", "kind", "state", "reads_secrets", "created", "last_used", "expires"]
-    list_filter = ["kind", "may_reveal"]
+    filter_bar = FilterBar(
+        controls=[
+            Several(name="kind", label="Kind", choices=KINDS, lookup="kind"),
+            STATE,
+            One(
+                name="may_reveal",
+                label="Secrets",
+                choices=[("1", "May read secrets"), ("0", "May not read secrets")],
+                meaning=lambda value: Q(may_reveal=value == "1"),
+            ),
+        ],
+        presets=[ACTIVE, Preset(label="May read secrets", values={"state": "active", "may_reveal": "1"})],
+    )
     list_select_related = ["workspace"]
     search_fields = ["prefix", "label", "workspace__name", "=workspace__id", "=id"]
-    search_help_text = "Prefix, label, workspace name, or a whole id."
+    search_help_text = "Workspace, prefix, label or id"
     revocation_effect = (
         "The workspace's agent can no longer send heartbeats or calls with a revoked token, and its connections are "
         "closed. A revoked enrolment token can no longer enrol an agent."
@@ -143,9 +171,10 @@ class WorkspaceTokenAdmin(TokenAdmin):
     def owner(self, token: WorkspaceToken) -> SafeString:
         return formats.workspace_link(token.workspace_id, token.workspace.name)
 
-    @admin.display(description="reads secrets", boolean=True, ordering="may_reveal")
-    def reads_secrets(self, token: WorkspaceToken) -> bool:
-        return token.may_reveal
+    @admin.display(description="secrets", ordering="may_reveal")
+    def reads_secrets(self, token: WorkspaceToken) -> SafeString:
+        """A mark with a word on those that may read secret values."""
+        return formats.badge(Status.DEGRADED, "May read secrets") if token.may_reveal else formats.EMPTY
 
     def revoke_one(self, token: WorkspaceToken) -> None:
         enrolment.revoke_token(token.workspace_id, token.id)
@@ -156,9 +185,10 @@ class OperatorTokenAdmin(TokenAdmin):
     """Every user issues, sees and revokes their own; those of others need the permissions to view and delete them."""
 
     list_display = ["prefix", "owner", "label", "state", "created", "last_used", "expires"]
+    filter_bar = FilterBar(controls=[STATE], presets=[ACTIVE])
     list_select_related = ["user"]
     search_fields = ["prefix", "label", "user__username", "=id"]
-    search_help_text = "Prefix, label, user name, or a whole id."
+    search_help_text = "User, prefix, label or id"
     revocation_effect = "Scripts that use a revoked token are refused from now on, and their connections are closed."
 
     def get_urls(self) -> list[Any]:
@@ -200,7 +230,3 @@ class OperatorTokenAdmin(TokenAdmin):
 
     def revoke_one(self, token: OperatorToken) -> None:
         tokens.revoke_operator_token(token.id)
-
-
-def _count_label(count: int) -> str:
-    return f"{count} token{'' if count == 1 else 's'}"

@@ -3,8 +3,9 @@
 A user who ever signed in or had a token is deactivated instead of deleted, so that their history stays.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import groupby
 from typing import Any, ClassVar
 
 from django import forms
@@ -13,19 +14,49 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group, Permission, User
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+from django.forms.models import ModelChoiceIterator
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.safestring import SafeString
 
 from activity.models import StructureEvent
+from registry.admin import formats
 from registry.admin.bases import LabelledAdmin
+from registry.admin.lists.bar import FilterBar
+from registry.admin.lists.controls import Choices, One, Several
 from registry.exceptions import NotFound
 from registry.identity import tokens
-from registry.models import OperatorToken, SecretAccess
+from registry.models import OperatorToken, SecretAccess, Status
 
+PROFILE_FIELDS = ("username", "password", "first_name", "last_name", "email")
+ACCESS_FIELDS = ("is_active", "is_staff", "is_superuser", "groups")
+DEFAULT_VERBS = ("view", "add", "change", "delete")
+RIGHTS = [("staff", "Staff"), ("superuser", "Superusers")]
 KEPT = "is deactivated instead of deleted, so that their history stays"
 
 admin.site.unregister([User, Group])
+
+
+class PermissionsByModel(ModelChoiceIterator):  # type: ignore[type-arg]
+    """Permissions, in groups of what they are about."""
+
+    def __iter__(self) -> Iterator[Any]:
+        # Permissions are ordered by their content types.
+        for model, found in groupby(self.queryset, key=lambda one: one.content_type.name):
+            yield model.capitalize(), [self.choice(one) for one in found]
+
+
+class PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    """Permissions as checkboxes."""
+
+    iterator = PermissionsByModel
+    widget = forms.CheckboxSelectMultiple
+
+    def label_from_instance(self, obj: Permission) -> str:
+        """ "View", where the group says what; the whole name of a permission of our own."""
+        verb = obj.codename.removesuffix(f"_{obj.content_type.model}")
+        return verb.capitalize() if verb in DEFAULT_VERBS else obj.name.removeprefix("Can ").capitalize()
 
 
 class OwnPermissionsForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -65,6 +96,22 @@ class OperatorForm(OwnPermissionsForm, UserChangeForm):  # type: ignore[type-arg
 class OwnPermissionsAdmin(LabelledAdmin):
     """Only users who have all permissions that a row gives may change or delete it."""
 
+    filter_horizontal: ClassVar[Any] = ()
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Checkboxes."""
+        if db_field.related_model is Permission:
+            kwargs["form_class"] = PermissionsField
+        kwargs["widget"] = forms.CheckboxSelectMultiple({"class": "choices"})
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Without the wrapper that adds a button for another group."""
+        field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.many_to_many:
+            field.widget = field.widget.widget
+        return field
+
     def has_change_permission(self, request: Any, obj: Any = None) -> bool:
         return super().has_change_permission(request, obj) and (obj is None or _may_manage(request.user, obj))
 
@@ -76,14 +123,77 @@ class OwnPermissionsAdmin(LabelledAdmin):
         return type(form)(form.__name__, (form,), {"editor": request.user})
 
 
+def group_choices() -> Choices:
+    """The groups."""
+    return [(str(pk), name) for pk, name in Group.objects.order_by("name").values_list("pk", "name")]
+
+
 @admin.register(User)
 class OperatorAdmin(OwnPermissionsAdmin, UserAdmin):  # type: ignore[type-arg]  # generic for type checkers only
     """People."""
 
     form = OperatorForm
+    deletion_heading = "This happens when you confirm:"
+    list_display = ("username", "full_name", "email", "member_of", "access", "signed_in")
+    fieldsets = (
+        (None, {"fields": PROFILE_FIELDS}),
+        ("Access", {"fields": ACCESS_FIELDS}),
+        ("Single permissions", {"fields": ("user_permissions",), "classes": ("collapse",)}),
+        ("Dates", {"fields": ("last_sign_in", "joined")}),
+    )
+
+    list_filter = ()
+    filter_bar = FilterBar(
+        controls=[
+            One(
+                name="active",
+                label="Account",
+                choices=[("1", "Active"), ("0", "Deactivated")],
+                meaning=lambda value: Q(is_active=value == "1"),
+            ),
+            One(name="rights", label="Rights", choices=RIGHTS, meaning=lambda value: Q(**{f"is_{value}": True})),
+            Several(name="group", label="Group", choices=group_choices, lookup="groups"),
+        ]
+    )
+
+    def get_queryset(self, request: Any) -> Any:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    def selected(self, request: Any) -> QuerySet[Any]:
+        """A user who is in several of the groups is one row."""
+        return super().selected(request).distinct()
 
     def get_readonly_fields(self, request: Any, obj: User | None = None) -> Any:
-        return () if request.user.is_superuser else ("is_superuser",)
+        dates = ("last_sign_in", "joined")
+        return dates if request.user.is_superuser else (*dates, "is_superuser")
+
+    @admin.display(description="name", ordering="first_name")
+    def full_name(self, user: User) -> SafeString:
+        return formats.text(user.get_full_name())
+
+    @admin.display(description="groups")
+    def member_of(self, user: User) -> SafeString:
+        return formats.text(", ".join(sorted(group.name for group in user.groups.all())))
+
+    @admin.display(description="access", ordering="is_active")
+    def access(self, user: User) -> SafeString:
+        if not user.is_active:
+            return formats.badge(Status.REMOVED, "Deactivated")
+        if user.is_superuser:
+            return formats.badge(Status.ONLINE, "Superuser")
+        return formats.badge(Status.ONLINE, "Staff") if user.is_staff else formats.badge(Status.ONLINE, "Canvas only")
+
+    @admin.display(description="last sign-in", ordering="last_login")
+    def signed_in(self, user: User) -> SafeString:
+        return formats.relative(user.last_login, absent="never")
+
+    @admin.display(description="last sign-in")
+    def last_sign_in(self, user: User) -> SafeString:
+        return formats.absolute(user.last_login)
+
+    @admin.display(description="joined")
+    def joined(self, user: User) -> SafeString:
+        return formats.absolute(user.date_joined)
 
     def outcome_of_deletion(self, obj: User) -> str:
         return "Deactivated instead of deleted, so that their history stays" if ever_had_access(obj) else "Deleted"
@@ -121,10 +231,21 @@ class OperatorAdmin(OwnPermissionsAdmin, UserAdmin):  # type: ignore[type-arg]  
 
 
 @admin.register(Group)
-class OperatorGroupAdmin(OwnPermissionsAdmin, GroupAdmin):
+class OperatorGroupAdmin(OwnPermissionsAdmin, GroupAdmin):  # type: ignore[misc]  # our argument types are wider
     """Groups of people."""
 
     form = OwnPermissionsForm
+
+    def get_deleted_objects(self, objs: Iterable[Group], request: Any) -> Any:
+        """Says of each group how many users are in it, where Django lists the rows that connect them."""
+        _deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)  # type: ignore[arg-type]
+        return [_with_members(group) for group in objs], counts, lacking, protected
+
+
+def _with_members(group: Group) -> str:
+    count = group.user_set.count()
+    members = f", with {formats.counted(count, 'user')}, who {'loses' if count == 1 else 'lose'} its permissions"
+    return f"{group.name}{members if count else ''}"
 
 
 def ever_had_access(user: User) -> bool:

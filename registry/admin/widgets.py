@@ -23,6 +23,10 @@ class WorkspaceSelect(AutocompleteSelect):
     def __init__(self, **options: Any) -> None:
         super().__init__(Workspace._meta.get_field("parent"), admin.site, **options)
 
+    @property
+    def media(self) -> forms.Media:
+        return super().media + forms.Media(js=["admin/js/autocomplete.js", "registry/workspace_select.js"])
+
     def optgroups(self, name: str, value: Sequence[str], attrs: Any = None) -> Any:
         return super().optgroups(name, [text for text in value if _is_uuid(text)], attrs)
 

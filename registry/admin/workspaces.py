@@ -7,61 +7,31 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.core.validators import EMPTY_VALUES
 from django.db.models import QuerySet
-from django.forms import Media
-from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
+from django.views.generic import RedirectView
 
-from registry.admin import (
-    columns,
-    confirmation,
-    dialogs,
-    enrolment,
-    formats,
-    renaming,
-    revealing,
-    teams,
-    timeline,
-    toolbar,
-    verbs,
-)
+from activity.events import latest_seq
+from registry.admin.actions import confirmation, undoing
 from registry.admin.bases import OperationAdmin, actor_of
-from registry.admin.filters import FlappingFilter, PositionFilter, StateFilter, StatusFilter
 from registry.admin.forms import NewWorkspaceForm, WorkspaceForm
-from registry.admin.superseded import WorkspaceList
-from registry.identity.tokens import principal_for_user
-from registry.models import Agent, Status, Workspace
-from registry.organisation import workspaces
+from registry.admin.lists import columns
+from registry.admin.lists.filters import WORKSPACES
+from registry.admin.lists.lookups import is_searchable
+from registry.admin.lists.workspace_list import EXPORT, LIST_COLUMNS, WorkspaceList
+from registry.admin.widgets import NO_SUCH_WORKSPACE
+from registry.admin.workspace import connect, dialogs, renaming, revealing, tabs, teams
+from registry.admin.workspace import visit as visits
+from registry.models import Status, Workspace
+from registry.organisation import filters, verbs, workspaces
 from registry.organisation.workspaces import NewWorkspace
 
-MAX_AGENTS = 50
 EDITABLE_FIELDS = ("name", "role", "tier", "runtime", "parent")
 CREATION_FIELDS = ("model", "external", "agent_url")
-LIVE_FIELDS = (
-    columns.state,
-    columns.refusals,
-    columns.flapping,
-    columns.heartbeat,
-    columns.error_rate,
-    columns.sample_error,
-    "active_tasks",
-    columns.full_task,
-    columns.uptime,
-)
-DETAIL_FIELDS = (
-    columns.url,
-    columns.card_name,
-    columns.card_problems,
-    columns.card,
-    columns.forwarded_to,
-    "source_bundle_id",
-    "id",
-    columns.created,
-    columns.updated,
-)
-OPTIONAL_FIELDS = (columns.refusals, columns.card_name, columns.card_problems)
-"""Left out where they are empty."""
-BULK_VERBS = (verbs.PAUSE, verbs.RESUME, verbs.REMOVE)
+DETAIL_FIELDS = ("id", "source_bundle_id", columns.created, columns.updated)
+BULK_VERBS = (verbs.PAUSE, verbs.RESUME, verbs.RESTART, verbs.MOVE, verbs.REMOVE)
 
 
 @admin.register(Workspace)
@@ -69,26 +39,14 @@ class WorkspaceAdmin(OperationAdmin):
     """Workspaces: the list, the form, and the verbs."""
 
     form = WorkspaceForm
-    list_display = [
-        columns.name,
-        columns.status_in_list,
-        "tier",
-        columns.parent,
-        columns.task,
-        columns.heartbeat,
-        columns.canvas,
-    ]
-    list_filter = [
-        StateFilter,
-        ("status", StatusFilter),
-        FlappingFilter,
-        PositionFilter,
-        "tier",
-        ("runtime", admin.AllValuesFieldListFilter),
-    ]
-    list_select_related = ["parent"]
+    change_form_template = "admin/registry/workspace/settings.html"
+    add_form_template = "admin/registry/workspace/add.html"
+    list_display = LIST_COLUMNS
+    filter_bar = WORKSPACES
+    export = EXPORT
     search_fields = ["name", "role", "=id"]
-    search_help_text = "Name, role, or a whole id."
+    search_help_text = "Name, role or id"
+    add_label = "Create"
     ordering = ["name", "created_at", "id"]
     actions = [confirmation.action(verb) for verb in BULK_VERBS]
 
@@ -108,56 +66,57 @@ class WorkspaceAdmin(OperationAdmin):
     # --- Pages ---------------------------------------------------------------------------------------
 
     def get_queryset(self, request: Any) -> QuerySet[Workspace]:
-        return super().get_queryset(request).defer("agent_card", "parent__agent_card")
+        return super().get_queryset(request).defer("agent_card")
 
     def get_changelist(self, request: Any, **kwargs: Any) -> type[WorkspaceList]:
         return WorkspaceList
 
     def get_search_results(self, request: Any, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        """As in REST."""
         if request.resolver_match.url_name == "autocomplete":
             queryset = queryset.exclude(status=Status.REMOVED)
-        return super().get_search_results(request, queryset, search_term)
+        return (filters.search(queryset, search_term) if is_searchable(search_term) else queryset.none()), False
 
     def get_fieldsets(self, request: Any, obj: Workspace | None = None) -> Any:
         if obj is None:
             return [(None, {"fields": EDITABLE_FIELDS}), ("Agent", {"fields": CREATION_FIELDS})]
-        return [
-            (None, {"fields": EDITABLE_FIELDS}),
-            ("Current state", {"fields": _shown(LIVE_FIELDS, obj)}),
-            ("Details", {"fields": _shown(DETAIL_FIELDS, obj)}),
-        ]
+        edited = EDITABLE_FIELDS if self.has_change_permission(request, obj) else _not_empty(EDITABLE_FIELDS, obj)
+        return [(None, {"fields": edited}), ("Details", {"fields": _not_empty(DETAIL_FIELDS, obj)})]
 
     def get_readonly_fields(self, request: Any, obj: Workspace | None = None) -> Any:
-        return () if obj is None else LIVE_FIELDS + DETAIL_FIELDS
+        return () if obj is None else DETAIL_FIELDS
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is None:
             kwargs["form"] = NewWorkspaceForm
         return super().get_form(request, obj, change, **kwargs)
 
-    def render_change_form(
-        self,
-        request: Any,
-        context: Any,
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Workspace | None = None,
-    ) -> Any:
-        context["hide_history"] = True  # the timeline is linked
-        if obj is not None:
-            context |= _context_of(
-                obj,
-                context["media"],
-                may_act=super().has_change_permission(request),
-                may_reveal=principal_for_user(request.user).may_reveal,
-            )
-        return super().render_change_form(request, context, add, change, form_url, obj)
+    def changelist_view(self, request: Any, extra_context: Any = None) -> HttpResponse:
+        create_url = reverse("admin:registry_workspace_add") if self.has_add_permission(request) else ""
+        return super().changelist_view(request, {"create_url": create_url, **(extra_context or {})})
+
+    def add_view(self, request: Any, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        return super().add_view(request, form_url, {"title": "Create workspace", **(extra_context or {})})
+
+    def change_view(self, request: Any, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """The workspace's first tab; Django's form is at `settings/`."""
+        try:
+            return tabs.page(tabs.OVERVIEW, self, request, _id(object_id))
+        except Http404:
+            messages.warning(request, NO_SUCH_WORKSPACE)
+            return HttpResponseRedirect(reverse("admin:registry_workspace_changelist"))
+
+    def settings_view(self, request: Any, workspace_id: UUID) -> HttpResponse:
+        """The last tab: Django's form."""
+        visit = visits.begin(self, request, workspace_id)
+        shown = {**tabs.frame(tabs.SETTINGS, visit), "title": f"{visit.workspace} · {tabs.SETTINGS.label}"}
+        return self.changeform_view(request, str(workspace_id), "", shown)
 
     # --- Operations ----------------------------------------------------------------------------------
 
     def save_model(self, request: Any, obj: Workspace, form: Any, change: bool) -> None:
         if change:
+            request.before_change = latest_seq()
             workspaces.update(obj.id, form.changes, actor=actor_of(request))
             return
         workspaces.create(NewWorkspace(**form.creation_values), actor=actor_of(request), workspace_id=obj.id)
@@ -165,46 +124,54 @@ class WorkspaceAdmin(OperationAdmin):
     def response_add(self, request: Any, obj: Workspace, post_url_continue: str | None = None) -> HttpResponse:
         """Redirects, so that a reload creates nothing, to the page that shows the enrolment token once."""
         messages.success(request, f"Created {obj}.")
-        return enrolment.issue(request, obj.id)
+        return connect.issue(request, obj.id)
+
+    def response_change(self, request: Any, obj: Workspace) -> HttpResponse:
+        """Returns to the form."""
+        undoing.say(request, f"Saved the settings of {obj}.", [obj.id], request.before_change)
+        return HttpResponseRedirect(visits.url(tabs.SETTINGS.name, obj))
 
     def history_view(self, request: Any, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """Redirects to the timeline, which has the changes made outside the admin as well."""
-        try:
-            return HttpResponseRedirect(reverse("admin:registry_workspace_timeline", args=[UUID(unquote(object_id))]))
-        except ValueError:
-            raise Http404 from None
+        """Redirects to the events, which have the changes made outside the admin as well."""
+        return HttpResponseRedirect(reverse("admin:registry_workspace_events", args=[_id(object_id)]))
 
     def get_urls(self) -> list[URLPattern]:
-        def at(route: str, name: str, view: Callable[..., HttpResponse]) -> URLPattern:
+        def at(route: str, name: str, view: Callable[..., HttpResponseBase]) -> URLPattern:
             return path(route, self.admin_site.admin_view(view), name=f"registry_workspace_{name}")
 
+        def of_one(route: str, name: str, view: Callable[..., HttpResponseBase]) -> URLPattern:
+            return at(f"<uuid:workspace_id>/{route}/", name, view)
+
+        own_routes = (tabs.OVERVIEW, tabs.SETTINGS)
+        shown = [tab for tab in tabs.TABS if tab not in own_routes]
         return [
             *(at(f"{verb.name}/", verb.name, partial(confirmation.page, verb, self)) for verb in verbs.VERBS),
-            *(
-                at(f"<uuid:workspace_id>/{one.name}/", one.name, partial(dialogs.page, one, self))
-                for one in dialogs.DIALOGS
+            at("undo/", "undo", partial(undoing.page, self)),
+            *(of_one(one.name, one.name, partial(dialogs.page, one, self)) for one in dialogs.DIALOGS),
+            *(of_one(tab.name, tab.name, partial(tabs.page, tab, self)) for tab in shown),
+            of_one("activity/<uuid:entry_id>", "activity", partial(tabs.page, tabs.ACTIVITY, self)),
+            of_one("settings", "settings", self.settings_view),
+            of_one("expand", "expand", partial(teams.page, self)),
+            of_one("connect", "connect", partial(connect.page, self)),
+            of_one("rename", "rename", partial(renaming.page, self)),
+            of_one("reveal", "reveal", partial(revealing.page, self)),
+            of_one(
+                "timeline",
+                "timeline",
+                RedirectView.as_view(pattern_name="admin:registry_workspace_events", query_string=True),
             ),
-            at("<uuid:workspace_id>/expand/", "expand", partial(teams.page, self)),
-            at("<uuid:workspace_id>/enrol/", "enrol", partial(enrolment.page, self)),
-            at("<uuid:workspace_id>/rename/", "rename", partial(renaming.page, self)),
-            at("<uuid:workspace_id>/reveal/", "reveal", partial(revealing.page, self)),
-            at("<uuid:workspace_id>/timeline/", "timeline", partial(timeline.page, self)),
+            of_one("enrol", "enrol", RedirectView.as_view(pattern_name="admin:registry_workspace_connect")),
             *super().get_urls(),
         ]
 
 
-def _shown(fields: tuple[Any, ...], workspace: Workspace) -> list[Any]:
-    return [field for field in fields if field not in OPTIONAL_FIELDS or field(workspace) != formats.EMPTY]
+def _id(object_id: str) -> UUID:
+    """The id in Django's own addresses. Raises Http404 for what is none."""
+    try:
+        return UUID(unquote(object_id))
+    except ValueError:
+        raise Http404 from None
 
 
-def _context_of(workspace: Workspace, media: Media, *, may_act: bool, may_reveal: bool) -> dict[str, Any]:
-    history = list(Agent.objects.filter(workspace=workspace).order_by("status", "-created_at")[:MAX_AGENTS])
-    available = dialogs.available(workspace, history) if may_act else []
-    return {
-        "canvas_url": columns.canvas_url(workspace),
-        "agents": history,
-        "buttons": toolbar.buttons(workspace, may_reveal=may_reveal) if may_act else [],
-        "dialogs": available,
-        "entries": timeline.recent(workspace.id),
-        "media": sum((one.form.media for one in available), start=media),
-    }
+def _not_empty(fields: tuple[Any, ...], workspace: Workspace) -> list[Any]:
+    return [field for field in fields if callable(field) or getattr(workspace, field) not in EMPTY_VALUES]

@@ -12,6 +12,8 @@ from registry.models import Workspace
 
 # The agent of a command that is pasted unchanged cannot be called, but is online.
 PLACEHOLDER_URL = "remote://no-inbound"
+# Where no token is issued.
+PLACEHOLDER_TOKEN = "ENROLMENT_TOKEN"  # noqa: S105
 
 
 class Connection(serializers.Serializer[Any]):

@@ -23,6 +23,7 @@ STATUS: dict[type[registry.RegistryError], int] = {
     registry.NotFound: 404,
     registry.Conflict: 409,
     registry.Removed: 410,
+    registry.PreconditionFailed: 412,
     registry.TooLarge: 413,
     registry.TooOften: 429,
     registry.Forwarded: 301,
@@ -80,18 +81,25 @@ def _registry_error(error: registry.RegistryError) -> Response:
     if isinstance(error, registry.TooOften):
         body = {"error": error.message, "retry_after": error.wait}
         return Response(body, status=code, headers={"Retry-After": str(error.wait)})
-    body = {"error": error.message}
-    if isinstance(error, registry.SecretsBroken):
-        body["failed_keys"] = error.failed_keys
     if isinstance(error, registry.Busy):
         return unavailable(error.message, code=error.code)
     if isinstance(error, registry.Unreachable):
         return unavailable(error.message, status=error.status)
-    if error.field:
-        body["field"] = error.field
+    return Response({"error": error.message} | _details(error), status=code)
+
+
+def _details(error: registry.RegistryError) -> dict[str, Any]:
+    """What the body says besides the message."""
+    details: dict[str, Any] = {"field": error.field} if error.field else {}
+    if isinstance(error, registry.ManyProblems):
+        details["problems"] = [vars(problem) for problem in error.problems]
+    if isinstance(error, registry.SecretsBroken):
+        details["failed_keys"] = error.failed_keys
+    if isinstance(error, registry.PreconditionFailed):
+        details |= {"code": error.code, "sha256": error.current}
     if isinstance(error, registry.Removed):
-        body["last_event"] = error.last_event
-    return Response(body, status=code)
+        details["last_event"] = error.last_event
+    return details
 
 
 def _confirmation_required(error: registry.HasChildren) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from activity.fields import FiniteFloatField
-from activity.serializers import query_time
+from activity.parameters import query_time
 from registry.liveness.heartbeats import WEDGED
 from registry.models import DEFAULT_TIER, no_line_breaks, secret_key_name
 from registry.organisation.agent_cards import check_size
@@ -56,13 +56,14 @@ class AgentCardField(serializers.JSONField):
 
 
 class TierField(serializers.IntegerField):
-    """An integer from 1 to 4; 0 means the default."""
+    """An integer from 1 to 4; 0 means `zero`, the default tier."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, zero: int = DEFAULT_TIER, **kwargs: Any) -> None:
+        self.zero = zero
         super().__init__(min_value=0, max_value=4, **kwargs)
 
     def to_internal_value(self, data: Any) -> int:
-        return super().to_internal_value(data) or DEFAULT_TIER
+        return super().to_internal_value(data) or self.zero
 
 
 class RoleField(serializers.CharField):

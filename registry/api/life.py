@@ -1,5 +1,6 @@
 """REST for agents: registration, heartbeats, Agent Cards, state, activity, messages to operators."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -7,12 +8,12 @@ from django.conf import settings
 from rest_framework.exceptions import APIException, Throttled, ValidationError
 from rest_framework.response import Response
 
-from activity import log
+from activity import filters, log
 from activity.api import activity_response
 from activity.endpoints import UUID_TEXT, Endpoint, documented, error_body
 from activity.log import Entry
 from activity.principals import Kind
-from activity.serializers import MAX_ENTRIES, ActivityEntry, ActivityQuery, ActivityRow
+from activity.serializers import MAX_ENTRIES, ActivityEntry, ActivityPageQuery, ActivityQuery, ActivityRow
 from registry.api.serializers import (
     BeatResults,
     CardBody,
@@ -134,7 +135,8 @@ class WorkspaceActivity(Endpoint):
     )
     def get(self, request: Any, workspace_id: UUID) -> Response:
         rows.find(workspace_id)
-        return activity_response(request, log.page(workspace_id=workspace_id, **self.query(ActivityQuery)))
+        wanted = replace(self.filter(filters.activity), workspace_ids=[workspace_id])
+        return activity_response(request, log.page(wanted, **self.query(ActivityPageQuery)))
 
     def _entry(self, body: dict[str, Any]) -> Entry:
         """The source of an agent's entry is always its own workspace. Raises NotAllowed."""

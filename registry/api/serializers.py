@@ -8,6 +8,7 @@ from rest_framework import serializers
 from activity import clock
 from activity.fields import FiniteFloatField, RequestFields
 from activity.serializers import MAX_INT
+from registry.api.connecting import Connection
 from registry.api.fields import (
     AgentCardField,
     AgentUrlField,
@@ -33,6 +34,7 @@ from registry.models import (
     no_line_breaks,
     secret_key_name,
 )
+from registry.organisation import undo
 from registry.structure.access import Rule
 
 MAX_BEATS = 500
@@ -159,7 +161,7 @@ class WorkspaceBody(RequestFields):
 
     name = NameField()
     role = RoleField(default=None)
-    tier = TierField(default=DEFAULT_TIER)
+    tier = TierField(default=0, zero=0, help_text="0, the default, means that of the template, or 1.")
     runtime = RuntimeField(default="")
     parent_id = serializers.UUIDField(default=None, allow_null=True)
     model = serializers.CharField(default=None, allow_null=True, max_length=100, validators=[no_line_breaks])
@@ -214,6 +216,12 @@ class AgentMoveBody(RequestFields):
     """The workspace to which the agent moves."""
 
     target_workspace_id = serializers.UUIDField()
+
+
+class UndoBody(RequestFields):
+    """`POST /workspaces/{id}/undo`: the events of the changes."""
+
+    event_ids = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=undo.MOST_EVENTS)
 
 
 class UnassignBody(RequestFields):
@@ -354,6 +362,7 @@ class EnrolmentIssued(serializers.Serializer[Any]):
 
     enrolment_token = serializers.CharField(help_text="Lets one agent register once. It is not shown again.")
     expires_at = serializers.DateTimeField()
+    connection = Connection()
 
 
 class LastRefusal(serializers.Serializer[Any]):
@@ -369,6 +378,7 @@ class WorkspaceRow(serializers.ModelSerializer[Workspace]):
     """A workspace as clients see it. For the documentation only: canvas.snapshot builds the response."""
 
     external = serializers.BooleanField(help_text="Its agent runs elsewhere: its runtime is “external”.")
+    model = serializers.CharField(help_text="The model that is assigned to it; empty without one.")
     x = serializers.FloatField()
     y = serializers.FloatField()
     collapsed = serializers.BooleanField()
@@ -379,19 +389,6 @@ class WorkspaceRow(serializers.ModelSerializer[Workspace]):
         fields = [
             "id", "name", "role", "tier", "status", "agent_card", "url", "parent_id", "forwarded_to",
             "source_bundle_id", "active_tasks", "last_error_rate", "last_sample_error", "uptime_seconds",
-            "current_task", "runtime", "external", "last_heartbeat_at", "flapping_until", "enrolment_expires_at",
-            "last_refusal", "created_at", "updated_at", "x", "y", "collapsed",
+            "current_task", "runtime", "external", "model", "last_heartbeat_at", "flapping_until",
+            "enrolment_expires_at", "last_refusal", "created_at", "updated_at", "x", "y", "collapsed",
         ]  # fmt: skip
-
-
-class OneWorkspaceRow(WorkspaceRow):
-    """A workspace that was asked for by its id."""
-
-    agent_card_problems = serializers.ListField(
-        child=serializers.CharField(),
-        required=False,
-        help_text="What cannot be used in its Agent Card, one sentence each. For operators and the workspace itself.",
-    )
-
-    class Meta(WorkspaceRow.Meta):
-        fields = [*WorkspaceRow.Meta.fields, "agent_card_problems"]

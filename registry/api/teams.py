@@ -1,4 +1,4 @@
-"""REST for operators: enrolment tokens; pause, resume, restart; teams; model assignments."""
+"""REST for operators: enrolment tokens and connecting; pause, resume, restart, undo; teams; model assignments."""
 
 from typing import Any
 from uuid import UUID
@@ -6,6 +6,7 @@ from uuid import UUID
 from rest_framework.response import Response
 
 from activity.endpoints import Endpoint, documented
+from registry.api import connecting
 from registry.api.serializers import (
     AgentMoveBody,
     AgentRow,
@@ -14,10 +15,12 @@ from registry.api.serializers import (
     ModelBody,
     StatusResponse,
     UnassignBody,
+    UndoBody,
 )
+from registry.config import templates
 from registry.identity import enrolment
 from registry.models import Agent
-from registry.organisation import agents, pausing, teams
+from registry.organisation import agents, pausing, teams, undo
 from registry.organisation.teams import Member
 from registry.structure import rows
 
@@ -30,7 +33,19 @@ class Enrolment(Endpoint):
     @documented("Issue a new enrolment token", answers={201: EnrolmentIssued}, errors=UNKNOWN_OR_REMOVED)
     def post(self, request: Any, workspace_id: UUID) -> Response:
         issued = enrolment.issue(workspace_id, may_reveal=self.principal.may_reveal)
-        return Response({"enrolment_token": issued.token, "expires_at": issued.expires_at}, status=201)
+        connection = connecting.instructions(request, rows.find(workspace_id), issued.token)
+        answer = {"enrolment_token": issued.token, "expires_at": issued.expires_at, "connection": connection}
+        return Response(answer, status=201)
+
+
+class Connection(Endpoint):
+    """`GET /workspaces/{id}/connection`"""
+
+    @documented(
+        "How its agent connects, without a token", answers={200: connecting.Connection}, errors=UNKNOWN_OR_REMOVED
+    )
+    def get(self, request: Any, workspace_id: UUID) -> Response:
+        return Response(connecting.instructions(request, rows.find(workspace_id), connecting.PLACEHOLDER_TOKEN))
 
 
 class Pause(Endpoint):
@@ -60,6 +75,20 @@ class Restart(Endpoint):
         return Response({"status": "provisioning"})
 
 
+class Undo(Endpoint):
+    """`POST /workspaces/{id}/undo`"""
+
+    @documented(
+        "Undo changes of a workspace's settings or parent",
+        request=UndoBody,
+        answers={200: StatusResponse},
+        errors=(*UNKNOWN_OR_REMOVED, 409),
+    )
+    def post(self, request: Any, workspace_id: UUID) -> Response:
+        undo.undo(workspace_id, self.body(UndoBody)["event_ids"], actor=self.principal.actor)
+        return Response({"status": "undone"})
+
+
 class Expand(Endpoint):
     """`POST /workspaces/{id}/expand`"""
 
@@ -70,8 +99,12 @@ class Expand(Endpoint):
         errors=UNKNOWN_OR_REMOVED,
     )
     def post(self, request: Any, workspace_id: UUID) -> Response:
+        """Without members, those that the workspace's own config.yaml names in `sub_workspaces`."""
         members = [Member(**member) for member in self.body(ExpandBody)["members"]]
-        children = teams.expand(workspace_id, members, actor=self.principal.actor)
+        if members:
+            children = teams.expand(workspace_id, members, actor=self.principal.actor)
+        else:
+            children = templates.expand(workspace_id, actor=self.principal.actor)
         named = [{"id": child.id, "name": child.name, "role": child.role} for child in children]
         return Response({"status": "expanded", "children": named} | self.ignored(ExpandBody))
 

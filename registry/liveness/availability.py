@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,7 +18,7 @@ from registry.structure.projection import STATUSES
 UP = frozenset(ALIVE)
 DOWN = frozenset((Status.OFFLINE, Status.FAILED))
 # From the best to the worst; the worst in an interval is what a strip shows.
-SEVERITY = (Status.ONLINE, Status.DEGRADED, Status.OFFLINE, Status.FAILED)
+SEVERITY: dict[str, int] = {Status.ONLINE: 0, Status.DEGRADED: 1, Status.OFFLINE: 2, Status.FAILED: 3}
 MOST_OUTAGES = 100
 """Of one workspace, the latest."""
 RESOLUTION = 1e-6
@@ -71,10 +70,6 @@ class Histories:
         """Its statuses in the window, in order."""
         return spans(self.window, self.initial.get(workspace_id), self.changes.get(workspace_id, ()))
 
-    def workspace_ids(self) -> set[UUID]:
-        """All workspaces that existed during the window."""
-        return {*self.initial, *self.changes}
-
 
 def spans(window: Window, initial: str | None, changes: Iterable[tuple[datetime, str]]) -> Iterator[Span]:
     """The statuses in the window. `changes` are in the order of the log, whose times may go back by a moment."""
@@ -104,43 +99,27 @@ def summarize(window: Window, history: Iterable[Span], parts: int = 0) -> Availa
     return found
 
 
-def total(histories: Histories, parts: int) -> tuple[Availability, list[float | None]]:
-    """Up and down of all workspaces together, without outages, and the ratio in each part of the window."""
-    up, down = [0.0] * parts, [0.0] * parts
-    for workspace_id in histories.workspace_ids():
-        for span in histories.spans(workspace_id):
-            seconds = up if span.status in UP else down if span.status in DOWN else None
-            if seconds is not None:
-                for part, overlap in _overlaps(histories.window, parts, span):
-                    seconds[part] += overlap
-    ratios = [Availability(*both).ratio for both in zip(up, down, strict=True)]
-    return Availability(sum(up), sum(down)), ratios
-
-
 def of(workspace_ids: Sequence[UUID], window: Window, parts: int = 0) -> dict[UUID, Availability]:
     """The availability of these workspaces, in two queries."""
-    found = _read(window, tuple(workspace_ids))
+    found = _read(window, workspace_ids)
     return {one: summarize(window, found.spans(one), parts) for one in workspace_ids}
 
 
-@lru_cache(maxsize=4)
-def of_all(window: Window, position: int) -> Histories:
-    """The histories of all workspaces, read once for each window and `position`, that of the last event."""
-    del position
-    return _read(window, None)
-
-
-def _read(window: Window, workspace_ids: tuple[UUID, ...] | None) -> Histories:
+def _read(window: Window, workspace_ids: Sequence[UUID]) -> Histories:
     wanted = {
         "since": window.since,
         "until": window.until,
         "types": [str(kind) for kind in STATUSES],
-        "ids": None if workspace_ids is None else list(workspace_ids),
+        "ids": list(workspace_ids),
     }
+    initial, positions = {}, {}
+    for workspace_id, kind, seq in statements.execute(INITIAL, wanted):
+        initial[workspace_id], positions[workspace_id] = STATUSES[kind], seq
     changes: dict[UUID, list[tuple[datetime, str]]] = {}
-    for workspace_id, kind, at in statements.execute(CHANGES, wanted):
-        changes.setdefault(workspace_id, []).append((at, STATUSES[kind]))
-    initial = {workspace_id: STATUSES[kind] for workspace_id, kind in statements.execute(INITIAL, wanted)}
+    for workspace_id, kind, at, seq in statements.execute(CHANGES, wanted):
+        # One that is older in the log, where its time went back, is over.
+        if seq > positions.get(workspace_id, 0):
+            changes.setdefault(workspace_id, []).append((at, STATUSES[kind]))
     return Histories(window, initial, changes)
 
 
@@ -155,7 +134,7 @@ def _add_outage(outages: list[Span], span: Span) -> None:
 
 
 def _worse(one: str | None, other: str) -> str:
-    return other if one is None else max(one, other, key=lambda status: SEVERITY.index(Status(status)))
+    return other if one is None or SEVERITY[other] > SEVERITY[one] else one
 
 
 def _overlaps(window: Window, parts: int, span: Span) -> Iterator[tuple[int, float]]:
@@ -169,18 +148,18 @@ def _overlaps(window: Window, parts: int, span: Span) -> Iterator[tuple[int, flo
 
 
 CHANGES = """
-SELECT workspace_id, event_type, created_at FROM structure_events
+SELECT workspace_id, event_type, created_at, seq FROM structure_events
 WHERE created_at >= %(since)b AND created_at < %(until)b AND event_type = ANY(%(types)b)
-  AND (%(ids)b::uuid[] IS NULL OR workspace_id = ANY(%(ids)b))
+  AND workspace_id = ANY(%(ids)b)
 ORDER BY seq
 """
 # Workspaces that were removed before the window are left out; the projection keeps the time of the removal.
 INITIAL = """
-SELECT w.id, e.event_type FROM workspaces w CROSS JOIN LATERAL (
-  SELECT event_type FROM structure_events e
+SELECT w.id, e.event_type, e.seq FROM workspaces w CROSS JOIN LATERAL (
+  SELECT event_type, seq FROM structure_events e
   WHERE e.workspace_id = w.id AND e.created_at < %(since)b AND e.event_type = ANY(%(types)b)
   ORDER BY seq DESC LIMIT 1
 ) e
 WHERE w.created_at < %(since)b AND (w.status <> 'removed' OR w.updated_at >= %(since)b)
-  AND (%(ids)b::uuid[] IS NULL OR w.id = ANY(%(ids)b))
+  AND w.id = ANY(%(ids)b)
 """

@@ -35,9 +35,10 @@ class LeaseWatch:
         """Return whether a workspace went offline. Raises DatabaseError, PoolTimeout."""
         self._subscribe()
         self._wait(self._seconds())
+        began = time.monotonic()
         count = expiry.reconcile()
         self.min_wait = MIN_WAIT_SECONDS if count else LOCKED_WAIT_SECONDS
-        jobs.tick(jobs.SUPERVISOR, hints=self.hints is not None)
+        jobs.tick(jobs.SUPERVISOR, hints=self.hints is not None, took_ms=round(1000 * (time.monotonic() - began)))
         return count > 0
 
     def _seconds(self) -> float:

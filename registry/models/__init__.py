@@ -1,6 +1,8 @@
 """The tables of the registry as Django models, under one import path."""
 
 from registry.models.agents import Agent, AgentStatus
+from registry.models.files import AgentSettings, WorkspaceFile, WorkspaceFileRevision
+from registry.models.filters import SavedFilter
 from registry.models.jobs import LoopTick, LoopTicks
 from registry.models.secrets import (
     GlobalSecret,
@@ -10,6 +12,7 @@ from registry.models.secrets import (
     WorkspaceSecret,
     secret_key_name,
 )
+from registry.models.templates import AgentTemplate, AgentTemplateFile, Transfer, TransferKind
 from registry.models.tokens import OperatorToken, Token, TokenKind, WorkspaceToken
 from registry.models.workspaces import (
     ALIVE,
@@ -24,18 +27,26 @@ __all__ = [
     "ALIVE",
     "DEFAULT_TIER",
     "Agent",
+    "AgentSettings",
     "AgentStatus",
+    "AgentTemplate",
+    "AgentTemplateFile",
     "GlobalSecret",
     "LoopTick",
     "LoopTicks",
     "OperatorToken",
+    "SavedFilter",
     "SealedSecret",
     "SecretAccess",
     "SecretAction",
     "Status",
     "Token",
     "TokenKind",
+    "Transfer",
+    "TransferKind",
     "Workspace",
+    "WorkspaceFile",
+    "WorkspaceFileRevision",
     "WorkspaceQuerySet",
     "WorkspaceSecret",
     "WorkspaceToken",

@@ -38,6 +38,10 @@ SCHEME_TYPES = {
     "openIdConnectSecurityScheme": "openIdConnect",
     "mtlsSecurityScheme": "mutualTLS",
 }
+ADDRESSES = frozenset((
+    "url", "supportedInterfaces", "supported_interfaces", "additionalInterfaces", "additional_interfaces", "interfaces",
+    "endpoint", "endpoints", "signatures",
+))  # fmt: skip
 DEFAULT_BINDING = "JSONRPC"
 """Of a card's own `url`, until A2A 0.3."""
 Fields = dict[str, Any]
@@ -110,6 +114,11 @@ def check_size(card: Any) -> None:
         raise TooLarge(
             f"agent_card: must not be larger than {settings.MAX_CARD_BYTES} bytes, has {size}", field="agent_card"
         )
+
+
+def without_addresses(card: dict[str, Any]) -> dict[str, Any]:
+    """The card without what says where its agent listens, and without signatures, which would no longer fit."""
+    return {name: value for name, value in card.items() if name not in ADDRESSES}
 
 
 def read_card(card: Any) -> AgentCard:

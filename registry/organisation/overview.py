@@ -9,8 +9,9 @@ from django.db.models import Count
 from activity import clock, traffic
 from activity.events import latest_seq
 from activity.traffic import Traffic
-from registry.liveness import availability
-from registry.liveness.availability import Availability, Window
+from registry.liveness import uptime
+from registry.liveness.availability import Window
+from registry.liveness.uptime import Uptime
 from registry.models import Workspace
 from registry.organisation.attention import Attention, attention
 
@@ -21,7 +22,8 @@ AVAILABILITY_HOURS = 48
 @dataclass(frozen=True, kw_only=True)
 class Overview:
     """`statuses` counts the active workspaces. `hours` are the calls of the last CALL_HOURS, `calls` all of them and
-    `calls_before` those of as many hours before. `availability` is of AVAILABILITY_HOURS, `ratios` hour by hour."""
+    `calls_before` those of as many hours before. `uptime` is of AVAILABILITY_HOURS, `ratios` hour by hour; `window` is
+    from the first to the end of the current one."""
 
     at: datetime
     statuses: Mapping[str, int]
@@ -29,7 +31,7 @@ class Overview:
     hours: Sequence[tuple[datetime, Traffic]]
     calls: Traffic
     calls_before: Traffic
-    availability: Availability
+    uptime: Uptime
     ratios: Sequence[float | None]
     window: Window
 
@@ -44,18 +46,17 @@ def overview() -> Overview:
     at = clock.now()
     both = traffic.hours(at, 2 * CALL_HOURS)
     before, hours = both[:CALL_HOURS], both[CALL_HOURS:]
-    window = recent(at)
-    together, ratios = availability.total(availability.of_all(window, latest_seq()), AVAILABILITY_HOURS)
+    up = uptime.hours(recent(at).until, AVAILABILITY_HOURS, latest_seq())
     return Overview(
         at=at,
-        statuses=dict(Workspace.objects.active().order_by().values_list("status").annotate(Count("id"))),
+        statuses=dict(Workspace.objects.active().order_by().values_list("status").annotate(count=Count("*"))),
         attention=attention(),
         hours=hours,
         calls=Traffic.sum(found for _hour, found in hours),
         calls_before=Traffic.sum(found for _hour, found in before),
-        availability=together,
-        ratios=ratios,
-        window=window,
+        uptime=sum((found for _hour, found in up), start=Uptime()),
+        ratios=[found.ratio for _hour, found in up],
+        window=Window(up[0][0], up[-1][0] + uptime.HOUR),
     )
 
 

@@ -36,12 +36,17 @@ def expand(workspace_id: UUID, members: Sequence[Member], *, actor: str) -> list
         children = [
             workspaces.create(NewWorkspace(parent_id=workspace_id, **vars(member)), actor=actor) for member in members
         ]
-        payload = {
-            "children": [{"id": str(child.id), "name": child.name, "role": child.role} for child in children],
-            "sub_workspace_ids": [str(child.id) for child in children],
-        }
-        _summarize(EventType.WORKSPACE_EXPANDED, workspace_id, payload, actor)
+        summarize_expansion(workspace_id, children, actor=actor)
         return children
+
+
+def summarize_expansion(workspace_id: UUID, children: Sequence[Workspace], *, actor: str) -> None:
+    """Record that this transaction created the children below the workspace."""
+    payload = {
+        "children": [{"id": str(child.id), "name": child.name, "role": child.role} for child in children],
+        "sub_workspace_ids": [str(child.id) for child in children],
+    }
+    _summarize(EventType.WORKSPACE_EXPANDED, workspace_id, payload, actor)
 
 
 def remove_team(workspace_id: UUID, *, actor: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Create, register, update and move workspaces. Each operation locks rows, decides, records events and applies them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -32,7 +32,8 @@ RULES: dict[str, Callable[[Any], Any]] = {"name": clean_name, "role": clean_role
 @dataclass(frozen=True, kw_only=True)
 class NewWorkspace:
     """What create() needs. `external` says that the agent runs elsewhere, as the runtime "external" does: each implies
-    the other. `place` is the position on the canvas, which only the event keeps.
+    the other. `place` is the position on the canvas, which only the event keeps. `agent_card` is one that is known
+    before its agent registers.
 
     Raises Invalid for a name or role that breaks the rules of registry.structure.text.
     """
@@ -48,6 +49,7 @@ class NewWorkspace:
     url: str | None = None
     source_bundle_id: str | None = None
     place: tuple[float, float] | None = None
+    agent_card: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", _checked("name", self.name))
@@ -57,34 +59,41 @@ class NewWorkspace:
         object.__setattr__(self, "external", self.runtime == EXTERNAL)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """What update() did. `needs_restart`: whether the agent must restart to notice; `event_ids`: for undo.undo()."""
+
+    needs_restart: bool
+    event_ids: list[UUID]
+
+
 def create(new: NewWorkspace, *, actor: str, workspace_id: UUID | None = None) -> Workspace:
     """Create a workspace in `provisioning`; an external one with a URL is online at once. Raises Invalid."""
     workspace_id = workspace_id or uuid4()
     with transaction.atomic():
-        if new.parent_id is not None:
-            # So that a concurrent removal of the parent either includes this child, or is seen here.
+        create_all({workspace_id: new}, actor=actor)
+        return Workspace.objects.get(id=workspace_id)
+
+
+def create_all(new: Mapping[UUID, NewWorkspace], *, actor: str) -> None:
+    """Create several workspaces, parents before their children: one batch of events, and few statements.
+
+    Raises Invalid (a parent that is unknown or removed), TooLarge (a card).
+    """
+    cards = _cards(new)
+    parents = {one.parent_id for one in new.values() if one.parent_id is not None} - new.keys()
+    with transaction.atomic():
+        if parents:
+            # So that a concurrent removal of a parent either includes this child, or is seen here.
             hierarchy.lock()
         # Needed without a parent too: rows are locked before the log, and `rebuild --fix` locks all rows at once.
-        locked = rows.lock({workspace_id, new.parent_id or workspace_id})
-        if new.parent_id is not None:
-            _check_active(new.parent_id, locked)
-        events = [
-            NewEvent(event_type=EventType.WORKSPACE_PROVISIONING, workspace_id=workspace_id, payload=_created(new))
-        ]
-        if new.external and new.url:
-            events.append(
-                _event(
-                    EventType.WORKSPACE_ONLINE,
-                    workspace_id,
-                    {"from": Status.PROVISIONING, "name": new.name, "external": True, "url": new.url},
-                )
-            )
-        if new.model:
-            events.append(agents.assignment(workspace_id, new.model))
-        projection.apply(record(events, actor=actor))
-        if new.external and new.url:
-            _start_lease(workspace_id, new.url, heartbeat_interval=None)
-        return Workspace.objects.get(id=workspace_id)
+        locked = rows.lock({*new, *parents})
+        for parent_id in parents:
+            _check_active(parent_id, locked)
+        projection.apply(record(list(_creation(new, cards)), actor=actor))
+        for workspace_id, one in new.items():
+            if one.external and one.url:
+                _start_lease(workspace_id, one.url, heartbeat_interval=None)
 
 
 def register(
@@ -131,8 +140,8 @@ def register(
         ).text
 
 
-def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
-    """Set name, role, tier, runtime and parent_id where given. Returns whether the agent must restart to notice.
+def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> Update:
+    """Set name, role, tier, runtime and parent_id where given.
 
     Raises NotFound, Removed, Invalid (name, role, unknown parent, cycle).
     """
@@ -154,8 +163,11 @@ def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> bool:
         if parent_id != workspace.parent_id:
             _check_parent(workspace_id, parent_id, locked)
             events.append(_move(workspace, parent_id))
-        projection.apply(record(events, actor=actor))
-        return "tier" in differing or "runtime" in differing
+        recorded = record(events, actor=actor)
+        projection.apply(recorded)
+        return Update(
+            needs_restart="tier" in differing or "runtime" in differing, event_ids=[event.id for event in recorded]
+        )
 
 
 def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -> None:
@@ -180,15 +192,17 @@ def differing_card_name(workspace: Workspace) -> str | None:
     return None if name == workspace.name else name
 
 
-def take_card_name(workspace_id: UUID, *, actor: str) -> str:
-    """Rename the workspace as its Agent Card is named, and return that name.
+def take_card_name(workspace_id: UUID, shown: str, *, actor: str) -> str:
+    """Rename the workspace as its Agent Card is named, and return that name. `shown`: the name that the user saw there.
 
-    Raises NotFound, Removed, Conflict (the card has no name, or the same one).
+    Raises NotFound, Removed, Conflict (the card has no name, the same one, or another one than was shown).
     """
     with transaction.atomic():
         name = differing_card_name(rows.lock_active(workspace_id))
         if name is None:
             raise Conflict("the Agent Card has no other name")
+        if name != shown:
+            raise Conflict("the Agent Card has been renamed meanwhile; check the name and rename again")
         update(workspace_id, {"name": name}, actor=actor)
         return name
 
@@ -235,8 +249,11 @@ def _check_parent(workspace_id: UUID, parent_id: UUID | None, locked: dict[UUID,
     """Refuse a cycle with a message; the database refuses it too. The caller holds the hierarchy lock."""
     if parent_id is None:
         return
-    if parent_id == workspace_id or parent_id in hierarchy.descendants(workspace_id):
-        raise Invalid("parent_id: a workspace cannot be moved into its own team", field="parent_id")
+    if parent_id == workspace_id:
+        raise Invalid("parent_id: a workspace cannot be its own parent", field="parent_id")
+    if parent_id in hierarchy.descendants(workspace_id):
+        below = f"“{locked[parent_id].name}” is below “{locked[workspace_id].name}”"
+        raise Invalid(f"parent_id: {below}; a workspace cannot be moved into its own team", field="parent_id")
     _check_active(parent_id, locked)
 
 
@@ -253,6 +270,27 @@ def _checked(name: str, value: Any) -> Any:
         return RULES[name](value)
     except ValidationError as error:
         raise Invalid(f"{name}: {error.messages[0]}", field=name) from None
+
+
+def _cards(new: Mapping[UUID, NewWorkspace]) -> dict[UUID, dict[str, Any]]:
+    """The cards as they are stored: masked, as those of agents that register. Raises TooLarge."""
+    given = {workspace_id: one.agent_card for workspace_id, one in new.items() if one.agent_card is not None}
+    for card in given.values():
+        check_size(card)
+    known = masking.masks(given.keys()) if given else {}
+    return {i: _as_stored(known.get(i, Mask(())).json(card)) for i, card in given.items()}
+
+
+def _creation(new: Mapping[UUID, NewWorkspace], cards: Mapping[UUID, dict[str, Any]]) -> Iterator[NewEvent]:
+    """All creations first, because what follows refers to the rows; equal changes beside each other, for apply()."""
+    yield from (_event(EventType.WORKSPACE_PROVISIONING, i, _created(one)) for i, one in new.items())
+    for workspace_id, one in new.items():
+        if one.external and one.url:
+            payload = {"from": Status.PROVISIONING, "name": one.name, "external": True, "url": one.url}
+            yield _event(EventType.WORKSPACE_ONLINE, workspace_id, payload)
+    for workspace_id, card in cards.items():
+        yield _event(EventType.AGENT_CARD_UPDATED, workspace_id, {"agent_card": card, "old_agent_card": None})
+    yield from (agents.assignment(i, one.model) for i, one in new.items() if one.model)
 
 
 def _created(new: NewWorkspace) -> dict[str, Any]:

@@ -59,6 +59,10 @@ class Mask:
             position = end
         return "".join([*parts, text[position:]])
 
+    def is_needed(self, data: bytes) -> bool:
+        """Whether the data, text or not, contain a value."""
+        return any(one.value.encode() in data for one in self.values)
+
     def json(self, value: Any) -> Any:
         """The JSON value without the values, also as keys of objects. A number that contains one becomes text."""
         if isinstance(value, str):

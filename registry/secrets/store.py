@@ -19,6 +19,13 @@ log = logging.getLogger(__name__)
 MAX_VALUE_BYTES = 64 * 1024
 
 
+UNSET = """
+NOT EXISTS (SELECT FROM workspace_secrets s WHERE s.workspace_id = f.workspace_id AND s.key = name)
+AND NOT EXISTS (SELECT FROM global_secrets g WHERE g.key = name)
+"""
+"""Condition in SQL: neither a secret of the workspace of the file `f` nor one of all has the key `name`."""
+
+
 def keyring() -> Keyring:
     """The configured keys. Raises SecretsUnavailable: without a usable key nothing is stored."""
     try:
@@ -107,6 +114,20 @@ def values_to_mask(owners: Collection[UUID | None]) -> dict[UUID | None, dict[st
         except SealBroken:
             log.warning("a secret cannot be opened and is not masked in reports: %s", row.context())
     return opened
+
+
+def check_all_open(workspace_ids: Collection[UUID]) -> None:
+    """Raises SecretsUnavailable or SecretsBroken unless every secret of these workspaces and every global one can be
+    decrypted, so that masking knows all of them."""
+    sealed = [row for _owner, row in _sealed_for([None, *workspace_ids])]
+    ring, failed = keyring() if sealed else None, []
+    for row in sealed:
+        try:
+            _unseal(ring, row)  # type: ignore[arg-type]  # there is one if there are rows
+        except SealBroken:
+            failed.append(row.key)
+    if failed:
+        raise SecretsBroken(failed)
 
 
 def _open(workspace_id: UUID) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """How many changes per minute one agent may add to the log, which keeps them forever.
 
-Its events are counted in the log itself, so the count is exact, also without Redis: changes of its card or URL, and
-changes of its status by heartbeats.
+Its events are counted in the log itself, so the count is exact, also without Redis: changes of its card, URL or files,
+and changes of its status by heartbeats.
 """
 
 import math
@@ -31,7 +31,7 @@ WHERE wait > 0
 def check(workspace_id: UUID) -> None:
     """Raise TooOften if the workspace's agent has used up its changes. The row must be locked."""
     if wait := waits([workspace_id]).get(workspace_id):
-        raise TooOften("the card or URL of this workspace changed too often", wait=wait)
+        raise TooOften("this workspace changed its card, URL or files too often", wait=wait)
 
 
 def waits(workspace_ids: Collection[UUID]) -> dict[UUID, int]:

@@ -66,8 +66,12 @@ def state_at(then: Moment, workspace_ids: Any = None) -> State:
 
 def active_at(then: Moment, workspace_ids: Any = None) -> dict[UUID, Row]:
     """Return the workspaces that existed and were not removed at that moment, by id, as state_at() does."""
-    rows = state_at(then, workspace_ids).workspaces
-    return {i: row for i, row in rows.items() if row["status"] != Status.REMOVED}
+    return active(state_at(then, workspace_ids))
+
+
+def active(state: State) -> dict[UUID, Row]:
+    """Return its workspaces that are not removed, by id."""
+    return {i: row for i, row in state.workspaces.items() if row["status"] != Status.REMOVED}
 
 
 def cards(positions: Iterable[int | None]) -> dict[int | None, str | None]:

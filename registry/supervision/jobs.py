@@ -2,14 +2,19 @@
 
 import json
 import logging
+import os
 import re
+import socket
 import time
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import DatabaseError, connection
+from django.db.models import Q
 from django.db.models.functions import Now
 from psycopg_pool import PoolTimeout
 
@@ -23,7 +28,8 @@ SUPERVISOR = "supervisor"
 RETENTION = "retention"
 WEB = "web"
 PROCESS = "supervisor@"
-"""Prefix of the row of a supervisor process; host and pid follow."""
+WEB_PROCESS = "web@"
+"""Prefixes of the rows of processes; host and pid follow."""
 TICK_SECONDS = 2.0
 STALE_SECONDS = 10.0
 FAILING_SECONDS = 60.0
@@ -31,6 +37,52 @@ FAILING_SECONDS = 60.0
 FORGOTTEN_SECONDS = 3600.0
 MAX_ERROR_LENGTH = 300
 USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
+class State(StrEnum):
+    """How a job or a process is."""
+
+    HEALTHY = "healthy"
+    FAILING = "failing"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """A job in words: its name, what it does, and what it means if it stops."""
+
+    label: str
+    does: str
+    if_it_stops: str
+
+
+DESCRIPTIONS = {
+    SUPERVISOR: Description(
+        label="Lease expiry",
+        does="The leading supervisor marks workspaces offline when their lease ends.",
+        if_it_stops="No workspace goes offline: an agent that has stopped is still shown as online.",
+    ),
+    RETENTION: Description(
+        label="Retention",
+        does="The leading supervisor deletes old activity, expired sessions and tokens that ended long ago.",
+        if_it_stops="Old rows stay, and the database grows. Nothing else is affected.",
+    ),
+    WEB: Description(
+        label="Web heartbeat",
+        does="Each web process reports that heartbeats of agents are committed.",
+        if_it_stops="Heartbeats of agents may be lost, so no lease ends until it reports again.",
+    ),
+}
+
+
+def process_name(prefix: str) -> str:
+    """The name of this process's row."""
+    return f"{prefix}{socket.gethostname()}:{os.getpid()}"
+
+
+def is_process(tick: LoopTick) -> bool:
+    """Whether it is the row of a process and not of a job."""
+    return tick.name.startswith((PROCESS, WEB_PROCESS))
 
 
 def tick(name: str, **detail: Any) -> None:
@@ -78,15 +130,23 @@ def is_failing(tick: LoopTick) -> bool:
     return seconds is not None and seconds < FAILING_SECONDS
 
 
+def state(tick: LoopTick) -> State:
+    """One word for its row. A job that completes steps again is failing until FAILING_SECONDS after its last error."""
+    if not is_fresh(tick):
+        return State.STOPPED
+    return State.FAILING if is_failing(tick) else State.HEALTHY
+
+
 def forget(name: str) -> None:
     """Delete the row of a process that stops normally."""
     LoopTick.objects.filter(name=name).delete()
 
 
 def forget_dead_processes() -> None:
-    """Delete the rows of supervisor processes that wrote nothing for FORGOTTEN_SECONDS."""
+    """Delete the rows of processes that wrote nothing for FORGOTTEN_SECONDS."""
     silent = timedelta(seconds=FORGOTTEN_SECONDS)
-    LoopTick.objects.filter(name__startswith=PROCESS, ticked_at__lt=Now() - silent).delete()
+    is_process = Q(name__startswith=PROCESS) | Q(name__startswith=WEB_PROCESS)
+    LoopTick.objects.filter(is_process, ticked_at__lt=Now() - silent).delete()
 
 
 class Failures:

@@ -1,4 +1,5 @@
-"""Deletes expired sessions, old login attempts, dead tokens and old rows of the secret access log."""
+"""Deletes expired sessions, old login attempts, dead tokens, and old rows of the logs of secret accesses and
+transfers."""
 
 from django.conf import settings
 from django.db import connection
@@ -13,6 +14,7 @@ LEFTOVERS: dict[str, tuple[str | None, str]] = {
     "workspace_tokens": ("TOKEN_RETENTION_DAYS", "least(revoked_at, expires_at)"),
     "operator_tokens": ("TOKEN_RETENTION_DAYS", "least(revoked_at, expires_at)"),
     "secret_accesses": ("SECRET_ACCESS_RETENTION_DAYS", "at"),
+    "transfers": ("TRANSFER_RETENTION_DAYS", "at"),
 }
 DELETE = """
 DELETE FROM {table} WHERE ctid = ANY(ARRAY(

@@ -72,7 +72,7 @@ class Process:
 
     def __init__(self, steps: Mapping[str, Step], stopping: threading.Event) -> None:
         self.host, self.pid = socket.gethostname(), os.getpid()
-        self.name = f"{jobs.PROCESS}{self.host}:{self.pid}"
+        self.name = jobs.process_name(jobs.PROCESS)
         self.leadership = Leadership()
         self.stopping = stopping
         self.jobs = [Job(name, step) for name, step in steps.items()]

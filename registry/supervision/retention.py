@@ -20,21 +20,31 @@ MAX_REST_SECONDS = 5.0
 LEFTOVERS_SECONDS = 3600.0
 
 
+OTHERS = ("removed", "total", "asked_by", "begun_for")
+MOMENTS = ("started_at", "finished_at", "upto")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """The current run (without `finished_at`) or the last one. `removed`: its rows; `total`: rows of all runs."""
+    """The current run (without `finished_at`) or the last one. `removed`: its rows; `total`: rows of all runs.
+
+    `asked_by` wants a run that has not begun, "" for nobody; `begun_for` asked for this one, "" if it was due.
+    """
 
     started_at: datetime | None = None
     finished_at: datetime | None = None
     removed: int = 0
     upto: datetime | None = None
     total: int = 0
+    asked_by: str = ""
+    begun_for: str = ""
 
     @classmethod
     def of(cls, detail: dict[str, Any]) -> "Progress":
         """Read it from the `detail` of the job's row."""
-        moments = {name: _moment(detail.get(name)) for name in ("started_at", "finished_at", "upto")}
-        return cls(removed=detail.get("removed", 0), total=detail.get("total", 0), **moments)
+        moments: dict[str, Any] = {name: _moment(detail.get(name)) for name in MOMENTS}
+        others: dict[str, Any] = {name: detail[name] for name in OTHERS if name in detail}
+        return cls(**others, **moments)
 
     @property
     def next_at(self) -> datetime | None:
@@ -44,12 +54,24 @@ class Progress:
 
     def is_due(self, now: datetime) -> bool:
         """Whether there is a batch to delete, of this run or a new one."""
-        return settings.ACTIVITY_RETENTION_DAYS > 0 and (self.next_at is None or self.next_at <= now)
+        is_time = bool(self.asked_by) or self.next_at is None or self.next_at <= now
+        return settings.ACTIVITY_RETENTION_DAYS > 0 and is_time
+
+    @property
+    def milliseconds(self) -> int | None:
+        """How long the last run took; None during one."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return round((self.finished_at - self.started_at) / timedelta(milliseconds=1))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run has begun and not ended."""
+        return self.started_at is not None and self.finished_at is None
 
     def begun(self, now: datetime) -> "Progress":
         """The current run, or a new one."""
-        going_on = self.started_at is not None and self.finished_at is None
-        return self if going_on else Progress(started_at=now, total=self.total)
+        return self if self.is_running else Progress(started_at=now, total=self.total, begun_for=self.asked_by)
 
     def after(self, pruned: log.Pruned, now: datetime) -> "Progress":
         """With a batch added."""
@@ -63,14 +85,12 @@ class Progress:
 
     def detail(self) -> dict[str, Any]:
         """The `detail` of the job's row."""
-        moments = {"started_at": self.started_at, "finished_at": self.finished_at, "upto": self.upto}
-        state = "waiting" if self.started_at is None or self.finished_at else "pruning"
+        state = "pruning" if self.is_running else "waiting"
         return {
             "state": state if settings.ACTIVITY_RETENTION_DAYS > 0 else "off",
-            "removed": self.removed,
-            "total": self.total,
+            **{name: getattr(self, name) for name in OTHERS},
             "next_at": _text(self.next_at),
-            **{name: _text(moment) for name, moment in moments.items()},
+            **{name: _text(getattr(self, name)) for name in MOMENTS},
         }
 
 
@@ -112,6 +132,21 @@ def _batch() -> int:
         progress, removed = progress.after(pruned, clock.now()), pruned.rows
     jobs.tick(jobs.RETENTION, **progress.detail())
     return removed
+
+
+@transaction.atomic
+def ask(actor: str) -> None:
+    """Let the leading supervisor begin a run now, in the name of `actor`. One that has begun goes on.
+
+    Without a row the first supervisor that leads begins a run anyway.
+    """
+    row = LoopTick.objects.select_for_update().filter(name=jobs.RETENTION).first()
+    if row is None:
+        return
+    progress = Progress.of(row.detail)
+    if not progress.is_running:
+        asked = replace(progress, asked_by=actor)
+        LoopTick.objects.filter(name=jobs.RETENTION).update(detail=asked.detail())
 
 
 def _moment(text: str | None) -> datetime | None:

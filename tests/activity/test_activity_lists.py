@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from activity.log import Entry, write
@@ -72,3 +74,19 @@ def test_malformed_times_are_refused(
 ) -> None:
     answer = as_operator.get(f"{path.format(id=one_entry_at_noon.id)}?{parameter}={time}")
     assert (answer.status_code, answer.json()["field"]) == (400, parameter)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "table"),
+    [
+        ("/activity", "type=delegation", "activity_logs"),
+        ("/activity", "status=unheard", "activity_logs"),
+        ("/events", "type=WORKSPACE_VANISHED", "structure_events"),
+    ],
+)
+def test_an_unknown_value_is_answered_without_reading_the_log(
+    one_entry_at_noon: Workspace, as_viewer: APIClient, path: str, query: str, table: str
+) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        assert as_viewer.get(f"{path}?{query}").json() == []
+    assert not any(f'FROM "{table}"' in one["sql"] for one in captured.captured_queries)

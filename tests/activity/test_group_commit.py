@@ -227,7 +227,10 @@ async def test_busy_items_leave_half_of_each_batch_and_all_places_to_others() ->
     held = Held(*range(10))
     commits = GroupCommit("test", held, batch=4, capacity=8)
     busy = [asyncio.create_task(commits.submit([n])) for n in range(8)]
-    await held.tried(0, 2)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while sum(task.done() for task in busy) < 4:
+            await asyncio.sleep(RETRY_SECONDS)
+    await held.tried(0, 3)
     assert sum(task.done() for task in busy) == 4, "of eight busy items half are kept"
     given = len(held.batches)
     others = await asyncio.gather(*(commits.submit([n]) for n in range(10, 18)))

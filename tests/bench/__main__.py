@@ -11,8 +11,10 @@ from pathlib import Path
 from molecule import embedded
 from tests.bench import (
     activity,
+    admin,
     batches,
     broadcast,
+    canvas,
     discover,
     heartbeats,
     hotspots,
@@ -36,7 +38,9 @@ PARTS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "list": lists.measure,
     "fanout": broadcast.measure,
     "offline": offline.measure,
+    "canvas": canvas.measure,
     "prune": prune.measure,
+    "admin": admin.measure,
 }
 
 

@@ -31,12 +31,16 @@ part and writes nothing.
 **How to read the table.** All processes, the clients included, share the cores of one machine.
 
 - *CPU of all* is the CPU time of web, supervisor, PostgreSQL and Redis together per counted unit; *of it* is the share
-  of one core that each of them used. *client* is the share of one core that the client used: below 100 % the client is
+  of one core that each of them used. *client* is the share of one core that the client used: below 100% the client is
   not the bottleneck. *others* is what unrelated processes used.
 - *naive* is the figure as a multiple of what a simple DRF view (`tests/bench/naive.py`) reached in the same run.
 - *PostgreSQL* and *Redis* are the figure as a multiple of what that server reaches alone (`tests/bench/limits.py`): for
   single heartbeats one prepared `UPDATE` of one row by `pgbench`, for batches an `UPDATE` of many rows at a time, for
   activity and discovery one `INSERT` or `SELECT` by `pgbench`; for Redis `SET` in pipelines.
+- *admin* are pages of the admin in an organisation of {workspaces:,} workspaces with 1,000,000 rows of activity and
+  120,000 events, requested one after the other: the figure is the 95th percentile of the time until the answer,
+  *p50 / p99* are those of the same requests. *kB, cold* is what a browser without a cache loads, compressed by gzip:
+  the page, its style sheets, scripts and pictures.
 - After each run of heartbeats or activity the tables are checked for everything that was acknowledged.
 
 Settings are those of production (`DEBUG=false`), web as `make run` starts it, PostgreSQL with `fsync` and

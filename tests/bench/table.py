@@ -10,6 +10,7 @@ HEAD = (
     "CPU of all",
     "of it",
     "p50 / p99",
+    "kB, cold",
     "client",
     "others",
     "naive",
@@ -23,9 +24,9 @@ class Figure:
     """One line of the table. A missing value is an empty cell.
 
     `target` is the minimum for `value`, or the maximum if `at_most`. `cpu_ms` is the CPU time of all server processes
-    per unit, `shares` how it is divided; `client` is the share of a core that the client used, `unrelated` that of
-    other processes. `naive`, `postgres` and `redis` are what the naive view, PostgreSQL and Redis reached in the same
-    run, in the same unit.
+    per unit, `shares` how it is divided; `kilobytes` is what a browser without a cache loads, compressed; `client` is
+    the share of a core that the client used, `unrelated` that of other processes. `naive`, `postgres` and `redis` are
+    what the naive view, PostgreSQL and Redis reached in the same run, in the same unit.
     """
 
     what: str
@@ -37,6 +38,8 @@ class Figure:
     cpu_target_ms: float | None = None
     shares: str = ""
     latency_ms: tuple[float, float] | None = None
+    kilobytes: float | None = None
+    most_kilobytes: float | None = None
     client: float | None = None
     unrelated: float | None = None
     naive: float | None = None
@@ -52,6 +55,8 @@ class Figure:
             found.append(f"{self.what}: {number(self.value)} {self.unit}, target {self._target()}")
         if self.cpu_ms is not None and self.cpu_target_ms is not None and self.cpu_ms > self.cpu_target_ms:
             found.append(f"{self.what}: {self.cpu_ms:.3f} ms of CPU each, target ≤ {self.cpu_target_ms:g} ms")
+        if self.kilobytes is not None and self.most_kilobytes is not None and self.kilobytes > self.most_kilobytes:
+            found.append(f"{self.what}: {self.kilobytes:.0f} kB, target ≤ {self.most_kilobytes:g} kB")
         return found
 
     def cells(self) -> list[str]:
@@ -65,10 +70,16 @@ class Figure:
             cpu,
             self.shares,
             "" if self.latency_ms is None else "{:.1f} / {:.1f} ms".format(*self.latency_ms),
+            self._weight(),
             "" if self.client is None else f"{self.client:.0%}",
             "" if self.unrelated is None else f"{self.unrelated:.0%}",
             *(_ratio(self.value, other) for other in (self.naive, self.postgres, self.redis)),
         ]
+
+    def _weight(self) -> str:
+        if self.kilobytes is None:
+            return ""
+        return f"{self.kilobytes:.0f}" + ("" if self.most_kilobytes is None else f" (≤ {self.most_kilobytes:g})")
 
     def _target(self) -> str:
         if self.target is None:
@@ -84,7 +95,7 @@ def _ratio(value: float, other: float | None) -> str:
     return "" if not other else f"{value / other:.2f}"
 
 
-def line(cells: Sequence[str], widths: Sequence[int] = (48, 11, 9, 18, 38, 18, 6, 6, 6, 10, 6)) -> str:
+def line(cells: Sequence[str], widths: Sequence[int] = (48, 11, 9, 18, 38, 18, 10, 6, 6, 6, 10, 6)) -> str:
     return " ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 

@@ -21,18 +21,19 @@ from tests.bench import agents
 from tests.bench.agents import Seeded, identity, parent_of
 
 LEASE = timedelta(days=1)
+AGE = timedelta(days=7)
 BATCH = 2000
 
 
 def seed(count: int, into: Path) -> None:
-    """All workspaces are online, with a lease that outlasts the benchmark; `into` gets one agent per line."""
+    """All workspaces are AGE old and online, with a lease that outlasts the benchmark. `into` gets each agent."""
     now = datetime.now(UTC)
     with connection.cursor() as cursor:
         with cursor.copy(
             "COPY structure_events (event_type, workspace_id, payload, actor, created_at) FROM STDIN"
         ) as copy:
             for kind, who, payload in history(count):
-                copy.write_row((kind, who, json.dumps(payload), "bench", now))
+                copy.write_row((kind, who, json.dumps(payload), "bench", now - AGE))
         state = projection.fold(StructureEvent.objects.order_by("seq").iterator(BATCH))
         live: Any = {"last_heartbeat_at": now, "lease_expires_at": now + LEASE}
         rows = (Workspace(id=i, **row, **live) for i, row in state.workspaces.items())

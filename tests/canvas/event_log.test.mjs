@@ -5,7 +5,6 @@ import { describe, it } from "node:test";
 
 import {
   emptyLog,
-  LatestTask,
   LruCache,
   nameHistory,
   pastView,
@@ -15,6 +14,7 @@ import {
   withOlder,
 } from "../../canvas/static/canvas/js/event_log.js";
 import { changeOf, kindOf, summarize } from "../../canvas/static/canvas/js/event_summaries.js";
+import { LatestTask } from "../../molecule/static/ui/latest_task.js";
 
 const NAMES = { a: "Backend", b: "QA", e: "Engineering", r: "Research" };
 const row = (seq, event_type = "WORKSPACE_ONLINE", payload = {}, fields = {}) => ({
@@ -44,13 +44,15 @@ describe("event summaries", () => {
     ["WORKSPACE_ONLINE", {}, {}, "Backend came online"],
     ["WORKSPACE_OFFLINE", { reason: "lease expired" }, supervisor, "Backend went offline: lease expired"],
     ["WORKSPACE_OFFLINE", null, supervisor, "Backend went offline"],
-    ["WORKSPACE_DEGRADED", { error_rate: 0.9, sample_error: "503" }, itself, "Backend degraded: 90 % errors, 503"],
+    ["WORKSPACE_DEGRADED", { error_rate: 0.9, sample_error: "503" }, itself, "Backend degraded: 90% errors, 503"],
     ["WORKSPACE_PROVISION_FAILED", { error: "no image" }, supervisor, "Backend failed: no image"],
     ["WORKSPACE_PAUSED", { name: "Backend" }, {}, "op paused Backend"],
     ["WORKSPACE_UPDATED", { changes: { name: ["Old", "New"] } }, {}, "op renamed Old to New"],
     ["WORKSPACE_UPDATED", { changes: { tier: [1, 2] } }, {}, "op changed the tier of Backend from 1 to 2"],
     ["WORKSPACE_UPDATED", { changes: { role: [null, "x"], name: ["Old", "New"] } }, {}, "op changed the role, name of Old"],
     ["WORKSPACE_UPDATED", { changes: { agent_card: [{}, {}] } }, itself, "Backend changed its agent card"],
+    ["WORKSPACE_UPDATED", { changes: {}, files: { "a.md": [null, "1"] } }, {}, "op changed a.md of Backend"],
+    ["WORKSPACE_UPDATED", { changes: {}, files: { "a.md": [null, "1"], "b.md": ["1", null] } }, itself, "Backend changed 2 files"],
     ["WORKSPACE_UPDATED", { changes: { forwarded_to: [null, "b"] } }, {}, "op forwarded Backend to QA"],
     ["WORKSPACE_MOVED", { old_parent_id: "e", new_parent_id: "r" }, { workspace_id: "b" }, "op moved QA from Engineering to Research"],
     ["WORKSPACE_MOVED", { old_parent_id: null, new_parent_id: "r" }, {}, "op moved Backend from the top level to Research"],

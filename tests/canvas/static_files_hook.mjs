@@ -1,7 +1,12 @@
 // All static files are below one folder when they are served: "../../ui/time.js" is molecule/static/ui/time.js.
-const UI = new URL("../../molecule/static/ui/", import.meta.url);
+// SCRIPTS names a folder that has the scripts as they are served in production; else they are those of the project.
+import { pathToFileURL } from "node:url";
 
-export function resolve(specifier, context, next) {
+const PROJECT = new URL("../../", import.meta.url).href;
+const SCRIPTS = process.env.SCRIPTS ? `${pathToFileURL(process.env.SCRIPTS).href}/` : PROJECT;
+
+export async function resolve(specifier, context, next) {
   const [, file] = /^(?:\.\.\/)+ui\/(.+)$/.exec(specifier) ?? [];
-  return next(file ? new URL(file, UI).href : specifier, context);
+  const found = await next(file ? `${PROJECT}molecule/static/ui/${file}` : specifier, context);
+  return { ...found, url: found.url.replace(/^(.*)(?=(canvas|molecule|registry)\/static\/)/, SCRIPTS) };
 }

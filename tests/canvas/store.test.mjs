@@ -3,21 +3,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import {
-  arrange,
-  countStates,
-  fitted,
-  isFlapping,
-  nearestFree,
-  nextStateChange,
-  overlaps,
-  stateLabel,
-  stateOf,
-  treeOf,
-  zoomedAt,
-} from "../../canvas/static/canvas/js/layout.js";
-import { createStore, currentWorkspaces, initialState, reduce } from "../../canvas/static/canvas/js/store.js";
-import { backoff, retryDelay, Stream } from "../../canvas/static/canvas/js/stream.js";
+import { currentFolding, createStore, currentWorkspaces, initialState, reduce } from "../../canvas/static/canvas/js/store.js";
+import { countStates, needsSomebody, reasonOf, stateLabel } from "../../canvas/static/canvas/js/states.js";
+import { Tree, worstOf } from "../../canvas/static/canvas/js/tree.js";
+import { noFolding } from "../../canvas/static/canvas/js/folding.js";
+import { backoff, retryDelay, Stream } from "../../molecule/static/ui/stream.js";
+import { isFlapping, stateOf } from "../../molecule/static/ui/workspaces.js";
 
 const NOON = "2026-01-31T12:00:00.000000Z";
 const REFUSAL = { at: "2026-01-31T12:00:00Z", count: 12, reason: "token revoked", address: "10.0.0.1" };
@@ -43,13 +34,19 @@ const workspace = (id, fields = {}) => ({
 const snapshot = (seq, ...workspaces) => ({ type: "snapshot", seq, workspaces, at: 0 });
 
 const event = (name, id, seq, payload = {}, timestamp = NOON) => ({
-  type: "event",
-  event: { event: name, workspace_id: id, seq, timestamp, payload },
+  type: "events",
+  events: [{ event: name, workspace_id: id, seq, timestamp, payload }],
   at: 0,
 });
 
 const after = (...actions) => actions.reduce(reduce, initialState());
 const one = (state, id = "a") => currentWorkspaces(state).get(id);
+
+const treeOf = (workspaces, now = 0, folding = noFolding()) => {
+  const tree = new Tree();
+  tree.update(workspaces, folding, now);
+  return tree;
+};
 
 describe("snapshot and events", () => {
   it("ignores events that the snapshot includes", () => {
@@ -173,9 +170,9 @@ describe("enrolment", () => {
     const all = new Map([workspace("a"), waiting].map((one) => [one.id, one]));
     assert.deepEqual([...countStates(all, noon)], [["provisioning", 1], ["online", 1]]);
     assert.deepEqual([...countStates(all, later)], [["enrolment-expired", 1], ["online", 1]]);
-    assert.deepEqual([...treeOf(all, later)[0].below], [["enrolment-expired", 1]]);
-    assert.deepEqual([nextStateChange(all, noon), nextStateChange(all, later)], [later, Infinity]);
-    assert.equal(nextStateChange(new Map([["b", { ...waiting, status: "online" }]]), noon), Infinity);
+    assert.deepEqual([...treeOf(all, later).roots[0].below], [["enrolment-expired", 1]]);
+    assert.deepEqual([treeOf(all, noon).nextChangeAt, treeOf(all, later).nextChangeAt], [later, Infinity]);
+    assert.equal(treeOf(new Map([["b", { ...waiting, status: "online" }]]), noon).nextChangeAt, Infinity);
   });
 
   it("gets more time with a new token", () => {
@@ -201,14 +198,14 @@ describe("flapping", () => {
     assert.deepEqual(flapping(noon - 1), ["b", "c", "e"]);
     assert.deepEqual(flapping(noon), ["b", "e"]);
     assert.deepEqual(flapping(later), []);
-    assert.deepEqual([noon - 1, noon, later].map((now) => nextStateChange(organisation, now)), [noon, later, Infinity]);
+    assert.deepEqual([noon - 1, noon, later].map((now) => treeOf(organisation, now).nextChangeAt), [noon, later, Infinity]);
   });
 
   it("shows on every ancestor", () => {
-    const [top] = treeOf(organisation, noon);
+    const [top] = treeOf(organisation, noon).roots;
     const [team] = top.children;
     assert.deepEqual([top.isFlapping, top.flapping, team.isFlapping, team.flapping], [false, 2, true, 1]);
-    assert.equal(treeOf(organisation, later)[0].flapping, 0);
+    assert.equal(treeOf(organisation, later).roots[0].flapping, 0);
   });
 
   it("stays after an offline event without flapping_until", () => {
@@ -244,7 +241,41 @@ describe("local changes", () => {
   });
 });
 
-describe("layout", () => {
+describe("many events at once", () => {
+  it("copy the workspaces once, and leave what was there before", () => {
+    const before = after(snapshot(1, workspace("a"), workspace("b")));
+    const [one, two] = ["a", "b"].map((id, n) => event("WORKSPACE_OFFLINE", id, 2 + n).events[0]);
+    const state = reduce(before, { type: "events", events: [one, two], at: 5 });
+    assert.deepEqual([state.seq, state.updatedAt], [3, 5]);
+    assert.deepEqual([...state.workspaces.values()].map(({ status }) => status), ["offline", "offline"]);
+    assert.deepEqual([...before.workspaces.values()].map(({ status }) => status), ["online", "online"]);
+  });
+
+  it("that change no workspace leave the map as it is", () => {
+    const before = after(snapshot(1, workspace("a")));
+    const state = reduce(before, event("AGENT_ASSIGNED", "a", 2, { model: "m" }));
+    assert.equal(reduce(state, event("NEWS", "a", null)).workspaces, state.workspaces);
+  });
+});
+
+describe("what the user chose", () => {
+  it("selects one workspace", () => {
+    const state = after(snapshot(1, workspace("a")), { type: "select", id: "a" });
+    assert.equal(state.selected, "a");
+    assert.equal(reduce(state, { type: "select", id: "a" }), state);
+  });
+
+  it("folds teams in the past for as long as the past is shown", () => {
+    const past = { type: "past", workspaces: new Map([["a", workspace("a")]]) };
+    const live = after(snapshot(1, workspace("a")), { type: "fold", id: "a", isFolded: true });
+    const opened = [past, { type: "fold", id: "a", isFolded: false }].reduce(reduce, live);
+    assert.equal(currentFolding(opened).byHand.get("a"), false);
+    const back = reduce(opened, { type: "past", workspaces: null });
+    assert.equal(currentFolding(back).byHand.get("a"), true);
+  });
+});
+
+describe("the tree", () => {
   const tree = (...workspaces) => treeOf(new Map(workspaces.map((w) => [w.id, w])));
 
   it("counts states on every ancestor, worst first", () => {
@@ -253,61 +284,71 @@ describe("layout", () => {
       workspace("b", { parent_id: "a" }),
       workspace("c", { parent_id: "b", status: "failed" }),
       workspace("d", { parent_id: "b", status: "paused" }),
-    );
+    ).roots;
     assert.deepEqual([...root.below], [["failed", 1], ["paused", 1], ["online", 1]]);
-    assert.deepEqual([root.size, root.children[0].children[0].depth], [3, 2]);
+    assert.deepEqual([root.size, root.children[0].children[0].depth, worstOf(root)], [3, 2, "failed"]);
     const counts = countStates(new Map([["x", workspace("x")], ["y", workspace("y", { status: "news" })]]));
     assert.deepEqual([...counts.keys()], ["online", "news"]);
   });
 
   it("shows a child of an unknown parent as a root", () => {
-    assert.equal(tree(workspace("a", { parent_id: "gone" })).length, 1);
+    assert.equal(tree(workspace("a", { parent_id: "gone" })).roots.length, 1);
   });
 
-  it("puts every child in one column, in order, in columns of similar height", () => {
-    const children = Array.from({ length: 9 }, (_, n) => workspace(`c${n}`, { parent_id: "a" }));
-    const [root] = tree(workspace("a"), ...children);
-    assert.deepEqual(root.columns.flat(), root.children);
-    assert.deepEqual(root.columns.map((column) => column.length), [3, 3, 3]);
-  });
-
-  it("arranges without overlap around placed cards, and keeps earlier places where it can", () => {
-    const size = (n) => ({ width: 100 + (n % 7) * 90, height: 60 + (n % 5) * 80 });
-    const loose = Array.from({ length: 60 }, (_, n) => ({ id: `l${n}`, ...size(n) }));
-    const placed = Array.from({ length: 5 }, (_, n) => ({ id: `p${n}`, x: n * 700 - 200, y: n * 200 - 100, ...size(n) }));
-    const apart = (items, places) => {
-      const boxes = items.map((item) => ({ ...item, ...places.get(item.id) }));
-      boxes.forEach((a, n) => boxes.slice(n + 1).forEach((b) => assert.ok(!overlaps(a, b), `${a.id} ${b.id}`)));
-    };
-    const places = arrange([...loose, ...placed]);
-    apart([...loose, ...placed], places);
-    assert.deepEqual(arrange([...loose, ...placed], places), places);
-    const grown = [{ ...loose[0], height: 900 }, ...loose.slice(1), ...placed];
-    const rearranged = arrange(grown, places);
-    apart(grown, rearranged);
-    const moved = loose.filter(({ id }) => rearranged.get(id).y !== places.get(id).y);
-    assert.ok(moved.length > 0 && moved.length < loose.length / 2, `${moved.length} moved`);
-  });
-
-  it("moves a dropped card to the nearest place where it covers no other", () => {
-    const size = { width: 100, height: 50 };
-    const other = { x: 0, y: 0, ...size };
-    assert.deepEqual(nearestFree({ x: 100, y: 0, ...size }, [other]), { x: 100, y: 0 });
-    assert.deepEqual(nearestFree({ x: 10, y: 40, ...size }, [other]), { x: 10, y: 74 });
-    assert.deepEqual(nearestFree({ x: 80, y: 5, ...size }, [other]), { x: 124, y: 5 });
-    const grid = Array.from({ length: 100 }, (_, n) => ({ x: (n % 10) * 110, y: Math.floor(n / 10) * 60, ...size }));
-    for (const [x, y] of [[555, 290], [0, 0], [1090, 590], [300, 12]]) {
-      const place = nearestFree({ x, y, ...size }, grid);
-      assert.ok(!grid.some((box) => overlaps({ ...place, ...size }, box)), `${x}, ${y}`);
+  it("follows each change as if it were made anew", () => {
+    const rows = ["a", "b", "c", "d", "e"].map((id, n) => workspace(id, { parent_id: n ? "abcde"[(n - 1) >> 1] : null }));
+    const steps = [
+      (all) => all.set("d", { ...all.get("d"), status: "failed" }),
+      (all) => all.set("e", { ...all.get("e"), status: "offline", flapping_until: LATER }),
+      (all) => all.set("d", { ...all.get("d"), status: "online" }),
+      (all) => all.set("c", { ...all.get("c"), parent_id: "d" }),
+      (all) => all.set("f", workspace("f", { parent_id: "c", status: "degraded" })),
+      (all) => (all.delete("b"), all),
+      (all) => all.set("e", { ...all.get("e"), flapping_until: null }),
+    ];
+    const told = (nodes) =>
+      nodes.map(({ id, state, size, flapping, depth, children, below }) => {
+        const counts = Object.fromEntries([...below].filter(([, n]) => n).sort());
+        return { id, state, size, flapping, depth, counts, children: told(children) };
+      });
+    const now = Date.parse(NOON);
+    const followed = new Tree();
+    let all = new Map(rows.map((row) => [row.id, row]));
+    followed.update(all, noFolding(), now);
+    for (const step of steps) {
+      all = step(new Map(all));
+      followed.update(all, noFolding(), now);
+      assert.deepEqual(told(followed.roots), told(treeOf(all, now).roots), String(step));
     }
   });
 
-  it("zooms around a point, and fits all cards into view", () => {
-    const at = zoomedAt({ x: 10, y: 20, zoom: 1 }, 2, 110, 220);
-    assert.deepEqual(at, { x: -90, y: -180, zoom: 2 });
-    assert.equal(zoomedAt(at, 1000, 0, 0).zoom, 10);
-    const { x, zoom } = fitted([{ x: 0, y: 0, width: 2000, height: 100 }], 1064, 800);
-    assert.deepEqual([x, zoom], [32, 0.5]);
+  it("is laid out anew only when other cards are shown", () => {
+    const all = new Map([["a", workspace("a")], ["b", workspace("b", { parent_id: "a" })]]);
+    const folding = noFolding();
+    const followed = treeOf(all, 0, folding);
+    const failed = new Map(all).set("b", { ...all.get("b"), status: "failed" });
+    assert.equal(followed.update(failed, folding, 0), false);
+    assert.equal(followed.update(failed, { ...folding, byHand: new Map([["a", true]]) }, 0), true);
+    assert.deepEqual(followed.shown.map(({ id }) => id), ["a"]);
+    assert.deepEqual([followed.position("a"), followed.position("b")], [0, -1]);
+  });
+
+  it("knows who needs somebody, and why", () => {
+    const now = Date.parse(LATER);
+    const condition = (fields) => {
+      const [node] = treeOf(new Map([["a", workspace("a", fields)]]), now).roots;
+      return [needsSomebody(node), reasonOf(node, now)];
+    };
+    assert.deepEqual(condition({}), [false, ""]);
+    assert.deepEqual(condition({ status: "failed", failure: "no image" }), [true, "no image"]);
+    assert.deepEqual(condition({ status: "degraded", last_sample_error: "503" }), [true, "503"]);
+    assert.deepEqual(condition({ status: "degraded", last_error_rate: 0.5 }), [true, "50% errors"]);
+    assert.deepEqual(condition({ status: "offline", last_heartbeat_at: NOON }), [true, "Last heartbeat 30 s ago"]);
+    assert.deepEqual(condition({ status: "provisioning" }), [false, ""]);
+    assert.equal(condition({ status: "provisioning", enrolment_expires_at: NOON })[0], true);
+    assert.equal(condition({ last_refusal: REFUSAL })[0], true);
+    assert.equal(condition({ flapping_until: "2026-02-01T12:00:00Z" })[0], true);
+    assert.equal(condition({ status: "paused", last_refusal: REFUSAL })[0], false);
   });
 });
 
@@ -323,7 +364,7 @@ describe("the stream", () => {
 });
 
 describe("every structural event", () => {
-  const before = workspace("a", { name: "Old", tier: 1, url: "x", agent_card: { name: "a" }, forwarded_to: null });
+  const before = workspace("a", { name: "Old", tier: 1, url: "x", agent_card: { name: "a" }, forwarded_to: null, model: "o" });
   const effects = {
     WORKSPACE_PROVISIONING: [{ from: "paused", name: "a" }, { status: "provisioning" }],
     WORKSPACE_ONLINE: [{ url: "y", agent_card: { name: "b" } }, { status: "online", url: "y", agent_card: { name: "b" } }],
@@ -339,10 +380,10 @@ describe("every structural event", () => {
     AGENT_CARD_UPDATED: [{ agent_card: { name: "d" } }, { agent_card: { name: "d" } }],
     WORKSPACE_EXPANDED: [{ children: [] }, {}],
     WORKSPACE_COLLAPSED: [{ removed_children: [] }, {}],
-    AGENT_ASSIGNED: [{ model: "m" }, {}],
-    AGENT_REMOVED: [{ model: "m", reason: null }, {}],
-    AGENT_REPLACED: [{ old_model: "m", new_model: "n" }, {}],
-    AGENT_MOVED: [{ model: "m" }, {}],
+    AGENT_ASSIGNED: [{ model: "m" }, { model: "m" }],
+    AGENT_REMOVED: [{ model: "o", reason: null }, { model: "" }],
+    AGENT_REPLACED: [{ old_model: "o", new_model: "n" }, { model: "n" }],
+    AGENT_MOVED: [{ model: "o", from_workspace_id: "a", to_workspace_id: "b" }, { model: "" }],
   };
   for (const [name, [payload, columns]] of Object.entries(effects)) {
     it(`${name} sets its fields`, () => {
@@ -352,6 +393,11 @@ describe("every structural event", () => {
       assert.equal(state.seq, 11);
     });
   }
+
+  it("gives a model that moved to the other workspace", () => {
+    const moved = { model: "m", from_workspace_id: "b", to_workspace_id: "a" };
+    assert.equal(one(after(snapshot(10, before), event("AGENT_MOVED", "a", 11, moved))).model, "m");
+  });
 
   it("keeps the reason of a failure across loads until the state changes", () => {
     const failed = after(snapshot(10, before), event("WORKSPACE_PROVISION_FAILED", "a", 11, { error: "no image" }));
@@ -365,17 +411,16 @@ describe("the position", () => {
   it("is the last event of a load or of the stream, with its id", () => {
     const loaded = after({ ...snapshot(10, workspace("a")), eventId: "ten" });
     const moved = reduce(loaded, event("WORKSPACE_OFFLINE", "a", 11));
-    const next = { ...event("WORKSPACE_ONLINE", "a", 12).event, id: "twelve" };
-    const followed = reduce(moved, { type: "event", event: next, at: 0 });
+    const next = { ...event("WORKSPACE_ONLINE", "a", 12).events[0], id: "twelve" };
+    const followed = reduce(moved, { type: "events", events: [next], at: 0 });
     const transient = reduce(followed, event("TASK_UPDATED", "a", null));
     assert.deepEqual([loaded, moved, transient].map(({ seq, eventId }) => [seq, eventId]), [[10, "ten"], [11, ""], [12, "twelve"]]);
   });
 
-  it("is sent to the server, which may say that it is of another log: then the page loads again", async () => {
+  it("is sent to the server, which may say that it is of another log: then it starts over", async () => {
     const sockets = [];
-    let reloads = 0;
+    let startedOver = 0;
     globalThis.location = { protocol: "http:", host: "here" };
-    globalThis.document = { body: { dataset: { scriptName: "/below" } } };
     globalThis.WebSocket = class extends EventTarget {
       constructor(address) {
         super();
@@ -386,16 +431,16 @@ describe("the position", () => {
     const until = async (isTrue) => {
       while (!isTrue()) await new Promise((resolve) => setTimeout(resolve, 5));
     };
-    globalThis.location.reload = () => (reloads += 1);
     const position = () => ({ seq: 7, eventId: "seven" });
-    const stream = new Stream({ position, onConnecting() {}, onLost() {} });
+    const onStartOver = () => (startedOver += 1);
+    const stream = new Stream({ path: "/below/ws", beats: true, position, onConnecting() {}, onLost() {}, onStartOver });
     stream.connect();
     assert.equal(sockets[0].address, "ws://here/below/ws?since=7&after_id=seven&beats=1");
     sockets[0].dispatchEvent(Object.assign(new Event("close"), { code: 1012 }));
     await until(() => sockets.length === 2);
-    assert.equal(reloads, 0);
+    assert.equal(startedOver, 0);
     sockets[1].dispatchEvent(Object.assign(new Event("close"), { code: 4409 }));
-    await until(() => reloads === 1);
+    await until(() => startedOver === 1);
     assert.equal(sockets.length, 2);
     stream.stop();
   });

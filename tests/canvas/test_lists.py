@@ -226,3 +226,24 @@ def test_a_page_can_start_after_a_removed_workspace(as_viewer: APIClient, make_w
     assert [row["id"] for row in as_viewer.get(f"/workspaces?after={first.id}").json()] == [str(second.id)]
     assert as_viewer.get(f"/workspaces?after={second.id}").json() == []
     assert as_viewer.get("/workspaces?after=00000000-0000-4000-8000-000000000000").status_code == 400
+
+
+@committed
+def test_a_row_has_the_model_that_is_assigned_now_and_in_the_past_the_one_of_then(
+    as_viewer: APIClient, make_workspace: Make
+) -> None:
+    one, other, bare = make_workspace("One"), make_workspace("Other"), make_workspace("Bare")
+    agents.assign(one.id, "first", actor=ACTOR)
+    agents.replace(one.id, "second", actor=ACTOR)
+    before = StructureEvent.objects.latest("seq").seq
+    agents.move(one.id, other.id, actor=ACTOR)
+
+    def models(path: str) -> list[str]:
+        by_id = {row["id"]: row["model"] for row in as_viewer.get(path).json()["workspaces"]}
+        return [by_id[str(workspace.id)] for workspace in (one, other, bare)]
+
+    assert models("/canvas/snapshot") == ["", "second", ""]
+    assert models(f"/canvas/snapshot?at={before}") == ["second", "", ""]
+    assert as_viewer.get(f"/workspaces/{other.id}").json()["model"] == "second"
+    agents.remove(other.id, reason=None, actor=ACTOR)
+    assert models("/canvas/snapshot") == ["", "", ""]

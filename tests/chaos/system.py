@@ -13,7 +13,8 @@ import psycopg
 from redis import Redis
 
 from molecule.embedded import running_postgres, running_redis
-from tests.e2e.stack import SUPERVISE, free_port, prepare, process, until, web_command
+from tests import prepared
+from tests.e2e.stack import START_SECONDS, SUPERVISE, free_port, process, until, web_command
 from tests.environment import SETTINGS
 
 WEBS = SUPERVISORS = 2
@@ -107,11 +108,11 @@ def system(state: Path, **settings: str) -> Iterator[System]:
     environment = {**os.environ, **SETTINGS, **settings}
     postgres = Component("postgres", lambda: running_postgres(state), lambda url: _postmaster(state))
     keeper = Component("redis", lambda: running_redis(state), _redis_pid)
+    token = prepared.copy_to(state).token
     with ExitStack() as stack:
         for part, name in ((postgres, "DATABASE_URL"), (keeper, "REDIS_URL")):
             stack.callback(part.stop)
             environment[name] = part.start()
-        token = prepare(environment, "only for chaos")
         ports = [free_port() for _ in range(WEBS)]
         webs = [_part(f"web-{n}", web_command(port), environment, state) for n, port in enumerate(ports)]
         supervisors = [_part(f"supervisor-{n}", SUPERVISE, environment, state) for n in range(SUPERVISORS)]
@@ -121,7 +122,7 @@ def system(state: Path, **settings: str) -> Iterator[System]:
             stack.callback(part.stop)
             part.start()
         for url in urls:
-            until(lambda url=url: _answers(url), f"{url} to answer")
+            until(lambda url=url: _answers(url), f"{url} to answer", seconds=START_SECONDS)
         yield made
 
 

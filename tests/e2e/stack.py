@@ -12,15 +12,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-from uuid import uuid4
 
 import httpx
 
 from molecule.embedded import database_urls, running_postgres, running_redis
 from molecule.run import WEB
+from tests import prepared
+from tests.prepared import manage as manage
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_WAIT_SECONDS = 30.0
+# Several platforms may start at once.
+START_SECONDS = 90.0
 
 
 @dataclass
@@ -82,10 +85,11 @@ def register(url: str, created: dict[str, Any], name: str) -> Agent:
 
 @contextmanager
 def running_platform(**settings: str) -> Iterator[Platform]:
-    """Fresh engines, migrated, with web and supervisor on a free port; `settings` are environment variables."""
+    """Fresh engines on prepared data, with web and supervisor on a free port; `settings` are environment variables."""
     with ExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="molecule-e2e-")))
         state.chmod(0o711)  # PostgreSQL runs as another user and passes through
+        operator = prepared.copy_to(state)
         port = free_port()
         environment = {
             **os.environ,
@@ -95,17 +99,20 @@ def running_platform(**settings: str) -> Iterator[Platform]:
             "PORT": str(port),
             **settings,
         }
-        password = uuid4().hex
-        token = prepare(environment, password)
         web = stack.enter_context(process(web_command(port), environment))
         supervisor = stack.enter_context(process(SUPERVISE, environment))
         url = f"http://127.0.0.1:{port}"
         # Production settings redirect to https unless a proxy in front says that it was.
         scheme = "https" if environment.get("PROXY_SCHEME") == "true" else "http"
-        headers = {"Authorization": f"Bearer {token}", "X-Forwarded-Proto": scheme}
+        headers = {"Authorization": f"Bearer {operator.token}", "X-Forwarded-Proto": scheme}
         api = stack.enter_context(httpx.Client(base_url=url, headers=headers, timeout=10))
-        until(lambda: _answers(api), "the web process to answer")
-        yield Platform(url, environment, token, "op", password, web, supervisor, api, state)
+        until(lambda: _answers(api), "the web process to answer", seconds=START_SECONDS)
+        # Both at once: a supervisor ends after its step.
+        stack.callback(web.terminate)
+        stack.callback(supervisor.terminate)
+        yield Platform(
+            url, environment, operator.token, operator.username, operator.password, web, supervisor, api, state
+        )
 
 
 SUPERVISE = [sys.executable, "manage.py", "supervise"]
@@ -139,7 +146,7 @@ def web(platform: Platform, *options: str, **settings: str) -> Iterator[tuple[st
     url = f"http://127.0.0.1:{port}"
     environment = {**platform.environment, "PORT": str(port), **settings}
     with process([*web_command(port), *options], environment) as started, httpx.Client(base_url=url) as client:
-        until(lambda: _answers(client), "the other web process to answer")
+        until(lambda: _answers(client), "the other web process to answer", seconds=START_SECONDS)
         yield url, started
 
 
@@ -168,24 +175,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def prepare(environment: dict[str, str], password: str) -> str:
-    """Migrates, creates a superuser and returns a bearer token of theirs."""
-    manage(environment, "migrate", "-v0")
-    script = (
-        "import os\n"
-        "from django.contrib.auth.models import User\n"
-        "from registry.identity.tokens import issue_operator_token\n"
-        "user = User.objects.create_superuser('op', '', os.environ['OP_PASSWORD'])\n"
-        "print(issue_operator_token(user))"
-    )
-    return manage({**environment, "OP_PASSWORD": password}, "shell", "-v0", "-c", script).strip()
-
-
-def manage(environment: dict[str, str], *arguments: str) -> str:
-    command = [sys.executable, "manage.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def _answers(api: httpx.Client) -> bool:

@@ -94,6 +94,24 @@ def requests_of(agent: Agent, token_id: str) -> dict[tuple[str, str], list[tuple
         ("workspace-secrets", "GET"): [("GET", f"{own}/secrets", None)],
         ("secret-values", "GET"): [],  # the one answer that has them
         ("model", "GET"): [("GET", f"{own}/model", None)],
+        # A file is kept as it was sent, so its content is the one place where an agent may put a secret.
+        ("files", "GET"): [("GET", f"{own}/files?q={OWN}", None)],
+        ("files", "PUT"): [
+            ("PUT", f"{own}/files", {"files": {"a.md": "plain"}}),
+            ("PUT", f"{own}/files", {"files": {f"{OWN}.md": "plain"}}),
+        ],
+        ("file", "GET"): [("GET", f"{own}/files/a.md", None), ("GET", f"{own}/files/{OWN}.md", None)],
+        ("file", "PUT"): [
+            ("PUT", f"{own}/files/b.md", {"content": "plain"}),
+            ("PUT", f"{own}/files/{OWN}.md", {"content": "plain"}),
+        ],
+        ("file", "DELETE"): [("DELETE", f"{own}/files/b.md", None), ("DELETE", f"{own}/files/{OWN}.md", None)],
+        ("file-revisions", "GET"): [("GET", f"{own}/file-revisions?path={OWN}", None)],
+        ("file-revision", "GET"): [("GET", f"{own}/file-revisions/{OWN}", None)],
+        ("restore-file", "POST"): [("POST", f"{own}/file-revisions/{OWN}/restore", {})],
+        ("shared-context", "GET"): [("GET", f"{own}/shared-context?q={OWN}", None)],
+        ("agent-settings", "GET"): [("GET", f"{own}/config?q={OWN}", None)],
+        ("agent-settings", "PATCH"): [("PATCH", f"{own}/config", {OWN: OWN})],
         ("tokens", "GET"): [("GET", f"{own}/tokens", None)],
         ("health", "GET"): [("GET", f"/health?q={OWN}", None)],
         ("health-ready", "GET"): [("GET", "/health/ready", None)],

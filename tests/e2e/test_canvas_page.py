@@ -11,10 +11,11 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, WebSocketRoute, expect
 
 from tests.e2e.conftest import signed_in
-from tests.e2e.stack import Platform, manage, until
+from tests.e2e.stack import Agent, Platform, manage, until
 
 # Free areas for placed_apart().
 COLUMN = count(start=1, step=10)
+ROW = count(start=1)
 
 
 @pytest.fixture
@@ -46,10 +47,20 @@ def picture(platform: Platform, workspace_id: str) -> dict[str, Any]:
     return found
 
 
-def placed(platform: Platform, name: str, x: float = 40, y: float = 40) -> str:
-    """A top-level card that the saved camera shows."""
-    platform.api.put("/canvas/viewport", json={"x": 0, "y": 0, "zoom": 0.99})
-    return str(platform.create(name, canvas={"x": x, "y": y})["id"])
+def placed(platform: Platform, name: str, x: float = 40, y: float | None = None) -> str:
+    """A top-level card that the saved camera shows, by default where no other is: one would be shown beside it."""
+    return str(platform.create(name, canvas=shown_place(platform, x, y))["id"])
+
+
+def placed_agent(platform: Platform, name: str) -> Agent:
+    """An agent whose card the saved camera shows, where no other is."""
+    return platform.agent(name, canvas=shown_place(platform))
+
+
+def shown_place(platform: Platform, x: float = 40, y: float | None = None) -> dict[str, float]:
+    y = 5000 * next(ROW) if y is None else y
+    platform.api.put("/canvas/viewport", json={"x": 0, "y": 80 - 0.99 * y, "zoom": 0.99})
+    return {"x": x, "y": y}
 
 
 def placed_apart(platform: Platform, *names: str) -> list[str]:
@@ -208,23 +219,28 @@ def test_a_refused_move_is_undone_and_explained(page: Page, platform: Platform, 
     assert card(page, workspace).bounding_box() == before
 
 
-def test_a_collapsed_card_stays_collapsed(page: Page, platform: Platform, name: str):
+def test_a_collapsed_card_stays_collapsed_in_this_browser(
+    page: Page, another_page: Page, platform: Platform, name: str
+):
     parent = platform.agent(name)
     child = platform.create("Child", parent_id=parent.id)["id"]
     open_canvas(page, platform, f"?ws={parent.id}")
     card(page, parent.id).locator("> .team .fold").click()
     expect(card(page, child)).to_be_hidden()
-    until(lambda: picture(platform, parent.id)["collapsed"], "the collapsed state to be saved")
-    open_canvas(page, platform)
-    expect(card(page, child)).to_be_hidden()
+    open_canvas(page, platform, f"?ws={parent.id}")
     expect(card(page, parent.id)).to_have_attribute("aria-expanded", "false")
+    expect(card(page, child)).to_be_hidden()
+    open_canvas(another_page, platform, f"?ws={parent.id}")
+    expect(card(another_page, child)).to_be_visible()
     card(page, parent.id).focus()
-    page.keyboard.press("Enter")
+    page.keyboard.press("Space")
     expect(card(page, child)).to_be_visible()
+    assert not picture(platform, parent.id)["collapsed"], "it is nobody else's"
 
 
 def test_arrow_keys_focus_and_move_cards(page: Page, platform: Platform, name: str):
     workspace = placed(platform, name)
+    old = picture(platform, workspace)
     child = platform.create("Child", parent_id=workspace)["id"]
     open_canvas(page, platform)
     card(page, workspace).focus()
@@ -235,7 +251,7 @@ def test_arrow_keys_focus_and_move_cards(page: Page, platform: Platform, name: s
     page.keyboard.press("Alt+ArrowRight")
     page.keyboard.press("Shift+ArrowDown")
     until(
-        lambda: (picture(platform, workspace)["x"], picture(platform, workspace)["y"]) == (48, 80),
+        lambda: (picture(platform, workspace)["x"], picture(platform, workspace)["y"]) == (old["x"] + 8, old["y"] + 40),
         "the moves to be saved",
     )
     page.keyboard.press("Tab")
@@ -261,8 +277,8 @@ def test_full_size_shows_the_selected_card_or_the_nearest(page: Page, platform: 
     open_canvas(page, platform)
     page.mouse.move(700, 500)
     page.mouse.wheel(0, 900)
-    page.get_by_role("button", name="Zoom to 100 %").click()
-    expect(page.locator("#zoom")).to_have_text("100 %")
+    page.get_by_role("button", name="Zoom to 100%").click()
+    expect(page.locator("#zoom")).to_have_text("100%")
     expect(page.locator(".card .card-head").filter(visible=True)).not_to_have_count(0)
     page.wait_for_function(
         "() => [...document.querySelectorAll('.card-head')].some(head => document.getElementById('view')"
@@ -301,6 +317,8 @@ def test_an_address_focuses_a_workspace(page: Page, platform: Platform, name: st
     assert picture(platform, parent)["collapsed"], "the address changes nothing for others"
     page.set_viewport_size({"width": 390, "height": 844})
     open_canvas(page, platform, f"?ws={grandchild}")
+    expect(page.get_by_role("tab", name="Overview")).to_be_focused()
+    page.keyboard.press("Escape")
     expect(card(page, grandchild)).to_be_focused()
     expect(card(page, grandchild)).to_be_in_viewport()
 
@@ -383,14 +401,15 @@ def test_names_are_not_interpreted_as_markup(page: Page, platform: Platform):
     expect(head(page, workspace).locator("b, i:not(.status i), img")).to_have_count(0)
 
 
-def test_an_empty_organisation_shows_the_first_steps(page: Page, platform: Platform):
+def test_an_empty_organisation_offers_to_create_a_workspace(page: Page, platform: Platform):
     page.route("**/workspaces", no_workspaces)
     page.route_web_socket(re.compile("/ws"), lambda socket: socket.send('{"event":"STREAM_LIVE","seq":0}'))
     open_canvas(page, platform)
     expect(page.get_by_role("heading", name="No workspaces yet")).to_be_visible()
-    expect(page.get_by_role("link", name="Create a workspace")).to_have_attribute(
-        "href", "/admin/registry/workspace/add/"
-    )
+    page.locator("#empty").get_by_role("button", name="Create a workspace").click()
+    expect(page.get_by_role("dialog", name="Create a workspace")).to_be_visible()
+    expect(page.get_by_label("Name")).to_be_focused()
+    page.keyboard.press("Escape")
     expect(page.locator("#board, #error, #loading").filter(visible=True)).to_have_count(0)
 
 
@@ -473,7 +492,7 @@ def test_a_refused_socket_shows_signed_out(page: Page, platform: Platform, name:
 def test_two_users_see_the_same_layout(page: Page, another_page: Page, platform: Platform, name: str):
     workspace = placed(platform, name)
     for each in (page, another_page):
-        open_canvas(each, platform)
+        open_canvas(each, platform, f"?ws={workspace}")
     before = card(another_page, workspace).bounding_box()
     assert before
     card(page, workspace).focus()
@@ -487,33 +506,36 @@ def test_two_users_see_the_same_layout(page: Page, another_page: Page, platform:
 def test_a_read_only_user_changes_nothing(viewer_page: Page, platform: Platform, name: str):
     page = viewer_page
     workspace = placed(platform, name)
+    old = picture(platform, workspace)
     child = platform.create("Child", parent_id=workspace)["id"]
     writes: list[str] = []
     page.on("request", lambda request: writes.append(request.url) if request.method != "GET" else None)
     open_canvas(page, platform)
     card(page, workspace).focus()
-    page.keyboard.press("Enter")
+    page.keyboard.press("Space")
     expect(card(page, child)).to_be_hidden()
     page.keyboard.press("Alt+ArrowRight")
     drag(page, workspace, 100, 50)
     page.reload()
-    expect(card(page, child)).to_be_visible()
+    expect(card(page, workspace)).to_have_attribute("aria-expanded", "false")
     assert not writes
-    assert (picture(platform, workspace)["x"], picture(platform, workspace)["y"]) == (40, 40)
+    kept = picture(platform, workspace)
+    assert (kept["x"], kept["y"]) == (old["x"], old["y"])
 
 
 def test_a_phone_shows_a_tree_list(page: Page, platform: Platform, name: str):
     parent = platform.agent(name)
     child = platform.create("Child", parent_id=parent.id)["id"]
     page.set_viewport_size({"width": 390, "height": 844})
-    open_canvas(page, platform)
+    open_canvas(page, platform, f"?ws={parent.id}")
     tree = page.get_by_role("tree")
     expect(tree).to_be_visible()
     box = tree.bounding_box()
     assert box
     assert box["width"] <= 390
     expect(page.locator("body")).to_have_attribute("data-view", "list")
-    card(page, parent.id).focus()
+    page.keyboard.press("Escape")
+    expect(card(page, parent.id)).to_be_focused()
     page.keyboard.press("ArrowDown")
     expect(card(page, child)).to_be_focused()
     page.keyboard.press("ArrowLeft")
@@ -526,20 +548,20 @@ def test_ages_in_the_list_have_labels(page: Page, platform: Platform, name: str)
     agent = platform.agent(name)
     agent.beat()
     page.set_viewport_size({"width": 390, "height": 844})
-    open_canvas(page, platform)
+    open_canvas(page, platform, f"?ws={agent.id}")
     label = card(page, agent.id).locator(".beat-label")
     assert box_of(label)["right"] <= box_of(card(page, agent.id).locator(".beat"))["left"]
     expect(card(page, agent.id).locator(".card-foot")).to_have_text(re.compile(r"Heartbeat\s*(now|\d+ s ago)\s*$"))
 
 
 def test_a_wide_screen_can_show_the_list(page: Page, platform: Platform, name: str):
-    workspace = platform.agent(name)
+    platform.agent(name)
     open_canvas(page, platform)
     page.get_by_role("button", name="List").click()
     expect(page).to_have_url(re.compile(r"\?view=list$"))
     expect(page.locator("body")).to_have_attribute("data-view", "list")
     page.reload()
-    expect(card(page, workspace.id)).to_be_visible()
+    expect(page.locator(".row").first).to_be_visible()
     expect(page.locator("body")).to_have_attribute("data-view", "list")
 
 

@@ -4,7 +4,7 @@ import re
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.stack import Platform, manage
 from tests.e2e.test_canvas_page import card, open_canvas
@@ -79,17 +79,43 @@ def test_who_has_signed_in_again_elsewhere_needs_no_login(page: Page, platform: 
     expect(page).to_have_url(f"{platform.url}/{place}")
 
 
+def test_what_was_asked_before_the_session_ended_changes_nothing(page: Page, platform: Platform, place: str):
+    held: list[Route] = []
+    page.route(re.compile("/workspaces$"), lambda route: held.append(route))
+    page.goto(f"{platform.url}/{place}")
+    until_held(page, held)
+    page.evaluate("dispatchEvent(new CustomEvent('refused', { detail: 401 }))")
+    expect_signed_out(page)
+    with page.expect_response(re.compile("/workspaces$")) as answer:
+        held[0].continue_()
+    answer.value.finished()
+    page.wait_for_timeout(500)
+    expect_signed_out(page)
+
+
+def until_held(page: Page, held: list[Route]) -> None:
+    while not held:
+        page.wait_for_timeout(50)
+
+
 @pytest.mark.parametrize("what", ["save", "camera", "history"])
 def test_a_refused_request_shows_signed_out_at_once(page: Page, platform: Platform, place: str, what: str):
     """The socket stays open here: only the request is refused."""
     workspace = place.rpartition("=")[2]
+    has_ended = False
+
+    def answer(route: Route) -> None:
+        if has_ended:
+            route.fulfill(status=401, json={"error": "no credential"})
+        else:
+            route.continue_()
+
+    page.route(re.compile("/workspaces/|/canvas/viewport|/canvas/snapshot|/events"), answer)
     open_canvas(page, platform, f"?ws={workspace}")
     expect(card(page, workspace)).to_be_focused()
-    page.route(
-        re.compile("/workspaces/|/canvas/viewport|/events"),
-        lambda route: route.fulfill(status=401, json={"error": "no credential"}),
-    )
-    page.keyboard.press({"save": "Alt+ArrowRight", "camera": "f", "history": "h"}[what])
+    has_ended = True
+    for key in {"save": ["Alt+ArrowRight"], "camera": ["f"], "history": ["h", "ArrowLeft"]}[what]:
+        page.keyboard.press(key)
     expect_signed_out(page)
 
 

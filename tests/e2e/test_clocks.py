@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.e2e.conftest import signed_in
 from tests.e2e.stack import Platform
-from tests.e2e.test_canvas_page import card, open_canvas
+from tests.e2e.test_canvas_page import card, open_canvas, placed_agent
 
 # In Berlin both are 02:30:00.
 SUMMER, WINTER = "2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"
@@ -38,7 +38,7 @@ def berlin_page(platform: Platform, browser: Browser) -> Iterator[Page]:
 
 def test_the_hour_that_comes_twice_is_told_apart(berlin_page: Page, platform: Platform):
     page = berlin_page
-    agent = platform.agent(f"Clock {uuid4().hex[:8]}")
+    agent = placed_agent(platform, f"Clock {uuid4().hex[:8]}")
     agent.beat()
 
     def at_the_end_of_summer_time(route: Route) -> None:
@@ -66,7 +66,7 @@ def test_the_hour_that_comes_twice_is_told_apart(berlin_page: Page, platform: Pl
 
 def test_ages_on_the_canvas_are_right_where_the_web_process_has_a_wrong_clock(page: Page, platform: Platform):
     """Its clock is in the header Date; beats have the database's time."""
-    agent = platform.agent(f"Clock {uuid4().hex[:8]}")
+    agent = placed_agent(platform, f"Clock {uuid4().hex[:8]}")
 
     def an_hour_behind(route: Route) -> None:
         answer = route.fetch()
@@ -80,7 +80,7 @@ def test_ages_on_the_canvas_are_right_where_the_web_process_has_a_wrong_clock(pa
 
 
 def test_ages_are_by_the_servers_clock_on_the_canvas_and_in_the_admin(page: Page, platform: Platform):
-    agent = platform.agent(f"Clock {uuid4().hex[:8]}")
+    agent = placed_agent(platform, f"Clock {uuid4().hex[:8]}")
     page.add_init_script(FAST)
     open_canvas(page, platform)
     assert agent.beat().is_success

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.e2e.stack import Platform, until, web
-from tests.e2e.test_sockets import PATIENCE_SECONDS, drain, raw, receive, sockets_of, stream
+from tests.e2e.test_sockets import PATIENCE_SECONDS, closed_as_slow, drain, raw, receive, sockets_of, stream
 
 MIB = 1024 * 1024
 # A flood of this size would be seen in the memory of a process that keeps its answers.
@@ -101,8 +101,13 @@ async def test_answers_that_a_client_does_not_read_count_as_well(platform: Platf
     with web(platform, SOCKET_UNSENT_BYTES="1000") as (url, started):
         port = int(url.rpartition(":")[2])
         with raw(port, platform.operator_token) as client:
-            await asyncio.to_thread(flood, client, PING, 8 * MIB)
+            flooding = asyncio.create_task(asyncio.to_thread(flood, client, PING, 8 * MIB))
+            # The server waits only some seconds for a client that does not read its close.
+            await asyncio.to_thread(until, lambda: closed_as_slow(platform, url), "the server to close the socket")
             data = await asyncio.to_thread(drain, client)
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+            await flooding
         assert data.endswith((4408).to_bytes(2, "big"))
         await asyncio.to_thread(until, lambda: sockets_of(started.pid, port) == 0, "the socket to be closed")
 

@@ -353,7 +353,10 @@ def raw(port: int | str, token: str, query: str = "", *, buffer: int = 4096, hos
 
 def sockets_of(pid: int, port: int) -> int:
     """How many TCP connections on that port the process holds."""
-    held = {os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
+    held = set()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):  # closed since it was listed
+            held.add(os.readlink(f"/proc/{pid}/fd/{name}"))
     inodes = {link[8:-1] for link in held if link.startswith("socket:[")}
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     return sum(1 for row in rows if row[9] in inodes and row[1].endswith(f":{port:04X}") and row[3] != "0A")
@@ -406,7 +409,7 @@ async def test_a_slow_client_is_closed_with_4408_and_resumes_without_loss(platfo
             agent = await asyncio.to_thread(platform.agent, "talkative")
             filling = asyncio.create_task(asyncio.to_thread(_fill, agent, CARDS))
             # The server waits only some seconds for a client that does not read its close.
-            await asyncio.to_thread(until, lambda: _closed_as_slow(platform, url), "the slow socket to be closed")
+            await asyncio.to_thread(until, lambda: closed_as_slow(platform, url), "the slow socket to be closed")
             slow.transport.resume_reading()
             came, code = await closed_with(slow)
             await filling
@@ -429,7 +432,7 @@ def _positions_after(platform: Platform, start: int) -> list[int]:
     return found
 
 
-def _closed_as_slow(platform: Platform, url: str) -> bool:
+def closed_as_slow(platform: Platform, url: str) -> bool:
     """Whether this web process has closed a socket because its client read too slowly."""
     headers = {"Authorization": f"Bearer {platform.operator_token}"}
     metrics = httpx.get(f"{url}/metrics", headers=headers, timeout=30).raise_for_status().text

@@ -116,15 +116,15 @@ def test_a_browser_stays_below_the_prefix(
     link = page.locator(".card-name", has_text=name)
     expect(link).to_be_visible()
 
-    page.goto(f"{proxy.url}{PREFIX}/admin/registry/workspace/{created.json()['id']}/change/")
+    page.goto(f"{proxy.url}{PREFIX}/admin/registry/workspace/{created.json()['id']}/settings/")
     page.fill("[name=role]", "A role")
     with page.expect_response(lambda answer: answer.request.method == "POST") as saved:
-        page.click("[name=_continue]")
+        page.click("[name=_save]")
     cookies = {(cookie["name"], cookie["path"]) for cookie in context.cookies()}
     assert cookies >= {("csrftoken_molecule", PREFIX), ("sessionid_molecule", PREFIX)}
     assert {cookie for cookie in cookies if not cookie[1].startswith(PREFIX)} == set(OTHERS)
     assert "messages=" not in (saved.value.header_value("set-cookie") or ""), "messages are in the session"
-    expect(page.locator(".messagelist")).to_contain_text("was changed successfully")
+    expect(page.locator(".messagelist")).to_contain_text("Saved the settings of")
     page.get_by_role("link", name="Canvas").first.click()
     expect(page.locator("#connection-word")).to_have_text("live")
     page.goto(f"{proxy.url}{PREFIX}/api/docs")

@@ -14,7 +14,8 @@ import psycopg
 import pytest
 
 from molecule.embedded import running_postgres, running_redis
-from tests.e2e.stack import SUPERVISE, free_port, manage, process, stopped, until, web_command
+from tests import prepared
+from tests.e2e.stack import SUPERVISE, free_port, process, stopped, until, web_command
 
 LEASE_SECONDS = 2
 METRICS_TOKEN = "a-token-of-metrics-only"
@@ -75,6 +76,7 @@ class Ground:
 
     def __init__(self, state: Path, stack: ExitStack) -> None:
         self.state = state
+        prepared.copy_to(state)
         self.postgres = ExitStack()
         stack.callback(self.stop_postgres)
         self.start_postgres()
@@ -89,7 +91,6 @@ class Ground:
             "LEASE_SECONDS": str(LEASE_SECONDS),
             "METRICS_TOKEN": METRICS_TOKEN,
         }
-        manage(self.environment, "migrate", "-v0")
 
     def start_postgres(self) -> None:
         self.database = self.postgres.enter_context(running_postgres(self.state))

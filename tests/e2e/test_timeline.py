@@ -135,7 +135,7 @@ def test_cards_cannot_be_moved_in_the_past(page: Page, platform: Platform, name:
     open_past(page, platform, newest(platform, workspace) + 1)
     card(page, workspace).focus()
     page.keyboard.press("Alt+ArrowRight")
-    page.keyboard.press("Enter")
+    page.keyboard.press("Space")
     expect(card(page, workspace)).to_have_attribute("aria-expanded", "false")
     before = head(page, workspace).bounding_box()
     assert before
@@ -307,11 +307,24 @@ def test_a_late_answer_does_not_replace_a_newer_one(page: Page, platform: Platfo
     expect(names(page, workspace)).to_have_text("Two")
 
 
+def test_a_key_that_is_pressed_while_the_first_events_load_is_not_lost(page: Page, platform: Platform, name: str):
+    workspace = platform.create(name)["id"]
+    change(platform, workspace, name="Later")
+    held: list[Route] = []
+    page.route(re.compile(r"/events\?"), lambda route: held.append(route))
+    open_canvas(page, platform)
+    page.keyboard.press("h")
+    page.keyboard.press("ArrowLeft")
+    until(lambda: _pumped(page, held), "the request for events")
+    held[0].continue_()
+    expect(page.locator("#what")).to_have_text(f"op renamed {name} to Later")
+
+
 def test_the_timeline_works_on_a_phone(page: Page, platform: Platform, name: str):
     workspace = platform.create(name)["id"]
     change(platform, workspace, name="Later")
     page.set_viewport_size({"width": 390, "height": 844})
-    open_history(page, platform)
+    open_history(page, platform, f"?ws={workspace}")
     page.get_by_role("button", name="Previous event").click()
     page.get_by_role("button", name="Previous event").click()
     expect(names(page, workspace)).to_have_text(name)

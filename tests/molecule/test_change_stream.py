@@ -33,8 +33,8 @@ SUBSCRIPTION = "molecule_copy"
 WORKSPACES = "SELECT row_to_json(w)::text FROM (SELECT * FROM workspaces ORDER BY id) w"
 CHECKS = """
 import json
-from molecule.health import CHECKS, _result
-print(json.dumps({name: _result(check) for name, check in CHECKS.items()}))
+from molecule.health import CHECKS, result
+print(json.dumps({name: result(name) for name in CHECKS}))
 """
 THREE_WORKSPACES = """
 from registry.organisation.workspaces import NewWorkspace, create
@@ -172,7 +172,7 @@ def test_a_follower_that_is_away_is_reported_with_what_it_holds_back(
     inactive = f"SELECT NOT active FROM pg_replication_slots WHERE slot_name = '{SUBSCRIPTION}'"
     until(lambda: column(platform, inactive) == [True], "the slot to be free")
     platform.execute("SELECT pg_logical_emit_message(false, 'test', repeat('x', 3 << 20), true)")
-    assert health._replication_slots() == "slots: 1, none holds WAL back"
+    assert health._replication_slots() == "1, none holds WAL back"
     monkeypatch.setattr(health, "RETAINED_WAL_BYTES", 2 << 20)
     with pytest.raises(health.CheckWarning, match=rf"{SUBSCRIPTION}: inactive, holds back \d+ MiB of WAL"):
         health._replication_slots()

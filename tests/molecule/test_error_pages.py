@@ -57,7 +57,7 @@ def assert_page(answer: Any, status: int, words: str) -> None:
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert words in answer.text
-    assert 'href="/"' in answer.text
+    assert '<a href="' in answer.text
     [style] = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = answer.headers["Content-Security-Policy"]
@@ -84,7 +84,24 @@ def test_a_page_that_is_not_for_this_account(browser: Client) -> None:
     browser.force_login(User.objects.create_user("nobody"))
     answer = browser.get("/")
     assert_page(answer, 403, "Not allowed")
-    assert 'href="/admin/login/?next=/"' in answer.text
+    assert links(answer) == ["/admin/login/?next=/"]
+
+
+def test_a_page_that_this_member_of_staff_may_not_see(browser: Client) -> None:
+    user = User.objects.create_user("nobody", is_staff=True)
+    browser.force_login(user)
+    assert links(browser.get("/")) == ["/admin/", "/admin/login/?next=/"]
+    assert links(browser.get("/admin/auth/user/")) == ["/admin/", "/admin/login/?next=/"]
+    user.groups.add(Group.objects.get(name="viewers"))
+    assert links(browser.get("/admin/auth/user/")) == ["/", "/admin/", "/admin/login/?next=/"]
+
+
+def test_an_unknown_page_has_ways_back(browser: Client) -> None:
+    assert links(browser.get("/nope")) == ["/", "/admin/", "/api/docs"]
+
+
+def links(answer: Any) -> list[str]:
+    return re.findall(r'<a href="([^"]*)"', answer.text)
 
 
 def log_out(browser: Client, answer: Any) -> None:

@@ -14,6 +14,7 @@ from django.test import Client
 from rest_framework.serializers import JSONField
 
 from activity import strict_json
+from molecule import limits
 from molecule.asgi import application, fast_path
 from registry.identity import enrolment, rate_limits, tokens
 from registry.models import Workspace, WorkspaceToken
@@ -345,3 +346,51 @@ def test_an_operator_gets_pages_over_the_limit(make_user: Any, settings: Any) ->
     browser = Client()
     browser.force_login(make_user("viewer"))
     assert browser.get("/workspaces").status_code == 200
+
+
+async def put(token: str, path: str, content: Any) -> httpx.Response:
+    async with client(token) as opened:
+        return await opened.put(path, content=content)
+
+
+async def test_bodies_with_files_may_be_larger(mine: Agent, settings: Any) -> None:
+    text = json.dumps({"files": {f"{n}": "x" * KIB * KIB for n in range(3)}}).encode()
+    path = f"/workspaces/{mine.id}/files"
+    assert (await put(mine.token, path, text)).json() == {"status": "replaced", "count": 3}
+    assert (await put(mine.token, f"/workspaces/{mine.id}/config", text)).status_code == 413
+    settings.MAX_FILES_BODY_BYTES = len(text) - 1
+    assert (await put(mine.token, path, text)).status_code == 413
+    assert (await put(BOGUS, path, text)).status_code in (401, 413)
+
+
+async def test_few_of_the_largest_bodies_are_read_at_a_time(mine: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LARGEST_AT_A_TIME", 1)
+    path, sent, go_on = f"/workspaces/{mine.id}/files", asyncio.Event(), asyncio.Event()
+    parts = [b'{"files":{"a":"', b"x" * 800 * KIB, b'","b":"', b"x" * 800 * KIB, b'"}}']
+
+    async def slowly() -> AsyncIterator[bytes]:
+        for part in parts[:-1]:
+            yield part
+        sent.set()
+        await go_on.wait()
+        yield parts[-1]
+
+    first = asyncio.create_task(put(mine.token, path, slowly()))
+    await sent.wait()
+    second = await put(mine.token, path, b"".join(parts))
+    assert (second.status_code, second.headers["retry-after"]) == (503, "2")
+    assert (await put(mine.token, f"{path}/small", b'{"content":"x"}')).status_code == 200
+    go_on.set()
+    assert (await first).status_code == 200
+    assert (await put(mine.token, path, b"".join(parts))).status_code == 200
+
+
+async def test_a_body_with_files_must_come_to_its_end(mine: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LARGEST_SECONDS", 0.1)
+    never = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b'{"files":{'
+        await never.wait()
+
+    assert (await put(mine.token, f"/workspaces/{mine.id}/files", endless())).status_code == 408

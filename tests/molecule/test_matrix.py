@@ -143,7 +143,8 @@ def _call(client: APIClient, route: Route, target: Workspace) -> Any:
 
 
 def _fill(path: str, workspace_id: str) -> str:
-    return path.replace("{id}", workspace_id).replace("{token_id}", str(uuid4())).replace("{key}", "KEY")
+    filled = path.replace("{id}", workspace_id).replace("{token_id}", str(uuid4())).replace("{key}", "KEY")
+    return filled.replace("{path}", "skills/one/SKILL.md").replace("{revision}", "1").replace("{template}", "reviewer")
 
 
 def _token(workspace: Workspace, **changes: Any) -> str:

@@ -14,6 +14,7 @@ import molecule.asgi
 from activity.events import latest_seq
 from molecule import metrics
 from registry.models import Status, Workspace
+from registry.organisation.attention import Kind
 from registry.supervision import jobs
 from tests.conftest import bearer
 from tests.e2e.stack import ROOT
@@ -62,6 +63,13 @@ def test_workspaces_are_counted_by_status(scraper: APIClient, make_workspace: Ma
     counted = {status: found["molecule_workspaces", status] for status in Status}
     assert counted == dict.fromkeys(Status, 0.0) | {Status.ONLINE: 2.0, Status.OFFLINE: 1.0}
     assert found["molecule_event_seq", ""] == latest_seq() > 0
+
+
+def test_what_needs_somebody_is_counted_by_problem(scraper: APIClient, make_workspace: Make) -> None:
+    make_workspace(status="offline")
+    make_workspace(status="online")
+    found = {kind: samples(scraper)["molecule_attention", kind] for kind in Kind}
+    assert found == dict.fromkeys(Kind, 0.0) | {Kind.OFFLINE: 1.0}
 
 
 def test_metrics_contain_no_workspace_names_or_ids(scraper: APIClient, make_workspace: Make) -> None:

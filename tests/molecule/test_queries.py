@@ -17,6 +17,7 @@ from activity.models import StructureEvent
 from activity.outbox import Outbox
 from canvas import layout
 from molecule.policy import POLICY
+from registry.config import files
 from registry.consumers import OrganisationStream
 from registry.identity import tokens
 from registry.models import Workspace
@@ -36,6 +37,9 @@ LISTS = {
     "workspace-secrets": ["/workspaces/{lead}/secrets"],
     "global-secrets": ["/settings/secrets"],
     "tokens": ["/workspaces/{lead}/tokens"],
+    "files": ["/workspaces/{lead}/files"],
+    "file-revisions": ["/workspaces/{lead}/file-revisions?path=a.md"],
+    "shared-context": ["/workspaces/{child}/shared-context"],
     "activity": ["/activity"],
     "events": ["/events"],
     "workspace-events": ["/events/{lead}"],
@@ -44,19 +48,21 @@ LISTS = {
 }
 PATHS = [path for paths in LISTS.values() for path in paths]
 SINGLE_OBJECT_READS = {
-    "health", "health-ready", "metrics", "schema", "docs", "templates", "org-templates", "approvals-pending",
-    "test-token", "workspace", "workspace-state", "availability", "overview", "discover", "secret-values", "model",
-    "viewport",
+    "health", "health-ready", "metrics", "schema", "docs", "templates", "template", "org-templates",
+    "approvals-pending", "export-bundle",
+    "test-token", "workspace", "workspace-state", "availability", "connection", "attention", "overview", "discover",
+    "secret-values", "model", "search", "viewport", "file", "file-revision", "agent-settings",
 }  # fmt: skip
 # Maximum queries, including one for authentication. Full lists read the cache version, then the rows.
 MAX_QUERIES = {
     "/workspaces": 3,
-    "/workspaces/{lead}": 2,
+    "/workspaces/{lead}": 3,
     "/workspaces/{lead}/state": 2,
     "/workspaces/{lead}/activity": 3,
     "/activity": 2,
     "/events": 2,
     "/canvas/viewport": 2,
+    "/attention": 2,
     "/canvas/snapshot": 4,
 }
 
@@ -85,6 +91,10 @@ def add_rows(lead: Workspace, make: Make, count: int) -> Workspace:
         agents.assign(lead.id, "m", actor="test")
         agents.remove(lead.id, reason=None, actor="test")
         workspaces.update_card(child.id, {"name": f"{number}"}, actor="test")
+        for path in ("a.md", f"{child.id}.md"):
+            files.write(lead.id, path, child.id.bytes, actor="test")
+    shared = ", ".join(entry["path"] for entry in files.listing(lead.id))
+    files.write(lead.id, "config.yaml", f"shared_context: [{shared}]".encode(), actor="test")
     return child
 
 

@@ -268,7 +268,8 @@ def test_a_child_process_that_exits_is_reported_with_its_status(
     supervisor = runner.child("supervise")
 
     def has_written_its_row() -> bool:
-        return f":{supervisor}: " in httpx.get(f"{runner.url}/health/ready", headers=runner.auth_headers).text
+        ready = httpx.get(f"{runner.url}/health/ready", headers=runner.auth_headers).json()
+        return any(loop["name"].endswith(f":{supervisor}") for loop in ready["loops"])
 
     until(has_written_its_row, "the supervisor to handle signals")
     os.kill(supervisor, signal.SIGTERM)

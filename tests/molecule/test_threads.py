@@ -4,7 +4,7 @@ import asyncio
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +17,8 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.response import Response
 
 import molecule.urls
-from activity import hub
+from activity import downloads, hub
+from activity.downloads import Download
 from activity.group_commit import GroupCommit
 from molecule import error_pages, threads
 from molecule.asgi import fast_path
@@ -47,6 +48,24 @@ def stream_with_cookies(request: HttpRequest) -> StreamingHttpResponse:
     return response
 
 
+def download(request: HttpRequest) -> Download:
+    """Each batch is read when the one before has been sent, on whichever thread is free."""
+    noted.clear()
+    return downloads.download(downloads.NDJSON, ["n", "users"], batches_noted(), name="file")
+
+
+def batches_noted() -> Generator[list[tuple[int, int]], None, None]:
+    try:
+        for number in range(1000):
+            noted.append(number)
+            yield [(number, User.objects.count())]
+    finally:
+        noted.append("closed")
+
+
+noted: list[int | str] = []
+
+
 @csrf_exempt
 def stuck(request: HttpRequest) -> HttpResponse:
     entered.release()
@@ -58,6 +77,7 @@ urlpatterns = [
     path("headers", echo_headers),
     path("query", query_database),
     path("cookies", stream_with_cookies),
+    path("download", download),
     path("stuck", stuck),
     path("admin/login/", stuck),
     path("health", echo_headers),
@@ -95,6 +115,55 @@ async def test_status_headers_cookies_and_streams_are_complete() -> None:
     assert (status, body) == (202, b"in parts")
     assert (b"X-More", b"1") in headers
     assert [value.split(b";")[0] for name, value in headers if name == b"Set-Cookie"] == [b"one=1", b"two=2"]
+
+
+async def begin_download(django: ThreadedDjango) -> ApplicationCommunicator:
+    """The first row was received."""
+    request = request_to(django, "/download")
+    await request.send_input({"type": "http.request", "body": b"", "more_body": False})
+    assert (await request.receive_output(MAX_WAIT_SECONDS))["status"] == 200
+    while not (await request.receive_output(MAX_WAIT_SECONDS))["body"]:
+        pass
+    return request
+
+
+async def test_a_download_is_sent_part_by_part_and_keeps_neither_thread_nor_connection() -> None:
+    django = ThreadedDjango(ONE_EACH)
+    request = request_to(django, "/download")
+    await request.send_input({"type": "http.request", "body": b"", "more_body": False})
+    parts = [await request.receive_output(MAX_WAIT_SECONDS)]
+    while parts[-1]["type"] == "http.response.start" or parts[-1].get("more_body"):
+        parts.append(await request.receive_output(MAX_WAIT_SECONDS))
+    await request.wait(MAX_WAIT_SECONDS)
+    assert len(parts) > 1000
+    assert sum(part.get("body", b"").count(b"\n") for part in parts) == 1000
+    share = django.shares["reads"]
+    assert share.free == 1
+    assert share.threads.submit(lambda: connection.connection).result(MAX_WAIT_SECONDS) is None
+
+
+async def test_a_client_that_hangs_up_ends_its_download() -> None:
+    request = await begin_download(ThreadedDjango(ONE_EACH))
+    await request.send_input({"type": "http.disconnect"})
+    await request.wait(MAX_WAIT_SECONDS)
+    assert noted[-1] == "closed"
+    assert len(noted) < 1000
+
+
+async def test_a_download_that_gets_no_thread_says_that_it_is_not_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    django, last = ThreadedDjango(ONE_EACH), b""
+    request = await begin_download(django)
+
+    async def full(receive: object) -> bool:
+        return False
+
+    monkeypatch.setattr(django.shares["reads"], "enter", full)
+    while (part := await request.receive_output(MAX_WAIT_SECONDS)).get("more_body"):
+        last = part["body"] or last
+    await request.wait(MAX_WAIT_SECONDS)
+    assert b"This file is not complete" in last
+    assert b"too many requests" in last
+    assert noted[-1] == "closed"
 
 
 async def test_a_header_with_an_underscore_is_ignored() -> None:

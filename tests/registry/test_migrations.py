@@ -6,6 +6,7 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection
 
+from registry.config import context, files
 from registry.identity import enrolment, tokens
 from registry.models import SecretAccess, Workspace, WorkspaceSecret, WorkspaceToken
 from registry.organisation import rebuild
@@ -58,6 +59,17 @@ def test_tokens_that_exist_may_read_secrets_and_new_ones_may_not(
     after = tokens.issue_workspace_token(one.id)
     found = dict(WorkspaceToken.objects.values_list("id", "may_reveal"))
     assert found == {before.id: True, after.id: False}
+
+
+def test_what_configurations_require_is_read_from_files_that_exist(
+    migrate: Callable[[str], None], make_workspace: Make
+) -> None:
+    one, other = make_workspace(), make_workspace()
+    files.write(one.id, "config.yaml", b"env: {required: [KEY]}", actor="test")
+    files.write(other.id, "config.yaml", b"name: Other", actor="test")
+    migrate("0016")
+    migrate("0017")
+    assert {i: context.missing_environment(i) for i in (one.id, other.id)} == {one.id: ["KEY"], other.id: []}
 
 
 def test_secrets_of_removed_workspaces_are_deleted_in_batches(

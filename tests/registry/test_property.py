@@ -15,7 +15,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from activity import redis
+from activity import events, redis
 from activity.log import Entry
 from activity.models import ActivityType, EventType, StructureEvent
 from canvas import layout
@@ -26,7 +26,7 @@ from registry.liveness import expiry, heartbeats
 from registry.liveness.heartbeats import Beat
 from registry.messaging import reports
 from registry.models import Agent, AgentStatus, Status, Workspace, WorkspaceToken
-from registry.organisation import agents, pausing, rebuild, removal, teams, workspaces
+from registry.organisation import agents, pausing, rebuild, removal, teams, undo, workspaces
 from registry.organisation.teams import Member
 from registry.organisation.workspaces import NewWorkspace
 from tests.registry.racing import STRESS, together
@@ -105,6 +105,11 @@ def expire(world: World, one: UUID, other: UUID, variant: int) -> None:
     expiry.reconcile()
 
 
+def undo_last(world: World, one: UUID, other: UUID, variant: int) -> None:
+    found = events.read(workspace_id=one).filter(event_type__in=undo.UNDOABLE)[: 1 + variant % 2]
+    undo.undo(one, [event.id for event in found], actor=ACTOR)
+
+
 OPERATIONS: dict[str, Callable[[World, UUID, UUID, int], object]] = {
     "create": create,
     "register": register,
@@ -127,6 +132,7 @@ OPERATIONS: dict[str, Callable[[World, UUID, UUID, int], object]] = {
     "unassign": lambda world, one, other, variant: agents.remove(one, reason="r" if variant else None, actor=ACTOR),
     "move agent": lambda world, one, other, variant: agents.move(one, other, actor=ACTOR),
     "collapse": lambda world, one, other, variant: teams.remove_team(one, actor=ACTOR),
+    "undo": undo_last,
     "forward": lambda world, one, other, variant: removal.forward(one, other if variant else None, actor=ACTOR),
     "place": lambda world, one, other, variant: layout.place(one, x=float(variant), y=0.0),
     "report": lambda world, one, other, variant: reports.report(one, [Entry(activity_type=ActivityType.AGENT_LOG)]),

@@ -1,20 +1,16 @@
-// Updates every <time data-relative>, by the server's clock; the server writes the first text in the same form
-// (registry/admin/formats.py).
+// What every page of the admin does.
 
-import { age, serverNow, setServerTime } from "../ui/time.js";
+import { startAges } from "../ui/ages.js";
+import { startKeys } from "../ui/keys.js";
+import { startLive } from "../ui/live.js";
+import { startPalette } from "../ui/palette.js";
 
-const REFRESH_MS = 1000;
-const times = document.querySelectorAll("time[data-relative]");
-
-/** When the page began to arrive, by this machine's clock. */
-function arrivedAt() {
-  const [{ responseStart }] = performance.getEntriesByType("navigation");
-  return Date.now() - performance.now() + responseStart;
+startAges();
+startLive();
+const search = startPalette();
+if (search) {
+  startKeys([
+    { keys: "/", label: "Search", run: search },
+    { keys: "Ctrl+K", label: "Search, also while typing", run: search },
+  ]);
 }
-
-function refresh() {
-  for (const time of times) time.textContent = age(serverNow() - Date.parse(time.dateTime));
-}
-
-setServerTime(document.querySelector("meta[name=server-time]").content, arrivedAt());
-if (times.length) setInterval(refresh, REFRESH_MS);

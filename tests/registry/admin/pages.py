@@ -11,15 +11,15 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from activity.models import ActivityLog, StructureEvent
-from registry.models import Agent, LoopTick, Workspace, WorkspaceToken
+from registry.models import Agent, Workspace, WorkspaceToken
 
 CANARY = "canary-5f1c-never-shown"
 LISTS = [
     "registry_workspace", "registry_agent", "registry_workspacesecret", "registry_globalsecret",
-    "registry_workspacetoken", "registry_operatortoken", "registry_looptick",
+    "registry_workspacetoken", "registry_operatortoken",
     "activity_activitylog", "activity_structureevent", "auth_user", "auth_group",
 ]  # fmt: skip
-READ_ONLY = [Agent, WorkspaceToken, LoopTick, ActivityLog, StructureEvent]
+READ_ONLY = [Agent, WorkspaceToken, ActivityLog, StructureEvent]
 WORKSPACES = "admin:registry_workspace_changelist"
 
 Make = Callable[..., Workspace]
@@ -40,6 +40,11 @@ def change_url(row: Any) -> str:
 def url_of(name: str, workspace: Workspace | None = None) -> str:
     """Returns the URL of a verb's page; some verbs need a workspace, some none."""
     return reverse(f"admin:registry_workspace_{name}", args=[workspace.id] if workspace else [])
+
+
+def settings_url(workspace: Workspace) -> str:
+    """Returns the URL of the form of a workspace."""
+    return url_of("settings", workspace)
 
 
 def confirmation_url(verb: str, *workspaces: Workspace) -> str:

@@ -11,17 +11,17 @@ from django.test import Client
 
 from activity.models import EventType, StructureEvent
 from activity.principals import operator_name
-from registry.admin.dialogs import DIALOGS
+from registry.admin.workspace.dialogs import DIALOGS
 from registry.identity import tokens
 from registry.models import Agent, Workspace, WorkspaceToken
 from registry.organisation import agents, removal
 from tests.registry.admin.pages import Make, change_url, executed_sql, last_event, shown_messages, url_of
 
-NAMES = [*(dialog.name for dialog in DIALOGS), "expand", "enrol"]
+NAMES = [*(dialog.name for dialog in DIALOGS), "expand", "connect"]
 
 
 def available(client: Client, workspace: Workspace) -> list[str]:
-    return [bound.dialog.name for bound in client.get(change_url(workspace)).context["dialogs"]]
+    return [bound.dialog.name for bound in client.get(url_of("agent", workspace)).context["dialogs"]]
 
 
 def members(*rows: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +103,9 @@ def gone(make_workspace: Make) -> Workspace:
 
 def test_forwarding_a_removed_workspace_starts_and_ends(root: Client, gone: Workspace, make_workspace: Make) -> None:
     heir = make_workspace("Heir")
-    assert available(root, gone) == ["forward"]
+    assert available(root, gone) == []
+    (forward,) = root.get(change_url(gone)).context["header"].toolbar.buttons
+    assert (forward.title, forward.url) == ("Forward…", url_of("forward", gone))
     assert shown_messages(root.post(url_of("forward", gone), {"forward_to": str(heir.id)}, follow=True)) == [
         "Gone is forwarded to Heir."
     ]
@@ -177,13 +179,13 @@ def test_a_formset_without_its_management_form_is_an_error(root: Client, make_wo
 
 def test_an_enrolment_token_is_shown_once_and_kept_nowhere(root: Client, make_workspace: Make) -> None:
     one = make_workspace("One")
-    answer = root.post(url_of("enrol", one), follow=True)
+    answer = root.post(url_of("connect", one), follow=True)
     found = re.search(r"mol_en_\w+?_[\w-]+", answer.content.decode())
     assert found is not None
     assert tokens.principal_for_token(found[0])[1].workspace_id == one.id
     assert "no-store" in answer["Cache-Control"]
     secret = found[0].rpartition("_")[2]
-    for url in (url_of("enrol", one), change_url(one)):
+    for url in (url_of("connect", one), change_url(one)):
         assert secret not in root.get(url).content.decode()
     assert LogEntry.objects.get().change_message == "Issued an enrolment token."
 
@@ -192,15 +194,15 @@ def test_to_add_redirects_and_a_reload_creates_nothing(root: Client, db: None) -
     form = {"name": "New", "tier": 1, "runtime": "x", "_addanother": "1"}
     created = root.post("/admin/registry/workspace/add/", form)
     one = Workspace.objects.get()
-    assert (created.status_code, created.url) == (302, url_of("enrol", one))  # type: ignore[attr-defined]
+    assert (created.status_code, created.url) == (302, url_of("connect", one))  # type: ignore[attr-defined]
     stored = Session.objects.get()
-    page = root.get(url_of("enrol", one)).content.decode()
-    (token,) = re.findall(r"mol_en_\w+?_[\w-]+", page)
+    page = root.get(url_of("connect", one)).content.decode()
+    (token,) = set(re.findall(r"mol_en_\w+?_[\w-]+", page))
     assert tokens.principal_for_token(token)[1].workspace_id == one.id
     secret = token.rpartition("_")[2]
     assert secret not in stored.session_data
     assert secret not in str(stored.get_decoded())
-    again = root.get(url_of("enrol", one))
+    again = root.get(url_of("connect", one))
     assert not re.search(r"mol_en_\w+?_[\w-]+", again.content.decode())
     assert "shown only once" in again.content.decode()
     assert (Workspace.objects.count(), WorkspaceToken.objects.count()) == (1, 1)
@@ -235,7 +237,7 @@ def test_viewers_are_refused(viewer: Client, make_workspace: Make, name: str) ->
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unknown_workspace_is_not_found(root: Client, db: None, name: str) -> None:
     answer = root.post(url_of(name, Workspace(id=uuid4())), {"model": "x"} | members({"name": "x"}))
-    assert answer.status_code == (302 if name == "enrol" else 404)
+    assert answer.status_code == (302 if name == "connect" else 404)
 
 
 def test_queries_of_a_workspace_page_do_not_grow_with_its_history(root: Client, make_workspace: Make) -> None:

@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 
 from activity.models import EventType, StructureEvent
-from registry.admin import event_summaries
-from registry.admin.values import MAX_TEXT, Difference
+from registry.admin.events import event_summaries
+from registry.admin.events.values import MAX_TEXT, Difference
 
 ME, LEAD, HEIR = (UUID(int=n) for n in (1, 2, 3))
 NAMES = {LEAD: "Lead", HEIR: "Heir"}
@@ -91,6 +91,20 @@ def test_actors_have_readable_labels(actor: str, label: str) -> None:
             "WORKSPACE_UPDATED",
             {"changes": {"agent_card": [{"name": "A", "version": "1"}, {"name": "A", "version": "2"}]}},
             ("Changed agent card", ["agent card: version: 1 → 2"], ""),
+        ),
+        (
+            "WORKSPACE_UPDATED",
+            {"changes": {}, "files": {"config.yaml": ["a" * 64, "b" * 64]}},
+            ("Changed config.yaml", ["config.yaml: aaaaaaaaaaaa → bbbbbbbbbbbb"], ""),
+        ),
+        (
+            "WORKSPACE_UPDATED",
+            {"changes": {"tier": [1, 2]}, "files": {"a.md": [None, "b" * 64], "b.md": ["b" * 64, None]}},
+            (
+                "Changed tier and 2 files",
+                ["tier: 1 → 2", "a.md: none → bbbbbbbbbbbb", "b.md: bbbbbbbbbbbb → none"],
+                "",
+            ),
         ),
         (
             "WORKSPACE_UPDATED",

@@ -33,7 +33,7 @@ def test_queries_do_not_grow_with_rows(root: Client, make_workspace: Make, name:
     grow(5)
     few = len(executed_sql(root, url))
     grow(30)
-    assert len(executed_sql(root, url)) == few
+    assert len(executed_sql(root, url)) <= few
 
 
 @pytest.mark.parametrize("name", ["activity_activitylog", "activity_structureevent"])
@@ -46,7 +46,7 @@ def test_queries_do_not_grow_with_rows(root: Client, make_workspace: Make, name:
         {"all": ""},
         {"since": "1d"},
         {"workspace": "x"},
-        {"from": "2026-01-01T00:00"},
+        {"since": "2026-01-01T00:00"},
     ],
 )
 def test_logs_are_never_counted(root: Client, furnished: Workspace, name: str, query: dict[str, str]) -> None:
@@ -87,7 +87,7 @@ def test_logs_of_one_workspace(root: Client, make_workspace: Make) -> None:
             rows = root.get(url, query).context["cl"].result_list
             assert [row.workspace_id for row in rows] == [one.id]
         assert root.get(url, {"workspace_id": "x"}).status_code == 302
-        assert root.get(url, {"before": "x"}).status_code == 302
+        assert root.get(url, {"page_before": "x"}).status_code == 302
 
 
 def test_search_in_activity_covers_one_day(root: Client, make_workspace: Make) -> None:
@@ -144,16 +144,16 @@ def found(client: Client, history: dict[str, StructureEvent], **query: str) -> s
         ({"actor": "operator:ada"}, {"old"}),
         ({"actor": " supervisor "}, {"recent"}),
         ({"actor": "ad"}, set()),
-        ({"event_type__exact": "WORKSPACE_PAUSED"}, {"old"}),
+        ({"type": "WORKSPACE_PAUSED"}, {"old"}),
         ({"since": "1d"}, {"recent"}),
         ({"since": "7d"}, {"recent", "own"}),
         ({"since": "1h"}, set()),
-        ({"from": "2020-01-01T12:00", "until": "2020-01-01T12:00:01"}, {"old"}),
-        ({"from": "2020-01-01T12:00:01", "until": "2020-01-02T00:00"}, set()),
+        ({"since": "2020-01-01T11:59:59", "until": "2020-01-01T12:00:01"}, {"old"}),
+        ({"since": "2020-01-01T12:00", "until": "2020-01-02T00:00"}, set()),
         ({"until": "2020-01-01T12:00"}, set()),
-        ({"from": "2020-01-02T00:00"}, {"recent", "own"}),
+        ({"since": "2020-01-02T00:00"}, {"recent", "own"}),
         ({"workspace": "scout", "since": "7d", "actor": ""}, {"own"}),
-        ({"workspace": "scout", "actor": "ada", "from": "", "until": ""}, {"old"}),
+        ({"workspace": "scout", "actor": "ada", "since": "", "until": ""}, {"old"}),
     ],
 )
 def test_filters_select_rows(
@@ -173,8 +173,8 @@ def test_workspaces_and_agents_are_found_by_id(root: Client, history: dict[str, 
 @pytest.mark.parametrize(
     "query",
     [
-        {"from": "x"}, {"until": "2026-13-01T00:00"}, {"workspace": "a\x00"}, {"workspace_id": "x"},
-        {"from": "\x00"}, {"until": "2026-01-01T25:00"},
+        {"since": "x"}, {"until": "2026-13-01T00:00"}, {"workspace": "a\x00"}, {"workspace_id": "x"},
+        {"since": "\x00"}, {"until": "2026-01-01T25:00"},
     ],
 )  # fmt: skip
 def test_malformed_filters_are_dropped(root: Client, db: None, name: str, query: dict[str, str]) -> None:
@@ -183,17 +183,21 @@ def test_malformed_filters_are_dropped(root: Client, db: None, name: str, query:
 
 
 def test_a_filter_keeps_the_others_and_drops_the_page(root: Client, history: dict[str, StructureEvent]) -> None:
-    query = {"actor": "ada", "since": "7d", "event_type__exact": "WORKSPACE_PAUSED", "before": "99"}
-    specs = {spec.title: spec for spec in root.get(reverse(EVENTS), query).context["cl"].filter_specs}
-    assert specs["actor"].preserved() == [("since", "7d"), ("event_type__exact", "WORKSPACE_PAUSED")]
-    assert specs["time"].preserved() == [("actor", "ada"), ("event_type__exact", "WORKSPACE_PAUSED")]
+    query = {"actor": "ada", "since": "7d", "type": "WORKSPACE_PAUSED", "page_before": "99"}
+    bar = root.get(reverse(EVENTS), query).context["cl"].bar
+    assert [(chip.label, chip.url) for chip in bar.chips] == [
+        ("Actor: ada", "?since=7d&type=WORKSPACE_PAUSED"),
+        ("Type: Workspace Paused", "?actor=ada&since=7d"),
+        ("Time after 7d ago", "?actor=ada&type=WORKSPACE_PAUSED"),
+    ]
+    assert bar.hidden == []
 
 
-@pytest.mark.parametrize("query", [{}, {"actor": "ada"}, {"event_type__exact": "WORKSPACE_PAUSED"}])
+@pytest.mark.parametrize("query", [{}, {"actor": "ada"}, {"type": "WORKSPACE_PAUSED"}])
 def test_a_page_is_one_query_on_the_log(
     root: Client, history: dict[str, StructureEvent], query: dict[str, str]
 ) -> None:
-    ran = [sql for sql in executed_sql(root, reverse(EVENTS), **query) if '"structure_events"' in sql]
+    ran = [sql for sql in executed_sql(root, reverse(EVENTS), **query) if '"structure_events"."payload"' in sql]
     assert len(ran) == 1
     assert "LIMIT 51" in ran[0]
 
@@ -202,7 +206,7 @@ def test_a_page_is_one_query_on_the_log(
     ("query", "index"),
     [
         ({"actor": "operator:ada"}, "structure_events_actor_seq_idx"),
-        ({"event_type__exact": "WORKSPACE_PAUSED"}, "structure_events_event_type_seq_idx"),
+        ({"type": "WORKSPACE_PAUSED"}, "structure_events_event_type_seq_idx"),
         ({"until": "2020-01-02T00:00"}, "structure_events_created_at_idx"),
         ({"workspace_id": "0190a0a0-0000-7000-8000-000000000000"}, "structure_events_workspace_id_seq_idx"),
     ],
@@ -231,3 +235,53 @@ def test_an_event_shows_its_summary_and_links_to_its_moment(root: Client, make_w
     assert "top level" in page
     assert f'href="{change_url(lead)}">Lead</a>' in page
     assert f'href="/?at={moved.seq}&amp;ws={one.id}"' in page
+
+
+def test_the_page_of_an_entry_is_headed_by_what_it_says(root: Client, make_workspace: Make) -> None:
+    one = make_workspace("One")
+    log.write(one.id, [Entry(activity_type="a2a_receive", method="message/send", summary="Long " * 50)])
+    event = last_event(one.id)
+    assert f'<h1 dir="auto">Event {event.seq}: Created</h1>' in root.get(change_url(event)).content.decode()
+    [entry] = ActivityLog.objects.all()
+    assert '<h1 dir="auto">A2A Receive: message/send</h1>' in root.get(change_url(entry)).content.decode()
+
+
+def test_the_audit_log_says_in_words_what_happened(root: Client, make_workspace: Make) -> None:
+    lead, one = make_workspace("Lead"), make_workspace("One")
+    workspaces.update(one.id, {"parent_id": lead.id}, actor="operator:ada")
+    workspaces.update_card(one.id, {"name": "x" * 5000}, actor="operator:ada")
+    card, moved = root.get(reverse(EVENTS)).context["cl"].rows[:2]
+    cells = {cell.name: str(cell.shown) for cell in moved.cells}
+    assert [cell.name for cell in moved.cells] == ["when", "what", "workspace", "actor_name", "type_code"]
+    assert "Moved" in cells["what"]
+    assert "ada" in cells["actor_name"]
+    assert cells["type_code"] == "<code>WORKSPACE_MOVED</code>"
+    assert all(len(str(cell.shown)) < 1000 for cell in card.cells)
+
+
+def test_activity_shows_method_duration_and_the_beginning_of_the_error(root: Client, make_workspace: Make) -> None:
+    entry = Entry(
+        activity_type="a2a_send", method="message/send", duration_ms=1234, status="error", error_detail="e" * 999
+    )
+    log.write(make_workspace("One").id, [entry])
+    (row,) = root.get(reverse("admin:activity_activitylog_changelist")).context["cl"].rows
+    cells = {cell.name: str(cell.shown) for cell in row.cells}
+    assert "message/send" in cells["kind"]
+    assert "e" * 79 + "…" in cells["error"]
+    assert "e" * 300 not in cells["error"]
+    assert "1,234 ms" in cells["duration"] or "1.2 s" in cells["duration"]
+
+
+@pytest.mark.parametrize("name", ["activity_activitylog", "activity_structureevent"])
+def test_the_newest_page_can_be_followed(root: Client, furnished: Workspace, name: str) -> None:
+    url, part = reverse(f"admin:{name}_changelist"), 'data-live-part="results"'
+    page = root.get(url, {"since": "7d"})
+    assert part not in page.content.decode()
+    assert page.context["cl"].follow_link.url == "?follow=1&since=7d"
+    followed = root.get(url, {"since": "7d", "follow": "1"})
+    assert part in followed.content.decode()
+    assert followed.context["cl"].follow_link.url == "?since=7d"
+    position = f"{timezone.now().isoformat()}~{furnished.id}" if "log" in name else "99999"
+    older = root.get(url, {"follow": "1", "page_before": position})
+    assert part not in older.content.decode()
+    assert older.context["cl"].follow_link is None

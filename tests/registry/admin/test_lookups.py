@@ -27,7 +27,7 @@ def url_of(model_admin: "ModelAdmin[Any]") -> str:
 
 def offered(client: Client, model_admin: "ModelAdmin[Any]") -> set[str]:
     changelist = client.get(url_of(model_admin)).context["cl"]
-    return {name for spec in changelist.filter_specs for name in spec.expected_parameters() if name}
+    return set(changelist.bar.bar.names)
 
 
 def refused(client: Client, model_admin: "ModelAdmin[Any]") -> Iterator[tuple[str, str]]:
@@ -51,12 +51,12 @@ def test_a_lookup_that_is_not_offered_leads_back_and_reaches_no_database(
             answer = ask(root, model_admin, name, value)
         assert (answer.status_code, answer.headers.get("Location")) == (302, url_of(model_admin)), (name, value)
         assert not [query for query in captured.captured_queries if " ~ " in query["sql"] or " ~* " in query["sql"]]
-    assert "not offered here" in shown_messages(root.get(url_of(model_admin)))[0]
+    assert "list is shown without filters" in shown_messages(root.get(url_of(model_admin)))[0]
 
 
 @each_list
 def test_an_offered_lookup_takes_any_value(root: Client, furnished: Workspace, model_admin: "ModelAdmin[Any]") -> None:
-    own = {"q", "o", "p", "all", "e", "_popup", "_to_field", "_facets", "before"}
+    own = {"q", "o", "p", "all", "e", "_popup", "_to_field", "_facets", "page_before"}
     for name in sorted(offered(root, model_admin) | own):
         for value in ODD:
             answer = ask(root, model_admin, name, value)
@@ -66,14 +66,10 @@ def test_an_offered_lookup_takes_any_value(root: Client, furnished: Workspace, m
 
 
 def test_odd_values_are_named_and_the_list_is_shown(root: Client, furnished: Workspace) -> None:
-    for query in ({"status__exact": "\x00"}, {"tier": "x"}, {"state": "nope"}, {"q": "a" * 1000}):
+    for query in ({"status": "\x00"}, {"tier": "x"}, {"state": "nope"}, {"q": "a" * 1000}):
         page = root.get(reverse(WORKSPACES), query, follow=True)
         assert page.status_code == 200
         assert "Furnished" in page.content.decode(), query
-
-
-def test_one_value_for_each_lookup(root: Client, make_workspace: Make) -> None:
-    assert root.get(f"{reverse(WORKSPACES)}?status__exact=online&status__exact=failed").status_code == 302
 
 
 def test_the_choice_of_workspaces_takes_any_term(root: Client, make_workspace: Make) -> None:

@@ -13,7 +13,7 @@ from registry.models import Status, Workspace
 from registry.organisation import workspaces
 from registry.structure import hierarchy
 from registry.structure.text import shortened_name
-from tests.registry.admin.pages import change_url
+from tests.registry.admin.pages import change_url, settings_url
 
 Make = Callable[..., Workspace]
 LIST = reverse("admin:registry_workspace_changelist")
@@ -37,7 +37,7 @@ def test_a_parent_is_chosen_by_its_path(admin: Client, make_workspace: Make) -> 
     one, two = (make_workspace("QA", parent_id=team.id) for team in (north, south))
     assert _choices(admin, "QA") == {str(one.id): "North / QA", str(two.id): "South / QA"}
     member = make_workspace("Tester", parent_id=one.id)
-    page = admin.get(change_url(member)).content.decode()
+    page = admin.get(settings_url(member)).content.decode()
     assert ">North / QA</option>" in page
 
 
@@ -53,12 +53,12 @@ def test_a_path_has_every_level(make_workspace: Make) -> None:
     assert hierarchy.paths([leaf.id, top.id]) == {leaf.id: ["a", "b", "c"], top.id: ["a"]}
 
 
-def test_show_all_stands_only_where_it_shows_more(admin: Client, make_workspace: Make) -> None:
+def test_filters_are_cleared_only_where_there_are_any(admin: Client, make_workspace: Make) -> None:
     make_workspace("Scout")
-    assert "Show all" not in admin.get(LIST).content.decode()
-    for query in ({"q": "Scout"}, {"status__exact": "provisioning"}):
+    assert "Clear all" not in admin.get(LIST).content.decode()
+    for query in ({"q": "Scout"}, {"status": "provisioning"}):
         page = admin.get(LIST, query).content.decode()
-        assert '(<a href="?">Show all</a>)' in page, query
+        assert 'href="?">Clear all</a>' in page, query
 
 
 def test_a_role_of_several_lines_is_listed_by_its_first(admin: Client, make_workspace: Make) -> None:
@@ -98,13 +98,25 @@ def test_another_name_in_the_card_is_shown_and_can_be_taken_over(admin: Client, 
     _register(scout, "Ranger")
     page = admin.get(change_url(scout)).content.decode()
     assert "Rename to “Ranger”" in page
-    assert "Name in its card" in page
+    assert '<input type="hidden" name="name" value="Ranger">' in page
     rename = reverse("admin:registry_workspace_rename", args=[scout.id])
     assert admin.get(rename).status_code == 405
-    assert "Renamed Scout to Ranger." in admin.post(rename, follow=True).content.decode()
+    shown = {"name": "Ranger"}
+    assert "Renamed Scout to Ranger." in admin.post(rename, shown, follow=True).content.decode()
     scout.refresh_from_db()
     assert scout.name == "Ranger"
-    assert "has no other name" in admin.post(rename, follow=True).content.decode()
+    assert "has no other name" in admin.post(rename, shown, follow=True).content.decode()
+
+
+def test_a_card_that_is_renamed_in_between_is_not_taken_over_unseen(admin: Client, make_workspace: Make) -> None:
+    scout = make_workspace("Scout")
+    _register(scout, "Ranger")
+    rename = reverse("admin:registry_workspace_rename", args=[scout.id])
+    _register(scout, "Impostor")
+    for shown in ({"name": "Ranger"}, {}):
+        assert "has been renamed meanwhile" in admin.post(rename, shown, follow=True).content.decode()
+    scout.refresh_from_db()
+    assert scout.name == "Scout"
 
 
 def test_a_viewer_may_not_take_the_name_over(client: Client, make_user: Any, make_workspace: Make) -> None:

@@ -1,7 +1,6 @@
 """Every page renders, and offers and does only what the user has permission for."""
 
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,9 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from registry.admin.formats import age, span
-from registry.models import GlobalSecret, LoopTick, Status, Workspace, WorkspaceSecret
-from registry.supervision import jobs
-from registry.supervision.retention import Progress
+from registry.models import GlobalSecret, Status, Workspace, WorkspaceSecret
 from tests.registry.admin.pages import (
     LISTS,
     READ_ONLY,
@@ -23,8 +20,6 @@ from tests.registry.admin.pages import (
     form_of,
     url_of,
 )
-
-MORNING = datetime(2026, 1, 31, 6, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -40,10 +35,62 @@ def test_every_detail_renders(root: Client, viewer: Client, furnished: Workspace
     assert viewer.get(url).status_code == 200
 
 
-def test_index_leads_with_the_registry(root: Client) -> None:
-    apps = root.get(reverse("admin:index")).context["app_list"]
-    assert [app["app_label"] for app in apps] == ["registry", "activity", "auth"]
-    assert apps[0]["models"][0]["object_name"] == "Workspace"
+def test_the_address_of_an_application_leads_to_the_overview(root: Client) -> None:
+    answer = root.get(reverse("admin:app_list", args=["registry"]))
+    assert (answer.status_code, answer["Location"]) == (302, reverse("admin:index"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("registry_workspace", "There are no workspaces yet."),
+        ("activity_activitylog", "No agent has reported anything yet."),
+        ("activity_structureevent", "Nothing has been changed yet."),
+        ("registry_secretaccess", "Nobody has used a secret yet."),
+        ("registry_agent", "There are no model assignments yet."),
+    ],
+)
+def test_an_empty_list_says_so_in_a_sentence(root: Client, name: str, text: str) -> None:
+    assert text in root.get(reverse(f"admin:{name}_changelist")).content.decode()
+
+
+@pytest.mark.parametrize("view", ["", "team"])
+def test_an_empty_list_of_workspaces_leads_to_the_first_one(
+    root: Client, viewer: Client, make_workspace: Make, view: str
+) -> None:
+    link = "Create the first one"
+    assert link in root.get(reverse(WORKSPACES), {"view": view} if view else {}).content.decode()
+    assert link not in viewer.get(reverse(WORKSPACES)).content.decode()
+
+
+def test_a_count_names_what_it_counts(root: Client, furnished: Workspace) -> None:
+    assert root.get(reverse("admin:registry_secretaccess_changelist")).context["cl"].count_label == "2 entries"
+    assert root.get(reverse("admin:registry_workspace_changelist")).context["cl"].count_label == "1 workspace"
+
+
+def test_the_page_that_creates_a_workspace_is_called_so(root: Client) -> None:
+    page = root.get(reverse("admin:registry_workspace_add")).content.decode()
+    assert "<title>Create workspace" in page
+
+
+@pytest.mark.parametrize("name", ["saved", "export", "history"])
+def test_the_path_of_a_page_begins_with_its_list(root: Client, furnished: Workspace, name: str) -> None:
+    secret = WorkspaceSecret.objects.get()
+    address = {
+        "saved": reverse("admin:registry_workspacetoken_saved"),
+        "export": reverse("admin:registry_workspace_export"),
+        "history": reverse("admin:registry_workspacesecret_history", args=[secret.pk]),
+    }[name]
+    path = re.search(r'<div class="breadcrumbs.*?</div>', root.get(address).content.decode(), re.DOTALL)
+    assert path is not None
+    assert not re.search("Home|&rsaquo;", path[0])
+    assert "/admin/registry/workspace" in path[0]
+
+
+def test_what_nobody_changed_has_an_empty_history(root: Client, furnished: Workspace) -> None:
+    secret = WorkspaceSecret.objects.get()
+    page = root.get(reverse("admin:registry_workspacesecret_history", args=[secret.pk])).content.decode()
+    assert "Nobody has changed this in the admin." in page
 
 
 def test_nothing_inline_that_a_strict_csp_would_refuse(root: Client, furnished: Workspace) -> None:
@@ -62,7 +109,9 @@ def test_viewers_see_no_verbs_and_change_nothing(viewer: Client, furnished: Work
     assert 'name="_save"' not in page
     assert 'name="action"' not in viewer.get(reverse(WORKSPACES)).content.decode()
     form = form_of(furnished, name="Mine")
-    assert viewer.post(change_url(furnished), form).status_code == 403
+    assert viewer.post(change_url(furnished), form).status_code == 405
+    assert 'name="_save"' not in viewer.get(url_of("settings", furnished)).content.decode()
+    assert viewer.post(url_of("settings", furnished), form).status_code == 403
     assert viewer.post(reverse("admin:registry_workspace_add"), form).status_code == 403
     assert viewer.get(confirmation_url("remove", furnished)).status_code == 403
     assert viewer.post(url_of("remove"), {"chosen": str(furnished.id)}).status_code == 403
@@ -102,41 +151,10 @@ def test_ages_have_the_words_of_the_canvas() -> None:
     ]  # fmt: skip
 
 
-def test_background_jobs_are_healthy_or_stale(root: Client, db: None) -> None:
-    jobs.tick("running")
-    jobs.tick("stopped")
-    LoopTick.objects.filter(name="stopped").update(ticked_at="2020-01-01T00:00:00Z")
-    page = root.get(reverse("admin:registry_looptick_changelist")).content.decode()
-    assert (page.count(">healthy<"), page.count(">stale<")) == (1, 1)
-
-
-def test_background_jobs_show_their_last_error(root: Client, db: None) -> None:
-    jobs.tick("erring")
-    jobs.Failures("erring").add(ValueError("<b>of a kind</b>"))
-    page = root.get(reverse("admin:registry_looptick_changelist")).content.decode()
-    assert ">failing<" in page
-    assert "ValueError: &lt;b&gt;of a kind&lt;/b&gt;" in page
-    assert "ValueError" in root.get(change_url(LoopTick.objects.get())).content.decode()
-
-
-@pytest.mark.parametrize(
-    ("progress", "words"),
-    [
-        (Progress(), "waiting"),
-        (Progress(started_at=MORNING, removed=1500), "pruning: 1,500 rows removed so far"),
-        (Progress(started_at=MORNING, finished_at=MORNING, removed=2, total=3000), "2 rows removed, 3,000 in total; "),
-    ],
-)
-def test_retention_shows_its_progress(root: Client, db: None, progress: Progress, words: str) -> None:
-    jobs.tick(jobs.RETENTION, **progress.detail())
-    assert words in root.get(reverse("admin:registry_looptick_changelist")).content.decode()
-
-
 def test_lists_have_the_names_that_operators_use(root: Client, furnished: Workspace) -> None:
     expected = {
         "registry_agent": "Model assignments",
         "registry_secretaccess": "Secret access log",
-        "registry_looptick": "Background jobs",
         "activity_structureevent": "Audit log",
     }
     index = root.get(reverse("admin:index")).content.decode()

@@ -1,6 +1,7 @@
 """Users and groups: users grant and revoke only permissions that they have themselves."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from registry.models import OperatorToken
 from registry.organisation import workspaces
 from registry.organisation.workspaces import NewWorkspace
 from registry.secrets import store
-from tests.registry.admin.pages import Make, change_url, last_event, shown_messages
+from tests.registry.admin.pages import Make, change_url, last_event, settings_url, shown_messages
 from tests.registry.admin.pages import form_of as form_of_workspace
 
 USERS = "admin:auth_user_changelist"
@@ -174,6 +175,31 @@ def test_users_are_deleted_in_bulk_by_the_same_rule(root: Client, django_user_mo
     assert list(django_user_model.objects.filter(is_active=True).values_list("username", flat=True)) == ["ada"]
 
 
+def test_the_page_that_deletes_says_what_happens(root: Client, django_user_model: type[User]) -> None:
+    """Nothing is promised that does not happen: a user who had access is kept."""
+    user = django_user_model.objects.create_user("used")
+    tokens.issue_operator_token(user)
+    page = root.get(reverse("admin:auth_user_delete", args=[user.pk])).content.decode()
+    assert '<h1 dir="auto">Delete used</h1>' in page
+    assert "This happens when you confirm:" in page
+    assert "cannot be undone" not in page
+
+
+def test_deleting_a_group_names_how_many_users_are_in_it(root: Client, django_user_model: type[User]) -> None:
+    group = Group.objects.get(name="viewers")
+    django_user_model.objects.create_user("one").groups.add(group)
+    page = root.get(reverse("admin:auth_group_delete", args=[group.pk])).content.decode()
+    assert "viewers, with 1 user, who loses its permissions" in page
+    assert "relationship" not in page
+
+
+def test_the_dates_of_a_user_are_written_as_everywhere(root: Client, django_user_model: type[User]) -> None:
+    user = django_user_model.objects.create_user("one", date_joined=datetime(2026, 1, 31, 15, 4, tzinfo=UTC))
+    page = root.get(change_url(user)).content.decode()
+    assert "2026-01-31 15:04:00 UTC" in page
+    assert "p.m." not in page
+
+
 def test_a_changed_list_is_shown_again(root: Client, django_user_model: type[User]) -> None:
     """The user signs in between the page and the confirmation."""
     user = django_user_model.objects.create_user("new")
@@ -198,13 +224,14 @@ def test_a_new_user_with_the_same_name_does_not_get_the_history_of_the_old_one(
 
     first, old = user("ada")
     workspace = make_workspace("Scout")
-    old.post(change_url(workspace), form_of_workspace(workspace, name="Renamed"))
+    old.post(settings_url(workspace), form_of_workspace(workspace, name="Renamed"))
     assert last_event(workspace.id).actor == f"operator:ada#{first.pk}"
     first.username = "ada-old"
     first.save()
     _second, new = user("ada")
-    mine = new.get(AUDIT).context["cl"].filter_specs[1].presets()[0][0]
-    assert not new.get(AUDIT, mine).context["cl"].result_list
+    mine = new.get(AUDIT).context["cl"].bar.presets[0]
+    assert mine.label == "By me"
+    assert not new.get(AUDIT + mine.url).context["cl"].result_list
     assert not new.get(AUDIT, {"actor": "ada"}).context["cl"].result_list
     for text in ("ada-old", f"ada#{first.pk}", f"operator:ada#{first.pk}"):
         found = len(old.get(AUDIT, {"actor": text}).context["cl"].result_list)
@@ -213,3 +240,33 @@ def test_a_new_user_with_the_same_name_does_not_get_the_history_of_the_old_one(
     assert ">ada<" in page.replace("\n", "")
     event = last_event(workspace.id)
     assert f"ada (operator:ada#{first.pk})" in new.get(change_url(event)).content.decode()
+
+
+def test_groups_and_permissions_are_checkboxes(client: Client, administrator: User) -> None:
+    """Every permission can be chosen, below what it is about, and the group's own are chosen."""
+    group = Group.objects.get(name="viewers")
+    boxes = client.get(change_url(group)).context["adminform"].form["permissions"].subwidgets
+    assert {str(box.data["value"]) for box in boxes} == {str(one.pk) for one in Permission.objects.all()}
+    chosen = {str(box.data["value"]) for box in boxes if box.data["selected"]}
+    assert chosen == {str(one.pk) for one in group.permissions.all()}
+    labels = {str(box.data["value"]): box.choice_label for box in boxes}
+    assert labels[str(Permission.objects.get(codename="view_workspace").pk)] == "View"
+    assert all(box.data["type"] == "checkbox" for box in boxes)
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"is_superuser": True}, "Superuser"),
+        ({"is_staff": True}, "Staff"),
+        ({}, "Canvas only"),
+        ({"is_superuser": True, "is_active": False}, "Deactivated"),
+    ],
+)
+def test_the_list_says_what_a_user_has_access_to(
+    client: Client, administrator: User, fields: dict[str, Any], word: str
+) -> None:
+    User.objects.create_user("somebody", **fields).groups.add(Group.objects.get(name="viewers"))
+    page = client.get(reverse(USERS), {"q": "somebody"}).content.decode()
+    assert word in page
+    assert ">viewers</span>" in page

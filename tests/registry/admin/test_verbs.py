@@ -7,12 +7,13 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from activity.models import StructureEvent
 from activity.principals import operator_name
-from registry.admin.verbs import RESTART, VERBS
 from registry.models import Status, Workspace
 from registry.organisation import pausing, removal
+from registry.organisation.verbs import RESTART, VERBS
 from tests.registry.admin.pages import (
     WORKSPACES,
     Make,
@@ -83,7 +84,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_this_platform_does_not_run_is_not_restarted(root: Client, team: list[Workspace]) -> None:
     page = root.get(change_url(team[0]))
-    assert "restart" not in [button.title.lower() for button in page.context["buttons"]]
+    assert "restart" not in [button.title.lower() for button in page.context["header"].toolbar.buttons]
     assert 'value="restart"' not in root.get(reverse(WORKSPACES)).content.decode()
     answer = root.post(url_of("restart"), {"chosen": str(team[0].id)}, follow=True)
     assert shown_messages(answer) == [RESTART.nothing_to_do]
@@ -92,10 +93,10 @@ def test_what_this_platform_does_not_run_is_not_restarted(root: Client, team: li
 
 @pytest.mark.usefixtures("run_here")
 def test_restart_leaves_the_team_alone(root: Client, team: list[Workspace]) -> None:
-    titles = [button.title for button in root.get(change_url(team[0])).context["buttons"]]
+    titles = [button.title for button in root.get(change_url(team[0])).context["header"].toolbar.buttons]
     assert "Restart" in titles
     answer = root.post(url_of("restart"), {"chosen": str(team[0].id)}, follow=True)
-    assert shown_messages(answer) == ["Restarted 1 workspace."]
+    assert shown_messages(answer) == [f"Restarted {team[0].name}."]
     assert status(*team) == ["provisioning", "online", "offline"]
 
 
@@ -187,23 +188,35 @@ def test_a_post_needs_a_csrf_token(
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(django_user_model.objects.create_superuser("eve", "", "x"))
     assert strict.post(url_of(name), {"chosen": str(team[0].id)}).status_code == 403
-    assert strict.post(url_of("enrol", team[0])).status_code == 403
+    assert strict.post(url_of("connect", team[0])).status_code == 403
 
 
 def test_a_page_offers_the_verbs_that_apply(root: Client, viewer: Client, team: list[Workspace]) -> None:
     def titles(client: Client, workspace: Workspace) -> list[str]:
-        return [button.title for button in client.get(change_url(workspace)).context["buttons"]]
+        shown = client.get(change_url(workspace)).context["header"].toolbar
+        return [f"{button.title}!" if button is shown.primary else button.title for button in shown.buttons]
 
-    common = ["Add members…", "New enrolment token"]
-    assert titles(root, team[0]) == ["Pause team…", *common, "Remove team…", "Remove…"]
-    assert titles(root, team[2]) == ["Pause", *common, "Remove…"]
-    pausing.pause(team[2].id, actor="test")
-    assert titles(root, team[2]) == ["Resume", *common, "Remove…"]
-    removal.remove(team[2].id, actor="test", confirm=True)
-    assert titles(root, team[2]) == titles(viewer, team[0]) == []
-    shown = 'class="verbs"'
-    assert shown in root.get(change_url(team[0])).content.decode()
-    assert shown not in viewer.get(change_url(team[0])).content.decode()
+    top, _middle, bottom = team
+    connect, everyday = "Connect its agent", ["Add members…", "Move…"]
+    assert titles(root, top) == ["Pause team…", connect, *everyday, "Remove team…", "Remove…"]
+    assert titles(root, bottom) == ["Pause", connect, *everyday, "Remove…"]
+    Workspace.objects.filter(id=bottom.id).update(status=Status.PROVISIONING)
+    assert titles(root, bottom) == [f"{connect}!", "Pause", *everyday, "Remove…"]
+    Workspace.objects.filter(id=bottom.id).update(status=Status.OFFLINE, refused_at=timezone.now(), refused_reason="x")
+    assert titles(root, bottom) == [f"{connect}!", "Pause", *everyday, "Remove…"]
+    pausing.pause(bottom.id, actor="test")
+    assert titles(root, bottom) == ["Resume!", connect, *everyday, "Remove…"]
+    removal.remove(bottom.id, actor="test", confirm=True)
+    assert titles(root, bottom) == ["Forward…"]
+    assert titles(viewer, top) == titles(viewer, bottom) == []
+    assert f'action="{url_of("pause")}"' in root.get(change_url(top)).content.decode()
+    assert f'action="{url_of("pause")}"' not in viewer.get(change_url(top)).content.decode()
+
+
+@pytest.mark.usefixtures("run_here")
+def test_what_this_platform_runs_is_restarted_first_when_it_is_down(root: Client, team: list[Workspace]) -> None:
+    shown = root.get(change_url(team[2])).context["header"].toolbar
+    assert (shown.primary.title, [button.title for button in shown.shown]) == ("Restart", ["Pause"])
 
 
 def test_queries_of_the_confirmation_do_not_grow(root: Client, make_workspace: Make) -> None:

@@ -10,8 +10,9 @@ from rest_framework.test import APIClient
 from activity import traffic
 from activity.log import Entry, write
 from activity.models import EventType
-from registry.liveness import availability
+from registry.liveness import uptime
 from registry.models import Workspace
+from registry.organisation.attention import recent_counts
 from tests.registry.organisation.test_attention import tell
 
 Make = Callable[..., Workspace]
@@ -19,8 +20,8 @@ Make = Callable[..., Workspace]
 
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
-    for cache in (traffic._past.clear, availability.of_all.cache_clear):
-        cache()
+    traffic._past.clear()
+    uptime.forget()
     yield
     traffic._past.clear()
 
@@ -48,6 +49,19 @@ def test_the_organisation_at_a_glance(make_workspace: Make, as_viewer: APIClient
     assert len(found["availability"]["hours"]) == 48
 
 
+def test_what_needs_somebody_is_counted_at_most_once_in_some_seconds(
+    make_workspace: Make, as_viewer: APIClient, anonymous: APIClient
+) -> None:
+    tell(make_workspace(), EventType.WORKSPACE_OFFLINE, reason="lease expired")
+    found = {"count": 1, "kinds": {"offline": 1}}
+    assert as_viewer.get("/attention").json() == found
+    tell(make_workspace(), EventType.WORKSPACE_OFFLINE, reason="lease expired")
+    assert as_viewer.get("/attention").json() == found
+    recent_counts.forget()
+    assert as_viewer.get("/attention").json() == {"count": 2, "kinds": {"offline": 2}}
+    assert anonymous.get("/attention").status_code == 401
+
+
 def test_an_empty_organisation_has_an_overview(as_viewer: APIClient) -> None:
     found = as_viewer.get("/overview").json()
     assert found["workspaces"] == {"total": 0, "statuses": {}}
@@ -72,6 +86,18 @@ def test_of_a_time_that_it_did_not_exist_there_is_none(make_workspace: Make, as_
     window = {"from": (now - timedelta(days=3)).isoformat(), "to": (now - timedelta(days=2)).isoformat()}
     found = as_viewer.get(f"/workspaces/{workspace.id}/availability", window).json()
     assert (found["ratio"], found["outages"], set(found["strip"])) == (None, [], {None})
+
+
+def test_a_window_has_at_most_31_days(make_workspace: Make, as_viewer: APIClient) -> None:
+    path, until = f"/workspaces/{make_workspace().id}/availability", "2026-02-01T00:00:00Z"
+    assert as_viewer.get(path, {"from": "2026-01-01T00:00:00Z", "to": until}).status_code == 200
+    assert as_viewer.get(path, {"from": "2025-12-31T23:59:59Z", "to": until}).status_code == 400
+
+
+def test_the_first_of_all_times_has_none_before_it(make_workspace: Make, as_viewer: APIClient) -> None:
+    path = f"/workspaces/{make_workspace().id}/availability"
+    answer = as_viewer.get(path, {"to": "0001-01-01T00:00:00Z"})
+    assert (answer.status_code, answer.json()["field"]) == (400, "to")
 
 
 @pytest.mark.parametrize(

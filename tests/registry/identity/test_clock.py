@@ -15,7 +15,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from activity import clock, log
-from registry.admin import columns, formats
+from registry.admin import formats, states
 from registry.identity import enrolment, tokens
 from registry.models import OperatorToken, Workspace, WorkspaceToken
 from registry.structure.states import ENROLMENT_EXPIRED
@@ -71,11 +71,11 @@ def test_an_enrolment_token_lasts_as_long_as_it_says(make_workspace: Make, setti
     issued = enrolment.issue(workspace.id)
     assert abs((issued.expires_at - _true_now()).total_seconds() - 600) < 5
     workspace.refresh_from_db()
-    assert not columns.has_expired(workspace)
+    assert not states.has_expired(workspace)
     Workspace.objects.update(enrolment_expires_at=_true_now() - timedelta(minutes=1))
     workspace.refresh_from_db()
-    assert columns.has_expired(workspace)
-    assert ENROLMENT_EXPIRED in columns.state(workspace)
+    assert states.has_expired(workspace)
+    assert ENROLMENT_EXPIRED in states.state(workspace)
 
 
 @pytest.mark.usefixtures("_skewed")

@@ -46,12 +46,24 @@ def shown(client: APIClient, workspace: Workspace) -> list[Any]:
     return [row["enrolment_expires_at"] for row in [*found, client.get(path).json()]]
 
 
+def test_the_commands_that_connect_an_agent_have_the_token_only_when_it_is_issued(
+    as_operator: APIClient, make_workspace: Make
+) -> None:
+    workspace = make_workspace(name='It\'s "me"')
+    before = as_operator.get(f"/workspaces/{workspace.id}/connection").json()
+    issued = as_operator.post(f"/workspaces/{workspace.id}/enrolment").json()
+    for command in ("curl_register_template", "python_snippet"):
+        assert str(workspace.id) in before[command]
+        assert before[command].count("ENROLMENT_TOKEN") == 1
+        assert before[command].replace("ENROLMENT_TOKEN", issued["enrolment_token"]) == issued["connection"][command]
+
+
 def test_a_new_token_replaces_the_former_one(as_operator: APIClient, make_workspace: Make) -> None:
     workspace = make_workspace()
     path = f"/workspaces/{workspace.id}/enrolment"
     first, second = as_operator.post(path), as_operator.post(path)
     assert [answer.status_code for answer in (first, second)] == [201, 201]
-    assert set(second.json()) == {"enrolment_token", "expires_at"}
+    assert set(second.json()) == {"enrolment_token", "expires_at", "connection"}
     left = datetime.fromisoformat(second.json()["expires_at"]) - timezone.now()
     assert left.total_seconds() == pytest.approx(settings.ENROLMENT_TOKEN_SECONDS, abs=10)
     assert register(workspace, first.json()["enrolment_token"]) == 401

@@ -58,7 +58,7 @@ def test_it_is_what_counting_each_second_gives(seed: int) -> None:
     assert all(one.until < other.since for one, other in zip(found.outages, found.outages[1:], strict=False))
     for part, shown in enumerate(found.strip):
         statuses = [status for status in seconds[part * 10 : part * 10 + 10] if status in SEVERITY]
-        worst = max(statuses, key=lambda status: SEVERITY.index(Status(status)), default=None)
+        worst = max(statuses, key=SEVERITY.__getitem__, default=None)
         assert shown == worst
 
 
@@ -107,10 +107,15 @@ def test_it_is_read_from_the_log(make_workspace: Make, log: Any) -> None:
     assert found[early.id].strip == ["online", "offline", "online", "online"]
     assert (found[late.id].up, found[late.id].down, found[late.id].ratio) == (100, 0, 1.0)
     assert found[late.id].strip == [None, None, "online", "degraded"]
-    both = availability.of_all(WINDOW, StructureEvent.objects.latest("seq").seq)
-    together, ratios = availability.total(both, parts=4)
-    assert (together.up, together.down) == (280, 60)
-    assert ratios == [1.0, 0.0, 1.0, 1.0]
+
+
+def test_a_time_that_goes_back_across_the_start_of_the_window_leaves_the_last_status(
+    make_workspace: Make, log: Any
+) -> None:
+    workspace = born(make_workspace, -50)
+    log(workspace, (EventType.WORKSPACE_OFFLINE, 1), (EventType.WORKSPACE_ONLINE, -1))
+    found = availability.of([workspace.id], WINDOW)[workspace.id]
+    assert (found.up, found.down) == (SECONDS, 0)
 
 
 def test_a_window_in_the_past_is_not_changed_by_what_happened_since(make_workspace: Make, log: Any) -> None:
@@ -128,12 +133,3 @@ def test_every_status_is_set_by_its_event(make_workspace: Make, log: Any) -> Non
         log(workspace, (kind, 0))
         workspace.refresh_from_db()
         assert workspace.status == status
-
-
-def test_all_histories_are_read_once_for_a_position(make_workspace: Make, django_assert_num_queries: Any) -> None:
-    make_workspace()
-    availability.of_all.cache_clear()
-    position = StructureEvent.objects.latest("seq").seq
-    first = availability.of_all(WINDOW, position)
-    with django_assert_num_queries(0):
-        assert availability.of_all(WINDOW, position) is first

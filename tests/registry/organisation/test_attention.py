@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from activity.events import NewEvent, record
-from activity.models import EventType
+from activity.models import EventType, StructureEvent
+from registry.config import context, files
 from registry.identity import enrolment, tokens
 from registry.liveness import heartbeats
 from registry.liveness.heartbeats import Beat
 from registry.models import Workspace
-from registry.organisation.attention import Attention, Kind, attention
+from registry.organisation import workspaces
+from registry.organisation.attention import Attention, Kind, attention, condition
 from registry.secrets import store
 from registry.structure import projection
 
@@ -131,6 +133,24 @@ def test_secrets_that_no_key_opens(make_workspace: Make, settings: Any) -> None:
     assert attention().count == 2
 
 
+def test_required_variables_that_no_secret_sets(make_workspace: Make) -> None:
+    workspace, other = make_workspace(status="online"), make_workspace(status="online")
+    required = b"env: {required: [B_KEY, A_KEY, SHARED], optional: [C_KEY]}"
+    files.write(workspace.id, "config.yaml", required, actor="test")
+    files.write(other.id, "config.yaml", b"env: {optional: [C_KEY]}", actor="test")
+    store.set_for_all("SHARED", "v", actor="test")
+    store.set_for_workspace(other.id, "A_KEY", "v", actor="test")
+    found = attention()
+    assert problems(found, workspace) == {"missing_environment": "no secret sets A_KEY, B_KEY"}
+    assert (found.count, found.kinds[Kind.ENVIRONMENT]) == (1, 1)
+    assert context.missing_environment(workspace.id) == ["B_KEY", "A_KEY"]
+    assert [problem.kind for problem in condition(workspace.id).problems] == [Kind.ENVIRONMENT]
+    store.set_for_workspace(workspace.id, "A_KEY", "v", actor="test")
+    assert problems(attention(), workspace) == {"missing_environment": "no secret sets B_KEY"}
+    files.write(workspace.id, "config.yaml", b"env: {}", actor="test")
+    assert (attention().count, context.missing_environment(workspace.id)) == (0, [])
+
+
 def test_everybody_is_counted_and_the_latest_are_shown(make_workspace: Make) -> None:
     workspaces = [make_workspace(str(n)) for n in range(5)]
     for workspace in workspaces:
@@ -138,3 +158,31 @@ def test_everybody_is_counted_and_the_latest_are_shown(make_workspace: Make) -> 
     found = attention(limit=2)
     assert (found.count, found.kinds[Kind.OFFLINE]) == (5, 5)
     assert [item.name for item in found.items] == ["4", "3"]
+
+
+def test_one_workspace_is_judged_by_the_same_rules(make_workspace: Make) -> None:
+    degraded, fine = make_workspace(status="online"), make_workspace(status="online")
+    heartbeats.flush([Beat(workspace_id=degraded.id, error_rate=0.7, sample_error="timeout")])
+    tokens.issue_workspace_token(degraded.id, expires_at=now() + timedelta(days=1))
+    of_all = next(item for item in attention().items if item.workspace_id == degraded.id)
+    found = condition(degraded.id)
+    assert found.problems == of_all.problems
+    assert [one.kind for one in found.problems] == [Kind.DEGRADED, Kind.TOKEN_EXPIRES]
+    event = StructureEvent.objects.get(event_type=EventType.WORKSPACE_DEGRADED)
+    assert found.beginning is not None
+    assert (found.beginning.seq, found.beginning.event_id, found.beginning.at) == (
+        event.seq,
+        event.id,
+        event.created_at,
+    )
+    assert condition(fine.id).problems == []
+
+
+def test_a_status_does_not_begin_anew_when_the_agent_registers_again(make_workspace: Make) -> None:
+    workspace = make_workspace()
+    for name in ("first", "second"):
+        workspaces.register(workspace.id, url="http://a:1", agent_card={"name": name}, held=True, enrolment_id=None)
+    first, second = StructureEvent.objects.filter(event_type=EventType.WORKSPACE_ONLINE).order_by("seq")
+    beginning = condition(workspace.id).beginning
+    assert beginning is not None
+    assert beginning.seq == first.seq < second.seq

@@ -26,6 +26,7 @@ from registry.organisation.directory import Directory, Lookup
 from registry.organisation.workspaces import NewWorkspace
 from registry.secrets import store
 from tests.activity.sockets import Client, listening
+from tests.registry.racing import STRESS
 from tests.registry.test_property import empty
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -205,7 +206,7 @@ def do(kind: str, *how: Any) -> None:
 
 @given(st.lists(DAMAGE, min_size=1, max_size=12))
 @settings(
-    max_examples=60,
+    max_examples=500 if STRESS else 30,
     deadline=None,
     database=None,
     derandomize=True,

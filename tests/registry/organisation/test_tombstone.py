@@ -25,7 +25,7 @@ from registry.organisation import rebuild, removal, workspaces
 from registry.organisation.workspaces import NewWorkspace
 from tests.registry.racing import PATIENCE_SECONDS, STRESS, together
 
-RACES = 10_000 if STRESS else 150
+RACES = 10_000 if STRESS else 50
 AT_ONCE = 50
 ACTOR = "operator:test"
 URL = "http://agent:1"

@@ -155,5 +155,5 @@ def test_enrolment_tokens_from_the_admin_follow_the_same_rule(
     for level, may in (("operator", False), ("administrator", True)):
         client.force_login(make_user(level))
         workspace = make_workspace()
-        assert client.post(url_of("enrol", workspace)).status_code == 302
+        assert client.post(url_of("connect", workspace)).status_code == 302
         assert WorkspaceToken.objects.get(workspace=workspace).may_reveal == may

@@ -22,6 +22,7 @@ from registry.organisation.audience import Teams
 from registry.organisation.workspaces import NewWorkspace
 from registry.structure import projection
 from tests.e2e.stack import until
+from tests.registry.racing import STRESS
 
 INSERT = (
     "INSERT INTO structure_events (event_type, workspace_id, agent_id, payload, actor) VALUES (%s, %s, %s, %s, 'sql')"
@@ -105,7 +106,13 @@ PAYLOAD = st.dictionaries(st.sampled_from(KEYS), ODD, max_size=3) | ODD | st.fix
 
 @pytest.mark.django_db(transaction=True)
 @given(st.sampled_from(sorted(SMALLEST)), PAYLOAD, st.booleans(), st.sampled_from(["alone", "over", "under"]))
-@settings(max_examples=400, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=2000 if STRESS else 200,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
 def test_what_the_database_accepts_can_be_replayed(kind: str, odd: Any, has_agent: bool, how: str) -> None:
     """On its own, with the values that it needs, and with those overwritten by odd ones."""
     payload = odd

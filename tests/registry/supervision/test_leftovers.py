@@ -12,12 +12,12 @@ from django.contrib.sessions.models import Session
 from django.db import connection, models, transaction
 from django.utils import timezone
 
-from registry.models import OperatorToken, SecretAccess, TokenKind, Workspace, WorkspaceToken
+from registry.models import OperatorToken, SecretAccess, TokenKind, Transfer, Workspace, WorkspaceToken
 from registry.supervision import leftovers
 from registry.supervision.retention import Retention
 from tests.registry.racing import another_connection
 
-KEPT = ("LOGIN_RETENTION_DAYS", "TOKEN_RETENTION_DAYS", "SECRET_ACCESS_RETENTION_DAYS")
+KEPT = ("LOGIN_RETENTION_DAYS", "TOKEN_RETENTION_DAYS", "SECRET_ACCESS_RETENTION_DAYS", "TRANSFER_RETENTION_DAYS")
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def rows(make_workspace: Callable[..., Workspace], make_user: Callable[..., User
             made = table._default_manager.create(username=str(number), user_agent="x", ip_address="10.0.0.1", **given)
             table._default_manager.filter(pk=made.pk).update(attempt_time=ago(31 if number < 5 else 29))
         SecretAccess.objects.create(actor="x", action="read", keys=[], at=ago(366 if number < 5 else 364))
+        Transfer.objects.create(actor="x", kind="bundle_exported", at=ago(366 if number < 5 else 364))
     for dead in ({"revoked_at": ago(91)}, {"expires_at": ago(91)}, {"revoked_at": ago(91), "expires_at": ago(-9)}) * 2:
         for _ in range(1 if len(dead) == 2 else 2):
             for table, of in ((WorkspaceToken, {"workspace": one}), (OperatorToken, {"user": user})):
@@ -43,7 +44,7 @@ def rows(make_workspace: Callable[..., Workspace], make_user: Callable[..., User
     for live in ({}, {"revoked_at": ago(89)}, {"expires_at": ago(89)}, {"expires_at": ago(-9)}):
         WorkspaceToken.objects.create(prefix=uuid4().hex, hash=b"", workspace=one, kind=TokenKind.AGENT, **live)
         OperatorToken.objects.create(prefix=uuid4().hex, hash=b"", user=user, **live)
-    tables = {Session: 1, AccessAttempt: 1, AccessLog: 1, AccessFailureLog: 1, SecretAccess: 1}
+    tables = {Session: 1, AccessAttempt: 1, AccessLog: 1, AccessFailureLog: 1, SecretAccess: 1, Transfer: 1}
     return {**tables, WorkspaceToken: 4, OperatorToken: 4}
 
 

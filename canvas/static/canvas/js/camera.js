@@ -1,114 +1,128 @@
 // Pan and zoom: which part of the canvas is in view.
 
-import { fitted, overlaps, zoomedAt } from "./layout.js";
+import { overlaps } from "./packing.js";
+import { fitted, zoomedAt } from "./zoom.js";
 
 const DOTS = 24;
-const FAR = 0.55;
-const FARTHER = 0.3;
 const MARGIN = 24;
+/** The camera rests when it has not moved for so long. */
+const REST_MS = 160;
 
 export class Camera {
   #at = { x: 0, y: 0, zoom: 1 };
-  #frame = null;
+  #restTimer = null;
 
-  /** @param {(at: import("./layout.js").Camera) => void} onMoved called when the user moves it */
-  constructor(view, stage, onMoved) {
-    this.view = view;
-    this.stage = stage;
-    this.onMoved = onMoved;
+  /**
+   * @param {object} options
+   * @param {() => void} options.onChange called when it moves
+   * @param {(at: At) => void} options.onMoved called when the user moves it
+   */
+  constructor(view, stage, dots, options) {
+    Object.assign(this, { view, stage, dots, options });
+    this.measure();
+    new ResizeObserver(([{ contentRect }]) => this.#resized(contentRect)).observe(view);
   }
 
   get at() {
     return this.#at;
   }
 
+  /** Takes the size of the view at once, for who moves the camera before the observer tells it. */
+  measure() {
+    const { clientWidth: width, clientHeight: height } = this.view;
+    this.size = { width, height };
+  }
+
+  /** Whether it moves: nothing but the position of the stage should change then. */
+  get isMoving() {
+    return this.#restTimer !== null;
+  }
+
   /** Moves without calling onMoved. */
   set(at) {
     this.#at = at;
-    this.#frame ??= requestAnimationFrame(() => this.#draw());
+    this.stage.classList.add("moving");
+    clearTimeout(this.#restTimer);
+    this.#restTimer = setTimeout(() => this.#rest(), REST_MS);
+    this.options.onChange();
   }
 
   pan(dx, dy) {
-    this.#move({ ...this.#at, x: this.#at.x + dx, y: this.#at.y + dy });
+    this.move({ ...this.#at, x: this.#at.x + dx, y: this.#at.y + dy });
   }
 
   /** @param {number} px @param {number} py the fixed point of the view; its middle by default */
-  zoom(factor, px = this.view.clientWidth / 2, py = this.view.clientHeight / 2) {
-    this.#move(zoomedAt(this.#at, factor, px, py));
+  zoom(factor, px = this.size.width / 2, py = this.size.height / 2) {
+    this.move(zoomedAt(this.#at, factor, px, py));
   }
 
-  centre(element, zoom) {
-    this.#move(this.centring(element, zoom));
+  move(at) {
+    this.set(at);
+    this.options.onMoved(at);
   }
 
-  /** The camera with an element in the middle of the view, or with its top left corner if it does not fit. */
-  centring(element, zoom) {
-    const { clientWidth, clientHeight } = this.view;
-    const box = this.#boxOf(element);
+  /** The camera with a box in the middle of the view, or with its top left corner if it does not fit. */
+  centring(box, zoom) {
     const start = (from, size, room) => Math.max((room - size * zoom) / 2, Math.min(MARGIN, room / 2)) - from * zoom;
-    return { x: start(box.x, box.width, clientWidth), y: start(box.y, box.height, clientHeight), zoom };
-  }
-
-  /** @returns {HTMLElement|undefined} the one nearest to the middle of the view */
-  nearest(elements) {
-    const view = this.view.getBoundingClientRect();
-    const distance = (element) => {
-      const { left, right, top, bottom } = element.getBoundingClientRect();
-      return Math.hypot(left + right - view.left - view.right, top + bottom - view.top - view.bottom);
-    };
-    const found = elements.map((element) => ({ element, distance: distance(element) }));
-    return found.sort((a, b) => a.distance - b.distance)[0]?.element;
-  }
-
-  fit(boxes) {
-    if (boxes.length) this.#move(this.fitting(boxes));
+    const { width, height } = this.size;
+    return { x: start(box.x, box.width, width), y: start(box.y, box.height, height), zoom };
   }
 
   fitting(boxes) {
-    return fitted(boxes, this.view.clientWidth, this.view.clientHeight);
+    return fitted(boxes, this.size.width, this.size.height);
   }
 
   sees(at, boxes) {
-    const { clientWidth, clientHeight } = this.view;
-    const seen = { x: -at.x / at.zoom, y: -at.y / at.zoom, width: clientWidth / at.zoom, height: clientHeight / at.zoom };
+    const seen = this.window(0, at);
     return boxes.some((box) => overlaps(seen, box));
   }
 
-  /** Pans only as far as needed to show the top left corner of an element. */
-  reveal(element, margin = MARGIN) {
-    const view = this.view.getBoundingClientRect();
-    const box = element.getBoundingClientRect();
-    const shift = (start, end, from, to) => {
-      if (start < from + margin) return from + margin - start;
-      return end > to - margin ? Math.max(to - margin - end, from + margin - start) : 0;
+  /** The part of the canvas in view, with a margin of so many views on each side. */
+  window(overscan = 0, { x, y, zoom } = this.#at) {
+    const [width, height] = [this.size.width / zoom, this.size.height / zoom];
+    return {
+      x: -x / zoom - overscan * width,
+      y: -y / zoom - overscan * height,
+      width: (1 + 2 * overscan) * width,
+      height: (1 + 2 * overscan) * height,
     };
-    const dx = shift(box.left, box.right, view.left, view.right);
-    const dy = shift(box.top, box.bottom, view.top, view.bottom);
+  }
+
+  /** The point of the canvas at a point of the page. */
+  pointAt(clientX, clientY) {
+    const { left, top } = this.view.getBoundingClientRect();
+    const { x, y, zoom } = this.#at;
+    return { x: (clientX - left - x) / zoom, y: (clientY - top - y) / zoom };
+  }
+
+  /** Pans only as far as needed to show the top left corner of a box. */
+  reveal(box, margin = MARGIN) {
+    const { x, y, zoom } = this.#at;
+    const shift = (start, end, room) => {
+      if (start < margin) return margin - start;
+      return end > room - margin ? Math.max(room - margin - end, margin - start) : 0;
+    };
+    const dx = shift(box.x * zoom + x, (box.x + box.width) * zoom + x, this.size.width);
+    const dy = shift(box.y * zoom + y, (box.y + box.height) * zoom + y, this.size.height);
     if (dx || dy) this.pan(dx, dy);
   }
 
-  #boxOf(element) {
-    this.#draw();
-    const view = this.view.getBoundingClientRect();
-    const { left, top, width, height } = element.getBoundingClientRect();
-    const { x, y, zoom } = this.#at;
-    return { x: (left - view.left - x) / zoom, y: (top - view.top - y) / zoom, width: width / zoom, height: height / zoom };
-  }
-
-  #move(at) {
-    this.set(at);
-    this.onMoved(at);
-  }
-
-  #draw() {
-    cancelAnimationFrame(this.#frame);
-    this.#frame = null;
+  draw() {
     const { x, y, zoom } = this.#at;
     this.stage.style.transform = `translate(${x}px, ${y}px) scale(${zoom})`;
-    this.stage.classList.toggle("far", zoom < FAR);
-    this.stage.classList.toggle("farther", zoom < FARTHER);
-    this.view.style.backgroundPosition = `${x}px ${y}px`;
-    const step = DOTS * zoom * 2 ** Math.max(0, Math.ceil(Math.log2(0.5 / zoom)));
-    this.view.style.backgroundSize = `${step}px ${step}px`;
+    this.dots.style.transform = `translate(${x % DOTS}px, ${y % DOTS}px)`;
+  }
+
+  #rest() {
+    this.#restTimer = null;
+    // Until here the browser scales what it has drawn; now it draws the text sharply.
+    this.stage.classList.remove("moving");
+    this.options.onChange();
+  }
+
+  #resized({ width, height }) {
+    if (!width || !height) return;
+    this.size = { width, height };
+    this.options.onChange();
   }
 }

@@ -3,15 +3,24 @@
 const THRESHOLD = 4;
 const LINE = 16;
 
+/**
+ * @param {object} options
+ * @param {HTMLElement} options.view
+ * @param {Camera} options.camera
+ * @param {() => boolean} options.isCanvas @param {() => boolean} options.mayMove
+ * @param {(id: string) => {x, y}} options.placeOf
+ * @param {(id: string, at: {x, y}) => void} options.onDrag @param {(id: string, at: {x, y}|null) => void} options.onDrop
+ *   `at` is null when the drag was cancelled
+ */
 export function followPointer(options) {
   const { view } = options;
   let gesture = null;
 
   view.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || gesture || !options.isCanvas() || event.target.closest("button")) return;
+    if (event.button !== 0 || gesture || !options.isCanvas() || event.target.closest("button, select, .minimap")) return;
     const id = options.mayMove() ? draggedRoot(event.target) : null;
     gesture = { id, pointer: event.pointerId, x: event.clientX, y: event.clientY, moved: false };
-    if (id) gesture.from = options.placement.placeOf(id);
+    if (id) gesture.from = options.placeOf(id);
   });
 
   view.addEventListener("pointermove", (event) => {
@@ -21,7 +30,7 @@ export function followPointer(options) {
     if (!gesture.moved && Math.hypot(dx, dy) < THRESHOLD) return;
     if (!gesture.moved) begin(event);
     if (gesture.id) {
-      options.placement.hold(gesture.id, moved(gesture.from, dx, dy, options.camera.at.zoom));
+      options.onDrag(gesture.id, moved(gesture.from, dx, dy, options.camera.at.zoom));
     } else {
       options.camera.pan(dx, dy);
       Object.assign(gesture, { x: event.clientX, y: event.clientY });
@@ -31,17 +40,15 @@ export function followPointer(options) {
   view.addEventListener("pointerup", (event) => {
     if (event.pointerId !== gesture?.pointer) return;
     const { id, from, moved: hasMoved, x, y } = gesture;
-    if (id && hasMoved) {
-      const dropped = moved(from, event.clientX - x, event.clientY - y, options.camera.at.zoom);
-      options.onPlaced(id, options.placement.freePlace(id, dropped));
-    }
-    if (hasMoved) swallowClick();
     end();
+    if (!hasMoved) return;
+    swallowClick();
+    if (id) options.onDrop(id, moved(from, event.clientX - x, event.clientY - y, options.camera.at.zoom));
   });
 
-  view.addEventListener("pointercancel", end);
+  view.addEventListener("pointercancel", cancel);
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && gesture) end();
+    if (event.key === "Escape" && gesture) cancel();
   });
   view.addEventListener("wheel", (event) => options.isCanvas() && wheel(event, options.camera), { passive: false });
 
@@ -52,8 +59,12 @@ export function followPointer(options) {
     cardOf(event.target, gesture.id)?.classList.add("lifted");
   }
 
+  function cancel() {
+    if (gesture?.id && gesture.moved) options.onDrop(gesture.id, null);
+    end();
+  }
+
   function end() {
-    if (gesture?.id) options.placement.release();
     gesture = null;
     view.classList.remove("dragging", "panning");
     view.querySelector(".lifted")?.classList.remove("lifted");

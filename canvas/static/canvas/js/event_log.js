@@ -76,7 +76,7 @@ export function nameHistory(events) {
  * The organisation just after an event. The changed workspace is marked; a removed one is included as `removed`.
  * @param {{seq: number, at: string, workspaces: object[]}} snapshot
  * @param {EventRow} event @param {{workspaces: object[]}|null} before the snapshot before a removal; else null
- * @param {Map<string, object>} active workspaces now, for their places and collapsed cards
+ * @param {Map<string, object>} active workspaces now, for their places and folds
  * @returns {PastView}
  */
 export function pastView(snapshot, event, before, active) {
@@ -110,34 +110,5 @@ export class LruCache {
     this.#entries.delete(key);
     this.#entries.set(key, value);
     if (this.#entries.size > this.size) this.#entries.delete(this.#entries.keys().next().value);
-  }
-}
-
-/** Runs one task at a time: a new one aborts the one before, whose result or failure is ignored. */
-export class LatestTask {
-  #controller = null;
-
-  /**
-   * @param {(signal: AbortSignal) => Promise<any>} task starts after `delay` milliseconds unless replaced by then
-   * @returns {Promise<{value: any}|null>} null when replaced or cancelled; rejects when the last task does
-   */
-  async run(task, delay = 0) {
-    this.cancel();
-    const controller = new AbortController();
-    this.#controller = controller;
-    if (delay) await new Promise((resolve) => setTimeout(resolve, delay));
-    if (controller.signal.aborted) return null;
-    try {
-      const value = await task(controller.signal);
-      return controller.signal.aborted ? null : { value };
-    } catch (failure) {
-      if (controller.signal.aborted) return null;
-      throw failure;
-    }
-  }
-
-  cancel() {
-    this.#controller?.abort();
-    this.#controller = null;
   }
 }

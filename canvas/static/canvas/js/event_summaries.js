@@ -95,8 +95,9 @@ const SENTENCES = {
   AGENT_CARD_UPDATED: (name) => ({ by: `changed the agent card of ${name}`, alone: `${name} changed its agent card` }),
 };
 
-function updated(name, { changes = {} }, nameOf, id) {
+function updated(name, { changes = {}, files = {} }, nameOf, id) {
   const fields = Object.keys(changes);
+  const paths = Object.keys(files);
   const [old, now] = changes[fields[0]] ?? [];
   const has = (field) => fields.length === 1 && fields[0] === field;
   if (has("name")) return { by: `renamed ${old} to ${now}`, alone: `${old} was renamed to ${now}` };
@@ -104,6 +105,10 @@ function updated(name, { changes = {} }, nameOf, id) {
   if (has("forwarded_to")) {
     if (!now) return { by: `stopped forwarding ${subject}`, alone: `${subject} is no longer forwarded` };
     return { by: `forwarded ${subject} to ${nameOf(now)}`, alone: `${subject} is forwarded to ${nameOf(now)}` };
+  }
+  if (paths.length && !fields.length) {
+    const what = paths.length === 1 ? paths[0] : `${paths.length} files`;
+    return { by: `changed ${what} of ${subject}`, alone: `${subject} changed ${what}` };
   }
   const names = list(fields).replaceAll("_", " ");
   const values = fields.length === 1 && !has("agent_card") ? ` from ${valueLabel(old)} to ${valueLabel(now)}` : "";
@@ -113,4 +118,4 @@ function updated(name, { changes = {} }, nameOf, id) {
 const valueLabel = (value) => value ?? "nothing";
 const after = (text) => (text ? `: ${text}` : "");
 const list = (words) => words.filter(Boolean).join(", ");
-const percent = (rate) => (typeof rate === "number" ? `${Math.round(rate * 100)} % errors` : "");
+const percent = (rate) => (typeof rate === "number" ? `${Math.round(rate * 100)}% errors` : "");

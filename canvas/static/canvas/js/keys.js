@@ -5,48 +5,53 @@ const STEP = 8;
 const LEAP = 40;
 const TEXT = "input:not([type=range]), textarea, select";
 
-export function followCardKeys(options) {
-  options.board.stage.addEventListener("keydown", (event) => {
+/** @param {{container: HTMLElement, tree: Tree, onFocus, onToggle, onNudge}} options */
+export function followCardKeys({ container, tree, onFocus, onToggle, onOpen, onNudge }) {
+  container.addEventListener("keydown", (event) => {
     const card = event.target.closest(".card");
-    if (!card || event.ctrlKey || event.metaKey) return;
+    const node = card && tree.nodes.get(card.dataset.id);
+    if (!node || event.ctrlKey || event.metaKey) return;
     const arrow = ARROWS[event.key];
     if (arrow && (event.altKey || event.shiftKey)) {
       event.preventDefault();
       const step = event.shiftKey ? LEAP : STEP;
-      options.onNudge(card.dataset.id, arrow[0] * step, arrow[1] * step);
+      onNudge(node.id, arrow[0] * step, arrow[1] * step);
     } else if ([" ", "Enter"].includes(event.key)) {
       if (event.target !== card) return;
       event.preventDefault();
-      options.onToggle(card.dataset.id);
+      if (event.key === "Enter") onOpen(node.id);
+      else onToggle(node.id);
     } else if (!event.altKey) {
-      const next = destination(event.key, card, options);
+      const next = destination(event.key, node, { tree, onToggle });
       if (next === undefined) return;
       event.preventDefault();
-      next?.focus({ preventScroll: options.isCanvas() });
+      if (next) onFocus(next);
     }
   });
 }
 
-/** The card to focus; null to stay, undefined when the key has no meaning here. */
-function destination(key, card, { board, onToggle }) {
-  const expanded = card.getAttribute("aria-expanded");
-  const cards = board.visible();
-  const position = cards.indexOf(card);
+/** The node to focus; null to stay, undefined when the key has no meaning here. */
+function destination(key, node, { tree, onToggle }) {
+  const { shown } = tree;
+  const position = tree.position(node.id);
+  const isTeam = node.children.length > 0;
   switch (key) {
     case "ArrowDown":
-      return cards[position + 1] ?? null;
+      return shown[position + 1] ?? null;
     case "ArrowUp":
-      return cards[position - 1] ?? null;
+      return shown[position - 1] ?? null;
     case "Home":
-      return cards[0];
+      return shown[0];
     case "End":
-      return cards.at(-1);
+      return shown.at(-1);
     case "ArrowRight":
-      if (expanded === "false") onToggle(card.dataset.id);
-      return expanded === "true" ? cards[position + 1] : null;
+      if (isTeam && !node.isFolded) return node.children[0];
+      if (isTeam) onToggle(node.id);
+      return null;
     case "ArrowLeft":
-      if (expanded === "true") onToggle(card.dataset.id);
-      return expanded === "true" ? null : card.parentElement.closest(".card");
+      if (!isTeam || node.isFolded) return node.parent;
+      onToggle(node.id);
+      return null;
     default:
       return undefined;
   }

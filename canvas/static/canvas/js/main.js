@@ -1,144 +1,111 @@
 // Connects the parts of the page: server → store → page, and the user's actions → store and server.
 
-import { ApiError, address, call } from "./api.js";
-import { Camera } from "./camera.js";
+import { call } from "./api.js";
+import { followClicks } from "./clicks.js";
 import { followPointer } from "./drag.js";
+import { Feed } from "./feed.js";
+import { packed, remembered } from "./folding.js";
 import { followCardKeys, followPageKeys } from "./keys.js";
-import { isPlaced, nextStateChange, treeOf } from "./layout.js";
-import { Placement } from "./placement.js";
-import { Board } from "./render.js";
+import { addressed, startPanel } from "./panel.js";
+import { isPlaced } from "./placement.js";
+import { soon } from "./saving.js";
+import { Scene } from "./scene.js";
 import { Shell } from "./shell.js";
-import { createStore, currentWorkspaces } from "./store.js";
-import { backoff, Stream } from "./stream.js";
-import { serverNow, setServerTime } from "../../ui/time.js";
+import { createStore, currentFolding, currentWorkspaces } from "./store.js";
+import { above } from "./tree.js";
+import { serverNow } from "../../ui/time.js";
 import { addressWith, TimeTravel } from "./time_travel.js";
 import { Timeline } from "./timeline.js";
 
-const SAVE_AFTER_MS = 500;
 const ZOOM_STEP = 1.25;
-const READABLE_ZOOM = 0.75;
-const PHASES = { 401: "signed-out", 403: "forbidden" };
+const FOLDS = "molecule.canvas.folds";
 const $ = (id) => document.getElementById(id);
 
 const app = document.body;
 const mayAct = app.dataset.mayAct === "true";
-const view = $("view");
 const store = createStore();
 const shell = new Shell();
-const board = new Board($("board"), $("card"), app.dataset);
-const camera = new Camera(view, $("board"), cameraMoved);
-const placement = new Placement(board, isCanvas, restoreCamera);
+const scene = new Scene(app.dataset, { isCanvas, onMoved: cameraMoved, onLook: showZoom });
+const { camera } = scene;
 const travel = new TimeTravel({ active: () => currentWorkspaces(store.state), onChange: renderSoon });
-const timeline = new Timeline(travel, reveal);
-
-// --- Loading ---------------------------------------------------------------------------------------------
-
-const savedViewport = call("GET", "/canvas/viewport").catch(() => null);
-let failedLoads = 0;
-let loadTimer;
-let isLoading = false;
-let isWantedAgain = false;
-
-async function load() {
-  clearTimeout(loadTimer);
-  isWantedAgain = isLoading;
-  if (isLoading) return;
-  isLoading = true;
-  shell.retryAt = null;
-  store.dispatch({ type: "load" });
-  try {
-    const { data, headers } = await call("GET", "/workspaces");
-    setServerTime(headers.get("X-Server-Time"));
-    // Before the first rendering, so that the cards do not jump.
-    await savedViewport;
-    const seq = Number(headers.get("X-Event-Seq"));
-    store.dispatch({ type: "snapshot", seq, eventId: headers.get("X-Event-ID") ?? "", workspaces: data, at: serverNow() });
-    failedLoads = 0;
-    if (!stream.isRunning) stream.connect();
-  } catch (failure) {
-    loadFailed(failure);
-  } finally {
-    isLoading = false;
-  }
-  if (isWantedAgain) load();
-}
-
-function loadFailed(failure) {
-  if (!(failure instanceof ApiError)) throw failure;
-  if (failure.status in PHASES) return;
-  const wait = backoff(failedLoads++) + 1000;
-  shell.retryAt = Date.now() + wait;
-  loadTimer = setTimeout(load, wait);
-  if (store.state.phase === "ready") shell.toast(`Could not refresh: ${failure.message}`);
-  store.dispatch({ type: "failed", phase: "error", message: failure.message });
-}
-
-const stream = new Stream({
-  position: () => store.state,
-  onEvent(event) {
-    store.dispatch({ type: "event", event, at: serverNow() });
-    travel.onEvent(event);
-  },
-  onAlive: () => store.dispatch({ type: "alive", at: serverNow() }),
-  onLive() {
-    store.dispatch({ type: "connection", status: "live" });
-    // Transient events are not replayed after a reconnect, so load everything once.
-    load();
-  },
-  onConnecting() {
-    const { status } = store.state.connection;
-    store.dispatch({ type: "connection", status: status === "connecting" ? status : "reconnecting" });
-  },
-  onLost: (retryAt) => store.dispatch({ type: "connection", status: "reconnecting", retryAt }),
-  onRefused: (phase) => store.dispatch({ type: "failed", phase, message: null }),
+const timeline = new Timeline(travel, (id) => reveal(id, 64));
+const panel = startPanel({
+  mayAct,
+  mayAdminister: app.dataset.mayAdminister === "true",
+  travel,
+  find: (id) => scene.tree.nodes.get(id),
+  nameOf: (id) => currentWorkspaces(store.state).get(id)?.name ?? `workspace ${id.slice(0, 8)}`,
+  toast: (message) => shell.toast(message),
+  onOpen: showOpened,
+  focusCard,
 });
-
-addEventListener("refused", ({ detail: status }) => {
-  stream.stop();
-  store.dispatch({ type: "failed", phase: PHASES[status], message: null });
-});
+const feed = new Feed(store, shell, { onEvent: received });
 
 // --- Rendering -------------------------------------------------------------------------------------------
 
 let frame = null;
 let past = null;
-let nextChangeAt = Infinity;
+/** Where the camera was before the past; null in the present. */
+let liveCamera = null;
+let isCameraReady = false;
 store.subscribe(renderSoon);
 
-function shownWorkspaces() {
-  return travel.shown?.workspaces ?? currentWorkspaces(store.state);
-}
+const shownWorkspaces = () => travel.shown?.workspaces ?? currentWorkspaces(store.state);
 
 function renderSoon() {
   frame ??= requestAnimationFrame(render);
 }
 
 function render() {
-  frame = null;
   const before = past;
   past = travel.shown;
   const workspaces = shownWorkspaces();
+  if (Boolean(past) !== Boolean(before)) {
+    if (past) scene.placement.keep();
+    else scene.placement.restore();
+    store.dispatch({ type: "past", workspaces: past && workspaces });
+  }
+  cancelAnimationFrame(frame);
+  frame = null;
   shell.render(store.state, workspaces, travel);
   timeline.render(shell.isPast);
-  // A view of the past does not change.
-  if (past && past === before) return;
-  const now = serverNow();
-  nextChangeAt = nextStateChange(workspaces, now);
-  const roots = treeOf(workspaces, now);
-  if (past && !before) placement.keep();
-  board.render(roots);
-  placement.update(roots);
-  if (before && !past) placement.restore();
-  // On the canvas this waits for restoreCamera().
-  if (!isCanvas() && /board|empty/.test(app.dataset.state)) focusAddressed();
+  // Nothing arrives in a view of the past.
+  scene.marked = past?.event?.workspace_id ?? null;
+  const isOther = scene.update(workspaces, currentFolding(store.state), serverNow());
+  scene.select(store.state.selected);
+  if (isCanvas() && scene.tree.roots.length) lookAt(before);
+  if (isOther) showLevels();
+  scene.draw();
+  if (/board|empty/.test(app.dataset.state)) focusAddressed();
+  showCreated();
+  panel.update();
+}
+
+function received(event) {
+  travel.onEvent(event);
+  panel.onEvent(event);
+}
+
+/** The past has a camera of its own, which is forgotten with it. */
+function lookAt(before) {
+  if (!isCameraReady) restoreCamera();
+  isCameraReady = true;
+  if (past && !before) {
+    liveCamera = camera.at;
+    if (!camera.sees(camera.at, scene.boxes())) camera.set(camera.fitting(scene.boxes()));
+  } else if (!past && liveCamera) {
+    camera.set(liveCamera);
+    liveCamera = null;
+  }
 }
 
 setInterval(() => {
   if (document.hidden) return;
   shell.tick();
   timeline.tick();
-  board.tick();
-  if (serverNow() >= nextChangeAt) renderSoon();
+  scene.tick();
+  panel.tick();
+  if (serverNow() >= scene.tree.nextChangeAt) renderSoon();
 }, 1000);
 
 // --- Canvas or list --------------------------------------------------------------------------------------
@@ -152,8 +119,8 @@ function isCanvas() {
 
 function chooseView() {
   app.dataset.view = narrow.matches || wantsList ? "list" : "canvas";
-  $("as-list").setAttribute("aria-pressed", String(wantsList));
-  placement.settle();
+  for (const button of document.querySelectorAll(".as-list")) button.setAttribute("aria-pressed", String(wantsList));
+  renderSoon();
 }
 
 function toggleList() {
@@ -166,23 +133,7 @@ function writeView() {
   history.replaceState(history.state, "", addressWith("view", wantsList ? "list" : null));
 }
 
-// --- Changes ---------------------------------------------------------------------------------------------
-
-const pending = new Map();
-
-/** Runs the last of several calls with the same key, SAVE_AFTER_MS after it. */
-function soon(key, run) {
-  clearTimeout(pending.get(key)?.timer);
-  const timer = setTimeout(() => flush(key), SAVE_AFTER_MS);
-  pending.set(key, { timer, run });
-}
-
-function flush(key) {
-  const { timer, run } = pending.get(key);
-  clearTimeout(timer);
-  pending.delete(key);
-  run();
-}
+// --- Places ----------------------------------------------------------------------------------------------
 
 async function save(id, changes) {
   try {
@@ -195,99 +146,191 @@ async function save(id, changes) {
   }
 }
 
+/** Places a top-level card, and follows it with the camera. */
 function place(id, at) {
   // 0, 0 means "not placed".
   const changes = isPlaced(at) ? at : { x: 1, y: 0 };
   store.dispatch({ type: "change", id, changes });
+  render();
+  const node = scene.tree.nodes.get(id);
+  if (node) scene.reveal(node);
   return changes;
 }
 
 const mayMove = () => mayAct && !travel.shown;
 
 function nudge(id, dx, dy) {
-  if (!mayMove() || !isCanvas() || !placement.isRoot(id)) return;
-  const { x, y } = currentWorkspaces(store.state).get(id);
-  const from = isPlaced({ x, y }) ? { x, y } : placement.placeOf(id);
+  if (!mayMove() || !isCanvas() || scene.tree.nodes.get(id)?.parent !== null) return;
+  // Where it is shown: beside its saved place, if another card has grown over that.
+  const from = scene.placement.places.get(id);
   const changes = place(id, { x: Math.round(from.x + dx), y: Math.round(from.y + dy) });
   soon(id, () => save(id, changes));
 }
 
+function drop(id, at) {
+  scene.placement.release();
+  const node = scene.tree.nodes.get(id);
+  if (!at || !node || node.parent) return render();
+  save(id, place(id, scene.placement.freePlace(node, at)));
+}
+
+followPointer({
+  view: $("view"),
+  camera,
+  mayMove,
+  isCanvas,
+  placeOf: (id) => scene.placement.places.get(id),
+  onDrag(id, at) {
+    scene.placement.hold(id, at);
+    scene.board.move(id, at);
+  },
+  onDrop: drop,
+});
+
+// --- Folds, which this browser remembers -----------------------------------------------------------------
+
 function toggle(id) {
-  if (!board.element(id).hasAttribute("aria-expanded")) return;
-  const changes = { collapsed: !shownWorkspaces().get(id).collapsed };
-  show(id, changes);
-  if (mayMove()) save(id, changes);
+  const node = scene.tree.nodes.get(id);
+  if (!node?.children.length) return;
+  const before = scene.boxOf(node);
+  store.dispatch({ type: "fold", id, isFolded: !node.isFolded });
+  keepFolds();
+  render();
+  const after = scene.boxOf(node);
+  // The card stays under the pointer, whatever moves around it.
+  const { x, y, zoom } = camera.at;
+  if (isCanvas()) camera.set({ x: x + (before.x - after.x) * zoom, y: y + (before.y - after.y) * zoom, zoom });
 }
 
-/** Collapses or expands a card on this page only. */
-function show(id, { collapsed }) {
-  if (travel.shown) travel.collapse(id, collapsed);
-  else store.dispatch({ type: "change", id, changes: { collapsed } });
+function keepFolds() {
+  if (!travel.shown) localStorage.setItem(FOLDS, packed(store.state.folding));
 }
 
-followPointer({ view, camera, placement, mayMove, isCanvas, onPlaced: (id, at) => save(id, place(id, at)) });
-followCardKeys({ board, isCanvas, onToggle: toggle, onNudge: nudge });
+function chooseLevel(value) {
+  store.dispatch({ type: "level", level: value === "all" ? 99 : Number(value) });
+  keepFolds();
+  scene.placement.forget();
+  render();
+  if (isCanvas()) scene.fit();
+}
+
+/** The choice of levels, where there are several. */
+function showLevels() {
+  const select = $("levels");
+  let depth = 0;
+  for (const { depth: own, children } of scene.tree.nodes.values()) if (children.length) depth = Math.max(depth, own + 1);
+  select.hidden = depth === 0;
+  const { level, auto } = currentFolding(store.state);
+  const chosen = (level ?? auto) >= depth ? "all" : String(level ?? auto);
+  if (select.options.length !== depth + 1) {
+    const names = Array.from({ length: depth }, (_, n) => new Option(n ? `${n + 1} levels` : "Top level", n));
+    select.replaceChildren(...names, new Option("All levels", "all"));
+  }
+  select.value = chosen;
+}
 
 // --- Finding a workspace ---------------------------------------------------------------------------------
 
-/** Expands the teams that hide a workspace, on this page only. @returns {HTMLElement|undefined} its card */
-function expandTo(id) {
-  const workspaces = shownWorkspaces();
-  for (let up = workspaces.get(workspaces.get(id)?.parent_id); up; up = workspaces.get(up.parent_id)) {
-    if (up.collapsed) show(up.id, { collapsed: false });
-  }
-  render();
-  placement.settle();
-  return board.element(id);
+/** Opens the teams that hide a workspace. @returns {Node|undefined} */
+function opened(id) {
+  const node = scene.tree.nodes.get(id);
+  const folded = node ? [...above(node)].filter(({ isFolded }) => isFolded) : [];
+  for (const team of folded) store.dispatch({ type: "fold", id: team.id, isFolded: false });
+  if (folded.length) render();
+  return node;
 }
 
-function reveal(id) {
-  const card = expandTo(id);
-  if (isCanvas()) card && camera.reveal(card, 64);
-  else card?.scrollIntoView({ block: "center" });
+/** Shows a workspace, wherever it is. */
+function reveal(id, margin) {
+  const node = opened(id);
+  if (node) scene.reveal(node, margin);
 }
 
-let addressedWorkspace = new URLSearchParams(location.search).get("ws");
+/** The view is smaller beside the panel: the card must not be behind it. */
+function showOpened(id) {
+  camera.measure();
+  store.dispatch({ type: "select", id });
+  scene.select(id);
+  reveal(id);
+}
 
-/** Shows and focuses the workspace of ?ws=, once. */
+function focusCard(id) {
+  const node = opened(id);
+  if (node) scene.focus(node);
+  else $("view").focus();
+}
+
+let isAddressNew = true;
+
+/** Opens, shows and focuses the workspace of ?ws=, once. */
 function focusAddressed() {
-  const id = addressedWorkspace?.trim().toLowerCase();
-  addressedWorkspace = null;
+  if (!isAddressNew) return;
+  isAddressNew = false;
+  const { id } = addressed();
   if (!id) return;
-  const card = expandTo(id);
-  if (!card) return shell.toast(`Workspace ${id} is not shown here. It may have been removed.`);
-  if (isCanvas()) look(camera.centring(card, Math.max(camera.at.zoom, READABLE_ZOOM)));
-  else card.scrollIntoView({ block: "center" });
-  card.focus({ preventScroll: true });
+  if (panel.followAddress()) return shell.toast(`Workspace ${id} is not shown here. It may have been removed.`);
+  const node = opened(id);
+  if (isCanvas()) camera.set(scene.centred(node));
+  scene.focus(node);
 }
 
-board.stage.addEventListener("click", ({ target }) => {
-  const fold = target.closest(".fold");
-  if (fold) toggle(fold.closest(".card").dataset.id);
-});
-board.stage.addEventListener("focusin", ({ target }) => {
-  if (isCanvas() && target.matches(":focus-visible")) camera.reveal(target.closest(".card"));
-});
+for (const container of [$("board"), $("rows")]) {
+  followCardKeys({
+    container,
+    tree: scene.tree,
+    onFocus: (node) => scene.focus(node),
+    onToggle: toggle,
+    onOpen: (id) => panel.open(id, undefined, { withFocus: true }),
+    onNudge: nudge,
+  });
+  container.addEventListener("click", ({ target }) => {
+    const fold = target.closest(".fold");
+    if (fold) toggle(fold.closest(".card").dataset.id);
+  });
+  container.addEventListener("focusin", ({ target }) => {
+    const { id } = target.closest(".card").dataset;
+    store.dispatch({ type: "select", id });
+    // Now, not with the next frame: a key that is pressed before it concerns this card.
+    scene.select(id);
+    if (isCanvas() && target.matches(":focus-visible")) scene.reveal(scene.tree.nodes.get(id));
+  });
+}
+
+followClicks({ view: $("view"), scene, isCanvas, onOpen: (id) => panel.open(id) });
+
+// --- Creating --------------------------------------------------------------------------------------------
+
+/** The workspace that was just created here, until it is shown. */
+let created = null;
+
+/** @param {string|null} parent the lead of the team, if any */
+async function create(parent) {
+  if (!mayAct || travel.shown) return;
+  const { openCreating } = await import("./creating.js");
+  openCreating({ nodes: scene.tree.nodes, parent, then: (answer) => (created = answer) && renderSoon() });
+}
+
+function showCreated() {
+  const node = created && scene.tree.nodes.get(created.id);
+  if (!node) return;
+  created = null;
+  reveal(node.id);
+  scene.focus(node);
+}
+
+for (const button of document.querySelectorAll(".create")) button.addEventListener("click", () => create(null));
 
 // --- Camera ----------------------------------------------------------------------------------------------
 
-async function restoreCamera() {
-  const saved = (await savedViewport)?.data;
-  const isUntouched = !saved || (!isPlaced(saved) && saved.zoom === 1);
-  const boxes = placement.boxes();
-  look(isUntouched || !camera.sees(saved, boxes) ? camera.fitting(boxes) : saved);
-  focusAddressed();
-}
-
-/** Moves the camera of this page without saving it. */
-function look(at) {
-  camera.set(at);
-  showZoom();
+function restoreCamera() {
+  const { viewport } = feed;
+  const isUntouched = !viewport || (!isPlaced(viewport) && viewport.zoom === 1);
+  const boxes = scene.boxes();
+  camera.set(isUntouched || !camera.sees(viewport, boxes) ? camera.fitting(boxes) : viewport);
 }
 
 function cameraMoved({ x, y, zoom }) {
-  showZoom();
-  if (!mayAct) return;
+  if (!mayAct || travel.shown) return;
   soon("viewport", () =>
     call("PUT", "/canvas/viewport", { x, y, zoom }).catch((failure) =>
       shell.toast(`Could not save the view: ${failure.message}`),
@@ -296,29 +339,25 @@ function cameraMoved({ x, y, zoom }) {
 }
 
 function showZoom() {
-  $("zoom").textContent = `${Math.round(camera.at.zoom * 100)} %`;
-}
-
-/** 100 %, centred on the selected card or on the one nearest to the middle of the view. */
-function actualSize() {
-  const visible = board.visible();
-  const heads = visible.map((card) => card.querySelector(".card-head"));
-  const card = visible.includes(board.selected) ? board.selected : camera.nearest(heads).closest(".card");
-  camera.centre(card, 1);
+  const text = `${Math.round(camera.at.zoom * 100)}%`;
+  if ($("zoom").textContent === text) return;
+  $("zoom").textContent = text;
+  $("zoom").setAttribute("aria-label", `${text}: zoom to 100%`);
 }
 
 const cameraKeys = {
   "+": () => camera.zoom(ZOOM_STEP),
   "=": () => camera.zoom(ZOOM_STEP),
   "-": () => camera.zoom(1 / ZOOM_STEP),
-  0: actualSize,
-  f: () => camera.fit(placement.boxes()),
+  0: () => scene.actualSize(),
+  f: () => scene.fit(),
 };
 const onCanvas = (run) => () => isCanvas() && run();
 followPageKeys({
   ...Object.fromEntries(Object.entries(cameraKeys).map(([key, run]) => [key, onCanvas(run)])),
+  n: () => create(null),
   h: () => timeline.toggle(),
-  Escape: () => shell.closeMenu() || timeline.escape(),
+  Escape: () => shell.closeMenu() || panel.close() || timeline.escape(),
   "?": () => $("keys").showModal(),
 });
 
@@ -327,32 +366,22 @@ const buttons = {
   "zoom-out": cameraKeys["-"],
   zoom: cameraKeys[0],
   fit: cameraKeys.f,
-  "as-list": toggleList,
   "show-keys": () => $("keys").showModal(),
-  "load-now": retryLoad,
-  "connect-now": () => stream.retry(),
+  "load-now": () => feed.retry(),
+  "connect-now": () => feed.stream.retry(),
 };
 for (const [id, run] of Object.entries(buttons)) $(id).addEventListener("click", run);
+for (const button of document.querySelectorAll(".as-list")) button.addEventListener("click", toggleList);
+$("levels").addEventListener("change", ({ target }) => chooseLevel(target.value));
 
 // --- The browser -----------------------------------------------------------------------------------------
 
-function retryLoad() {
-  failedLoads = 0;
-  load();
-}
-
 narrow.addEventListener("change", chooseView);
 addEventListener("popstate", writeView);
-addEventListener("pagehide", () => [...pending.keys()].forEach(flush));
-addEventListener("online", () => (store.state.phase === "ready" ? stream.retry() : retryLoad()));
-addEventListener("offline", () => {
-  stream.stop();
-  store.dispatch({ type: "connection", status: "offline" });
-});
-document.addEventListener("visibilitychange", () => document.hidden || stream.ping());
+addEventListener("storage", ({ key, newValue }) => key === FOLDS && store.dispatch({ type: "remember", folding: remembered(newValue) }));
 
-for (const code of document.querySelectorAll(".origin")) code.textContent = location.origin + address("");
+store.dispatch({ type: "remember", folding: remembered(localStorage.getItem(FOLDS)) });
 chooseView();
 travel.start();
 render();
-load();
+feed.load();

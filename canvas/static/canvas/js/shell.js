@@ -1,8 +1,9 @@
 // Everything around the cards: counts, connection, the states of the page, the banner, toasts and the menu.
 
-import { countStates, isFlapping } from "./layout.js";
-import { chip, setText } from "./render.js";
+import { chip, setText } from "./card.js";
+import { countStates } from "./states.js";
 import { absolute, age, serverNow } from "../../ui/time.js";
+import { isFlapping } from "../../ui/workspaces.js";
 
 const TOAST_MS = 8000;
 const $ = (id) => document.getElementById(id);

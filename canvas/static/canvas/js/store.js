@@ -1,5 +1,8 @@
 // The state of the page, in one reducer. Pure: no DOM, no network, no clock.
 
+import { autoLevel, noFolding, withFold, withLevel } from "./folding.js";
+import { fieldsAfter } from "../../ui/workspaces.js";
+
 /**
  * @typedef {Object} Workspace one row of GET /workspaces
  * @typedef {{event: string, workspace_id: string|null, timestamp: string, seq: number|null, id: string|null, payload: any}} Envelope
@@ -14,6 +17,9 @@
  * @property {Map<string, object>} local layout changes by id, not confirmed by the server
  * @property {Envelope[]|null} buffered events that arrive while a load is in flight; null otherwise
  * @property {number|null} updatedAt when the last message or load arrived
+ * @property {string|null} selected the id of the selected workspace
+ * @property {Folding} folding of the present
+ * @property {Folding|null} pastFolding of the past, while it is shown
  */
 
 export function initialState() {
@@ -28,6 +34,9 @@ export function initialState() {
     local: new Map(),
     buffered: null,
     updatedAt: null,
+    selected: null,
+    folding: noFolding(),
+    pastFolding: null,
   };
 }
 
@@ -54,7 +63,11 @@ export function createStore() {
   };
 }
 
+/** The folding of what is shown: the past has its own, which ends with it. */
+export const currentFolding = ({ folding, pastFolding }) => pastFolding ?? folding;
+
 export function currentWorkspaces({ workspaces, local }) {
+  if (!local.size) return workspaces;
   const current = new Map(workspaces);
   for (const [id, changes] of local) {
     if (current.has(id)) current.set(id, { ...current.get(id), ...changes });
@@ -72,7 +85,8 @@ const ACTIONS = {
     failure: message,
     phase: phase !== "error" || state.phase !== "ready" ? phase : "ready",
   }),
-  event: (state, { event, at }) => ({ ...received(state, event), updatedAt: at }),
+  /** What arrived since the last time: one action for many events, because each copies the map of all workspaces. */
+  events: (state, { events, at }) => ({ ...received(state, events), updatedAt: at }),
   connection: (state, { status, retryAt = null }) => ({ ...state, connection: { status, retryAt } }),
   alive: (state, { at }) => ({ ...state, updatedAt: at }),
   /** Shows a layout change until `saved`. */
@@ -81,7 +95,23 @@ const ACTIONS = {
     local: new Map(state.local).set(id, { ...state.local.get(id), ...changes }),
   }),
   saved,
+  select: (state, { id }) => (id === state.selected ? state : { ...state, selected: id }),
+  /** Folds a team or opens it, on this page only. */
+  fold: (state, { id, isFolded }) => refolded(state, (folding) => withFold(folding, id, isFolded)),
+  /** @see Folding.level */
+  level: (state, { level }) => refolded(state, (folding) => withLevel(folding, level)),
+  remember: (state, { folding }) => ({ ...state, folding: { ...folding, auto: state.folding.auto } }),
+  /** The past begins with the folds of the present. `workspaces`: those that are shown, null for the present. */
+  past: (state, { workspaces }) => ({
+    ...state,
+    pastFolding: workspaces && (state.pastFolding ?? { ...state.folding, auto: autoLevel(workspaces) }),
+  }),
 };
+
+function refolded(state, change) {
+  const name = state.pastFolding ? "pastFolding" : "folding";
+  return { ...state, [name]: change(state[name]) };
+}
 
 function loaded(state, { seq, eventId, workspaces, at }) {
   const active = workspaces.filter((workspace) => !state.removed.has(workspace.id));
@@ -95,7 +125,9 @@ function loaded(state, { seq, eventId, workspaces, at }) {
     buffered: null,
     updatedAt: at,
   };
-  return (state.buffered ?? []).reduce(applied, base);
+  const next = replayed(base, state.buffered ?? []);
+  const auto = autoLevel(next.workspaces);
+  return auto === next.folding.auto ? next : { ...next, folding: { ...next.folding, auto } };
 }
 
 /** Keeps the reason of a failure, which is in the event and not in a load. */
@@ -104,9 +136,17 @@ function withFailure(workspace, { workspaces }) {
   return failure ? { ...workspace, failure } : workspace;
 }
 
-function received(state, event) {
-  const next = applied(state, event);
-  return state.buffered ? { ...next, buffered: [...state.buffered, event] } : next;
+function received(state, events) {
+  const next = replayed(state, events);
+  return state.buffered ? { ...next, buffered: [...state.buffered, ...events] } : next;
+}
+
+/** The state after events. Its maps are copied once, however many events there are. */
+function replayed(state, events) {
+  const next = { ...state, workspaces: new Map(state.workspaces), removed: new Set(state.removed) };
+  let isChanged = false;
+  for (const event of events) isChanged = apply(next, event) || isChanged;
+  return isChanged ? next : { ...next, workspaces: state.workspaces, removed: state.removed };
 }
 
 /** The server accepted a change (`kept`) or refused it. A newer local change of the same field stays. */
@@ -127,28 +167,27 @@ function saved(state, { id, changes, kept }) {
   return { ...state, local, workspaces };
 }
 
-function applied(state, event) {
-  if (event.seq !== null && event.seq <= state.seq) return state;
-  const next = event.seq === null ? { ...state } : { ...state, seq: event.seq, eventId: event.id ?? "" };
+/** Applies an event to a state that has not been published yet. @returns {boolean} whether it changed a workspace */
+function apply(next, event) {
+  if (event.seq !== null && event.seq <= next.seq) return false;
+  if (event.seq !== null) Object.assign(next, { seq: event.seq, eventId: event.id ?? "" });
   const id = event.workspace_id;
   if (event.event === "WORKSPACE_REMOVED") {
-    next.removed = new Set(state.removed).add(id);
-    next.workspaces = new Map(state.workspaces);
+    next.removed.add(id);
     next.workspaces.delete(id);
-    return next;
+    return true;
   }
-  const workspace = changed(state, event);
-  if (workspace) next.workspaces = new Map(state.workspaces).set(id, workspace);
-  return next;
+  const workspace = changed(next, event);
+  if (workspace) next.workspaces.set(id, workspace);
+  return workspace !== null;
 }
 
 /** The workspace after the event; null when the event changes none of those shown. */
 function changed({ workspaces, removed }, event) {
   const before = workspaces.get(event.workspace_id);
-  const change = Object.hasOwn(CHANGES, event.event) ? CHANGES[event.event] : null;
-  if (!change || removed.has(event.workspace_id)) return null;
+  if (removed.has(event.workspace_id)) return null;
   if (!before) return isCreation(event) ? created(event) : null;
-  const fields = change(event.payload, before, event.timestamp);
+  const fields = fieldsAfter(event, before);
   if (!fields) return null;
   return { ...before, ...fields, ...(event.seq === null ? {} : { updated_at: event.timestamp }) };
 }
@@ -166,6 +205,7 @@ function created({ workspace_id, timestamp, payload }) {
     last_sample_error: "",
     uptime_seconds: 0,
     current_task: "",
+    model: "",
     last_heartbeat_at: null,
     flapping_until: null,
     last_refusal: null,
@@ -180,50 +220,3 @@ function created({ workspace_id, timestamp, payload }) {
     updated_at: timestamp,
   };
 }
-
-const EDITABLE = ["name", "role", "tier", "runtime", "url", "agent_card", "forwarded_to"];
-
-// (payload, workspace before, timestamp) → the fields that the event sets, or null for none.
-// Events about agents and teams set no field of a workspace.
-const CHANGES = {
-  WORKSPACE_PROVISIONING: () => ({ status: "provisioning" }),
-  WORKSPACE_ONLINE: (payload) => ({ status: "online", ...only(payload, ["url", "agent_card"]) }),
-  WORKSPACE_OFFLINE: (payload, before) => ({
-    status: "offline",
-    last_heartbeat_at: payload.last_heartbeat_at ?? before.last_heartbeat_at,
-    ...only(payload, ["flapping_until"]),
-  }),
-  WORKSPACE_DEGRADED: (payload) => ({
-    status: "degraded",
-    last_error_rate: payload.error_rate,
-    last_sample_error: payload.sample_error,
-  }),
-  WORKSPACE_PROVISION_FAILED: ({ error }) => ({ status: "failed", failure: error ?? "" }),
-  WORKSPACE_PAUSED: () => ({ status: "paused" }),
-  WORKSPACE_UPDATED: ({ changes }) =>
-    Object.fromEntries(EDITABLE.filter((field) => field in changes).map((field) => [field, changes[field][1]])),
-  WORKSPACE_MOVED: ({ new_parent_id }) => ({ parent_id: new_parent_id }),
-  AGENT_CARD_UPDATED: ({ agent_card }) => ({ agent_card }),
-  LAYOUT_UPDATED: (payload) => only(payload, ["x", "y", "collapsed"]),
-  TASK_UPDATED: (payload, before, timestamp) =>
-    isOlder(timestamp, before) ? null : only(payload, ["current_task", "active_tasks"]),
-  WORKSPACE_REFUSED: ({ last_refusal }) => ({ last_refusal }),
-  ENROLMENT_UPDATED: ({ enrolment_expires_at }) => ({ enrolment_expires_at }),
-  HEARTBEAT: (payload, before, timestamp) => (isOlder(timestamp, before) ? null : afterHeartbeat(payload, before, timestamp)),
-};
-
-/** As on the server, a degraded workspace keeps its sample error until it recovers. */
-function afterHeartbeat(payload, before, timestamp) {
-  const kept = before.status === "degraded" ? before.last_sample_error : "";
-  return {
-    ...only(payload, ["active_tasks", "last_error_rate", "uptime_seconds"]),
-    last_sample_error: payload.last_sample_error || kept,
-    last_heartbeat_at: timestamp,
-  };
-}
-
-const isOlder = (timestamp, { last_heartbeat_at }) =>
-  last_heartbeat_at !== null && Date.parse(timestamp) < Date.parse(last_heartbeat_at);
-
-const only = (values, names) =>
-  Object.fromEntries(names.filter((name) => name in values).map((name) => [name, values[name]]));

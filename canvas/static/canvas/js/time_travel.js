@@ -1,8 +1,9 @@
 // Time travel: the event that is shown, the data that it needs, and its address (?at=).
 
 import { ApiError, call } from "./api.js";
-import { emptyLog, LatestTask, LruCache, nameHistory, pastView, positionOf, stepped, withNewer, withOlder } from "./event_log.js";
+import { emptyLog, LruCache, nameHistory, pastView, positionOf, stepped, withNewer, withOlder } from "./event_log.js";
 import { summarize } from "./event_summaries.js";
+import { LatestTask } from "../../ui/latest_task.js";
 
 const PAGE = 500;
 const KEPT_SNAPSHOTS = 24;
@@ -26,6 +27,7 @@ export class TimeTravel {
   #busy = 0;
   #playing = null;
   #extending = null;
+  #opening = null;
   #catchUpTimer = null;
   #snapshots = new LruCache(KEPT_SNAPSHOTS);
   #showing = new LatestTask();
@@ -36,13 +38,18 @@ export class TimeTravel {
     addEventListener("popstate", () => this.#popped());
   }
 
-  /** @returns {import("./event_log.js").PastView|null} null for the present */
+  /** @returns {PastView|null} null for the present */
   get shown() {
     return this.#shown;
   }
 
   get isOpen() {
     return this.#isOpen;
+  }
+
+  /** On the way back through the browser's history, to the present. */
+  get isReturning() {
+    return this.#isReturning;
   }
 
   get isPlaying() {
@@ -53,7 +60,7 @@ export class TimeTravel {
     return this.#busy > 0;
   }
 
-  /** Loading the event that the address names. */
+  /** Loading the event that the address names, with nothing else to show. */
   get isArriving() {
     return this.#isArriving;
   }
@@ -83,13 +90,13 @@ export class TimeTravel {
       this.#writeAddress();
       history.pushState({ past: true }, "", addressWith("at", at));
     }
-    this.#visit(at);
+    this.visit(at);
   }
 
   open() {
     if (this.#isOpen) return;
     this.#isOpen = true;
-    this.#newest();
+    this.#opening = this.#newest();
   }
 
   close() {
@@ -130,14 +137,6 @@ export class TimeTravel {
     this.options.onChange();
   }
 
-  /** Collapses or expands a card of the past, for this view only. */
-  collapse(id, collapsed) {
-    const row = this.#shown?.workspaces.get(id);
-    if (!row) return;
-    this.#shown = { ...this.#shown, workspaces: new Map(this.#shown.workspaces).set(id, { ...row, collapsed }) };
-    this.options.onChange();
-  }
-
   /** A new event arrived: the loaded log no longer ends with the newest one. */
   onEvent({ seq }) {
     if (seq === null || !this.#isOpen || this.#log.hasNewer) return;
@@ -161,6 +160,9 @@ export class TimeTravel {
 
   async #step(by) {
     const at = this.#at;
+    // A key may be pressed while the first events are on their way.
+    if (!this.#log.events.length) await this.#opening;
+    if (this.#at !== at) return;
     for (;;) {
       const { position, wants } = stepped(this.#log, this.position, by);
       if (!wants) return position === this.position || this.#go(position);
@@ -197,16 +199,18 @@ export class TimeTravel {
     return event_type === "WORKSPACE_REMOVED" ? [snapshot, await this.#snapshot(snapshot.before, signal)] : [snapshot];
   }
 
-  async #visit(at) {
+  /** @param {string} at the seq of an event, or an ISO time */
+  async visit(at) {
+    this.#playing = null;
     this.#isOpen = true;
-    this.#isArriving = true;
+    this.#isArriving = !this.options.active().size;
     const read = async (signal) => {
       const { data } = await call("GET", `/canvas/snapshot?at=${encodeURIComponent(at)}`, undefined, signal);
       // The snapshot includes the whole transaction of its event.
       const seq = /^\d+$/.test(at) ? Math.min(Number(at), data.seq) : data.seq;
       return { snapshot: data, seq, log: await this.#around(seq, signal) };
     };
-    const found = await this.#report(() => this.#showing.run(read), () => this.#visit(at));
+    const found = await this.#report(() => this.#showing.run(read), () => this.visit(at));
     this.#isArriving = false;
     if (found) await this.#arrive(at, found.value);
     this.options.onChange();
@@ -314,14 +318,14 @@ export class TimeTravel {
     } else if (at === null) {
       this.leave();
     } else if (at !== String(this.#shown?.seq)) {
-      this.#visit(at);
+      this.visit(at);
     }
   }
 }
 
-/** The address of this page with one query parameter set, or removed (null). */
-export function addressWith(name, value) {
-  const address = new URL(location);
+/** An address, by default of this page, with one query parameter set, or removed (null). */
+export function addressWith(name, value, base = location) {
+  const address = new URL(base);
   if (value === null) address.searchParams.delete(name);
   else address.searchParams.set(name, value);
   return address;

@@ -1,7 +1,7 @@
 // The timeline at the foot of the page, and the banner while the page shows the past.
 
 import { kindOf } from "./event_summaries.js";
-import { setText } from "./render.js";
+import { setText } from "./card.js";
 import { absolute, age, moment, serverNow } from "../../ui/time.js";
 
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
@@ -19,6 +19,8 @@ export class Timeline {
     range.addEventListener("input", () => travel.scrub(range.valueAsNumber));
     range.addEventListener("change", () => travel.settle());
     range.addEventListener("keydown", (event) => this.#key(event));
+    // A change, and not each input: the field has a time at each key.
+    $("time").addEventListener("change", ({ target }) => target.value && travel.visit(new Date(target.value).toISOString()));
     const buttons = {
       "step-back": () => travel.step(-1),
       "step-on": () => travel.step(1),
@@ -78,7 +80,7 @@ export class Timeline {
     setText($("timeline-error-word"), failure?.message ?? "");
     $("read-again").hidden = !failure?.again;
     $("timeline").setAttribute("aria-busy", String(travel.isLoading));
-    $("what").disabled = shown?.seq !== log.events[position]?.seq;
+    $("what").disabled = !shown || shown.seq !== log.events[position]?.seq;
     this.tick();
   }
 
@@ -101,7 +103,9 @@ export class Timeline {
     range.setAttribute("aria-valuetext", event ? `${when}: ${text}` : when);
     showTime($("moment"), event?.created_at, when);
     setText($("what-word"), text);
+    $("what").hidden = !text;
     setText($("seq"), event ? `event ${event.seq}` : "");
+    if (document.activeElement !== $("time")) $("time").value = event ? localTime(event.created_at) : "";
     if (log !== this.#drawn) this.#drawStrip(log);
   }
 
@@ -126,6 +130,12 @@ export class Timeline {
     else return;
     event.preventDefault();
   }
+}
+
+/** As a field of type datetime-local takes it. */
+function localTime(iso) {
+  const date = new Date(iso);
+  return new Date(date - 60000 * date.getTimezoneOffset()).toISOString().slice(0, 19);
 }
 
 function showTime(element, iso, text) {

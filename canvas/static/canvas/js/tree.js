@@ -1,0 +1,166 @@
+// The tree of workspaces with the state of each team, kept up to date by what has changed. No DOM.
+
+import { isFolded } from "./folding.js";
+import { needsSomebody, stateChangeOf, worstFirst } from "./states.js";
+import { isFlapping, stateOf } from "../../ui/workspaces.js";
+
+/**
+ * @typedef {Object} Node
+ * @property {string} id
+ * @property {object} workspace
+ * @property {Node|null} parent
+ * @property {Node[]} children
+ * @property {string} state see stateOf()
+ * @property {boolean} isFlapping the workspace itself
+ * @property {boolean} needs whether the workspace itself needs somebody
+ * @property {number} depth 0 for a root
+ * @property {Map<string, number>} below number of descendants in each state
+ * @property {number} size number of descendants
+ * @property {number} flapping number of flapping descendants
+ * @property {boolean} isFolded a team that shows none of its members
+ * @property {boolean} isMoved its members or their folds have changed: see layout.js
+ */
+
+export class Tree {
+  /** @type {Map<string, Node>} by created_at */
+  nodes = new Map();
+  /** @type {Node[]} */
+  roots = [];
+  /** @type {Node[]} those in no folded team, each before its members */
+  shown = [];
+  nextChangeAt = Infinity;
+  /** Counts the changes of names. */
+  names = 0;
+  #workspaces = null;
+  #folding = null;
+  #positions = null;
+
+  /**
+   * A workspace whose parent is not in `workspaces` is a root.
+   * @param {Map<string, object>} workspaces @param {Folding} folding
+   * @param {number} now milliseconds
+   * @returns {boolean} whether the cards must be laid out again
+   */
+  update(workspaces, folding, now) {
+    const isLate = now >= this.nextChangeAt;
+    const { isOther, changed } = workspaces === this.#workspaces ? UNCHANGED : this.#take(workspaces);
+    if (isLate) this.nextChangeAt = Infinity;
+    const judged = isOther || isLate ? this.nodes.values() : changed;
+    for (const node of judged) this.#judge(node, now, isOther);
+    if (isOther) this.#connect();
+    const isFoldingOther = isOther || folding !== this.#folding;
+    if (isFoldingOther) this.#fold(folding);
+    this.#workspaces = workspaces;
+    return isFoldingOther;
+  }
+
+  /** The position of a node among those shown; -1 inside a folded team. */
+  position(id) {
+    this.#positions ??= new Map(this.shown.map((node, n) => [node.id, n]));
+    return this.#positions.get(id) ?? -1;
+  }
+
+  /** Takes the rows. `isOther`: there are other workspaces, or other teams. */
+  #take(workspaces) {
+    const changed = [];
+    let isOther = false;
+    let kept = 0;
+    for (const [id, workspace] of workspaces) {
+      const node = this.nodes.get(id);
+      if (node) kept += 1;
+      if (node?.workspace === workspace) continue;
+      if (!node || node.workspace.parent_id !== workspace.parent_id) isOther = true;
+      if (node?.workspace.name !== workspace.name) this.names += 1;
+      if (!node) this.nodes.set(id, nodeOf(workspace));
+      else changed.push(Object.assign(node, { workspace }));
+    }
+    // Another order of creation, or fewer: as in the past.
+    if (kept < this.nodes.size || isOther) {
+      isOther = true;
+      this.nodes = new Map([...workspaces.keys()].map((id) => [id, this.nodes.get(id)]));
+    }
+    return { isOther, changed };
+  }
+
+  #judge(node, now, isOther) {
+    const { state, isFlapping: wasFlapping } = node;
+    node.state = stateOf(node.workspace, now);
+    node.isFlapping = isFlapping(node.workspace, now);
+    node.needs = needsSomebody(node);
+    this.nextChangeAt = Math.min(this.nextChangeAt, stateChangeOf(node.workspace, now));
+    if (isOther || (state === node.state && wasFlapping === node.isFlapping)) return;
+    for (let up = node.parent; up; up = up.parent) {
+      up.below = new Map(up.below).set(state, up.below.get(state) - 1);
+      up.below.set(node.state, (up.below.get(node.state) ?? 0) + 1);
+      up.flapping += node.isFlapping - wasFlapping;
+    }
+  }
+
+  #connect() {
+    const members = new Map();
+    this.roots = [];
+    for (const node of this.nodes.values()) {
+      node.parent = this.nodes.get(node.workspace.parent_id) ?? null;
+      if (!node.parent) this.roots.push(node);
+      else if (members.has(node.parent)) members.get(node.parent).push(node);
+      else members.set(node.parent, [node]);
+    }
+    for (const node of this.nodes.values()) {
+      const children = members.get(node) ?? [];
+      if (!areSame(node.children, children)) node.isMoved = true;
+      node.children = children;
+    }
+    for (const root of this.roots) rollUp(root, 0);
+  }
+
+  #fold(folding) {
+    this.#folding = folding;
+    this.#positions = null;
+    this.shown = [];
+    const show = (node, isShown) => {
+      const isNow = node.children.length > 0 && isFolded(node, folding);
+      if (isNow !== node.isFolded) Object.assign(node, { isFolded: isNow, isMoved: true });
+      if (isShown) this.shown.push(node);
+      for (const child of node.children) show(child, isShown && !isNow);
+    };
+    for (const root of this.roots) show(root, true);
+  }
+}
+
+const UNCHANGED = { isOther: false, changed: [] };
+
+const areSame = (before, after) => before.length === after.length && before.every((node, n) => node === after[n]);
+
+const nodeOf = (workspace) => ({
+  id: workspace.id,
+  workspace,
+  parent: null,
+  children: [],
+  isFolded: false,
+  isMoved: true,
+});
+
+function rollUp(node, depth) {
+  Object.assign(node, { depth, below: new Map(), size: node.children.length, flapping: 0 });
+  for (const child of node.children) {
+    rollUp(child, depth + 1);
+    node.below.set(child.state, (node.below.get(child.state) ?? 0) + 1);
+    for (const [state, n] of child.below) node.below.set(state, (node.below.get(state) ?? 0) + n);
+    node.size += child.size;
+    node.flapping += child.flapping + child.isFlapping;
+  }
+  node.below = worstFirst(node.below);
+}
+
+/** The nodes above a node, its parent first. */
+export function* above(node) {
+  for (let up = node.parent; up; up = up.parent) yield up;
+}
+
+/** "Research / Data / Crawler": the names from the top level down to a node. */
+export const pathOf = (node) => [node, ...above(node)].map(({ workspace }) => workspace.name).reverse().join(" / ");
+
+/** The worst state of a node and of everything below it. */
+export function worstOf({ state, below }) {
+  return worstFirst(new Map([...below, [state, 1]])).keys().next().value;
+}

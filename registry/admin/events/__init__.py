@@ -1,0 +1,1 @@
+"""Structure events as people read them."""

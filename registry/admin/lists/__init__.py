@@ -1,0 +1,1 @@
+"""Lists: their columns, filters, parameters and pages."""

@@ -1,0 +1,1 @@
+"""What the page of one workspace offers: its buttons, dialogs and tokens."""

@@ -1,0 +1,71 @@
+"""Workspaces are created on the canvas, and their cards turn green when their agents beat."""
+
+import re
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.stack import Platform
+from tests.e2e.test_canvas_page import card, open_canvas
+
+
+@pytest.fixture
+def name() -> str:
+    return f"Made {uuid4().hex[:8]}"
+
+
+def named(platform: Platform, name: str) -> dict[str, str]:
+    [found] = [row for row in platform.api.get("/workspaces").json() if row["name"] == name]
+    return dict(found)
+
+
+def test_a_workspace_is_created_by_keyboard_in_a_team(page: Page, platform: Platform, name: str):
+    lead = platform.create(f"{name} lead")["id"]
+    platform.create(f"{name} first", parent_id=lead)
+    open_canvas(page, platform)
+    page.keyboard.press("n")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Role").fill("Reads invoices")
+    page.get_by_role("dialog").get_by_label("Team").select_option(label=f"{name} lead")
+    page.get_by_label("Name").press("Enter")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    made = named(platform, name)
+    assert (made["role"], made["parent_id"]) == ("Reads invoices", lead)
+    expect(card(page, made["id"])).to_be_focused()
+
+
+def test_a_template_brings_its_files(page: Page, platform: Platform, name: str):
+    files = {"config.yaml": "name: Clerk\ndescription: Files what comes in.\n", "system-prompt.md": "File it."}
+    template = platform.api.post("/templates/import", json={"name": name, "files": files}).json()["id"]
+    open_canvas(page, platform)
+    page.get_by_role("button", name="Workspace", exact=True).click()
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Template").select_option(template)
+    expect(page.get_by_text("Files what comes in.")).to_be_visible()
+    page.get_by_role("button", name="Create workspace").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    listed = platform.api.get(f"/workspaces/{named(platform, name)['id']}/files").json()
+    assert "system-prompt.md" in str(listed)
+
+
+def test_what_the_server_refuses_stays_in_the_dialog(page: Page, platform: Platform, name: str):
+    open_canvas(page, platform)
+    page.keyboard.press("n")
+    page.get_by_label("Name").fill(f"{name} \u200b\u202e")
+    page.get_by_role("button", name="Create workspace").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_have_text(re.compile("^Not created: "))
+    page.get_by_label("Name").fill(name)
+    page.get_by_role("button", name="Create workspace").click()
+    expect(card(page, named_when_there(page, platform, name))).to_be_visible()
+
+
+def named_when_there(page: Page, platform: Platform, name: str) -> str:
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    return named(platform, name)["id"]
+
+
+def test_a_viewer_cannot_create(viewer_page: Page, viewer: Platform):
+    open_canvas(viewer_page, viewer)
+    viewer_page.keyboard.press("n")
+    expect(viewer_page.locator(".create, #creating")).to_have_count(0)
