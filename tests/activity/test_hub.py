@@ -185,6 +185,13 @@ async def until_heard(client: Client, count: int) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until_redis_knows_of_it() -> None:
+    """Of the subscription to heartbeats: Redis answers on another connection when it likes."""
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while not (await sync_to_async(redis.client().pubsub_numsub)(bus.BEATS_CHANNEL))[0][1]:
+            await asyncio.sleep(0.01)
+
+
 async def record_events(count: int = 1) -> list[int]:
     """Record and publish events. Returns their positions."""
 
@@ -214,6 +221,7 @@ async def test_heartbeats_reach_sockets_that_asked_for_them(opened: Hub, client:
     assert made == []
     subscribed(opened, client, CANVASES, BEATS)
     await opened.subscription.sync({bus.BEATS_GROUP})
+    await until_redis_knows_of_it()
     await publish(beats)
     await until_heard(client, 3)
     assert client.heard == beats

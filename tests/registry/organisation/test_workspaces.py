@@ -145,11 +145,11 @@ def test_open_enrolment_creates_an_unknown_workspace_with_the_name_of_its_card(d
 
 def test_update_records_old_and_new_values_and_returns_whether_a_restart_is_needed(make_workspace: Make) -> None:
     workspace = make_workspace(role="QA")
-    assert not workspaces.update(workspace.id, {"name": "Renamed", "role": None}, actor=ACTOR)
+    assert not workspaces.update(workspace.id, {"name": "Renamed", "role": None}, actor=ACTOR).needs_restart
     assert events_of(workspace)[-1].payload == {"changes": {"name": ["Workspace", "Renamed"], "role": ["QA", None]}}
-    assert workspaces.update(workspace.id, {"tier": 2}, actor=ACTOR)
+    assert workspaces.update(workspace.id, {"tier": 2}, actor=ACTOR).needs_restart
     before = types_of(workspace)
-    assert not workspaces.update(workspace.id, {"tier": 2, "name": "Renamed"}, actor=ACTOR)
+    assert workspaces.update(workspace.id, {"tier": 2, "name": "Renamed"}, actor=ACTOR) == workspaces.Update(needs_restart=False, event_ids=[])
     assert types_of(workspace) == before
 
 

@@ -12,8 +12,9 @@ import { Rows } from "./rows.js";
 import { above, Tree } from "./tree.js";
 import { fitOf, readableZoom } from "./zoom.js";
 
-/** Views around the one on the screen that are drawn as well, and how near to their edge is too near. */
-const OVERSCAN = 0.5;
+/** Views around the one on the screen that are drawn as well: fewer where there are many cards. How near to their edge is too near. */
+const OVERSCANS = [0.5, 0.2];
+const MANY = 360;
 const NEAR = 0.15;
 /** So few cards are all drawn: the browser's own search and every screen reader find them. */
 const FEW = 120;
@@ -194,15 +195,24 @@ export class Scene {
 
   #drawCards() {
     const { zoom } = this.camera.at;
-    const isWhole = this.tree.shown.length <= FEW;
-    const window = this.camera.window(OVERSCAN);
-    const view = { places: this.placement.places, window, zoom, isWhole, pinned: this.#pinned() };
-    const { cards, blocks } = planOf(this.tree.roots, view);
+    const { window, cards, blocks } = this.#planned(zoom);
     const isComplete = this.board.render(cards, zoom);
     this.board.mark(this.#marks.selected, this.#marks.current);
     paintBlocks($("blocks"), blocks, window, zoom, this.palette);
     this.#plan = { zoom, window, isComplete };
     if (!isComplete) this.drawSoon();
+  }
+
+  #planned(zoom) {
+    const isWhole = this.tree.shown.length <= FEW;
+    const view = { places: this.placement.places, zoom, isWhole, pinned: this.#pinned() };
+    let planned = null;
+    for (const overscan of OVERSCANS) {
+      const window = this.camera.window(overscan);
+      planned = { window, ...planOf(this.tree.roots, { ...view, window }) };
+      if (planned.cards.length <= MANY) break;
+    }
+    return planned;
   }
 
   /** Cards that are drawn wherever they are: what has the focus, what Tab reaches, and what the past marks. */
