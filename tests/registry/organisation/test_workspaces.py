@@ -149,7 +149,9 @@ def test_update_records_old_and_new_values_and_returns_whether_a_restart_is_need
     assert events_of(workspace)[-1].payload == {"changes": {"name": ["Workspace", "Renamed"], "role": ["QA", None]}}
     assert workspaces.update(workspace.id, {"tier": 2}, actor=ACTOR).needs_restart
     before = types_of(workspace)
-    assert workspaces.update(workspace.id, {"tier": 2, "name": "Renamed"}, actor=ACTOR) == workspaces.Update(needs_restart=False, event_ids=[])
+    assert workspaces.update(workspace.id, {"tier": 2, "name": "Renamed"}, actor=ACTOR) == workspaces.Update(
+        needs_restart=False, event_ids=[]
+    )
     assert types_of(workspace) == before
 
 
