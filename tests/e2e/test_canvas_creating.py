@@ -1,12 +1,14 @@
-"""Workspaces are created on the canvas, and their cards turn green when their agents beat."""
+"""Workspaces are created on the canvas, and turn green when their agents connect as the panel says."""
 
+import json
 import re
+import subprocess
 from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.stack import Platform
+from tests.e2e.stack import Agent, Platform
 from tests.e2e.test_canvas_page import card, open_canvas
 
 
@@ -32,7 +34,22 @@ def test_a_workspace_is_created_by_keyboard_in_a_team(page: Page, platform: Plat
     expect(page.get_by_role("dialog")).to_be_hidden()
     made = named(platform, name)
     assert (made["role"], made["parent_id"]) == ("Reads invoices", lead)
-    expect(card(page, made["id"])).to_be_focused()
+    expect(page.locator("#panel-name")).to_have_text(name)
+    expect(page.get_by_role("tab", name="Connect")).to_be_focused()
+    expect(page.locator(".panel-connection")).to_have_text("Waiting for its first heartbeat.")
+    expect(page.locator("#panel-python")).to_contain_text(page.locator("#panel-token").text_content() or "?")
+    pasted = subprocess.run(
+        ["bash", "-c", page.locator("#panel-curl").text_content() or ""], capture_output=True, check=True
+    )
+    Agent(made["id"], json.loads(pasted.stdout)["auth_token"], platform.url).beat()
+    expect(page.locator(".panel-connection")).to_have_text("Connected.")
+    expect(card(page, made["id"])).to_have_attribute("data-status", "online")
+    page.get_by_role("tab", name="Events").click()
+    page.get_by_role("tab", name="Connect").click()
+    expect(page.locator("#panel-token")).to_be_visible()
+    page.reload()
+    expect(page.locator("#panel-python")).to_contain_text("ENROLMENT_TOKEN")
+    expect(page.locator("#panel-token")).to_have_count(0)
 
 
 def test_a_template_brings_its_files(page: Page, platform: Platform, name: str):

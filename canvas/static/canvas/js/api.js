@@ -9,6 +9,8 @@ export class ApiError extends Error {
 }
 
 const TIMEOUT_MS = 15000;
+/** Characters of a body; 64 KiB in UTF-8 is the limit. */
+const SMALL = 16_000;
 
 /** The address of a path of the API; Molecule may be served below a sub-path. */
 export const address = (path) => document.body.dataset.scriptName + path;
@@ -31,16 +33,26 @@ async function send(method, path, body, aborted) {
     headers["Content-Type"] = "application/json";
     headers["X-CSRFToken"] = cookie(document.body.dataset.csrfCookie);
   }
-  // keepalive: changes sent while the page closes still arrive.
-  const options = { method, headers, cache: "no-cache", keepalive: method !== "GET" };
+  const text = body && JSON.stringify(body);
+  // Small changes that are sent while the page closes still arrive; browsers refuse this for large ones.
+  const keepalive = method !== "GET" && (text?.length ?? 0) < SMALL;
+  const options = { method, headers, cache: "no-cache", keepalive, body: text };
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const signal = aborted ? AbortSignal.any([timeout, aborted]) : timeout;
   try {
-    return await fetch(address(path), { ...options, signal, body: body && JSON.stringify(body) });
+    return await fetch(address(path), { ...options, signal });
   } catch (failure) {
     const slow = failure.name === "TimeoutError";
     throw new ApiError(0, slow ? "the server did not answer in time" : "the server cannot be reached");
   }
+}
+
+/** The path and query of a relation in a Link header, without what Molecule is served below; null without it. */
+export function linkOf(headers, rel) {
+  const found = new RegExp(`<([^>]+)>;\\s*rel="${rel}"`).exec(headers.get("Link") ?? "");
+  if (!found) return null;
+  const { pathname, search } = new URL(found[1], location);
+  return pathname.slice(document.body.dataset.scriptName.length) + search;
 }
 
 function cookie(name) {

@@ -6,7 +6,7 @@ import { followPointer } from "./drag.js";
 import { Feed } from "./feed.js";
 import { packed, remembered } from "./folding.js";
 import { followCardKeys, followPageKeys } from "./keys.js";
-import { addressed, startPanel } from "./panel.js";
+import { addressed, Panel } from "./panel.js";
 import { isPlaced } from "./placement.js";
 import { soon } from "./saving.js";
 import { Scene } from "./scene.js";
@@ -29,7 +29,7 @@ const scene = new Scene(app.dataset, { isCanvas, onMoved: cameraMoved, onLook: s
 const { camera } = scene;
 const travel = new TimeTravel({ active: () => currentWorkspaces(store.state), onChange: renderSoon });
 const timeline = new Timeline(travel, (id) => reveal(id, 64));
-const panel = startPanel({
+const panel = new Panel({
   mayAct,
   mayAdminister: app.dataset.mayAdminister === "true",
   travel,
@@ -311,11 +311,10 @@ async function create(parent) {
 }
 
 function showCreated() {
-  const node = created && scene.tree.nodes.get(created.id);
-  if (!node) return;
+  if (!created || !scene.tree.nodes.has(created.id)) return;
+  const issued = created;
   created = null;
-  reveal(node.id);
-  scene.focus(node);
+  panel.open(issued.id, "connect", { issued, withFocus: true });
 }
 
 for (const button of document.querySelectorAll(".create")) button.addEventListener("click", () => create(null));

@@ -21,18 +21,8 @@ const sheet = matchMedia("(max-width: 899px)");
 const UNREACHABLE = new ApiError(0, "the server cannot be reached");
 const $ = (id) => document.getElementById(id);
 
-let panel = null;
-
-export function startPanel(options) {
-  panel = new Panel(options);
-  return panel;
-}
-
-/** Opens the panel of a workspace. @returns {boolean} whether there is such a workspace */
-export const openPanel = (id, tab) => panel.open(id, tab);
-
-class Panel {
-  /** What is open: the id of the workspace and the tab that was asked for. */
+export class Panel {
+  /** What is open: the id of the workspace, the tab that was asked for, and the answer that has its new enrolment token, if any. */
   #open = null;
   #node = null;
   /** The tab that is shown, for which workspace and moment. */
@@ -71,10 +61,10 @@ class Panel {
   }
 
   /** @returns {boolean} whether there is such a workspace */
-  open(id, tab = FIRST, { isAddressed = false, withFocus = false } = {}) {
+  open(id, tab = FIRST, { isAddressed = false, withFocus = false, issued = null } = {}) {
     const node = this.options.find(id);
     if (!node) return false;
-    this.#open = { id, tab: this.#tab(tab) ? tab : FIRST };
+    this.#open = { id, tab: this.#tab(tab) ? tab : FIRST, issued };
     this.#node = node;
     if (!isAddressed) this.#write("pushState");
     $("panel").hidden = false;
@@ -158,7 +148,6 @@ class Panel {
     this.#open.tab = tab.dataset.tab;
     this.#write("replaceState");
     this.update();
-    tab.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   #press(event) {
@@ -179,14 +168,15 @@ class Panel {
   async #mount(key, tab, context) {
     this.#unmount();
     this.#key = key;
+    this.#tab(tab).scrollIntoView({ block: "nearest", inline: "nearest" });
     const body = $("panel-body");
     body.replaceChildren(loading());
-    const { id } = this.#open;
+    const { id, issued } = this.#open;
     const module = await TABS[tab]().catch(() => null);
     if (key !== this.#key) return;
     if (!module) return body.replaceChildren(failed(UNREACHABLE, () => this.#mount(key, tab, context)));
     body.replaceChildren();
-    this.#content = module.show(body, { ...this.options, ...context, id, node: this.#node, open: (other, tab) => this.open(other, tab) });
+    this.#content = module.show(body, { ...this.options, ...context, id, issued, node: this.#node, open: (other, tab) => this.open(other, tab) });
     this.#content.update?.(this.#node);
   }
 

@@ -2,8 +2,8 @@
 
 import { call } from "../api.js";
 import { confirmed } from "./confirm.js";
+import { enrolment } from "./connect.js";
 import { button, make, timeAgo } from "./dom.js";
-import { enrolment } from "./enrolment.js";
 import { Part, read } from "./reading.js";
 
 const KINDS = { agent: "Agent", enrolment: "Enrolment" };
@@ -12,7 +12,7 @@ const CHANGES = ["ENROLMENT_UPDATED", "WORKSPACE_ONLINE"];
 
 export function show(root, { id, mayAdminister, toast }) {
   const tokens = mayAdminister ? new Part("Tokens", read(`/workspaces/${id}/tokens`), ({ tokens }) => rows(tokens, revoke)) : null;
-  root.append(...(tokens ? [tokens.element] : []), enrolment(id, () => tokens?.load()));
+  root.append(...(tokens ? [tokens.element] : []), enrolment(id, { onIssued: () => tokens?.load() }));
 
   async function revoke({ id: token, prefix, kind }) {
     const effect = kind === "enrolment" ? "No agent can register with it." : "The agent that uses it is refused at once, and its connections are closed.";

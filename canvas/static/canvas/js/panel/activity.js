@@ -1,7 +1,7 @@
 // The tab "Activity": what its agent did, the newest first; follows what comes; each row opens to request and response.
 
+import { linkOf } from "../api.js";
 import { make, timeAgo } from "./dom.js";
-import { linkOf } from "./links.js";
 import { PagedList } from "./paging.js";
 
 const PAGE = 30;

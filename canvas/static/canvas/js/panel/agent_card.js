@@ -3,9 +3,10 @@
 const text = (value) => (typeof value === "string" ? value.trim() : "");
 const list = (value) => (Array.isArray(value) ? value : []);
 
-/** @returns {{description, version, provider, interfaces: string[], skills: {name, description}[]}} texts may be "" */
+/** @returns {{name, description, version, provider, interfaces: string[], skills: {name, description}[]}} texts may be "" */
 export function readCard(card) {
   return {
+    name: text(card?.name),
     description: text(card?.description),
     version: text(card?.version),
     provider: text(card?.provider?.organization) || text(card?.provider),

@@ -22,11 +22,22 @@ export function runsOf({ from, to, strip }) {
 /** "99.2%", without rounding up to 100%. @param {number} ratio */
 export const percent = (ratio) => (ratio === 1 ? "100%" : `${Math.floor(ratio * 1000) / 10}%`);
 
+/** "2 d 3 h": the two largest units. */
+export function span(seconds) {
+  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  const counts = units.map(([unit, size], n) => [Math.floor((n ? seconds % units[n - 1][1] : seconds) / size), unit]);
+  const first = counts.findIndex(([count]) => count > 0);
+  if (first < 0) return "0 s";
+  return counts.slice(first, first + 2).filter(([count]) => count > 0).map(([count, unit]) => `${count} ${unit}`).join(" ");
+}
+
+const countOf = (outages) => (outages.length === 1 ? "1 outage" : `${outages.length || "no"} outages`);
+
 export function availability(found) {
-  const { strip, ratio, outages, from, to } = found;
+  const { strip, ratio, outages, from, to, up_seconds: up, down_seconds: down } = found;
   if (ratio === null) return [make("p", { class: "soft" }, "No heartbeats were expected in this time.")];
-  const down = outages.length === 1 ? "1 outage" : `${outages.length} outages`;
-  const label = `${percent(ratio)} in the last 48 hours, ${down}`;
+  const isWhole = up + down > 0.98 * ((Date.parse(to) - Date.parse(from)) / 1000);
+  const label = `${percent(ratio)}${isWhole ? "" : ` of the ${span(up + down)} in which heartbeats were expected`}, ${countOf(outages)}`;
   const parts = runsOf(found).map(({ status, start, length, from, to }) =>
     draw(
       "rect",

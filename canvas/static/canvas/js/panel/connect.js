@@ -1,14 +1,16 @@
-// The tab "Connect": commands that connect its agent, and whether it has.
+// The tab "Connect": an enrolment token, commands that connect the agent with it, and whether it has connected.
 
+import { ApiError, call } from "../api.js";
 import { setText } from "../card.js";
-import { make } from "./dom.js";
-import { copied, enrolment } from "./enrolment.js";
+import { button, make } from "./dom.js";
 import { Part, read } from "./reading.js";
+import "../../../ui/copy.js";
 
-export function show(root, { id, mayAct }) {
+/** @param {{id, mayAct, issued}} options `issued`: the answer that has an enrolment token which nobody has seen yet, if any */
+export function show(root, { id, mayAct, issued }) {
   const state = make("p", { class: "panel-connection", role: "status" });
-  const commands = new Part("", read(`/workspaces/${id}/connection`), snippets);
-  root.append(state, ...(mayAct ? [enrolment(id, ({ connection }) => commands.show(connection))] : []), commands.element);
+  const commands = new Part("", read(`/workspaces/${id}/connection`), (found) => snippets(found, issued?.enrolment_token));
+  root.append(state, ...(mayAct ? [enrolment(id, { issued, onIssued: ({ connection }) => commands.show(connection) })] : []), commands.element);
   return {
     update({ workspace }) {
       const [status, text] = connectionOf(workspace);
@@ -26,13 +28,57 @@ export function connectionOf({ status, last_heartbeat_at: at }) {
   return at ? ["offline", "Not connected, waiting for a heartbeat."] : ["provisioning", "Waiting for its first heartbeat."];
 }
 
-const snippets = ({ curl_register_template: curl, python_snippet: python }) => [
-  ...snippet("In a shell", "panel-curl", "Registers the agent once. The answer has the agent's own token: keep it, it is shown once.", curl),
-  ...snippet("In Python", "panel-python", "Registers the agent and sends heartbeats until it is stopped.", python),
+/**
+ * Issues an enrolment token by a button, and shows it once.
+ * @param {string} id @param {{issued: object|null, onIssued: (answer: object) => void}} options as in show()
+ */
+export function enrolment(id, { issued = null, onIssued }) {
+  const shown = make("div", { role: "status" }, issued ? token(issued) : []);
+  const issue = button("New enrolment token", run, { class: issued ? "button small" : "button small primary" });
+  const section = make(
+    "section",
+    { class: "part" },
+    make("h3", {}, "Enrolment token"),
+    make("p", { class: "soft" }, "Lets one agent register, once. A new token replaces the one that nobody has used."),
+    shown,
+    make("p", { class: "panel-actions" }, issue),
+  );
+
+  async function run() {
+    issue.disabled = true;
+    try {
+      const { data } = await call("POST", `/workspaces/${id}/enrolment`);
+      shown.replaceChildren(...token(data));
+      onIssued(data);
+    } catch (failure) {
+      if (!(failure instanceof ApiError)) throw failure;
+      shown.replaceChildren(make("p", { class: "panel-failure", role: "alert" }, `No token was issued: ${failure.message}.`));
+    } finally {
+      issue.disabled = false;
+    }
+  }
+  return section;
+}
+
+const token = ({ enrolment_token: text, expires_at: at }) => [
+  copied(make("code", { id: "panel-token" }, text), "panel-token", "Copy token"),
+  make("p", { class: "soft" }, "It is not shown again.", at && [" Expires ", make("time", { datetime: at }, new Date(at).toLocaleString()), "."]),
 ];
+
+/** The commands, with the token instead of what stands in its place. */
+function snippets({ auth_token: place, curl_register_template: curl, python_snippet: python }, token = place) {
+  const withToken = (text) => text.replaceAll(place, token);
+  return [
+    ...snippet("In a shell", "panel-curl", "Registers the agent once. The answer has the agent's own token: keep it, it is shown once.", withToken(curl)),
+    ...snippet("In Python", "panel-python", "Registers the agent and sends heartbeats until it is stopped.", withToken(python)),
+  ];
+}
 
 const snippet = (title, id, what, text) => [
   make("h3", {}, title),
   make("p", { class: "soft" }, what),
   copied(make("pre", { id, tabindex: 0 }, text), id, "Copy"),
 ];
+
+/** An element with a button that copies its text. */
+const copied = (element, id, label) => make("div", { class: "panel-copied" }, element, button(label, null, { "data-copy": id }));

@@ -1,7 +1,7 @@
 // The tab "Overview": how it is, what it does, whom it may talk to, and what its Agent Card says.
 
 import { setText } from "../card.js";
-import { availability, percent } from "./availability.js";
+import { availability, percent, span } from "./availability.js";
 import { readCard } from "./agent_card.js";
 import { Facts, make, timeAgo } from "./dom.js";
 import { Part, read } from "./reading.js";
@@ -55,15 +55,6 @@ const lasting = ({ role, tier, runtime, url }) => [
   ["Address", url],
 ];
 
-/** "2 d 3 h": the two largest units. */
-export function span(seconds) {
-  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
-  const counts = units.map(([unit, size], n) => [Math.floor((n ? seconds % units[n - 1][1] : seconds) / size), unit]);
-  const first = counts.findIndex(([count]) => count > 0);
-  if (first < 0) return "0 s";
-  return counts.slice(first, first + 2).filter(([count]) => count > 0).map(([count, unit]) => `${count} ${unit}`).join(" ");
-}
-
 function liveParts(id, open) {
   return {
     notes: new Part("", read(`/workspaces/${id}`), problems),
@@ -97,9 +88,9 @@ function whom(peers, open) {
 
 function cardParts({ agent_card: card }) {
   if (!card) return [make("section", { class: "part" }, make("h3", {}, "Agent Card"), make("p", { class: "soft" }, "No agent has sent one."))];
-  const { description, version, provider, interfaces, skills } = readCard(card);
+  const { name, description, version, provider, interfaces, skills } = readCard(card);
   const facts = new Facts();
-  facts.show([["Description", description], ["Provider", provider], ["Version", version], ["Interfaces", interfaces.join("\n")]]);
+  facts.show([["Name", name], ["Description", description], ["Provider", provider], ["Version", version], ["Interfaces", interfaces.join("\n")]]);
   const list = skills.map(({ name, description: what }) => make("li", { dir: "auto" }, make("strong", {}, name), what && ` ${what}`));
   return [
     make("section", { class: "part" }, make("h3", {}, "Agent Card"), facts.element),

@@ -1,9 +1,8 @@
 // A list with the newest first: the first page, "Older", and what has come since.
 
-import { call } from "../api.js";
+import { call, linkOf } from "../api.js";
 import { LatestTask } from "../../../ui/latest_task.js";
 import { button, make } from "./dom.js";
-import { linkOf } from "./links.js";
 import { failed, loading } from "./reading.js";
 
 const SOON_MS = 400;
