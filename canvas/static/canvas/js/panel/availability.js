@@ -33,11 +33,17 @@ export function span(seconds) {
 
 const countOf = (outages) => (outages.length === 1 ? "1 outage" : `${outages.length || "no"} outages`);
 
-export function availability(found) {
-  const { strip, ratio, outages, from, to, up_seconds: up, down_seconds: down } = found;
-  if (ratio === null) return [make("p", { class: "soft" }, "No heartbeats were expected in this time.")];
+/** "99.2%, 1 outage"; of less than the whole time it says of how much. */
+export function summaryOf({ ratio, outages, from, to, up_seconds: up, down_seconds: down }) {
+  if (ratio === null) return "No heartbeats were expected in this time.";
   const isWhole = up + down > 0.98 * ((Date.parse(to) - Date.parse(from)) / 1000);
-  const label = `${percent(ratio)}${isWhole ? "" : ` of the ${span(up + down)} in which heartbeats were expected`}, ${countOf(outages)}`;
+  return `${percent(ratio)}${isWhole ? "" : ` of the ${span(up + down)} in which heartbeats were expected`}, ${countOf(outages)}`;
+}
+
+export function availability(found) {
+  const { strip, ratio, from, to } = found;
+  const label = summaryOf(found);
+  if (ratio === null) return [make("p", { class: "soft" }, label)];
   const parts = runsOf(found).map(({ status, start, length, from, to }) =>
     draw(
       "rect",
