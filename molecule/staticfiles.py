@@ -29,5 +29,8 @@ class ModuleStaticFilesStorage(CompressedManifestStaticFilesStorage):  # type: i
 
 
 def minified(script: str) -> str:
-    """The script without comments and unneeded space. Names stay, so a stack trace can be read."""
+    """The script without comments and unneeded space. Names stay, so a stack trace can be read.
+
+    It must have no template literals inside each other: jsmin() does not parse. A test compares what scripts mean.
+    """
     return str(jsmin(script))

@@ -12,29 +12,66 @@ from tests.scripts import sizes
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parents[1]
+SCRIPTS = [
+    path.relative_to(ROOT)
+    for face in ("canvas", "molecule", "registry")
+    for path in ROOT.glob(f"{face}/static/**/*.js")
+]
 # The module that each face begins with, and what it may weigh with all that it imports, compressed.
 MAX_BYTES = {"canvas/js/main.js": 60 * 1024, "registry/admin.js": 18 * 1024}
 
 
-def run_the_tests(environment: dict[str, str]) -> None:
-    node = shutil.which("node")
-    assert node, "the tests of the canvas page need Node.js 20.19 or later: no `node` on PATH"
-    command = [node, "--import", str(TESTS / "static_files.mjs"), "--test", *map(str, TESTS.glob("*.test.mjs"))]
-    outcome = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
+def node(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    program = shutil.which("node")
+    assert program, "the tests of the canvas page need Node.js 20.19 or later: no `node` on PATH"
+    return subprocess.run(
+        [program, *arguments], capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
+    )
+
+
+def run_the_tests(**environment: str) -> None:
+    outcome = node(
+        "--import", str(TESTS / "static_files.mjs"), "--test", *map(str, TESTS.glob("*.test.mjs")), **environment
+    )
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert "# tests 0" not in outcome.stdout, "no test was found"
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the scripts as production serves them."""
+    folder = tmp_path_factory.mktemp("served")
+    for script in SCRIPTS:
+        copy = folder / script
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(minified((ROOT / script).read_text()))
+    return folder
+
+
 def test_the_javascript_tests_pass():
-    run_the_tests({})
+    run_the_tests()
 
 
-def test_the_javascript_tests_pass_on_what_production_serves(tmp_path: Path):
-    for script in [path for face in ("canvas", "molecule", "registry") for path in ROOT.glob(f"{face}/static/**/*.js")]:
-        served = tmp_path / script.relative_to(ROOT)
-        served.parent.mkdir(parents=True, exist_ok=True)
-        served.write_text(minified(script.read_text()))
-    run_the_tests({"SCRIPTS": str(tmp_path)})
+def test_the_javascript_tests_pass_on_what_production_serves(served: Path):
+    run_the_tests(SCRIPTS=str(served))
+
+
+def other_meanings(served: Path) -> str:
+    outcome = node("--expose-internals", str(TESTS / "same_meaning.mjs"), str(ROOT), str(served), *map(str, SCRIPTS))
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout
+
+
+def test_what_production_serves_means_the_same(served: Path):
+    """The minifier does not parse: it takes the inner one of two nested template literals for code, for instance."""
+    assert other_meanings(served) == ""
+
+
+def test_another_meaning_is_found(served: Path, tmp_path: Path):
+    shutil.copytree(served, tmp_path, dirs_exist_ok=True)
+    changed = tmp_path / SCRIPTS[0]
+    changed.write_text(f"{changed.read_text()}\nf(` of `);")
+    assert other_meanings(tmp_path) == f"{SCRIPTS[0]}\n"
 
 
 @pytest.mark.parametrize("face", MAX_BYTES)

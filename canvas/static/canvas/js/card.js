@@ -158,7 +158,8 @@ function showTeam({ element, parts, name }, node) {
   const counts = [...countsOf(node)];
   setText(parts.fold, String(size));
   parts.fold.setAttribute("aria-label", `${isFolded ? "Expand" : "Collapse"} ${name}: ${size} in its team`);
-  parts.below.title = `In its team: ${counts.map(([state, n]) => `${n} ${stateLabel(state)}`).join(", ")}`;
+  const team = counts.map(([state, n]) => `${n} ${stateLabel(state)}`).join(", ");
+  parts.below.title = `In its team: ${team}`;
   parts.below.replaceChildren(...counts.map(([state, n]) => chip(state, n)));
   if (parts.shares) showShares(parts.shares, [...worstFirst(node.below)].reverse());
 }

@@ -31,13 +31,14 @@ export function span(seconds) {
   return counts.slice(first, first + 2).filter(([count]) => count > 0).map(([count, unit]) => `${count} ${unit}`).join(" ");
 }
 
-const countOf = (outages) => (outages.length === 1 ? "1 outage" : `${outages.length || "no"} outages`);
+const countOf = ({ length }) => (length === 1 ? "1 outage" : `${length || "no"} outages`);
 
 /** "99.2%, 1 outage"; of less than the whole time it says of how much. */
 export function summaryOf({ ratio, outages, from, to, up_seconds: up, down_seconds: down }) {
   if (ratio === null) return "No heartbeats were expected in this time.";
   const isWhole = up + down > 0.98 * ((Date.parse(to) - Date.parse(from)) / 1000);
-  return `${percent(ratio)}${isWhole ? "" : ` of the ${span(up + down)} in which heartbeats were expected`}, ${countOf(outages)}`;
+  const part = isWhole ? "" : ` of the ${span(up + down)} in which heartbeats were expected`;
+  return `${percent(ratio)}${part}, ${countOf(outages)}`;
 }
 
 export function availability(found) {
