@@ -1,0 +1,43 @@
+"""What axe-core finds on the canvas page, and what scrolls sideways or is cut off: light and dark, wide and narrow."""
+
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.stack import Platform
+from tests.e2e.test_canvas_page import open_canvas, placed
+from tests.e2e.test_every_admin_page import looked_at
+from tests.e2e.test_timeline import newest, open_past
+
+STATES: dict[str, Callable[[Page, Platform, int], None]] = {
+    "canvas": lambda page, platform, _: open_canvas(page, platform),
+    "list": lambda page, platform, _: open_canvas(page, platform, "?view=list"),
+    "past": open_past,
+    "keys": lambda page, *_: page.keyboard.press("?"),
+    "creating": lambda page, *_: page.keyboard.press("n"),
+}
+"""What is looked at; the last two open on the page before."""
+
+
+@pytest.fixture
+def seq(platform: Platform) -> int:
+    """A moment at which there is a team with an agent that fails, one that is quiet, and one that is paused."""
+    name = f"Looked at {uuid4().hex[:8]}"
+    lead = placed(platform, name)
+    for word, error_rate in (("failing", 0.9), ("quiet", 0.0)):
+        platform.agent(f"{name} {word}", parent_id=lead).beat(error_rate=error_rate, current_task="Reads the post")
+    platform.api.post(f"/workspaces/{platform.create(f'{name} paused', parent_id=lead)['id']}/pause")
+    return newest(platform, lead)
+
+
+def test_nothing_serious_is_found(page: Page, platform: Platform, seq: int):
+    problems = {}
+    for state, show in STATES.items():
+        if state in ("keys", "creating"):
+            open_canvas(page, platform)
+        show(page, platform, seq)
+        expect(page.locator("body")).to_have_attribute("data-state", "board")
+        problems |= looked_at(page, state)
+    assert not problems
