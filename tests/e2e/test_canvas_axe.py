@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.stack import Platform
 from tests.e2e.test_canvas_page import open_canvas, placed
-from tests.e2e.test_every_admin_page import looked_at
+from tests.e2e.test_every_admin_page import Problems, looked_at
 from tests.e2e.test_timeline import newest, open_past
 
 STATES: dict[str, Callable[[Page, Platform, int], None]] = {
@@ -27,13 +27,15 @@ def seq(platform: Platform) -> int:
     name = f"Looked at {uuid4().hex[:8]}"
     lead = placed(platform, name)
     for word, error_rate in (("failing", 0.9), ("quiet", 0.0)):
-        platform.agent(f"{name} {word}", parent_id=lead).beat(error_rate=error_rate, current_task="Reads the post")
+        platform.agent(f"{name} {word}", parent_id=lead, role="Answers letters").beat(
+            error_rate=error_rate, current_task="Reads the post"
+        )
     platform.api.post(f"/workspaces/{platform.create(f'{name} paused', parent_id=lead)['id']}/pause")
     return newest(platform, lead)
 
 
 def test_nothing_serious_is_found(page: Page, platform: Platform, seq: int):
-    problems = {}
+    problems: Problems = {}
     for state, show in STATES.items():
         if state in ("keys", "creating"):
             open_canvas(page, platform)
