@@ -5,7 +5,7 @@ import { describe, it } from "node:test";
 
 import { currentFolding, createStore, currentWorkspaces, initialState, reduce } from "../../canvas/static/canvas/js/store.js";
 import { countStates, needsSomebody, reasonOf, stateLabel } from "../../canvas/static/canvas/js/states.js";
-import { Tree, worstOf } from "../../canvas/static/canvas/js/tree.js";
+import { Tree, paintedStateOf } from "../../canvas/static/canvas/js/tree.js";
 import { noFolding } from "../../canvas/static/canvas/js/folding.js";
 import { backoff, retryDelay, Stream } from "../../molecule/static/ui/stream.js";
 import { isFlapping, stateOf } from "../../molecule/static/ui/workspaces.js";
@@ -168,8 +168,8 @@ describe("enrolment", () => {
   it("has words for both states, and counts them apart", () => {
     assert.deepEqual(["provisioning", "enrolment-expired", "paused"].map(stateLabel), ["awaiting agent", "enrolment expired", "paused"]);
     const all = new Map([workspace("a"), waiting].map((one) => [one.id, one]));
-    assert.deepEqual([...countStates(all, noon)], [["provisioning", 1], ["online", 1]]);
-    assert.deepEqual([...countStates(all, later)], [["enrolment-expired", 1], ["online", 1]]);
+    assert.deepEqual([...countStates(treeOf(all, noon).nodes.values())], [["provisioning", 1], ["online", 1]]);
+    assert.deepEqual([...countStates(treeOf(all, later).nodes.values())], [["enrolment-expired", 1], ["online", 1]]);
     assert.deepEqual([...treeOf(all, later).roots[0].below], [["enrolment-expired", 1]]);
     assert.deepEqual([treeOf(all, noon).nextChangeAt, treeOf(all, later).nextChangeAt], [later, Infinity]);
     assert.equal(treeOf(new Map([["b", { ...waiting, status: "online" }]]), noon).nextChangeAt, Infinity);
@@ -286,8 +286,8 @@ describe("the tree", () => {
       workspace("d", { parent_id: "b", status: "paused" }),
     ).roots;
     assert.deepEqual([...root.below], [["failed", 1], ["paused", 1], ["online", 1]]);
-    assert.deepEqual([root.size, root.children[0].children[0].depth, worstOf(root)], [3, 2, "failed"]);
-    const counts = countStates(new Map([["x", workspace("x")], ["y", workspace("y", { status: "news" })]]));
+    assert.deepEqual([root.size, root.children[0].children[0].depth, paintedStateOf(root)], [3, 2, "failed"]);
+    const counts = countStates(tree(workspace("x"), workspace("y", { status: "news" })).nodes.values());
     assert.deepEqual([...counts.keys()], ["online", "news"]);
   });
 

@@ -1,9 +1,11 @@
 // What a card says: on the canvas and in the list. Names are inserted as text, never as markup.
 
 import { isOpen } from "./layout.js";
+import { skillsOf } from "./names.js";
 import { reasonOf, refusalText, stateLabel, worstFirst } from "./states.js";
 import { absolute, age, serverNow } from "../../ui/time.js";
 
+const MOST_SKILLS = 4;
 const PARTS = {
   fold: ".fold",
   name: ".card-name",
@@ -48,9 +50,10 @@ export class Cards {
 
   /** @param {Node} node */
   fill(card, node) {
-    const { workspace, state, isFlapping, needs, below, flapping, size, isFolded, depth } = node;
+    const { workspace, state, isFlapping, needs, below, flapping, size, isFolded, isDimmed, isOnWay, depth } = node;
     const [name, team] = [this.names.textOf(node), this.names.teamOf(node)];
-    const shown = { workspace, state, isFlapping, needs, below, flapping, size, isFolded, depth, name, team, isOpen: isOpen(node) };
+    const own = { workspace, state, isFlapping, needs, isDimmed, isOnWay, depth, name, team };
+    const shown = { ...own, below, flapping, size, isFolded, isOpen: isOpen(node) };
     card.node = node;
     if (Object.entries(shown).every(([field, value]) => card[field] === value)) return;
     Object.assign(card, shown);
@@ -72,6 +75,8 @@ function showSelf({ element, parts, name, team, depth }, node) {
   element.dataset.status = state;
   element.classList.toggle("needs", needs);
   element.classList.toggle("root", depth === 0);
+  element.classList.toggle("dimmed", node.isDimmed);
+  element.classList.toggle("on-way", node.isOnWay);
   element.setAttribute("aria-level", depth + 1);
   if (workspace.change) element.dataset.change = workspace.change;
   else delete element.dataset.change;
@@ -83,7 +88,7 @@ function showSelf({ element, parts, name, team, depth }, node) {
   parts.status.dataset.status = state;
   setText(parts.word, stateLabel(state));
   showTask(parts, workspace);
-  show(parts.skills, skillsOf(workspace.agent_card).join(", "));
+  show(parts.skills, skillsOf(workspace.agent_card).slice(0, MOST_SKILLS).join(", "));
   setText(parts.tier, `T${workspace.tier}`);
   parts.tier.title = `Tier ${workspace.tier}`;
   show(parts.runtime, workspace.runtime);
@@ -109,12 +114,6 @@ function showTask({ task, tasks }, workspace) {
   task.classList.toggle("dim", !name || !isCurrent);
   tasks.hidden = !isCurrent || workspace.active_tasks < 1;
   setText(tasks, workspace.active_tasks === 1 ? "1 task" : `${workspace.active_tasks} tasks`);
-}
-
-/** The names of the first skills: objects with a name or an id, in some cards only names. */
-function skillsOf(agentCard) {
-  const skills = Array.isArray(agentCard?.skills) ? agentCard.skills.slice(0, 4) : [];
-  return skills.map((skill) => skill?.name || skill?.id || skill).filter((skill) => typeof skill === "string" && skill.trim());
 }
 
 /** The event log has no heartbeats, so the past has no live values. */

@@ -45,7 +45,8 @@ function destination(key, node, { tree, onToggle }) {
     case "End":
       return shown.at(-1);
     case "ArrowRight":
-      if (isTeam && !node.isFolded) return node.children[0];
+      // Its first member, unless that is left out of the list.
+      if (isTeam && !node.isFolded) return shown[position + 1]?.parent === node ? shown[position + 1] : null;
       if (isTeam) onToggle(node.id);
       return null;
     case "ArrowLeft":

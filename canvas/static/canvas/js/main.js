@@ -4,6 +4,7 @@ import { call } from "./api.js";
 import { followClicks } from "./clicks.js";
 import { followPointer } from "./drag.js";
 import { Feed } from "./feed.js";
+import { Filters } from "./filters.js";
 import { packed, remembered } from "./folding.js";
 import { followCardKeys, followPageKeys } from "./keys.js";
 import { addressed, Panel } from "./panel.js";
@@ -14,8 +15,9 @@ import { Shell } from "./shell.js";
 import { createStore, currentFolding, currentWorkspaces } from "./store.js";
 import { above } from "./tree.js";
 import { serverNow } from "../../ui/time.js";
-import { addressWith, TimeTravel } from "./time_travel.js";
+import { TimeTravel } from "./time_travel.js";
 import { Timeline } from "./timeline.js";
+import { isCanvas, showLevels, startViewing } from "./viewing.js";
 
 const ZOOM_STEP = 1.25;
 const FOLDS = "molecule.canvas.folds";
@@ -28,6 +30,7 @@ const shell = new Shell();
 const scene = new Scene(app.dataset, { isCanvas, onMoved: cameraMoved, onLook: showZoom });
 const { camera } = scene;
 const travel = new TimeTravel({ active: () => currentWorkspaces(store.state), onChange: renderSoon });
+const filters = new Filters(store, travel);
 const timeline = new Timeline(travel, (id) => reveal(id, 64));
 const panel = new Panel({
   mayAct,
@@ -71,10 +74,12 @@ function render() {
   timeline.render(shell.isPast);
   // Nothing arrives in a view of the past.
   scene.marked = past?.event?.workspace_id ?? null;
-  const isOther = scene.update(workspaces, currentFolding(store.state), serverNow());
+  const folding = currentFolding(store.state);
+  const isOther = scene.update(workspaces, folding, store.state.filter, serverNow());
+  filters.render(scene.tree, scene.matching);
   scene.select(store.state.selected);
   if (isCanvas() && scene.tree.roots.length) lookAt(before);
-  if (isOther) showLevels();
+  if (isOther) showLevels(scene.tree, folding);
   scene.draw();
   if (/board|empty/.test(app.dataset.state)) focusAddressed();
   showCreated();
@@ -105,33 +110,8 @@ setInterval(() => {
   timeline.tick();
   scene.tick();
   panel.tick();
-  if (serverNow() >= scene.tree.nextChangeAt) renderSoon();
+  if (serverNow() >= scene.tree.nextChangeAt || store.state.filter.stale) renderSoon();
 }, 1000);
-
-// --- Canvas or list --------------------------------------------------------------------------------------
-
-const narrow = matchMedia("(max-width: 640px)");
-let wantsList = new URLSearchParams(location.search).get("view") === "list";
-
-function isCanvas() {
-  return app.dataset.view === "canvas" && app.dataset.state === "board";
-}
-
-function chooseView() {
-  app.dataset.view = narrow.matches || wantsList ? "list" : "canvas";
-  for (const button of document.querySelectorAll(".as-list")) button.setAttribute("aria-pressed", String(wantsList));
-  renderSoon();
-}
-
-function toggleList() {
-  wantsList = !wantsList;
-  writeView();
-  chooseView();
-}
-
-function writeView() {
-  history.replaceState(history.state, "", addressWith("view", wantsList ? "list" : null));
-}
 
 // --- Places ----------------------------------------------------------------------------------------------
 
@@ -206,27 +186,12 @@ function keepFolds() {
   if (!travel.shown) localStorage.setItem(FOLDS, packed(store.state.folding));
 }
 
-function chooseLevel(value) {
-  store.dispatch({ type: "level", level: value === "all" ? 99 : Number(value) });
+function chooseLevel(level) {
+  store.dispatch({ type: "level", level });
   keepFolds();
   scene.placement.forget();
   render();
   if (isCanvas()) scene.fit();
-}
-
-/** The choice of levels, where there are several. */
-function showLevels() {
-  const select = $("levels");
-  let depth = 0;
-  for (const { depth: own, children } of scene.tree.nodes.values()) if (children.length) depth = Math.max(depth, own + 1);
-  select.hidden = depth === 0;
-  const { level, auto } = currentFolding(store.state);
-  const chosen = (level ?? auto) >= depth ? "all" : String(level ?? auto);
-  if (select.options.length !== depth + 1) {
-    const names = Array.from({ length: depth }, (_, n) => new Option(n ? `${n + 1} levels` : "Top level", n));
-    select.replaceChildren(...names, new Option("All levels", "all"));
-  }
-  select.value = chosen;
 }
 
 // --- Finding a workspace ---------------------------------------------------------------------------------
@@ -356,7 +321,7 @@ followPageKeys({
   ...Object.fromEntries(Object.entries(cameraKeys).map(([key, run]) => [key, onCanvas(run)])),
   n: () => create(null),
   h: () => timeline.toggle(),
-  Escape: () => shell.closeMenu() || panel.close() || timeline.escape(),
+  Escape: () => shell.closeMenu() || filters.close() || panel.close() || timeline.escape(),
   "?": () => $("keys").showModal(),
 });
 
@@ -370,17 +335,13 @@ const buttons = {
   "connect-now": () => feed.stream.retry(),
 };
 for (const [id, run] of Object.entries(buttons)) $(id).addEventListener("click", run);
-for (const button of document.querySelectorAll(".as-list")) button.addEventListener("click", toggleList);
-$("levels").addEventListener("change", ({ target }) => chooseLevel(target.value));
 
 // --- The browser -----------------------------------------------------------------------------------------
 
-narrow.addEventListener("change", chooseView);
-addEventListener("popstate", writeView);
 addEventListener("storage", ({ key, newValue }) => key === FOLDS && store.dispatch({ type: "remember", folding: remembered(newValue) }));
 
 store.dispatch({ type: "remember", folding: remembered(localStorage.getItem(FOLDS)) });
-chooseView();
+startViewing(renderSoon, chooseLevel);
 travel.start();
 render();
 feed.load();

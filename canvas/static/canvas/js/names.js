@@ -1,4 +1,4 @@
-// Names as cards show them: two that begin alike differ at their ends, and two that are equal name their teams. Pure.
+// Names of workspaces and skills as cards show them: two that begin alike differ at their ends, and two that are equal name their teams. Pure.
 
 /** A longer name does not fit into the two lines of a small card. */
 const FITS = 24;
@@ -24,6 +24,12 @@ export function namesOf(nodes) {
     textOf: ({ workspace: { name }, parent }) => (isLong(name) && alike.get(keyOf(parent, name)) > 1 ? withEnd(name) : name),
     teamOf: ({ workspace, parent }) => (equals.get(workspace.name) > 1 && parent ? parent.workspace.name : ""),
   };
+}
+
+/** The names of an agent's skills: objects with a name or an id, in some cards only names. */
+export function skillsOf(agentCard) {
+  const skills = Array.isArray(agentCard?.skills) ? agentCard.skills : [];
+  return skills.map((skill) => skill?.name || skill?.id || skill).filter((skill) => typeof skill === "string" && skill.trim());
 }
 
 const isLong = (name) => name.length > FITS;

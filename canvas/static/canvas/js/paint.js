@@ -1,11 +1,11 @@
 // Blocks of colour, painted: cards that are too small to read, and the map of everything.
 
-import { worstOf } from "./tree.js";
+import { DIMMED, paintedStateOf } from "./tree.js";
 import { isOpen } from "./layout.js";
 
-const STATES = ["failed", "offline", "degraded", "enrolment-expired", "provisioning", "paused", "online", "removed"];
-/** What is fine stays in the background. */
-const QUIET = new Set(["online", "paused", "provisioning"]);
+const STATES = ["failed", "offline", "degraded", "enrolment-expired", "provisioning", "paused", "online", "removed", DIMMED];
+/** How strong the colour is of what is fine, or dimmed. */
+const QUIET = { online: 0.4, paused: 0.4, provisioning: 0.4, [DIMMED]: 0.14 };
 const MOST_PIXELS = 2048;
 
 /** The colours of the theme as the browser computes them. */
@@ -38,7 +38,7 @@ export function paintBlocks(canvas, blocks, window, zoom, { colours }) {
   context.setTransform(scale, 0, 0, scale, -window.x * scale, -window.y * scale);
   for (const state of STATES.toReversed()) {
     context.fillStyle = colours[state];
-    context.globalAlpha = QUIET.has(state) ? 0.4 : 1;
+    context.globalAlpha = QUIET[state] ?? 1;
     context.beginPath();
     for (const block of blocks) if (block.state === state) context.rect(block.x, block.y, block.width, block.height);
     context.fill();
@@ -86,11 +86,11 @@ export class Minimap {
       const [left, top] = [(x - this.#bounds.x) * this.#scale, (y - this.#bounds.y) * this.#scale];
       const box = [left, top, node.width * this.#scale, node.height * this.#scale];
       const isTeam = isOpen(node) && box[2] > 6;
-      const state = isTeam ? node.state : worstOf(node);
-      if (!QUIET.has(state) && !isTeam) loud.push({ state, box });
-      else this.#fill(context, isTeam ? "team" : state, isTeam ? 0.09 : 0.45, box);
+      const state = isTeam && !node.isDimmed ? node.state : paintedStateOf(node);
+      if (!QUIET[state] && !isTeam) loud.push({ state, box });
+      else this.#fill(context, isTeam ? "team" : state, isTeam ? 0.09 : QUIET[state], box);
       if (isTeam) for (const child of node.children) draw(child, x + child.x, y + child.y);
-      if (isTeam && !QUIET.has(state)) loud.push({ state, box: [left, top, box[2], Math.max(2, node.head * this.#scale)] });
+      if (isTeam && !QUIET[state]) loud.push({ state, box: [left, top, box[2], Math.max(2, node.head * this.#scale)] });
     };
     for (const root of roots) draw(root, places.get(root.id).x, places.get(root.id).y);
     loud.sort((a, b) => STATES.indexOf(b.state) - STATES.indexOf(a.state));

@@ -2,7 +2,7 @@
 
 import { isOpen } from "./layout.js";
 import { overlaps } from "./packing.js";
-import { worstOf } from "./tree.js";
+import { paintedStateOf } from "./tree.js";
 import { fitOf } from "./zoom.js";
 
 /**
@@ -37,7 +37,7 @@ function draw(plan, node, at, inside, isParentOpen, view) {
   const isSeen = overlaps(box, view.window);
   if (!isSeen && !isPinned) return;
   const fit = isParentOpen ? fitOf(node, view.zoom) : "hidden";
-  if (fit === "block" && isSeen) plan.blocks.push({ ...box, state: worstOf(node) });
+  if (fit === "block" && isSeen) plan.blocks.push({ ...box, state: paintedStateOf(node) });
   if (["block", "hidden"].includes(fit) && !isPinned) return;
   plan.cards.push({ node, fit, ...inside });
   if (!isOpen(node) || (fit !== "open" && !isPinned)) return;

@@ -68,7 +68,7 @@ export class Rows {
     const { selected, current } = this.marks;
     element.style.transform = `translateY(${n * height}px)`;
     element.style.setProperty("--depth", Math.min(node.depth, 8));
-    const siblings = node.parent?.children ?? this.#tree.roots;
+    const siblings = (node.parent?.children ?? this.#tree.roots).filter(({ isDimmed }) => !isDimmed);
     element.setAttribute("aria-setsize", siblings.length);
     element.setAttribute("aria-posinset", siblings.indexOf(node) + 1);
     element.setAttribute("aria-selected", String(node.id === selected));

@@ -3,6 +3,7 @@
 import { Board } from "./board.js";
 import { Camera } from "./camera.js";
 import { Cards } from "./card.js";
+import { sift } from "./filtering.js";
 import { boxOf, isOpen, layOut } from "./layout.js";
 import { namesOf } from "./names.js";
 import { Minimap, paintBlocks, Palette } from "./paint.js";
@@ -24,6 +25,8 @@ const $ = (id) => document.getElementById(id);
 export class Scene {
   tree = new Tree();
   placement = new Placement();
+  /** @type {Node[]|null} what the filter wants; null without one */
+  matching = null;
   #plan = null;
   #marks = { selected: null, current: null };
   #isMapOld = true;
@@ -45,11 +48,13 @@ export class Scene {
 
   /**
    * Takes what is to be shown; draw() shows it.
-   * @param {Map<string, object>} workspaces @param {Folding} folding
+   * @param {Map<string, object>} workspaces @param {Folding} folding @param {Filter} filter
    * @returns {boolean} whether other cards are shown
    */
-  update(workspaces, folding, now) {
+  update(workspaces, folding, filter, now) {
     const isOther = this.tree.update(workspaces, folding, now);
+    this.matching = sift(this.tree.nodes, filter, now);
+    this.tree.leaveOut(this.matching !== null && !this.options.isCanvas());
     if (isOther) layOut(this.tree.roots);
     this.placement.update(this.tree.roots, isOther);
     if (isOther || this.#names !== this.tree.names) {
@@ -105,8 +110,10 @@ export class Scene {
     return boxOf(node, this.placement.places);
   }
 
+  /** Shows everything, or all that the filter wants. */
   fit() {
-    if (this.tree.roots.length) this.camera.move(this.camera.fitting(this.boxes()));
+    const nodes = this.matching?.length ? this.matching.map(visible) : this.tree.roots;
+    if (nodes.length) this.camera.move(this.camera.fitting(nodes.map((node) => this.boxOf(node))));
   }
 
   /** 100%, centred on the selected card, or else on the one nearest to the middle of the view. */
@@ -232,6 +239,9 @@ export class Scene {
     this.minimap.paint(this.tree.roots, this.placement.places);
   }
 }
+
+/** The node itself, or the folded team that it is in. */
+const visible = (node) => [node, ...above(node)].findLast(({ isFolded }, at) => isFolded || at === 0);
 
 function isReadable(node, zoom) {
   return fitOf(node, zoom) !== "block" && [...above(node)].every((team) => fitOf(team, zoom) === "open");

@@ -1,9 +1,7 @@
-// Everything around the cards: counts, connection, the states of the page, the banner, toasts and the menu.
+// Everything around the cards: connection, the states of the page, the banner, toasts and the menu.
 
-import { chip, setText } from "./card.js";
-import { countStates } from "./states.js";
+import { setText } from "./card.js";
 import { absolute, age, serverNow } from "../../ui/time.js";
-import { isFlapping } from "../../ui/workspaces.js";
 
 const TOAST_MS = 8000;
 const $ = (id) => document.getElementById(id);
@@ -13,8 +11,6 @@ const STATES = ["loading", "empty", "empty-past", "error", "signed-out", "forbid
 const REFUSED = ["signed-out", "forbidden"];
 
 export class Shell {
-  #counts = "";
-
   retryAt = null;
 
   constructor() {
@@ -43,7 +39,6 @@ export class Shell {
     document.body.dataset.state = shown;
     $("view").setAttribute("aria-busy", String(shown === "loading"));
     setText($("failure"), state.failure ?? "");
-    this.#count(workspaces);
     this.tick();
   }
 
@@ -68,17 +63,6 @@ export class Shell {
     toast.querySelector("button").addEventListener("click", remove);
     setTimeout(remove, TOAST_MS);
     $("toasts").append(toast);
-  }
-
-  #count(workspaces) {
-    const counts = countStates(workspaces, serverNow());
-    counts.delete("removed");
-    const flapping = [...workspaces.values()].filter((workspace) => isFlapping(workspace, serverNow())).length;
-    if (flapping) counts.set("flapping", flapping);
-    const key = JSON.stringify([...counts]);
-    if (key === this.#counts) return;
-    this.#counts = key;
-    $("counts").replaceChildren(...[...counts].map(([state, n]) => chip(state, n)));
   }
 }
 

@@ -1,10 +1,11 @@
 // The state of a workspace: its word, its rank, and what needs somebody. Pure.
 
 import { age } from "../../ui/time.js";
-import { stateOf } from "../../ui/workspaces.js";
 
 /** Worst first. */
-const STATES = ["failed", "offline", "degraded", "enrolment-expired", "provisioning", "paused", "online"];
+export const STATES = ["failed", "offline", "degraded", "enrolment-expired", "provisioning", "paused", "online"];
+/** Counted like a state, beside the state that the workspace has as well. */
+export const FLAPPING = "flapping";
 const LABELS = { provisioning: "awaiting agent", "enrolment-expired": "enrolment expired" };
 /** As in registry/organisation/attention.py, as far as a row of the list tells. */
 const NEEDS_SOMEBODY = new Set(["failed", "offline", "degraded", "enrolment-expired"]);
@@ -42,16 +43,23 @@ const rank = (state) => (STATES.includes(state) ? STATES.indexOf(state) : STATES
 
 /** @param {Map<string, number>} counts @returns {Map<string, number>} those above zero */
 export function worstFirst(counts) {
-  return new Map([...counts].filter(([, n]) => n > 0).sort(([a], [b]) => rank(a) - rank(b)));
+  return new Map([...counts].filter(([, n]) => n > 0).sort(byRank));
 }
 
-export function countStates(workspaces, now) {
-  const counts = new Map();
-  for (const workspace of workspaces.values()) {
-    const state = stateOf(workspace, now);
-    counts.set(state, (counts.get(state) ?? 0) + 1);
+const byRank = ([a], [b]) => rank(a) - rank(b);
+
+/**
+ * Worst first. @param {Iterable<Node>} nodes a flapping one counts under its state as well
+ * @param {string[]} kept states that are there even if they count none
+ */
+export function countStates(nodes, kept = []) {
+  const counts = new Map(kept.map((state) => [state, 0]));
+  const add = (state) => counts.set(state, (counts.get(state) ?? 0) + 1);
+  for (const { state, isFlapping } of nodes) {
+    add(state);
+    if (isFlapping) add(FLAPPING);
   }
-  return worstFirst(counts);
+  return new Map([...counts].sort(byRank));
 }
 
 /** When the clock alone changes the state of a workspace: flapping or an enrolment ends. Infinity for never. */

@@ -1,5 +1,6 @@
 // The state of the page, in one reducer. Pure: no DOM, no network, no clock.
 
+import { NO_FILTER } from "./filtering.js";
 import { autoLevel, noFolding, withFold, withLevel } from "./folding.js";
 import { fieldsAfter } from "../../ui/workspaces.js";
 
@@ -18,6 +19,7 @@ import { fieldsAfter } from "../../ui/workspaces.js";
  * @property {Envelope[]|null} buffered events that arrive while a load is in flight; null otherwise
  * @property {number|null} updatedAt when the last message or load arrived
  * @property {string|null} selected the id of the selected workspace
+ * @property {Filter} filter see filtering.js
  * @property {Folding} folding of the present
  * @property {Folding|null} pastFolding of the past, while it is shown
  */
@@ -35,6 +37,7 @@ export function initialState() {
     buffered: null,
     updatedAt: null,
     selected: null,
+    filter: NO_FILTER,
     folding: noFolding(),
     pastFolding: null,
   };
@@ -96,6 +99,7 @@ const ACTIONS = {
   }),
   saved,
   select: (state, { id }) => (id === state.selected ? state : { ...state, selected: id }),
+  filter: (state, { filter }) => ({ ...state, filter }),
   /** Folds a team or opens it, on this page only. */
   fold: (state, { id, isFolded }) => refolded(state, (folding) => withFold(folding, id, isFolded)),
   /** @see Folding.level */

@@ -18,6 +18,7 @@ import { isFlapping, stateOf } from "../../ui/workspaces.js";
  * @property {number} size number of descendants
  * @property {number} flapping number of flapping descendants
  * @property {boolean} isFolded a team that shows none of its members
+ * @property {boolean} isDimmed @property {boolean} isOnWay see sift()
  * @property {boolean} isMoved its members or their folds have changed: see layout.js
  */
 
@@ -26,8 +27,9 @@ export class Tree {
   nodes = new Map();
   /** @type {Node[]} */
   roots = [];
-  /** @type {Node[]} those in no folded team, each before its members */
+  /** @type {Node[]} those in no folded team, each before its members; see leaveOut() */
   shown = [];
+  #unfolded = [];
   nextChangeAt = Infinity;
   /** Counts the changes of names. */
   names = 0;
@@ -58,6 +60,13 @@ export class Tree {
   position(id) {
     this.#positions ??= new Map(this.shown.map((node, n) => [node.id, n]));
     return this.#positions.get(id) ?? -1;
+  }
+
+  /** Whether `shown` is without what is dimmed. */
+  leaveOut(isLeftOut) {
+    if (!isLeftOut && this.shown === this.#unfolded) return;
+    this.shown = isLeftOut ? this.#unfolded.filter(({ isDimmed }) => !isDimmed) : this.#unfolded;
+    this.#positions = null;
   }
 
   /** Takes the rows. `isOther`: there are other workspaces, or other teams. */
@@ -116,17 +125,18 @@ export class Tree {
   #fold(folding) {
     this.#folding = folding;
     this.#positions = null;
-    this.shown = [];
+    this.shown = this.#unfolded = [];
     const show = (node, isShown) => {
       const isNow = node.children.length > 0 && isFolded(node, folding);
       if (isNow !== node.isFolded) Object.assign(node, { isFolded: isNow, isMoved: true });
-      if (isShown) this.shown.push(node);
+      if (isShown) this.#unfolded.push(node);
       for (const child of node.children) show(child, isShown && !isNow);
     };
     for (const root of this.roots) show(root, true);
   }
 }
 
+export const DIMMED = "dimmed";
 const UNCHANGED = { isOther: false, changed: [] };
 
 const areSame = (before, after) => before.length === after.length && before.every((node, n) => node === after[n]);
@@ -137,6 +147,8 @@ const nodeOf = (workspace) => ({
   parent: null,
   children: [],
   isFolded: false,
+  isDimmed: false,
+  isOnWay: false,
   isMoved: true,
 });
 
@@ -160,7 +172,10 @@ export function* above(node) {
 /** "Research / Data / Crawler": the names from the top level down to a node. */
 export const pathOf = (node) => [node, ...above(node)].map(({ workspace }) => workspace.name).reverse().join(" / ");
 
+/** The state whose colour stands for a node and everything below it. */
+export const paintedStateOf = (node) => (node.isDimmed ? DIMMED : worstOf(node));
+
 /** The worst state of a node and of everything below it. */
-export function worstOf({ state, below }) {
+function worstOf({ state, below }) {
   return worstFirst(new Map([...below, [state, 1]])).keys().next().value;
 }

@@ -1,0 +1,152 @@
+// The filter in the page: the counts of the header, which are buttons, the form with the other conditions, and the address.
+
+import { chip, setText } from "./card.js";
+import { filterOf, NO_FILTER, sizeOf, toggled, UNKNOWN, withFilter } from "./filtering.js";
+import { countStates } from "./states.js";
+import { pathOf } from "./tree.js";
+
+const MARGIN = 8;
+const $ = (id) => document.getElementById(id);
+const form = $("filter");
+const opener = $("filter-button");
+const clearing = document.querySelectorAll(".clear-filter");
+const addressed = () => filterOf(new URLSearchParams(location.search));
+
+export class Filters {
+  #tree = null;
+  #shown = null;
+
+  /** @param {TimeTravel} travel */
+  constructor(store, travel) {
+    Object.assign(this, { store, travel });
+    store.dispatch({ type: "filter", filter: addressed() });
+    $("counts").addEventListener("click", ({ target }) => {
+      const state = target.closest("button")?.dataset.status;
+      if (state) this.set(toggled(store.state.filter, state));
+    });
+    form.addEventListener("beforetoggle", ({ newState }) => newState === "open" && this.#open());
+    form.addEventListener("change", () => {
+      const { status } = store.state.filter;
+      this.set({ ...filterOf(new URLSearchParams(new FormData(form))), status });
+    });
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      form.hidePopover();
+    });
+    for (const button of clearing) button.addEventListener("click", () => this.#clear());
+    // Before time travel's own, like that of the panel.
+    addEventListener("popstate", () => this.#popped(), { capture: true });
+  }
+
+  set(filter) {
+    this.store.dispatch({ type: "filter", filter });
+    this.#write("pushState");
+  }
+
+  /** @returns {boolean} whether the form was open */
+  close() {
+    const isOpen = form.matches(":popover-open");
+    if (isOpen) form.hidePopover();
+    return isOpen;
+  }
+
+  /** @param {Tree} tree @param {Node[]|null} matching see sift() */
+  render(tree, matching) {
+    const { filter } = this.store.state;
+    this.#tree = tree;
+    this.#count(filter.status.split(",").filter(Boolean));
+    setText($("filter-share"), matching ? `${matching.length} of ${tree.nodes.size}` : "");
+    $("no-match").hidden = matching?.length !== 0 || tree.nodes.size === 0;
+    if (filter === this.#shown) return;
+    this.#shown = filter;
+    const size = sizeOf(filter);
+    setText($("filter-size"), size ? `(${size})` : "");
+    opener.setAttribute("aria-pressed", String(size > 0));
+    for (const button of clearing) button.disabled = !size;
+    this.#fill();
+  }
+
+  /** What is filtered by has a button although nothing is left of it. */
+  #count(pressed) {
+    const counts = countStates(this.#tree.nodes.values(), pressed);
+    counts.delete("removed");
+    const buttons = new Map([...$("counts").children].map((button) => [button.dataset.status, button]));
+    [...counts].forEach(([state, n], at) => {
+      const shown = chip(state, n);
+      const button = buttons.get(state) ?? made(state);
+      buttons.delete(state);
+      if (button.textContent !== shown.textContent) button.replaceChildren(...shown.childNodes);
+      button.title = shown.title;
+      button.setAttribute("aria-pressed", String(pressed.includes(state)));
+      const { [at]: there = null } = $("counts").children;
+      // One that is in its place is not moved, because that would take its focus.
+      if (there !== button) $("counts").insertBefore(button, there);
+    });
+    for (const button of buttons.values()) button.remove();
+  }
+
+  // --- The form --------------------------------------------------------------------------------------------
+
+  #open() {
+    const nodes = [...(this.#tree?.nodes.values() ?? [])];
+    const runtimes = new Set(nodes.map(({ workspace }) => workspace.runtime).filter(Boolean));
+    const teams = nodes.filter(({ children }) => children.length).map((node) => [pathOf(node), node.id]);
+    offer("runtime", [...[...runtimes].map((name) => [name, name]), ["Not known", UNKNOWN]]);
+    offer("team", teams);
+    this.#fill();
+    const { left, bottom } = opener.getBoundingClientRect();
+    const width = Math.min(320, innerWidth - 2 * MARGIN);
+    form.style.top = `${bottom + MARGIN}px`;
+    form.style.left = `${Math.max(MARGIN, Math.min(left, innerWidth - width - MARGIN))}px`;
+  }
+
+  #fill() {
+    for (const control of form.elements) {
+      const value = this.store.state.filter[control.name];
+      if (control.type === "checkbox") control.checked = value === control.value;
+      else if (value !== undefined) choose(control, value);
+    }
+  }
+
+  /** The button that was pressed is off now. */
+  #clear() {
+    this.set(NO_FILTER);
+    if (!this.close()) $("view").focus();
+  }
+
+  // --- The address -----------------------------------------------------------------------------------------
+
+  #write(how) {
+    const address = new URL(location);
+    address.search = withFilter(address.searchParams, this.store.state.filter);
+    if (address.href !== location.href) history[how](history.state, "", address);
+  }
+
+  #popped() {
+    // Who leaves the past by its button keeps the filter.
+    if (!this.travel.isReturning) this.store.dispatch({ type: "filter", filter: addressed() });
+    else if (!history.state?.past) this.#write("replaceState");
+  }
+}
+
+function made(state) {
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", className: "chip" });
+  button.dataset.status = state;
+  return button;
+}
+
+/** @param {[string, string][]} choices labels and values */
+function offer(name, choices) {
+  const select = form.elements[name];
+  const options = choices.sort(([a], [b]) => a.localeCompare(b)).map(([label, value]) => new Option(label, value));
+  select.replaceChildren(select.options[0], ...options);
+}
+
+/** A value that is not offered, as of an old address, is shown as it is. */
+function choose(control, value) {
+  control.value = value;
+  if (control.value === value || !control.options) return;
+  control.add(new Option(value, value));
+  control.value = value;
+}
