@@ -125,12 +125,38 @@ def test_what_others_do_shows_at_once(page: Page, platform: Platform, name: str)
     expect(panel(page).get_by_role("button", name="Actions for")).to_be_hidden()
 
 
+def test_a_prompt_is_edited_and_nobody_overwrites_what_others_saved(page: Page, platform: Platform, name: str):
+    workspace = placed(platform, name)
+    address = f"/workspaces/{workspace}/files/system-prompt.md"
+    open_canvas(page, platform, f"?ws={workspace}&tab=files")
+    expect(body(page)).to_contain_text("No files yet.")
+    body(page).get_by_label("Path of the new file").fill("system-prompt.md")
+    body(page).get_by_role("button", name="New file").click()
+    text = body(page).get_by_role("textbox", name="Text of system-prompt.md")
+    text.fill("Be kind.")
+    tab(page, "Events").click()
+    tab(page, "Files").click()
+    expect(text).to_have_value("Be kind.")
+    body(page).get_by_role("button", name="Save", exact=True).click()
+    expect(body(page)).to_contain_text("Saved.")
+    assert platform.api.get(address).json()["content"] == "Be kind."
+    platform.api.put(address, json={"content": "Be quick."})
+    expect(text).to_have_value("Be quick.")
+    text.fill("Be kind and quick.")
+    platform.api.put(address, json={"content": "Be brief."})
+    expect(body(page)).to_contain_text("Somebody else has saved this file since you opened it.")
+    expect(text).to_have_value("Be kind and quick.")
+    body(page).get_by_role("button", name="Save over theirs").click()
+    expect(body(page)).to_contain_text("Saved.")
+    assert platform.api.get(address).json()["content"] == "Be kind and quick."
+
+
 def test_a_viewer_may_look_and_nothing_else(viewer_page: Page, platform: Platform, name: str):
     page = viewer_page
     agent = placed_agent(platform, name)
     open_canvas(page, platform, f"?ws={agent.id}&tab=secrets")
     expect_open(page, name)
-    expect(panel(page).get_by_role("tab")).to_have_text(["Overview", "Activity", "Events", "Connect"])
+    expect(panel(page).get_by_role("tab")).to_have_text(["Overview", "Activity", "Events", "Files", "Connect"])
     expect(panel(page).get_by_role("button", name="Actions for")).to_be_hidden()
     tab(page, "Connect").click()
     expect(body(page).locator("#panel-curl")).to_contain_text("ENROLMENT_TOKEN")
@@ -141,11 +167,12 @@ def test_a_viewer_may_look_and_nothing_else(viewer_page: Page, platform: Platfor
 def test_axe_finds_nothing_serious_and_nothing_is_cut_off(page: Page, platform: Platform, name: str, width: int):
     agent = placed_agent(platform, name)
     agent.beat(error_rate=0.9, sample_error="model gateway is down")
+    platform.api.put(f"/workspaces/{agent.id}/files", json={"files": {"system-prompt.md": "Answer."}})
     page.set_viewport_size({"width": width, "height": 844})
     open_canvas(page, platform, f"?ws={agent.id}")
     expect_open(page, name)
     page.evaluate(AXE_SCRIPT)
-    for label in ("Overview", "Activity", "Events", "Secrets", "Access", "Connect"):
+    for label in ("Overview", "Activity", "Events", "Files", "Secrets", "Access", "Connect"):
         tab(page, label).click()
         expect(body(page).get_by_text("Loading…")).to_have_count(0)
         for theme in ("light", "dark"):

@@ -15,9 +15,12 @@ const SMALL = 16_000;
 /** The address of a path of the API; Molecule may be served below a sub-path. */
 export const address = (path) => document.body.dataset.scriptName + path;
 
-/** @param {AbortSignal} [signal] @returns {Promise<{data: any, headers: Headers}>} */
-export async function call(method, path, body, signal) {
-  const response = await send(method, path, body, signal);
+/**
+ * @param {AbortSignal} [signal] @param {object} [conditions] more headers: If-Match and the like
+ * @returns {Promise<{data: any, headers: Headers}>}
+ */
+export async function call(method, path, body, signal, conditions) {
+  const response = await send(method, path, body, signal, conditions);
   const data = await response.json().catch(() => null);
   if (response.status === 401 || (response.status === 403 && method === "GET")) {
     dispatchEvent(new CustomEvent("refused", { detail: response.status }));
@@ -27,8 +30,8 @@ export async function call(method, path, body, signal) {
   return { data, headers: response.headers };
 }
 
-async function send(method, path, body, aborted) {
-  const headers = { Accept: "application/json" };
+async function send(method, path, body, aborted, conditions) {
+  const headers = { Accept: "application/json", ...conditions };
   if (method !== "GET") {
     headers["Content-Type"] = "application/json";
     headers["X-CSRFToken"] = cookie(document.body.dataset.csrfCookie);

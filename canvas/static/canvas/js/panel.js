@@ -11,6 +11,7 @@ const TABS = {
   overview: () => import("./panel/overview.js"),
   activity: () => import("./panel/activity.js"),
   events: () => import("./panel/events.js"),
+  files: () => import("./panel/files.js"),
   secrets: () => import("./panel/secrets.js"),
   access: () => import("./panel/access.js"),
   connect: () => import("./panel/connect.js"),

@@ -1,0 +1,163 @@
+// The tab "Files": what its agent is made of, with an editor. What is not saved waits while other tabs are looked at.
+
+import { ApiError, call } from "../api.js";
+import { button, make, timeAgo } from "./dom.js";
+import { Part, read } from "./reading.js";
+
+/** What the editors had and nobody has saved, by workspace and path. @type {Map<string, Draft>} */
+const drafts = new Map();
+const CHANGED = "Somebody else has saved this file since you opened it.";
+
+/** @typedef {{text: string, sha256: string}} Draft a text, and the hash of the content that it began with */
+
+export function show(root, { id, mayAct }) {
+  let path = null;
+  let editor = null;
+  const list = new Part("", read(`/workspaces/${id}/files`), (files) => {
+    path ??= files[0]?.path ?? null;
+    if (!editor && path) open(path);
+    return rows(files, { path, open, isDraft: (one) => drafts.has(`${id} ${one}`) });
+  });
+  const place = make("div");
+  root.append(list.element, ...(mayAct ? [newFile(create)] : []), place);
+
+  function open(wanted) {
+    path = wanted;
+    editor?.close();
+    editor = openEditor(id, wanted, { mayAct, onChange: () => list.loadSoon() });
+    place.replaceChildren(editor.element);
+    list.loadSoon();
+  }
+
+  async function create(wanted) {
+    await write(id, wanted, "", { "If-None-Match": "*" });
+    open(wanted);
+  }
+
+  return {
+    onEvent({ event, workspace_id, payload }) {
+      if (event !== "WORKSPACE_UPDATED" || workspace_id !== id || !payload?.files) return;
+      list.loadSoon();
+      const [, sha256] = payload.files[path] ?? [];
+      if (sha256) editor?.changed(sha256);
+    },
+    close() {
+      list.close();
+      editor?.close();
+    },
+  };
+}
+
+const address = (id, path) => `/workspaces/${id}/files/${path.split("/").map(encodeURIComponent).join("/")}`;
+const write = async (id, path, content, conditions) => (await call("PUT", address(id, path), { content }, undefined, conditions)).data;
+
+function rows(files, { path, open, isDraft }) {
+  if (!files.length) return [make("p", { class: "soft" }, "No files yet. An agent is usually made of config.yaml, system-prompt.md and skills/.")];
+  const row = (file) =>
+    make(
+      "li",
+      {},
+      make("button", { type: "button", class: "link", dir: "auto", "aria-current": file.path === path && "true", onclick: () => open(file.path) }, file.path),
+      make("span", { class: "soft" }, isDraft(file.path) ? "not saved" : sizeOf(file.size)),
+    );
+  return [make("ul", { class: "panel-files" }, files.map(row))];
+}
+
+/** "1.2 kB" @param {number} bytes */
+export const sizeOf = (bytes) => (bytes < 1000 ? `${bytes} B` : `${(bytes / 1000).toFixed(1)} kB`);
+
+function newFile(create) {
+  const said = make("p", { role: "status", class: "panel-failure" });
+  const field = make("input", { name: "path", required: true, maxlength: 255, placeholder: "skills/search/SKILL.md", spellcheck: "false", "aria-label": "Path of the new file" });
+  const form = make("form", { class: "panel-bar", autocomplete: "off", onsubmit: submit }, field, make("button", { class: "button small" }, "New file"), said);
+
+  async function submit(event) {
+    event.preventDefault();
+    try {
+      await create(field.value.trim());
+      form.reset();
+      said.textContent = "";
+    } catch ({ status, message }) {
+      said.textContent = `Not created: ${status === 412 ? "there is such a file" : message}.`;
+    }
+  }
+  return form;
+}
+
+/** @returns {{element: HTMLElement, changed: (sha256: string) => void, close: () => void}} */
+function openEditor(id, path, { mayAct, onChange }) {
+  const key = `${id} ${path}`;
+  let saved = null;
+  const text = make("textarea", { rows: 18, spellcheck: "false", wrap: "off", "aria-label": `Text of ${path}`, readonly: !mayAct, oninput: edited });
+  const said = make("p", { role: "status", class: "soft" });
+  const save = button("Save", () => store({ "If-Match": drafts.get(key)?.sha256 ?? saved.sha256 }), { class: "button small primary" });
+  const anyway = button("Save over theirs", () => store({ "If-Match": saved.sha256 }));
+  const discard = button("Discard", () => keep(null));
+  const more = make("a", { href: `${document.body.dataset.workspaceAdmin}${id}/files/?${new URLSearchParams({ path })}` }, "Upload, history and delete in the admin");
+  const actions = make("p", { class: "panel-actions" }, save, anyway, discard);
+  const part = new Part(path, read(address(id, path)), shown);
+
+  function shown(file) {
+    saved = file;
+    const byWhom = make("p", { class: "panel-when" }, make("span", {}, sizeOf(file.size)), make("span", {}, "saved ", timeAgo(file.updated_at)));
+    if (file.encoding) return [byWhom, make("p", {}, "This is not a text."), more];
+    text.value = drafts.get(key)?.text ?? file.content;
+    refresh();
+    return [byWhom, text, ...(mayAct ? [actions] : []), said, more];
+  }
+
+  function edited() {
+    keep(text.value === saved.content ? null : text.value);
+  }
+
+  /** @param {string|null} draft */
+  function keep(draft) {
+    if (draft !== null) drafts.set(key, { text: draft, sha256: drafts.get(key)?.sha256 ?? saved.sha256 });
+    else drafts.delete(key);
+    if (draft === null && saved.content === null) part.load();
+    else if (draft === null) text.value = saved.content;
+    refresh();
+    onChange();
+  }
+
+  /** Somebody has saved it, perhaps here. A text that is being written stays where it is. */
+  function changed(sha256) {
+    if (sha256 === saved?.sha256) return;
+    if (!drafts.has(key)) return part.loadSoon();
+    Object.assign(saved, { sha256, content: null });
+    refresh();
+  }
+
+  /** @param {string} [outcome] */
+  function refresh(outcome = "") {
+    const draft = drafts.get(key);
+    const isOther = Boolean(draft) && draft.sha256 !== saved.sha256;
+    save.hidden = isOther;
+    anyway.hidden = !isOther;
+    save.disabled = discard.disabled = !draft;
+    said.textContent = isOther ? CHANGED : outcome;
+  }
+
+  async function store(conditions) {
+    save.disabled = anyway.disabled = true;
+    const content = text.value;
+    try {
+      const { sha256, size } = await write(id, path, content, conditions);
+      Object.assign(saved, { content, sha256, size });
+      // What was typed meanwhile is a draft of what is saved now.
+      drafts.delete(key);
+      if (text.value !== content) drafts.set(key, { text: text.value, sha256 });
+      refresh("Saved.");
+    } catch (failure) {
+      if (!(failure instanceof ApiError)) throw failure;
+      if (failure.status === 412) await part.load();
+      else said.textContent = `Not saved: ${failure.message}.`;
+    } finally {
+      save.disabled = !drafts.has(key);
+      anyway.disabled = false;
+      onChange();
+    }
+  }
+
+  return { element: part.element, changed, close: () => part.close() };
+}
