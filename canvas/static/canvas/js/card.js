@@ -9,6 +9,7 @@ const MOST_SKILLS = 4;
 const PARTS = {
   fold: ".fold",
   name: ".card-name",
+  menu: ".card-menu",
   where: ".card-where",
   role: ".card-role",
   status: ".status",
@@ -82,6 +83,7 @@ function showSelf({ element, parts, name, team, depth }, node) {
   else delete element.dataset.change;
   setText(parts.name, name);
   parts.name.title = workspace.name;
+  parts.menu.setAttribute("aria-label", `Actions for ${name}`);
   show(parts.where, team && `in ${team}`);
   show(parts.role, workspace.role?.split("\n")[0]);
   parts.role.title = workspace.role ?? "";

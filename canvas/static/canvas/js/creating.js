@@ -7,7 +7,7 @@ const dialog = document.getElementById("creating");
 const form = dialog.querySelector("form");
 const { name, parent_id: team, template } = form.elements;
 const about = dialog.querySelector(".creating-about");
-const problem = dialog.querySelector(".creating-problem");
+const problem = dialog.querySelector(".dialog-problem");
 const submit = dialog.querySelector("[type=submit]");
 
 let templates = null;

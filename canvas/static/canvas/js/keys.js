@@ -5,8 +5,8 @@ const STEP = 8;
 const LEAP = 40;
 const TEXT = "input:not([type=range]), textarea, select";
 
-/** @param {{container: HTMLElement, tree: Tree, onFocus, onToggle, onNudge}} options */
-export function followCardKeys({ container, tree, onFocus, onToggle, onOpen, onNudge }) {
+/** @param {{container: HTMLElement, tree: Tree, onFocus, onToggle, onOpen, onNudge, onMenu}} options */
+export function followCardKeys({ container, tree, onFocus, onToggle, onOpen, onNudge, onMenu }) {
   container.addEventListener("keydown", (event) => {
     const card = event.target.closest(".card");
     const node = card && tree.nodes.get(card.dataset.id);
@@ -21,6 +21,9 @@ export function followCardKeys({ container, tree, onFocus, onToggle, onOpen, onN
       event.preventDefault();
       if (event.key === "Enter") onOpen(node.id);
       else onToggle(node.id);
+    } else if (event.key === "m" && !event.altKey) {
+      event.preventDefault();
+      onMenu(node.id);
     } else if (!event.altKey) {
       const next = destination(event.key, node, { tree, onToggle });
       if (next === undefined) return;

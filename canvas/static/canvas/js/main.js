@@ -1,5 +1,6 @@
 // Connects the parts of the page: server → store → page, and the user's actions → store and server.
 
+import { Acting } from "./acting.js";
 import { call } from "./api.js";
 import { followClicks } from "./clicks.js";
 import { followPointer } from "./drag.js";
@@ -41,6 +42,14 @@ const panel = new Panel({
   toast: (message) => shell.toast(message),
   onOpen: showOpened,
   focusCard,
+});
+const acting = new Acting({
+  verbs: JSON.parse($("verbs")?.textContent ?? "[]").filter(({ name }) => name !== "move"),
+  mayAct: mayMove,
+  find: (id) => scene.tree.nodes.get(id),
+  focus: (id) => (scene.element(id) ? scene.element(id).focus({ preventScroll: true }) : focusCard(id)),
+  toast: (message, options) => shell.toast(message, options),
+  run: { open: (id) => panel.open(id, undefined, { withFocus: true }), fold: toggle, add: create },
 });
 const feed = new Feed(store, shell, { onEvent: received });
 
@@ -84,6 +93,7 @@ function render() {
   if (/board|empty/.test(app.dataset.state)) focusAddressed();
   showCreated();
   panel.update();
+  acting.update();
 }
 
 function received(event) {
@@ -137,7 +147,9 @@ function place(id, at) {
   return changes;
 }
 
-const mayMove = () => mayAct && !travel.shown;
+function mayMove() {
+  return mayAct && !travel.shown;
+}
 
 function nudge(id, dx, dy) {
   if (!mayMove() || !isCanvas() || scene.tree.nodes.get(id)?.parent !== null) return;
@@ -247,6 +259,7 @@ for (const container of [$("board"), $("rows")]) {
     onToggle: toggle,
     onOpen: (id) => panel.open(id, undefined, { withFocus: true }),
     onNudge: nudge,
+    onMenu: (id) => acting.openMenu(id, scene.element(id).querySelector(".card-menu").getBoundingClientRect()),
   });
   container.addEventListener("click", ({ target }) => {
     const fold = target.closest(".fold");
@@ -261,7 +274,8 @@ for (const container of [$("board"), $("rows")]) {
   });
 }
 
-followClicks({ view: $("view"), scene, isCanvas, onOpen: (id) => panel.open(id) });
+followClicks({ view: $("view"), scene, isCanvas, onOpen: (id) => panel.open(id), onMenu: (id, at) => acting.openMenu(id, at) });
+$("panel-actions").addEventListener("click", ({ target }) => acting.openMenu(panel.id, target.getBoundingClientRect(), target));
 
 // --- Creating --------------------------------------------------------------------------------------------
 

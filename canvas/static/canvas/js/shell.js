@@ -56,11 +56,17 @@ export class Shell {
     setText($("next-load"), this.retryAt ? `Trying again ${until(this.retryAt)}.` : "Trying again…");
   }
 
-  toast(message) {
+  /** @param {{isDone?: boolean, button?: string, run?: () => void}} options `isDone`: it is no error; `button`: what it offers */
+  toast(message, { isDone = false, button, run } = {}) {
     const toast = $("toast").content.firstElementChild.cloneNode(true);
+    const [offer, dismiss] = toast.querySelectorAll("button");
     toast.querySelector("p").textContent = message;
+    toast.classList.toggle("done", isDone);
     const remove = () => toast.remove();
-    toast.querySelector("button").addEventListener("click", remove);
+    for (const one of [offer, dismiss]) one.addEventListener("click", remove);
+    offer.hidden = !button;
+    offer.textContent = button;
+    if (run) offer.addEventListener("click", run);
     setTimeout(remove, TOAST_MS);
     $("toasts").append(toast);
   }

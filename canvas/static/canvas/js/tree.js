@@ -169,6 +169,14 @@ export function* above(node) {
   for (let up = node.parent; up; up = up.parent) yield up;
 }
 
+/** The nodes below a node, each before its own. */
+export function* descendants(node) {
+  for (const child of node.children) {
+    yield child;
+    yield* descendants(child);
+  }
+}
+
 /** "Research / Data / Crawler": the names from the top level down to a node. */
 export const pathOf = (node) => [node, ...above(node)].map(({ workspace }) => workspace.name).reverse().join(" / ");
 
