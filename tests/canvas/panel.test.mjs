@@ -3,8 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { readCard } from "../../canvas/static/canvas/js/panel/agent_card.js";
-import { percent, runsOf, span, summaryOf } from "../../canvas/static/canvas/js/panel/availability.js";
+import { readCard, percent, runsOf, span, summaryOf } from "../../canvas/static/canvas/js/panel/overview.js";
 import { beginningOf, whyOf } from "../../canvas/static/canvas/js/panel/reasons.js";
 
 const [FROM, TO] = ["2026-01-30T00:00:00Z", "2026-02-01T00:00:00Z"];

@@ -4,10 +4,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { autoLevel, isFolded, noFolding, packed, remembered, withFold, withLevel } from "../../canvas/static/canvas/js/folding.js";
-import { boxOf, layOut } from "../../canvas/static/canvas/js/layout.js";
+import { boxOf, layOut, arrange, Boxes, nearestFree, overlaps, pack, Placement } from "../../canvas/static/canvas/js/layout.js";
 import { namesOf } from "../../canvas/static/canvas/js/names.js";
-import { arrange, Boxes, nearestFree, overlaps, pack } from "../../canvas/static/canvas/js/packing.js";
-import { Placement } from "../../canvas/static/canvas/js/placement.js";
 import { nodeAt, planOf } from "../../canvas/static/canvas/js/plan.js";
 import { Tree } from "../../canvas/static/canvas/js/tree.js";
 import { detailOf, fitOf, fitted, readableZoom, textScale, zoomedAt } from "../../canvas/static/canvas/js/zoom.js";

@@ -1,6 +1,6 @@
 // Pan and zoom: which part of the canvas is in view.
 
-import { overlaps } from "./packing.js";
+import { overlaps } from "./layout.js";
 import { fitted, zoomedAt } from "./zoom.js";
 
 const DOTS = 24;

@@ -9,7 +9,7 @@ import { Filters } from "./filters.js";
 import { packed, remembered } from "./folding.js";
 import { followCardKeys, followPageKeys } from "./keys.js";
 import { addressed, Panel } from "./panel.js";
-import { isPlaced } from "./placement.js";
+import { isPlaced } from "./layout.js";
 import { soon } from "./saving.js";
 import { Scene } from "./scene.js";
 import { Shell } from "./shell.js";
@@ -39,7 +39,6 @@ const panel = new Panel({
   travel,
   find: (id) => scene.tree.nodes.get(id),
   nameOf: (id) => currentWorkspaces(store.state).get(id)?.name ?? `workspace ${id.slice(0, 8)}`,
-  toast: (message) => shell.toast(message),
   onOpen: showOpened,
   focusCard,
 });

@@ -37,7 +37,6 @@ export class Panel {
    * @param {(id: string) => Node|undefined} options.find the workspace as it is shown
    * @param {(id: string) => void} options.onOpen the view has its new size, and shows the card
    * @param {(id: string) => void} options.focusCard
-   * @param {(message: string) => void} options.toast
    * @param {(id: string) => string} options.nameOf
    */
   constructor(options) {

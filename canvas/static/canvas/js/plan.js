@@ -1,7 +1,6 @@
 // Which cards are drawn: those in the window that can be read, and blocks for the others. Pure.
 
-import { isOpen } from "./layout.js";
-import { overlaps } from "./packing.js";
+import { isOpen, overlaps } from "./layout.js";
 import { paintedStateOf } from "./tree.js";
 import { fitOf } from "./zoom.js";
 

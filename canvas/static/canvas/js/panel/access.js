@@ -1,7 +1,7 @@
 // The tab "Access": the tokens with which its agent comes in, and a new enrolment token.
 
+import { ask } from "../acting.js";
 import { call } from "../api.js";
-import { confirmed } from "./confirm.js";
 import { enrolment } from "./connect.js";
 import { button, make, timeAgo } from "./dom.js";
 import { Part, read } from "./reading.js";
@@ -10,15 +10,17 @@ const KINDS = { agent: "Agent", enrolment: "Enrolment" };
 /** What comes with another token, or ends one. */
 const CHANGES = ["ENROLMENT_UPDATED", "WORKSPACE_ONLINE"];
 
-export function show(root, { id, mayAdminister, toast }) {
+export function show(root, { id, mayAdminister }) {
   const tokens = mayAdminister ? new Part("Tokens", read(`/workspaces/${id}/tokens`), ({ tokens }) => rows(tokens, revoke)) : null;
   root.append(...(tokens ? [tokens.element] : []), enrolment(id, { onIssued: () => tokens?.load() }));
 
-  async function revoke({ id: token, prefix, kind }) {
+  function revoke({ id: token, prefix, kind }) {
     const effect = kind === "enrolment" ? "No agent can register with it." : "The agent that uses it is refused at once, and its connections are closed.";
-    if (!(await confirmed(`Revoke ${prefix}…? ${effect} This cannot be undone.`, "Revoke token"))) return;
-    await call("DELETE", `/workspaces/${id}/tokens/${token}`).catch(({ message }) => toast(`Could not revoke ${prefix}: ${message}`));
-    tokens.load();
+    ask({
+      describe: () => ({ title: `Revoke ${prefix}…?`, text: `${effect} This cannot be undone.`, verb: "Revoke token" }),
+      run: () => call("DELETE", `/workspaces/${id}/tokens/${token}`),
+      isDestructive: true,
+    }).then(() => tokens.load());
   }
 
   return {

@@ -2,7 +2,7 @@
 
 import { linkOf } from "../api.js";
 import { make, timeAgo } from "./dom.js";
-import { PagedList } from "./paging.js";
+import { PagedList } from "./reading.js";
 
 const PAGE = 30;
 const TYPES = ["a2a_send", "a2a_receive", "task_update", "agent_log", "error", "skill_promotion", "memory_write"];

@@ -3,7 +3,7 @@
 import { kindOf } from "../event_summaries.js";
 import { addressWith } from "../time_travel.js";
 import { make, timeAgo } from "./dom.js";
-import { PagedList } from "./paging.js";
+import { PagedList } from "./reading.js";
 
 const PAGE = 40;
 

@@ -1,11 +1,11 @@
 // The tab "Secrets": which there are, and where each comes from; values are written and never read.
 
+import { ask } from "../acting.js";
 import { call } from "../api.js";
-import { confirmed } from "./confirm.js";
 import { button, make, timeAgo } from "./dom.js";
 import { Part, read } from "./reading.js";
 
-export function show(root, { id, toast }) {
+export function show(root, { id }) {
   const list = new Part("", readBoth(id), (secrets) => rows(secrets, { replace, remove }));
   const form = newForm(save);
   root.append(list.element, form);
@@ -21,11 +21,14 @@ export function show(root, { id, toast }) {
     form.elements.value.focus();
   }
 
-  async function remove({ key, scope, overrides }) {
-    if (!(await confirmed(`Delete ${key}? ${effectOf({ scope, overrides })} This cannot be undone.`, "Delete secret"))) return;
+  function remove({ key, scope, overrides }) {
     const path = scope === "global" ? "/settings/secrets" : `/workspaces/${id}/secrets`;
-    await call("DELETE", `${path}/${key}`).catch(({ message }) => toast(`Could not delete ${key}: ${message}`));
-    list.load();
+    const text = `${effectOf({ scope, overrides })} This cannot be undone.`;
+    ask({
+      describe: () => ({ title: `Delete ${key}?`, text, verb: "Delete secret" }),
+      run: () => call("DELETE", `${path}/${key}`),
+      isDestructive: true,
+    }).then(() => list.load());
   }
 
   return { close: () => list.close() };
