@@ -89,7 +89,12 @@ class MoleculeAdminSite(admin.AdminSite):
         return HttpResponseRedirect(reverse("admin:index"))
 
     def get_urls(self) -> list[Any]:
+        from registry.admin.sources import templates  # noqa: PLC0415  # registry.admin imports this site
+
         own = [
+            path("templates/", self.admin_view(templates.listing), name="templates"),
+            path("templates/agent/<str:template_id>/", self.admin_view(templates.template), name="template"),
+            path("templates/organisation/<str:folder>/", self.admin_view(templates.organisation), name="org_template"),
             path("system/", self.admin_view(self.system), name="system"),
             path("system/prune/", self.admin_view(self.prune), name="system_prune"),
         ]

@@ -29,10 +29,10 @@ BEAT = "/registry/heartbeat"
 BEATS = "/registry/heartbeats"
 AGENT_ROUTES = (*REGISTRATIONS, BEAT, BEATS)
 WORKSPACE_REPORTS = re.compile(r"/workspaces/[^/]+/(activity|notify)")
-# With the files of a workspace, a template or a bundle.
+# With the files of a workspace, a template or a bundle; those of the admin are forms with uploads.
 FILE_ROUTES = {
     "PUT": re.compile(r"/workspaces/[^/]+/files(/.*)?", re.DOTALL),
-    "POST": re.compile(r"/templates/import|/bundles/import"),
+    "POST": re.compile(r"/templates/import|/bundles/import|/admin/registry/workspace/(import|[^/]+/files)/"),
 }
 LARGEST_AT_A_TIME = 4
 """Bodies of these routes that are over MAX_BODY_BYTES, in one process: a body and what is made of it take memory."""

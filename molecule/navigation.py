@@ -25,6 +25,11 @@ class Entry:
     def url(self) -> str:
         return address(self.route)
 
+    @property
+    def has_pages(self) -> bool:
+        """Whether pages below its address belong to it."""
+        return self.route.endswith(("_changelist", ":templates"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
@@ -46,6 +51,7 @@ GROUPS = (
             _list("Workspaces", "registry", "workspace", key="g w"),
             Entry(label="Canvas", route="canvas", permission="registry.view_workspace"),
             _list("Model assignments", "registry", "agent"),
+            Entry(label="Templates", route="admin:templates", permission="registry.view_workspace"),
         ),
     ),
     Group(

@@ -10,7 +10,8 @@ from django.core.validators import MaxLengthValidator
 
 from registry.admin.bases import OperationForm, none_if_empty
 from registry.admin.widgets import SecretTextarea, select_workspace
-from registry.models import SealedSecret, Workspace, no_line_breaks
+from registry.config import templates
+from registry.models import DEFAULT_TIER, SealedSecret, Workspace, no_line_breaks
 from registry.secrets.store import MAX_VALUE_BYTES
 from registry.structure.urls import validate_agent_url
 
@@ -49,8 +50,19 @@ class WorkspaceForm(OperationForm):
 
 
 class NewWorkspaceForm(WorkspaceForm):
-    """A workspace to create, optionally with a model and an external agent."""
+    """A workspace to create, optionally from a template, with a model and an external agent."""
 
+    template = forms.ChoiceField(
+        required=False,
+        choices=lambda: [("", "None"), *((one["id"], one["name"]) for one in templates.listing())],
+        help_text="Its files, its team and, where they are empty here, its tier, runtime and model.",
+    )
+    tier = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=4,
+        help_text=f"1-4; decides how it is deployed. Empty: that of the template, or {DEFAULT_TIER}.",
+    )
     model = forms.CharField(
         required=False,
         validators=[MaxLengthValidator(100), no_line_breaks],
@@ -71,14 +83,20 @@ class NewWorkspaceForm(WorkspaceForm):
 
     @property
     def creation_values(self) -> dict[str, Any]:
-        """Returns the fields of a NewWorkspace."""
+        """Returns the fields of a Blueprint."""
         data = self.cleaned_data
         return {
-            **{name: data[name] for name in ("name", "role", "tier", "runtime", "external")},
-            "parent_id": _id(data["parent"]),
+            **{name: data[name] for name in ("name", "role", "tier", "external")},
+            "runtime": data["runtime"] or "",
+            "template": none_if_empty(data["template"]),
             "model": none_if_empty(data["model"]),
             "url": data["agent_url"],
         }
+
+    @property
+    def parent_id(self) -> UUID | None:
+        """Returns the workspace whose team it is in."""
+        return _id(self.cleaned_data["parent"])
 
 
 class ConfirmationForm(forms.Form):

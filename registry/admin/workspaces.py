@@ -21,14 +21,17 @@ from registry.admin.lists import columns
 from registry.admin.lists.filters import WORKSPACES
 from registry.admin.lists.lookups import is_searchable
 from registry.admin.lists.workspace_list import EXPORT, LIST_COLUMNS, WorkspaceList
+from registry.admin.sources import imports
 from registry.admin.widgets import NO_SUCH_WORKSPACE
-from registry.admin.workspace import connect, dialogs, renaming, revealing, tabs, teams
+from registry.admin.workspace import connect, copies, dialogs, renaming, revealing, tabs, teams
 from registry.admin.workspace import visit as visits
+from registry.config import templates
+from registry.config.blueprints import Blueprint
 from registry.models import Status, Workspace
 from registry.organisation import filters, verbs, workspaces
-from registry.organisation.workspaces import NewWorkspace
 
 EDITABLE_FIELDS = ("name", "role", "tier", "runtime", "parent")
+NEW_FIELDS = ("template", *EDITABLE_FIELDS)
 CREATION_FIELDS = ("model", "external", "agent_url")
 DETAIL_FIELDS = ("id", "source_bundle_id", columns.created, columns.updated)
 BULK_VERBS = (verbs.PAUSE, verbs.RESUME, verbs.RESTART, verbs.MOVE, verbs.REMOVE)
@@ -79,7 +82,7 @@ class WorkspaceAdmin(OperationAdmin):
 
     def get_fieldsets(self, request: Any, obj: Workspace | None = None) -> Any:
         if obj is None:
-            return [(None, {"fields": EDITABLE_FIELDS}), ("Agent", {"fields": CREATION_FIELDS})]
+            return [(None, {"fields": NEW_FIELDS}), ("Agent", {"fields": CREATION_FIELDS})]
         edited = EDITABLE_FIELDS if self.has_change_permission(request, obj) else _not_empty(EDITABLE_FIELDS, obj)
         return [(None, {"fields": edited}), ("Details", {"fields": _not_empty(DETAIL_FIELDS, obj)})]
 
@@ -92,8 +95,9 @@ class WorkspaceAdmin(OperationAdmin):
         return super().get_form(request, obj, change, **kwargs)
 
     def changelist_view(self, request: Any, extra_context: Any = None) -> HttpResponse:
-        create_url = reverse("admin:registry_workspace_add") if self.has_add_permission(request) else ""
-        return super().changelist_view(request, {"create_url": create_url, **(extra_context or {})})
+        pages = {"create_url": "add", "import_url": "import"} if self.has_add_permission(request) else {}
+        urls = {name: reverse(f"admin:registry_workspace_{page}") for name, page in pages.items()}
+        return super().changelist_view(request, {**urls, **(extra_context or {})})
 
     def add_view(self, request: Any, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         return super().add_view(request, form_url, {"title": "Create workspace", **(extra_context or {})})
@@ -119,11 +123,13 @@ class WorkspaceAdmin(OperationAdmin):
             request.before_change = latest_seq()
             workspaces.update(obj.id, form.changes, actor=actor_of(request))
             return
-        workspaces.create(NewWorkspace(**form.creation_values), actor=actor_of(request), workspace_id=obj.id)
+        wanted = Blueprint(**form.creation_values)
+        request.created = templates.create(wanted, parent_id=form.parent_id, actor=actor_of(request))
+        obj.id = request.created.workspace_id
 
     def response_add(self, request: Any, obj: Workspace, post_url_continue: str | None = None) -> HttpResponse:
         """Redirects, so that a reload creates nothing, to the page that shows the enrolment token once."""
-        messages.success(request, f"Created {obj}.")
+        messages.success(request, f"Created {copies.described(request.created)}.")
         return connect.issue(request, obj.id)
 
     def response_change(self, request: Any, obj: Workspace) -> HttpResponse:
@@ -147,12 +153,15 @@ class WorkspaceAdmin(OperationAdmin):
         return [
             *(at(f"{verb.name}/", verb.name, partial(confirmation.page, verb, self)) for verb in verbs.VERBS),
             at("undo/", "undo", partial(undoing.page, self)),
+            at("import/", "import", partial(imports.page, self)),
             *(of_one(one.name, one.name, partial(dialogs.page, one, self)) for one in dialogs.DIALOGS),
             *(of_one(tab.name, tab.name, partial(tabs.page, tab, self)) for tab in shown),
             of_one("activity/<uuid:entry_id>", "activity", partial(tabs.page, tabs.ACTIVITY, self)),
             of_one("settings", "settings", self.settings_view),
             of_one("expand", "expand", partial(teams.page, self)),
             of_one("connect", "connect", partial(connect.page, self)),
+            of_one("bundle", "bundle", partial(copies.export, self)),
+            of_one("duplicate", "duplicate", partial(copies.duplicate, self)),
             of_one("rename", "rename", partial(renaming.page, self)),
             of_one("reveal", "reveal", partial(revealing.page, self)),
             of_one(

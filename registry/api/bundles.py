@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.utils.text import slugify
 from rest_framework.response import Response
 
 from activity.endpoints import Endpoint, documented
 from registry.api.config_serializers import (
+    CopyBody,
     CreatedTree,
     DryRunQuery,
     ImportQuery,
@@ -22,7 +22,6 @@ from registry.config.blueprints import Blueprint, Created
 from registry.exceptions import Problem
 
 ANY_OBJECT = {"application/json": {"type": "object", "additionalProperties": True}}
-MAX_SLUG = 100
 
 
 def _tree(one: Created) -> dict[str, Any]:
@@ -59,8 +58,8 @@ class ExportBundle(Endpoint):
     def get(self, request: Any, workspace_id: UUID) -> Response:
         """409 if one of its files contains a secret."""
         bundle = bundles.export(workspace_id, actor=self.principal.actor)
-        name = slugify(bundle["name"])[:MAX_SLUG] or "workspace"
-        return Response(bundle, headers={"Content-Disposition": f'attachment; filename="{name}.bundle.json"'})
+        disposition = f'attachment; filename="{bundles.file_name(bundle)}"'
+        return Response(bundle, headers={"Content-Disposition": disposition})
 
 
 class ImportBundle(Endpoint):
@@ -88,10 +87,14 @@ class Duplicate(Endpoint):
     """`POST /workspaces/{id}/duplicate`"""
 
     @documented(
-        "Copy a workspace and its team, without secrets", answers={201: CreatedTree}, errors=(404, 409, 410, 413)
+        "Copy a workspace and its team, without secrets",
+        request=CopyBody,
+        answers={201: CreatedTree},
+        errors=(404, 409, 410, 413),
     )
     def post(self, request: Any, workspace_id: UUID) -> Response:
-        return Response(_tree(bundles.duplicate(workspace_id, actor=self.principal.actor)), status=201)
+        created = bundles.duplicate(workspace_id, actor=self.principal.actor, **self.body(CopyBody))
+        return Response(_tree(created), status=201)
 
 
 class OrgTemplates(Endpoint):

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from activity.fields import RequestFields
+from registry.api.fields import NameField
 from registry.config import contents
 
 ENCODING = "`base64` for what is no UTF-8 text."
@@ -136,6 +137,16 @@ class ImportQuery(RequestFields):
 
     dry_run = serializers.BooleanField(default=False, help_text="Answer what would be created, and create nothing.")
     parent_id = serializers.UUIDField(default=None, allow_null=True, help_text="The workspace to import it below.")
+
+
+class CopyBody(RequestFields):
+    """What is different about a copy."""
+
+    name = NameField(required=False, help_text='"… (copy)" by default.')
+    parent_id = serializers.UUIDField(
+        required=False, allow_null=True, help_text="The team that it is in; by default that of the original."
+    )
+    with_team = serializers.BooleanField(default=True)
 
 
 class DryRunQuery(RequestFields):

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import EllipsisType
 from typing import Any
 from uuid import UUID
 
 import orjson
 from django.db import transaction
+from django.utils.text import slugify
 
 from activity import strict_json
 from registry.config import agent_config, blueprints, bundle_reader, contents, files, layouts, transfers, yaml_reader
@@ -29,6 +31,7 @@ MAX_VALUES = 200_000
 TOKEN = re.compile(rb"mol_(?:ws|op|en)_[0-9a-f]{12}_[A-Za-z0-9-]{43}")
 SKILL_PATH = re.compile(r"skills/([^/]+)/(.+)", re.DOTALL)
 FRONT_MATTER = re.compile(r"---\r?\n(.*?)^---\s*$", re.DOTALL | re.MULTILINE)
+MAX_SLUG = 100
 COPY_SHIFT = 40.0
 """Pixels between a card and that of its copy."""
 Bundle = dict[str, Any]
@@ -57,6 +60,33 @@ def export(workspace_id: UUID, *, actor: str) -> Bundle:
     return bundle
 
 
+def file_name(bundle: Bundle) -> str:
+    """What a file with this bundle is called."""
+    return f"{slugify(bundle['name'])[:MAX_SLUG] or 'workspace'}.bundle.json"
+
+
+def parse(content: bytes) -> Any:
+    """The value of a file that should be a bundle. Raises TooLarge before anything is parsed; Invalid."""
+    if len(content) > MAX_BYTES:
+        raise TooLarge(too_large(len(content)))
+    try:
+        return strict_json.parse(content, max_values=MAX_VALUES)
+    except strict_json.TooManyValues as error:
+        raise TooLarge(f"this is no bundle: {error}") from None
+    except strict_json.Malformed as error:
+        raise Invalid(f"this is no bundle: {error}") from None
+
+
+def too_large(size: int) -> str:
+    """Why a file of this size is refused."""
+    return f"a bundle has at most 32 MiB, not {size:,} bytes"
+
+
+def name_of_copy(name: str) -> str:
+    """What the copy of a workspace is called, unless it is named."""
+    return f"{name[: MAX_NAME - 7]} (copy)"
+
+
 def plan(bundle: Any, *, parent_id: UUID | None) -> tuple[Blueprint, list[Problem]]:
     """What an import would create, and all that is wrong. Raises Invalid for what is no bundle."""
     root, problems = bundle_reader.read(bundle)
@@ -72,14 +102,22 @@ def import_bundle(bundle: Any, *, parent_id: UUID | None, actor: str) -> Created
         return created
 
 
-def duplicate(workspace_id: UUID, *, actor: str) -> Created:
-    """Create a copy of the workspace and its team beside it, as export and import would. Raises as both do."""
-    bundle = _export(workspace_id)
+def duplicate(
+    workspace_id: UUID,
+    *,
+    actor: str,
+    name: str = "",
+    parent_id: UUID | EllipsisType | None = ...,
+    with_team: bool = True,
+) -> Created:
+    """Create a copy of the workspace, as export and import would: "… (copy)" unless it is named, in the same team
+    unless `parent_id` says in which one. Raises as both do."""
+    bundle = _export(workspace_id, with_team=with_team)
     root = bundle_reader.required(bundle)
-    copy = replace(_shifted(root), name=f"{root.name[: MAX_NAME - 7]} (copy)")
+    copy = replace(_shifted(root), name=name or name_of_copy(root.name))
     with transaction.atomic():
-        parent_id = rows.lock_active(workspace_id).parent_id
-        [created] = blueprints.create([copy], parent_id=parent_id, actor=actor)
+        beside = rows.lock_active(workspace_id).parent_id
+        [created] = blueprints.create([copy], parent_id=beside if parent_id is ... else parent_id, actor=actor)
         _note_created(TransferKind.WORKSPACE_DUPLICATED, created, root.size, actor)
         return created
 
@@ -101,9 +139,9 @@ def _shifted(one: Blueprint) -> Blueprint:
     )
 
 
-def _export(workspace_id: UUID) -> Bundle:
+def _export(workspace_id: UUID, *, with_team: bool = True) -> Bundle:
     rows.find(workspace_id)
-    ids = [workspace_id, *hierarchy.descendants(workspace_id)]
+    ids = [workspace_id, *(hierarchy.descendants(workspace_id) if with_team else ())]
     if len(ids) > blueprints.MAX_WORKSPACES:
         raise Conflict(f"a bundle has at most {blueprints.MAX_WORKSPACES} workspaces, this team has {len(ids):,}")
     found = {row.id: row for row in Workspace.objects.filter(id__in=ids).order_by("created_at", "id")}

@@ -17,6 +17,8 @@ from django.urls import URLPattern, reverse
 from activity import log
 from activity.log import Entry
 from activity.models import ActivityLog
+from registry.config import templates
+from registry.config.contents import Content
 from registry.identity import tokens
 from registry.models import SavedFilter, Workspace
 from registry.organisation import agents, removal, verbs, workspaces
@@ -28,6 +30,8 @@ LONG = "Reconciles invoices of suppliers in four countries with the bank's state
 NO_PAGES = {"jsi18n", "autocomplete", "view_on_site", "logout", "login"}
 ROW = {"object_id", "id"}
 ACTOR = "operator:op"
+IMPORTED = "imported"
+"""The id of a template."""
 
 
 def furnish() -> Workspace:
@@ -44,6 +48,9 @@ def furnish() -> Workspace:
     call: dict[str, Any] = {"activity_type": "a2a_receive", "method": "message/send", "summary": LONG}
     log.write(lead.id, [Entry(**call, request_body={"deep": [1, {"text": LONG}]}, error_detail=LONG, status="error")])
     workspaces.update(lead.id, {"tier": 2}, actor=ACTOR)
+    templates.import_files(
+        IMPORTED, {**templates.read("product-lead"), f"context/{LONG}.md": Content(b"x")}, actor=ACTOR
+    )
     removal.remove(_create("Removed").id, actor=ACTOR, confirm=False)
     operator = User.objects.get(username="op")
     tokens.issue_operator_token(operator)
@@ -83,7 +90,14 @@ def _routes() -> Iterator[tuple[str, URLPattern]]:
 def _arguments(name: str, pattern: URLPattern, lead: Workspace) -> dict[str, Any]:
     """A value for each part of the address."""
     entry = ActivityLog.objects.filter(workspace_id=lead.id).first()
-    known = {"app_label": "registry", "workspace_id": lead.id, "entry_id": entry and entry.id, "filter_id": uuid4()}
+    known = {
+        "app_label": "registry",
+        "workspace_id": lead.id,
+        "entry_id": entry and entry.id,
+        "filter_id": uuid4(),
+        "template_id": IMPORTED,
+        "folder": "company",
+    }
     wanted = pattern.pattern.regex.groupindex
     unknown = set(wanted) - set(known) - ROW
     assert not unknown, f"{name}: say in tests/e2e/admin_pages.py what {unknown} are"

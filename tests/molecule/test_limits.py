@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -361,6 +362,16 @@ async def test_bodies_with_files_may_be_larger(mine: Agent, settings: Any) -> No
     settings.MAX_FILES_BODY_BYTES = len(text) - 1
     assert (await put(mine.token, path, text)).status_code == 413
     assert (await put(BOGUS, path, text)).status_code in (401, 413)
+
+
+async def test_uploads_in_the_admin_may_be_larger(admin_client: Client) -> None:
+    """Without a token against forgery they are refused, but only after they were read."""
+    statuses = {"import/": 403, f"{UUID(int=0)}/files/": 403, "add/": 413}
+    async with client() as browser:
+        browser.cookies["sessionid"] = admin_client.cookies["sessionid"].value
+        for page, status in statuses.items():
+            answer = await browser.post(f"/admin/registry/workspace/{page}", content=b"x" * (KIB * KIB + 1))
+            assert answer.status_code == status, page
 
 
 async def test_few_of_the_largest_bodies_are_read_at_a_time(mine: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

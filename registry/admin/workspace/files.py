@@ -17,6 +17,7 @@ from django.utils.text import slugify
 from registry.admin import formats
 from registry.admin.bases import actor_of, why
 from registry.admin.events.event_summaries import actor_label
+from registry.admin.file_lists import by_folder
 from registry.admin.workspace.visit import Visit
 from registry.config import files, revisions
 from registry.config.contents import Content
@@ -44,6 +45,7 @@ class Draft:
 def context(visit: Visit, draft: Draft | None = None) -> dict[str, Any] | HttpResponse:
     """The files, and the one of `path` in an editor; with `download` the file itself, or all as an archive."""
     listed = {} if visit.is_removed else {one["path"]: one for one in files.listing(visit.workspace.id)}
+    sizes = {path: one["size"] for path, one in listed.items()}
     path = _path(visit) or next(iter(listed), "")
     if "download" in visit.request.GET and not visit.is_removed:
         return _download(visit)
@@ -51,8 +53,8 @@ def context(visit: Visit, draft: Draft | None = None) -> dict[str, Any] | HttpRe
     kept = [] if visit.is_removed else revisions.listing(visit.workspace.id)
     deleted = {one["path"]: one for one in reversed(kept) if one["path"] not in listed}
     return {
-        "folders": _folders(visit, listed, path),
-        "size": filesizeformat(sum(one["size"] for one in listed.values())),
+        "folders": by_folder(sizes, path, lambda one: _url(visit, path=one)),
+        "size": filesizeformat(sum(sizes.values())),
         "deleted": [_revision(visit, one) for one in deleted.values()],
         "file": _file(visit, listed[path], draft) if path in listed else None,
         "missing": path if path and path not in listed else "",
@@ -74,21 +76,6 @@ def post(visit: Visit) -> HttpResponse | dict[str, Any]:
 
 
 # --- What is shown ----------------------------------------------------------------------------------------------
-
-
-def _folders(visit: Visit, listed: dict[str, Entry], current: str) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The files of each folder, "" first."""
-    found: dict[str, list[dict[str, Any]]] = {"": []}
-    for path, one in listed.items():
-        parent = str(PurePosixPath(path).parent).removeprefix(".")
-        shown = {
-            "name": PurePosixPath(path).name,
-            "size": filesizeformat(one["size"]),
-            "url": _url(visit, path=path),
-            "is_current": path == current,
-        }
-        found.setdefault(parent, []).append(shown)
-    return sorted((folder, shown) for folder, shown in found.items() if shown)
 
 
 def _file(visit: Visit, one: Entry, draft: Draft | None) -> dict[str, Any]:

@@ -44,10 +44,11 @@ class Toolbar:
 
 def toolbar(visit: Visit) -> Toolbar:
     """The verbs that this user may use now."""
-    if not visit.may_act:
-        return Toolbar()
     if visit.is_removed:
-        return Toolbar(shown=(Button(title="Forward…", url=visit.url("forward")),))
+        forward = Button(title="Forward…", url=visit.url("forward"))
+        return Toolbar(shown=(forward,) if visit.may_act else ())
+    if not visit.may_act:
+        return Toolbar(shown=(_export(visit),))
     connect = Button(title="Connect its agent", url=visit.url("connect"))
     buttons = _state_buttons(visit)
     if _awaits_agent(visit):
@@ -75,6 +76,7 @@ def _state_buttons(visit: Visit) -> tuple[Button, ...]:
 def _menu(visit: Visit, *first: Button) -> tuple[Button, ...]:
     result = [*first, Button(title="Add members…", url=visit.url("expand"))]
     result.append(_with_page(visit, "Move…", verbs.MOVE))
+    result += [Button(title="Duplicate…", url=visit.url("duplicate")), _export(visit)]
     if card_name := workspaces.differing_card_name(visit.workspace):
         title = f"Rename to “{Truncator(card_name).chars(NAME_LENGTH)}”"
         result.append(Button(title=title, url=visit.url("rename"), is_post=True, name=card_name))
@@ -83,6 +85,10 @@ def _menu(visit: Visit, *first: Button) -> tuple[Button, ...]:
     if visit.has_team:
         result.append(_with_page(visit, "Remove team…", verbs.COLLAPSE))
     return (*result, _with_page(visit, "Remove…", verbs.REMOVE))
+
+
+def _export(visit: Visit) -> Button:
+    return Button(title="Export bundle", url=visit.url("bundle"))
 
 
 def _post_button(visit: Visit, verb: Verb) -> Button:

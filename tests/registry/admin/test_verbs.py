@@ -197,7 +197,7 @@ def test_a_page_offers_the_verbs_that_apply(root: Client, viewer: Client, team: 
         return [f"{button.title}!" if button is shown.primary else button.title for button in shown.buttons]
 
     top, _middle, bottom = team
-    connect, everyday = "Connect its agent", ["Add members…", "Move…"]
+    connect, everyday = "Connect its agent", ["Add members…", "Move…", "Duplicate…", "Export bundle"]
     assert titles(root, top) == ["Pause team…", connect, *everyday, "Remove team…", "Remove…"]
     assert titles(root, bottom) == ["Pause", connect, *everyday, "Remove…"]
     Workspace.objects.filter(id=bottom.id).update(status=Status.PROVISIONING)
@@ -208,7 +208,7 @@ def test_a_page_offers_the_verbs_that_apply(root: Client, viewer: Client, team: 
     assert titles(root, bottom) == ["Resume!", connect, *everyday, "Remove…"]
     removal.remove(bottom.id, actor="test", confirm=True)
     assert titles(root, bottom) == ["Forward…"]
-    assert titles(viewer, top) == titles(viewer, bottom) == []
+    assert (titles(viewer, top), titles(viewer, bottom)) == (["Export bundle"], [])
     assert f'action="{url_of("pause")}"' in root.get(change_url(top)).content.decode()
     assert f'action="{url_of("pause")}"' not in viewer.get(change_url(top)).content.decode()
 
