@@ -66,6 +66,41 @@ def test_a_template_brings_its_files(page: Page, platform: Platform, name: str):
     assert "system-prompt.md" in str(listed)
 
 
+def dropped(page: Page, name: str, text: str) -> None:
+    """Drops a file on the page."""
+    script = """([name, text]) => {
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File([text], name, { type: "application/json" }));
+        const options = { dataTransfer, bubbles: true, cancelable: true };
+        for (const type of ["dragover", "drop"]) document.getElementById("view").dispatchEvent(new DragEvent(type, options));
+    }"""
+    page.evaluate(script, [name, text])
+
+
+def test_a_bundle_is_imported_by_drop(page: Page, platform: Platform, name: str):
+    lead = platform.create(f"{name} lead", role="Leads")["id"]
+    platform.create(f"{name} member", parent_id=lead)
+    platform.api.put(f"/workspaces/{lead}/files", json={"files": {"system-prompt.md": "Lead."}})
+    bundle = platform.api.get(f"/bundles/export/{lead}").json()
+    platform.api.delete(f"/workspaces/{lead}?confirm=true")
+    open_canvas(page, platform)
+    dropped(page, "notes.json", "not JSON")
+    expect(page.locator("#toasts")).to_contain_text("notes.json cannot be imported: it is not a bundle")
+    dropped(page, "broken.bundle.json", json.dumps(bundle | {"name": ""}))
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Nothing can be imported before this is mended:")
+    expect(dialog.get_by_role("button", name="Import 2 workspaces")).to_have_count(0)
+    page.keyboard.press("Escape")
+    dropped(page, "team.bundle.json", json.dumps(bundle))
+    expect(dialog.get_by_label("What would be created")).to_contain_text(f"{name} member")
+    dialog.get_by_role("button", name="Import 2 workspaces").click()
+    expect(dialog).to_be_hidden()
+    made = named(platform, f"{name} lead")
+    assert made["id"] != lead
+    assert named(platform, f"{name} member")["parent_id"] == made["id"]
+    expect(card(page, made["id"])).to_be_focused()
+
+
 def test_what_the_server_refuses_stays_in_the_dialog(page: Page, platform: Platform, name: str):
     open_canvas(page, platform)
     page.keyboard.press("n")

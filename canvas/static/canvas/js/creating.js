@@ -33,7 +33,7 @@ export async function openCreating({ nodes, parent, then }) {
 }
 
 /** Those that lead a team, and the one that was chosen. Any other becomes a lead by "Add member" on its card. */
-function teams(nodes, parent) {
+export function teams(nodes, parent = null) {
   const leads = [...nodes.values()].filter((node) => node.children.length || node.id === parent);
   const options = leads.map((node) => new Option(pathOf(node), node.id));
   return options.sort((one, other) => one.text.localeCompare(other.text));

@@ -4,6 +4,7 @@ import { Acting } from "./acting.js";
 import { call } from "./api.js";
 import { followClicks } from "./clicks.js";
 import { followPointer } from "./drag.js";
+import { chooseFile, followDrops } from "./drops.js";
 import { Feed } from "./feed.js";
 import { Filters } from "./filters.js";
 import { packed, remembered } from "./folding.js";
@@ -292,7 +293,25 @@ function showCreated() {
   if (!created || !scene.tree.nodes.has(created.id)) return;
   const issued = created;
   created = null;
-  panel.open(issued.id, "connect", { issued, withFocus: true });
+  if (issued.enrolment_token) panel.open(issued.id, "connect", { issued, withFocus: true });
+  else focusCard(issued.id);
+}
+
+/** @param {File} file a bundle */
+async function importBundle(file) {
+  if (travel.shown) return;
+  const { importFile } = await import("./importing.js");
+  const then = ({ workspace_id: id, name }) => {
+    created = { id };
+    shell.toast(`Imported ${name}.`);
+    renderSoon();
+  };
+  importFile(file, { nodes: scene.tree.nodes, then, toast: (message) => shell.toast(message) });
+}
+
+if (mayAct) {
+  followDrops({ page: app, onFile: importBundle });
+  $("import-bundle").addEventListener("click", () => chooseFile(importBundle));
 }
 
 for (const button of document.querySelectorAll(".create")) button.addEventListener("click", () => create(null));
