@@ -72,7 +72,8 @@ def dropped(page: Page, name: str, text: str) -> None:
         const dataTransfer = new DataTransfer();
         dataTransfer.items.add(new File([text], name, { type: "application/json" }));
         const options = { dataTransfer, bubbles: true, cancelable: true };
-        for (const type of ["dragover", "drop"]) document.getElementById("view").dispatchEvent(new DragEvent(type, options));
+        const view = document.getElementById("view");
+        for (const type of ["dragover", "drop"]) view.dispatchEvent(new DragEvent(type, options));
     }"""
     page.evaluate(script, [name, text])
 

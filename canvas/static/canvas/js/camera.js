@@ -20,17 +20,18 @@ export class Camera {
   constructor(view, stage, dots, options) {
     Object.assign(this, { view, stage, dots, options });
     this.measure();
-    new ResizeObserver(([{ contentRect }]) => this.#resized(contentRect)).observe(view);
+    new ResizeObserver(() => this.#resized()).observe(view);
   }
 
   get at() {
     return this.#at;
   }
 
-  /** Takes the size of the view at once, for who moves the camera before the observer tells it. */
+  /** Takes size and place of the view, which otherwise the observer does: reading them costs a layout. */
   measure() {
+    const { left, top } = this.view.getBoundingClientRect();
     const { clientWidth: width, clientHeight: height } = this.view;
-    this.size = { width, height };
+    Object.assign(this, { size: { width, height }, corner: { left, top } });
   }
 
   /** Whether it moves: nothing but the position of the stage should change then. */
@@ -90,7 +91,7 @@ export class Camera {
 
   /** The point of the canvas at a point of the page. */
   pointAt(clientX, clientY) {
-    const { left, top } = this.view.getBoundingClientRect();
+    const { left, top } = this.corner;
     const { x, y, zoom } = this.#at;
     return { x: (clientX - left - x) / zoom, y: (clientY - top - y) / zoom };
   }
@@ -120,9 +121,9 @@ export class Camera {
     this.options.onChange();
   }
 
-  #resized({ width, height }) {
-    if (!width || !height) return;
-    this.size = { width, height };
+  #resized() {
+    if (!this.view.clientWidth || !this.view.clientHeight) return;
+    this.measure();
     this.options.onChange();
   }
 }

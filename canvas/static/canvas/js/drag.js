@@ -98,9 +98,8 @@ function wheel(event, camera) {
   event.preventDefault();
   const scale = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? LINE : 1;
   if (event.ctrlKey || event.metaKey) {
-    const view = camera.view.getBoundingClientRect();
     const delta = Math.max(-50, Math.min(50, event.deltaY * scale));
-    camera.zoom(Math.exp(-delta / 100), event.clientX - view.left, event.clientY - view.top);
+    camera.zoom(Math.exp(-delta / 100), event.clientX - camera.corner.left, event.clientY - camera.corner.top);
   } else {
     camera.pan(-event.deltaX * scale, -event.deltaY * scale);
   }
