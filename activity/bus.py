@@ -38,6 +38,7 @@ redis.call('PUBLISH', KEYS[2], ARGV[1])
 """
 # Redis disconnects a subscriber whose output buffer exceeds 32 MiB (client-output-buffer-limit): stay far below.
 MAX_MESSAGE_BYTES = 1024 * 1024
+FLUSH_SECONDS = 2
 LOST = Counter("molecule_bus_lost", "Posts to Redis that failed after the commit.", ["post"])
 # Raised while Redis or PostgreSQL is unavailable.
 UNAVAILABLE_ERRORS = (RedisError, OSError, DatabaseError, PoolTimeout)
@@ -208,9 +209,7 @@ class Subscription:
     async def renew(self) -> None:
         """Close the connection, if there is one, and subscribe on a new one. Raises RedisError or OSError."""
         async with self.lock:
-            self.channel = ""
-            await self.layer.flush()
-            _raise_if_cancelled()
+            await self._flush()
             channel = await self.layer.new_channel()
             self._connected()
             for shard in self.layer._shards:
@@ -223,9 +222,7 @@ class Subscription:
     async def leave(self) -> None:
         """Unsubscribe and forget what was not read. Raises RedisError or OSError."""
         async with self.lock:
-            self.channel = ""
-            await self.layer.flush()
-            _raise_if_cancelled()
+            await self._flush()
 
     async def sync(self, wanted: set[str]) -> None:
         """Be in EVENTS_GROUP and the wanted groups only. Without a connection, the next renew() joins them."""
@@ -255,6 +252,13 @@ class Subscription:
     def echoed_connection(self, message: dict[str, Any]) -> int | None:
         """The connection number in an echo of our own ping; None for echoes of others."""
         return message["connection"] if message.get("channel") == self.channel else None
+
+    async def _flush(self) -> None:
+        """A receiver that swallowed its cancellation, as may happen under load, is cancelled again by the timeout."""
+        self.channel = ""
+        async with asyncio.timeout(FLUSH_SECONDS):
+            await self.layer.flush()
+        _raise_if_cancelled()
 
     def _connected(self, *_: object) -> None:
         self.connection += 1

@@ -1,6 +1,7 @@
 """Publishing: one message if it is small, else several in order; never through the event loop."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -19,7 +20,7 @@ async def subscription() -> AsyncIterator[bus.Subscription]:
     made = bus.Subscription()
     await made.renew()
     yield made
-    await made.layer.flush()
+    await made.leave()
 
 
 async def messages_until(subscription: bus.Subscription, last: dict[str, Any]) -> list[dict[str, Any]]:
@@ -37,6 +38,25 @@ async def published(subscription: bus.Subscription, *seqs: int | None) -> list[t
     await sync_to_async(bus.close_streams)(["end"])
     heard = await messages_until(subscription, {"type": "revoked", "credentials": ["end"]})
     return [(message["after"], [seq for seq, *_ in message["frames"]]) for message in heard]
+
+
+async def test_leaving_does_not_wait_for_a_receiver_that_swallowed_its_cancellation(
+    subscription: bus.Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def receive() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(bus, "FLUSH_SECONDS", 0.1)
+    [shard] = subscription.layer._shards
+    receiver = shard._receive_task
+    deaf = shard._receive_task = asyncio.create_task(receive())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        await subscription.leave()
+    assert deaf.cancelled()
+    receiver.cancel()
 
 
 async def test_small_batches_are_one_message(subscription: bus.Subscription) -> None:
