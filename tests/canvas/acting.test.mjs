@@ -4,8 +4,10 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { noFolding } from "../../canvas/static/canvas/js/folding.js";
+import { layOut } from "../../canvas/static/canvas/js/layout.js";
+import { nodeAt } from "../../canvas/static/canvas/js/plan.js";
 import { Tree } from "../../canvas/static/canvas/js/tree.js";
-import { affectedBy, countIn, entriesFor, mustAsk, sentence, typedAhead } from "../../canvas/static/canvas/js/verbs.js";
+import { affectedBy, countIn, entriesFor, mustAsk, sentence, targetsFor, typedAhead } from "../../canvas/static/canvas/js/verbs.js";
 
 const ALL = ["provisioning", "online", "degraded", "offline", "failed", "paused"];
 const verb = (name, fields = {}) => ({ name, title: name, menu: "", statuses: ALL, includes_root: true, includes_team: true, ...fields });
@@ -83,5 +85,25 @@ describe("whom a verb affects", () => {
     assert.equal(countIn({ paused_count: 7 }, 3), 7);
     assert.equal(countIn({ cascade_deleted: 0 }, 3), 1);
     assert.equal(countIn({}, 3), 3);
+  });
+});
+
+describe("where a workspace can be moved", () => {
+  const nodes = nodesOf({ top: "online", lead: "online", "lead/a": "online", "a/b": "online", "lead/c": "online" });
+  const labelsFor = (id) => targetsFor(nodes.get(id), nodes.values()).map(({ label }) => label);
+
+  it("is the top level and every workspace but its own team, where it is, and itself", () => {
+    assert.deepEqual(labelsFor("a"), ["Top level", "lead / c", "top"]);
+    assert.deepEqual(labelsFor("lead"), ["top"]);
+    assert.deepEqual(labelsFor("b"), ["Top level", "lead", "lead / c", "top"]);
+  });
+
+  it("is what lies behind it on the canvas", () => {
+    const roots = [nodes.get("lead"), nodes.get("top")];
+    layOut(roots);
+    const view = { places: new Map([["lead", { x: 0, y: 0 }], ["top", { x: 10, y: 0 }]]), zoom: 1 };
+    assert.equal(nodeAt(roots, view, { x: 12, y: 5 }).id, "lead");
+    assert.equal(nodeAt(roots, { ...view, except: nodes.get("lead") }, { x: 12, y: 5 }).id, "top");
+    assert.equal(nodeAt(roots, { ...view, except: nodes.get("lead") }, { x: 2, y: 5 }), null);
   });
 });

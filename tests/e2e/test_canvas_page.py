@@ -190,14 +190,14 @@ def test_the_place_of_a_dragged_card_is_saved(page: Page, platform: Platform, na
     assert card(page, workspace).bounding_box() == before
 
 
-def test_a_card_dropped_on_another_goes_beside_it(page: Page, platform: Platform, name: str):
+def test_a_card_that_would_cover_another_goes_beside_it(page: Page, platform: Platform, name: str):
     first, second = placed_apart(platform, name, f"{name} two")
     saved: list[str] = []
     page.on("request", lambda request: saved.append(request.url) if request.method == "PATCH" else None)
     open_canvas(page, platform)
     still = box_of(card(page, first))
     with page.expect_response(lambda response: response.request.method == "PATCH"):
-        drag(page, second, -370, 10)
+        drag(page, second, -200, 10)
     dropped = box_of(card(page, second))
     assert box_of(card(page, first)) == still
     assert dropped["top"] >= still["bottom"] or dropped["left"] >= still["right"]

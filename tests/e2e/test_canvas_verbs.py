@@ -60,7 +60,7 @@ def test_every_verb_can_be_reached_by_keyboard(page: Page, platform: Platform, l
     expect(card(page, lead)).to_be_focused()
     page.keyboard.press("m")
     expect(page.get_by_role("menuitem")).to_have_text(
-        ["Open", "Collapse", "Add member…", "Pause…", "Remove team…", "Remove…"]
+        ["Open", "Collapse", "Add member…", "Pause…", "Move to…", "Remove team…", "Remove…"]
     )
     expect(page.get_by_role("menuitem", name="Open")).to_be_focused()
     page.keyboard.press("Escape")

@@ -60,7 +60,7 @@ export class Board {
     this.#marked = { selected, current };
   }
 
-  /** Moves a top-level card with the pointer. */
+  /** Moves a card with the pointer, inside its parent. */
   move(id, { x, y }) {
     const card = this.#drawn.get(id);
     if (card) Object.assign(card, { x, y }).element.style.transform = `translate(${x}px, ${y}px)`;

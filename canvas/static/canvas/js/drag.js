@@ -1,77 +1,108 @@
-// The pointer on the canvas: drag a top-level card by its header, drag the background to pan, wheel to pan and zoom.
+// The pointer on the canvas: drag a card by its head, drag the background to pan, wheel to pan and zoom, two fingers to do
+// both, a long touch for the menu.
 
 const THRESHOLD = 4;
 const LINE = 16;
+const LONG_MS = 500;
 
 /**
  * @param {object} options
  * @param {HTMLElement} options.view
  * @param {Camera} options.camera
  * @param {() => boolean} options.isCanvas @param {() => boolean} options.mayMove
- * @param {(id: string) => {x, y}} options.placeOf
- * @param {(id: string, at: {x, y}) => void} options.onDrag @param {(id: string, at: {x, y}|null) => void} options.onDrop
- *   `at` is null when the drag was cancelled
+ * @param {(id: string) => {x, y}} options.placeOf on the canvas
+ * @param {(id: string, at: {x, y}, event: PointerEvent) => void} options.onDrag
+ * @param {(id: string, at?: {x, y}, event?: PointerEvent) => void} options.onDrop without a place when the drag was cancelled
  */
 export function followPointer(options) {
-  const { view } = options;
+  const { view, camera } = options;
+  const touches = new Map();
   let gesture = null;
 
   view.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || gesture || !options.isCanvas() || event.target.closest("button, select, .minimap")) return;
-    const id = options.mayMove() ? draggedRoot(event.target) : null;
+    if (!options.isCanvas() || event.target.closest("button, select, .minimap")) return;
+    if (event.pointerType === "touch") touches.set(event.pointerId, event);
+    if (touches.size === 2) return cancel();
+    if (event.button !== 0 || gesture) return;
+    const id = options.mayMove() ? event.target.closest(".card-head")?.closest(".card").dataset.id : null;
     gesture = { id, pointer: event.pointerId, x: event.clientX, y: event.clientY, moved: false };
     if (id) gesture.from = options.placeOf(id);
+    if (event.pointerType === "touch") gesture.timer = setTimeout(() => longTouch(event), LONG_MS);
   });
 
   view.addEventListener("pointermove", (event) => {
-    if (event.pointerId !== gesture?.pointer) return;
+    if (touches.has(event.pointerId)) {
+      const before = spread();
+      touches.set(event.pointerId, event);
+      if (touches.size === 2) pinch(before, spread());
+    }
+    if (event.pointerId !== gesture?.pointer || gesture.isLong) return;
     const dx = event.clientX - gesture.x;
     const dy = event.clientY - gesture.y;
     if (!gesture.moved && Math.hypot(dx, dy) < THRESHOLD) return;
     if (!gesture.moved) begin(event);
     if (gesture.id) {
-      options.onDrag(gesture.id, moved(gesture.from, dx, dy, options.camera.at.zoom));
+      options.onDrag(gesture.id, moved(gesture.from, dx, dy, camera.at.zoom), event);
     } else {
-      options.camera.pan(dx, dy);
+      camera.pan(dx, dy);
       Object.assign(gesture, { x: event.clientX, y: event.clientY });
     }
   });
 
   view.addEventListener("pointerup", (event) => {
     if (event.pointerId !== gesture?.pointer) return;
-    const { id, from, moved: hasMoved, x, y } = gesture;
+    const { id, from, moved: hasMoved, isLong, x, y } = gesture;
     end();
-    if (!hasMoved) return;
-    swallowClick();
-    if (id) options.onDrop(id, moved(from, event.clientX - x, event.clientY - y, options.camera.at.zoom));
+    if (hasMoved || isLong) swallowClick();
+    if (hasMoved && id) options.onDrop(id, moved(from, event.clientX - x, event.clientY - y, camera.at.zoom), event);
   });
 
   view.addEventListener("pointercancel", cancel);
+  // The card that a finger is on may be gone by then, and with it the way to the view.
+  for (const kind of ["pointerup", "pointercancel"]) addEventListener(kind, ({ pointerId }) => touches.delete(pointerId));
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && gesture) cancel();
-  });
-  view.addEventListener("wheel", (event) => options.isCanvas() && wheel(event, options.camera), { passive: false });
+    if (event.key !== "Escape" || !gesture?.moved) return;
+    event.stopImmediatePropagation();
+    cancel();
+  }, { capture: true });
+  view.addEventListener("wheel", (event) => options.isCanvas() && wheel(event, camera), { passive: false });
 
   function begin(event) {
+    clearTimeout(gesture.timer);
     gesture.moved = true;
     view.setPointerCapture(event.pointerId);
     view.classList.add(gesture.id ? "dragging" : "panning");
-    cardOf(event.target, gesture.id)?.classList.add("lifted");
+    if (gesture.id) view.querySelector(`.stage [data-id="${gesture.id}"]`)?.classList.add("lifted");
   }
 
   function cancel() {
-    if (gesture?.id && gesture.moved) options.onDrop(gesture.id, null);
+    if (gesture?.id && gesture.moved) options.onDrop(gesture.id);
     end();
   }
 
   function end() {
+    clearTimeout(gesture?.timer);
     gesture = null;
     view.classList.remove("dragging", "panning");
     view.querySelector(".lifted")?.classList.remove("lifted");
   }
 
-  function cardOf(target, id) {
-    return id && target.closest(".card.root");
+  function longTouch({ target, clientX, clientY }) {
+    gesture.isLong = true;
+    target.dispatchEvent(new MouseEvent("contextmenu", { bubbles: true, cancelable: true, clientX, clientY }));
+  }
+
+  /** The middle of two fingers, and how far they are apart. */
+  function spread() {
+    const [one, other = one] = [...touches.values()];
+    const apart = Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY);
+    return { x: (one.clientX + other.clientX) / 2, y: (one.clientY + other.clientY) / 2, apart };
+  }
+
+  function pinch(before, { x, y, apart }) {
+    const { left, top } = view.getBoundingClientRect();
+    camera.pan(x - before.x, y - before.y);
+    camera.zoom(apart / (before.apart || apart), x - left, y - top);
   }
 
   /** A drag that starts on a link must not follow it. */
@@ -83,11 +114,6 @@ export function followPointer(options) {
     view.addEventListener("click", stop, { capture: true, once: true });
     setTimeout(() => view.removeEventListener("click", stop, { capture: true }));
   }
-}
-
-function draggedRoot(target) {
-  const card = target.closest(".card-head")?.closest(".card");
-  return card?.classList.contains("root") ? card.dataset.id : null;
 }
 
 function moved({ x, y }, dx, dy, zoom) {

@@ -3,7 +3,7 @@
 const ARROWS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
 const STEP = 8;
 const LEAP = 40;
-const TEXT = "input:not([type=range]), textarea, select";
+export const TEXT = "input:not([type=range]), textarea, select";
 
 /** @param {{container: HTMLElement, tree: Tree, onFocus, onToggle, onOpen, onNudge, onMenu}} options */
 export function followCardKeys({ container, tree, onFocus, onToggle, onOpen, onNudge, onMenu }) {

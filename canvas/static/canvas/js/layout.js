@@ -109,12 +109,17 @@ export class Placement {
 
   /** Moves a card with the pointer; until release() nothing else moves it. */
   hold(id, { x, y }) {
-    this.#held = { id, x, y };
+    const home = this.#held?.home ?? this.places.get(id);
+    this.#held = { id, x, y, home };
     this.places.set(id, { x, y });
   }
 
+  /** The card goes back to where it was. */
   release() {
-    this.#saved.delete(this.#held?.id);
+    if (!this.#held) return;
+    const { id, home } = this.#held;
+    this.places.set(id, home);
+    this.#saved.delete(id);
     this.#held = null;
   }
 }

@@ -9,8 +9,9 @@ import { Feed } from "./feed.js";
 import { Filters } from "./filters.js";
 import { packed, remembered } from "./folding.js";
 import { followCardKeys, followPageKeys } from "./keys.js";
-import { addressed, Panel } from "./panel.js";
 import { isPlaced } from "./layout.js";
+import { Moving } from "./moving.js";
+import { addressed, Panel } from "./panel.js";
 import { soon } from "./saving.js";
 import { Scene } from "./scene.js";
 import { Shell } from "./shell.js";
@@ -43,13 +44,21 @@ const panel = new Panel({
   onOpen: showOpened,
   focusCard,
 });
+const verbs = JSON.parse($("verbs")?.textContent ?? "[]");
+const toast = (message, options) => shell.toast(message, options);
+const moving = new Moving({ store, scene, mayMove, render, toast });
 const acting = new Acting({
-  verbs: JSON.parse($("verbs")?.textContent ?? "[]").filter(({ name }) => name !== "move"),
+  verbs,
   mayAct: mayMove,
   find: (id) => scene.tree.nodes.get(id),
   focus: (id) => (scene.element(id) ? scene.element(id).focus({ preventScroll: true }) : focusCard(id)),
-  toast: (message, options) => shell.toast(message, options),
-  run: { open: (id) => panel.open(id, undefined, { withFocus: true }), fold: toggle, add: create },
+  toast,
+  run: {
+    open: (id) => panel.open(id, undefined, { withFocus: true }),
+    fold: toggle,
+    add: create,
+    move: (id) => moving.choose(id),
+  },
 });
 const feed = new Feed(store, shell, { onEvent: received });
 
@@ -85,6 +94,7 @@ function render() {
   scene.marked = past?.event?.workspace_id ?? null;
   const folding = currentFolding(store.state);
   const isOther = scene.update(workspaces, folding, store.state.filter, serverNow());
+  moving.update();
   filters.render(scene.tree, scene.matching);
   scene.select(store.state.selected);
   if (isCanvas() && scene.tree.roots.length) lookAt(before);
@@ -123,47 +133,10 @@ setInterval(() => {
   if (serverNow() >= scene.tree.nextChangeAt || store.state.filter.stale) renderSoon();
 }, 1000);
 
-// --- Places ----------------------------------------------------------------------------------------------
-
-async function save(id, changes) {
-  try {
-    await call("PATCH", `/workspaces/${id}`, changes);
-    store.dispatch({ type: "saved", id, changes, kept: true });
-  } catch (failure) {
-    store.dispatch({ type: "saved", id, changes, kept: false });
-    const { name } = store.state.workspaces.get(id) ?? { name: "the workspace" };
-    shell.toast(`Could not save the layout of ${name}: ${failure.message}`);
-  }
-}
-
-/** Places a top-level card, and follows it with the camera. */
-function place(id, at) {
-  // 0, 0 means "not placed".
-  const changes = isPlaced(at) ? at : { x: 1, y: 0 };
-  store.dispatch({ type: "change", id, changes });
-  render();
-  const node = scene.tree.nodes.get(id);
-  if (node) scene.reveal(node);
-  return changes;
-}
+// --- Moving ----------------------------------------------------------------------------------------------
 
 function mayMove() {
   return mayAct && !travel.shown;
-}
-
-function nudge(id, dx, dy) {
-  if (!mayMove() || !isCanvas() || scene.tree.nodes.get(id)?.parent !== null) return;
-  // Where it is shown: beside its saved place, if another card has grown over that.
-  const from = scene.placement.places.get(id);
-  const changes = place(id, { x: Math.round(from.x + dx), y: Math.round(from.y + dy) });
-  soon(id, () => save(id, changes));
-}
-
-function drop(id, at) {
-  scene.placement.release();
-  const node = scene.tree.nodes.get(id);
-  if (!at || !node || node.parent) return render();
-  save(id, place(id, scene.placement.freePlace(node, at)));
 }
 
 followPointer({
@@ -171,12 +144,9 @@ followPointer({
   camera,
   mayMove,
   isCanvas,
-  placeOf: (id) => scene.placement.places.get(id),
-  onDrag(id, at) {
-    scene.placement.hold(id, at);
-    scene.board.move(id, at);
-  },
-  onDrop: drop,
+  placeOf: (id) => scene.boxOf(scene.tree.nodes.get(id)),
+  onDrag: (id, at, event) => moving.drag(id, at, event),
+  onDrop: (id, at, event) => moving.drop(id, at, event),
 });
 
 // --- Folds, which this browser remembers -----------------------------------------------------------------
@@ -258,7 +228,7 @@ for (const container of [$("board"), $("rows")]) {
     onFocus: (node) => scene.focus(node),
     onToggle: toggle,
     onOpen: (id) => panel.open(id, undefined, { withFocus: true }),
-    onNudge: nudge,
+    onNudge: (id, dx, dy) => isCanvas() && moving.nudge(id, dx, dy),
     onMenu: (id) => acting.openMenu(id, scene.element(id).querySelector(".card-menu").getBoundingClientRect()),
   });
   container.addEventListener("click", ({ target }) => {

@@ -45,12 +45,13 @@ function draw(plan, node, at, inside, isParentOpen, view) {
   }
 }
 
-/** The deepest node at a point of the canvas, as far as it is drawn; null beside all cards. */
-export function nodeAt(roots, { places, zoom }, point) {
+/** The deepest node at a point of the canvas, as far as it is drawn, behind `except`; null beside all cards. */
+export function nodeAt(roots, { places, zoom, except }, point) {
   let found = null;
   let [nodes, left, top] = [roots, 0, 0];
   for (;;) {
     const hit = nodes.find((node) => {
+      if (node === except) return false;
       const { x, y } = found ? node : places.get(node.id);
       return contains({ x: left + x, y: top + y, width: node.width, height: node.height }, point);
     });

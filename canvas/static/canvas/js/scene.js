@@ -150,10 +150,40 @@ export class Scene {
     this.element(node.id)?.focus({ preventScroll: true });
   }
 
-  /** The node at a point of the page. */
-  nodeAt(clientX, clientY) {
+  /** The node at a point of the page, behind `except`. */
+  nodeAt(clientX, clientY, except) {
     const { zoom } = this.camera.at;
-    return nodeAt(this.tree.roots, { places: this.placement.places, zoom }, this.camera.pointAt(clientX, clientY));
+    return nodeAt(this.tree.roots, { places: this.placement.places, zoom, except }, this.camera.pointAt(clientX, clientY));
+  }
+
+  // --- Dragging --------------------------------------------------------------------------------------------
+
+  /** Keeps a card at a place of the canvas, wherever it belongs, until release(). */
+  hold(node, at) {
+    if (!node.parent) this.placement.hold(node.id, at);
+    else {
+      const { x, y } = this.boxOf(node.parent);
+      Object.assign(node, { x: at.x - x, y: at.y - y });
+    }
+    this.board.move(node.id, node.parent ? node : at);
+  }
+
+  /** @param {Node} [node] goes back to where it belongs */
+  release(node) {
+    this.placement.release();
+    if (node?.parent) node.parent.isMoved = true;
+    layOut(this.tree.roots);
+    this.#plan = null;
+  }
+
+  /** Says on the card what letting it go would do, and marks the team that it would go into. */
+  mark(id, word, team) {
+    for (const one of document.querySelectorAll(".target, [data-word]")) {
+      one.classList.remove("target");
+      delete one.dataset.word;
+    }
+    if (word) this.element(id)?.setAttribute("data-word", word);
+    this.element(team)?.classList.toggle("target", Boolean(word));
   }
 
   /** The whole card; of an open team that is larger than the view, its head. */

@@ -1,6 +1,6 @@
 // What can be done with a workspace: the entries of its menu, whom a verb affects, and what is said about it. Pure.
 
-import { descendants } from "./tree.js";
+import { descendants, pathOf } from "./tree.js";
 
 /**
  * @typedef {Object} Verb see registry/organisation/verbs.py
@@ -43,6 +43,17 @@ export function sentence(word, verb, { workspace: { name } }, count) {
 /** How many the server says were changed; `expected` where it does not say. */
 export const countIn = ({ paused_count, resumed_count, cascade_deleted }, expected) =>
   (paused_count ?? resumed_count ?? cascade_deleted + 1) || expected;
+
+/**
+ * Where a workspace can be moved: the top level and every workspace, but not where it is, and not into its own team.
+ * @param {Iterable<Node>} nodes @returns {{label: string, node: Node|null}[]}
+ */
+export function targetsFor(node, nodes) {
+  const refused = new Set([node, node.parent, ...descendants(node)]);
+  const allowed = [...nodes].filter((one) => !refused.has(one)).map((one) => ({ label: pathOf(one), node: one }));
+  allowed.sort((one, other) => one.label.localeCompare(other.label));
+  return [...(node.parent ? [{ label: "Top level", node: null }] : []), ...allowed];
+}
 
 /** The entry that a letter goes to, after the present one. @param {string[]} labels @returns {number} -1 for none */
 export function typedAhead(labels, letter, present) {
