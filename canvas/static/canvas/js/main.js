@@ -2,8 +2,6 @@
 
 import { Acting } from "./acting.js";
 import { call } from "./api.js";
-import { followClicks } from "./clicks.js";
-import { followPointer } from "./drag.js";
 import { chooseFile, followDrops } from "./drops.js";
 import { Feed } from "./feed.js";
 import { Filters } from "./filters.js";
@@ -12,6 +10,7 @@ import { followCardKeys, followPageKeys } from "./keys.js";
 import { isPlaced } from "./layout.js";
 import { Moving } from "./moving.js";
 import { addressed, Panel } from "./panel.js";
+import { followClicks, followDrags } from "./pointer.js";
 import { soon } from "./saving.js";
 import { Scene } from "./scene.js";
 import { Shell } from "./shell.js";
@@ -139,7 +138,7 @@ function mayMove() {
   return mayAct && !travel.shown;
 }
 
-followPointer({
+followDrags({
   view: $("view"),
   camera,
   mayMove,

@@ -1,5 +1,6 @@
-// The pointer on the canvas: drag a card by its head, drag the background to pan, wheel to pan and zoom, two fingers to do
-// both, a long touch for the menu.
+// The pointer. On the canvas: drag a card by its head, drag the background to pan, wheel to pan and zoom, two fingers to do
+// both, a long touch for the menu. There and in the list: one click opens the workspace, two look closer at it, one of the
+// other button opens its menu, as its menu button does.
 
 const THRESHOLD = 4;
 const LINE = 16;
@@ -14,7 +15,7 @@ const LONG_MS = 500;
  * @param {(id: string, at: {x, y}, event: PointerEvent) => void} options.onDrag
  * @param {(id: string, at?: {x, y}, event?: PointerEvent) => void} options.onDrop without a place when the drag was cancelled
  */
-export function followPointer(options) {
+export function followDrags(options) {
   const { view, camera } = options;
   const touches = new Map();
   let gesture = null;
@@ -100,9 +101,8 @@ export function followPointer(options) {
   }
 
   function pinch(before, { x, y, apart }) {
-    const { left, top } = view.getBoundingClientRect();
     camera.pan(x - before.x, y - before.y);
-    camera.zoom(apart / (before.apart || apart), x - left, y - top);
+    camera.zoom(apart / (before.apart || apart), x - camera.corner.left, y - camera.corner.top);
   }
 
   /** A drag that starts on a link must not follow it. */
@@ -128,5 +128,38 @@ function wheel(event, camera) {
     camera.zoom(Math.exp(-delta / 100), event.clientX - camera.corner.left, event.clientY - camera.corner.top);
   } else {
     camera.pan(-event.deltaX * scale, -event.deltaY * scale);
+  }
+}
+
+/**
+ * @param {{view: HTMLElement, scene: Scene, isCanvas: () => boolean, onOpen: (id: string) => void,
+ *   onMenu: (id: string, at: {left: number, top: number, bottom: number}) => void}} options
+ */
+export function followClicks({ view, scene, isCanvas, onOpen, onMenu }) {
+  view.addEventListener("contextmenu", (event) => {
+    const node = nodeOf(event);
+    if (!node) return;
+    event.preventDefault();
+    onMenu(node.id, { left: event.clientX, top: event.clientY, bottom: event.clientY });
+  });
+  view.addEventListener("click", (event) => {
+    const button = event.target.closest(".card-menu");
+    if (button) onMenu(button.closest(".card").dataset.id, button.getBoundingClientRect());
+    const node = nodeOf(event);
+    if (!node || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    if (!scene.element(node.id)?.contains(document.activeElement)) scene.focus(node);
+    onOpen(node.id);
+  });
+  view.addEventListener("dblclick", (event) => {
+    const node = isCanvas() && nodeOf(event);
+    if (node) scene.zoomTo(node);
+  });
+
+  /** Cards that are too small to have an element answer as well. */
+  function nodeOf({ target, clientX, clientY }) {
+    if (target.closest("button, select, .minimap, .banner")) return undefined;
+    if (isCanvas() && !target.closest("a")) return scene.nodeAt(clientX, clientY);
+    return scene.tree.nodes.get(target.closest(".card")?.dataset.id);
   }
 }
