@@ -1,12 +1,13 @@
 """Statements for whole batches, with arrays as binary parameters, and limits for how long they take."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from psycopg.errors import LockNotAvailable
 
 
@@ -19,6 +20,18 @@ class Outcome(NamedTuple):
 
     accepted: dict[int, UUID | None]
     busy: set[int]
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """A transaction whose statements all see the database as it is at the first of them. Inside of another one they
+    see what that one sees."""
+    is_outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if is_outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield
 
 
 def limit_waits() -> None:

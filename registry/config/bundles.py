@@ -11,7 +11,7 @@ import orjson
 from django.db import transaction
 from django.utils.text import slugify
 
-from activity import strict_json
+from activity import statements, strict_json
 from registry.config import agent_config, blueprints, bundle_reader, contents, files, layouts, transfers, yaml_reader
 from registry.config.agent_config import AgentConfig
 from registry.config.blueprints import Blueprint, Created
@@ -140,12 +140,21 @@ def _shifted(one: Blueprint) -> Blueprint:
 
 
 def _export(workspace_id: UUID, *, with_team: bool = True) -> Bundle:
+    with statements.snapshot():
+        source = _source(workspace_id, with_team=with_team)
+        _check_secrets(source)
+    bundle = {"schema": bundle_reader.SCHEMA, **_workspace(source, workspace_id, 1)}
+    _check_importable(bundle)
+    return bundle
+
+
+def _source(workspace_id: UUID, *, with_team: bool) -> _Source:
     rows.find(workspace_id)
     ids = [workspace_id, *(hierarchy.descendants(workspace_id) if with_team else ())]
     if len(ids) > blueprints.MAX_WORKSPACES:
         raise Conflict(f"a bundle has at most {blueprints.MAX_WORKSPACES} workspaces, this team has {len(ids):,}")
     found = {row.id: row for row in Workspace.objects.filter(id__in=ids).order_by("created_at", "id")}
-    source = _Source(
+    return _Source(
         workspaces=found,
         files=files.contents(ids),
         models=dict(
@@ -154,10 +163,6 @@ def _export(workspace_id: UUID, *, with_team: bool = True) -> Bundle:
         places=layouts.places(ids),
         ids=_portable_ids(found, workspace_id),
     )
-    _check_secrets(source)
-    bundle = {"schema": bundle_reader.SCHEMA, **_workspace(source, workspace_id, 1)}
-    _check_importable(bundle)
-    return bundle
 
 
 def _check_importable(bundle: Bundle) -> None:

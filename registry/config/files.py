@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import models, transaction
 
+from activity import statements
 from activity.events import NewEvent, record
 from activity.models import EventType
 from activity.principals import Kind
@@ -28,6 +29,14 @@ MAX_IN_EVENT = 100
 """Paths named by one event: so that it stays below what a socket may have unsent."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip archive can have: equal files make equal archives."""
+# Names of variables have no spaces.
+INSERT = """
+INSERT INTO workspace_files (workspace_id, path, content, sha256, mode, required_env, updated_by)
+SELECT id, path, content, sha256, mode, string_to_array(required, ' '), %(actor)b
+FROM unnest(%(ids)b::uuid[], %(paths)b::text[], %(contents)b::bytea[], %(hashes)b::text[], %(modes)b::int[],
+  %(required)b::text[]) AS given(id, path, content, sha256, mode, required)
+RETURNING 1
+"""
 Hashes = dict[str, list[str | None]]
 
 
@@ -236,19 +245,18 @@ def _check_agent(workspace_id: UUID, differing: Mapping[str, Content | None], ac
 
 
 def _insert(files: Mapping[UUID, Files], actor: str) -> None:
-    WorkspaceFile.objects.bulk_create(
-        WorkspaceFile(
-            workspace_id=workspace_id,
-            path=path,
-            content=content.data,
-            sha256=content.sha256,
-            mode=content.mode,
-            updated_by=actor,
-            required_env=agent_config.read(content.data).required_env if path == agent_config.NAME else [],
-        )
-        for workspace_id, given in files.items()
-        for path, content in given.items()
-    )
+    """One statement with an array for each column: half the time of bulk_create() for thousands of files."""
+    given = [(workspace_id, path, one) for workspace_id, found in files.items() for path, one in found.items()]
+    required = [agent_config.read(one.data).required_env if path == agent_config.NAME else () for _, path, one in given]
+    columns = {
+        "ids": [workspace_id for workspace_id, _, _ in given],
+        "paths": [path for _, path, _ in given],
+        "contents": [one.data for _, _, one in given],
+        "hashes": [one.sha256 for _, _, one in given],
+        "modes": [one.mode for _, _, one in given],
+        "required": [" ".join(names) for names in required],
+    }
+    statements.execute(INSERT, {**columns, "actor": actor})
 
 
 def _check_paths(hashes: Mapping[UUID, Hashes]) -> None:

@@ -14,6 +14,7 @@ from tests.bench import (
     admin,
     batches,
     broadcast,
+    bundles,
     canvas,
     discover,
     heartbeats,
@@ -40,6 +41,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "offline": offline.measure,
     "canvas": canvas.measure,
     "prune": prune.measure,
+    "bundles": bundles.measure,
     "admin": admin.measure,
 }
 

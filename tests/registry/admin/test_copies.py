@@ -77,6 +77,15 @@ def test_what_was_checked_is_imported_in_one_transaction(root: Client, make_work
     assert rebuild._compare(lambda done: None) == []
 
 
+def test_a_team_can_be_chosen_by_a_link(root: Client, make_workspace: Make) -> None:
+    boss = make_workspace("Boss")
+    link = f"{url_of('import')}?parent={boss.id}"
+    assert link in root.get(url_of("team", boss)).content.decode()
+    assert "Boss</option>" in root.get(link).content.decode()
+    for unknown in ("x", "", "\0", str(Workspace().id)):
+        assert root.get(url_of("import"), {"parent": unknown}).status_code == 200
+
+
 def test_an_export_is_a_file_that_can_be_imported(root: Client, viewer: Client, make_workspace: Make) -> None:
     lead = make_workspace("Lead & sons", role="leads")
     make_workspace("Clerk", parent_id=lead.id)

@@ -21,6 +21,7 @@ from registry.identity import tokens
 from registry.models import Agent, GlobalSecret, Transfer, Workspace, WorkspaceFile
 from registry.organisation import rebuild, removal, workspaces
 from registry.secrets import store
+from tests.registry.racing import another_connection
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Workspace]
@@ -138,6 +139,36 @@ def test_every_file_comes_back_as_it_was(make_workspace: Make) -> None:
     files.replace_all(one.id, wanted, actor=ACTOR)
     copy = imported(exported(one))
     assert files.contents([copy.id])[copy.id] == wanted
+
+
+def test_a_thousand_files_come_back(make_workspace: Make, django_assert_max_num_queries: Any) -> None:
+    one = make_workspace()
+    wanted = {f"skills/{n % 7}/{n}.md": Content(b"%d" % n * 50, n % 3 == 0) for n in range(1000)}
+    files.replace_all(one.id, wanted, actor=ACTOR)
+    with django_assert_max_num_queries(40):
+        copy = imported(exported(one))
+    assert files.contents([copy.id])[copy.id] == wanted
+    assert rebuild._compare(lambda done: None) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_export_is_of_one_moment(make_workspace: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever removes a member meanwhile does not make half of it leave."""
+    lead = make_workspace("Lead")
+    member = make_workspace("Member", parent_id=lead.id)
+    files.write(member.id, "a", b"a", actor=ACTOR)
+    read = files.contents
+
+    def removed_meanwhile(*arguments: Any) -> Any:
+        with another_connection():
+            removal.remove(member.id, actor=ACTOR, confirm=True)
+        return read(*arguments)
+
+    monkeypatch.setattr(files, "contents", removed_meanwhile)
+    [found] = exported(lead)["sub_workspaces"]
+    assert (found["name"], found["prompts"]) == ("Member", {"a": "a"})
+    monkeypatch.setattr(files, "contents", read)
+    assert exported(lead)["sub_workspaces"] == []
 
 
 def test_ids_are_new_and_the_source_is_kept(make_workspace: Make) -> None:
@@ -400,6 +431,30 @@ def test_a_duplicate_stands_beside_its_original(make_workspace: Make) -> None:
     place = CanvasLayout.objects.get(workspace=copy)
     assert (place.x, place.y, place.collapsed) == (50.0, 60.0, True)
     assert not copy.secrets.exists()
+
+
+def test_a_copy_may_have_another_name_and_team_and_no_team_of_its_own(
+    as_operator: APIClient, make_workspace: Make
+) -> None:
+    boss = make_workspace("Boss")
+    lead = make_workspace("Lead", parent_id=boss.id)
+    make_workspace("Child", parent_id=lead.id)
+
+    def copied(**body: Any) -> tuple[str, Any, int]:
+        answer = as_operator.post(f"/workspaces/{lead.id}/duplicate", body)
+        assert answer.status_code == 201, answer.content
+        copy = Workspace.objects.get(id=answer.json()["workspace_id"])
+        return copy.name, copy.parent_id, len(answer.json()["children"])
+
+    assert copied() == ("Lead (copy)", boss.id, 1)
+    assert copied(name="Second", parent_id=None, with_team=False) == ("Second", None, 0)
+    assert copied(name="", parent_id=str(lead.id)) == ("Lead (copy)", lead.id, 1)
+    count = Workspace.objects.count()
+    unknown = str(Workspace().id)
+    bodies: list[Any] = [{"name": "a\nb"}, {"name": "x" * 256}, {"parent_id": "x"}, {"parent_id": unknown}, []]
+    for body in bodies:
+        assert as_operator.post(f"/workspaces/{lead.id}/duplicate", body).status_code == 400
+    assert Workspace.objects.count() == count
 
 
 def test_an_unknown_or_removed_workspace_is_not_exported(make_workspace: Make, as_operator: APIClient) -> None:
