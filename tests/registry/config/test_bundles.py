@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError, connection
 from hypothesis import HealthCheck, given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
@@ -14,14 +16,14 @@ from rest_framework.test import APIClient
 from activity.models import StructureEvent
 from canvas import layout
 from canvas.models import CanvasLayout
-from registry.config import agent_config, blueprints, bundle_reader, bundles, files
+from registry.config import agent_config, blueprints, bundle_reader, bundles, files, layouts
 from registry.config.contents import Content
 from registry.exceptions import Conflict, Invalid, ManyProblems, NotFound, Removed, TooLarge
 from registry.identity import tokens
 from registry.models import Agent, GlobalSecret, Transfer, Workspace, WorkspaceFile
 from registry.organisation import rebuild, removal, workspaces
 from registry.secrets import store
-from tests.registry.racing import another_connection
+from tests.registry.racing import another_connection, together
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Workspace]
@@ -490,6 +492,40 @@ def test_a_crash_in_the_middle_leaves_nothing(monkeypatch: pytest.MonkeyPatch, a
         imported(bundle)
     for table in (Workspace, WorkspaceFile, CanvasLayout, StructureEvent, Transfer):
         assert not table._default_manager.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_is_lost_in_the_middle_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    place_all = layouts.place_all
+
+    def lose_the_connection(places: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            [(pid,)] = cursor.fetchall()
+        with another_connection(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        place_all(places)
+
+    monkeypatch.setattr(layouts, "place_all", lose_the_connection)
+    with pytest.raises(OperationalError):
+        imported({**SMALLEST, "prompts": {"a": "a"}, "layout": {"x": 1, "y": 1}, "sub_workspaces": [{"name": "Child"}]})
+    for table in (Workspace, WorkspaceFile, CanvasLayout, StructureEvent, Transfer):
+        assert not table._default_manager.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_import_into_a_team_that_is_removed_meanwhile(make_workspace: Make) -> None:
+    """Whichever is first: nothing active is below what was removed."""
+    for _ in range(5):
+        lead = make_workspace("Lead")
+
+        def into_it(lead: Workspace = lead) -> None:
+            with suppress(Invalid):
+                imported({**SMALLEST, "sub_workspaces": [{"name": "Child"}]}, parent_id=lead.id)
+
+        together(into_it, partial(removal.remove, lead.id, actor=ACTOR, confirm=True))
+        assert not Workspace.objects.active().exists()
+    assert rebuild._compare(lambda done: None) == []
 
 
 def test_five_hundred_workspaces_are_one_transaction_and_few_statements(django_assert_max_num_queries: Any) -> None:
