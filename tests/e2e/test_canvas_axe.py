@@ -15,10 +15,16 @@ STATES: dict[str, Callable[[Page, Platform, int], None]] = {
     "canvas": lambda page, platform, _: open_canvas(page, platform),
     "list": lambda page, platform, _: open_canvas(page, platform, "?view=list"),
     "past": open_past,
+    "filter": lambda page, platform, _: open_filtered(page, platform),
     "keys": lambda page, *_: page.keyboard.press("?"),
     "creating": lambda page, *_: page.keyboard.press("n"),
 }
-"""What is looked at; the last two open on the page before."""
+"""What is looked at; dialogs open on the page before."""
+
+
+def open_filtered(page: Page, platform: Platform) -> None:
+    open_canvas(page, platform, "?status=degraded&q=Looked+at")
+    page.locator("#filter-button").click()
 
 
 @pytest.fixture

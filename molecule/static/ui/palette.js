@@ -1,29 +1,20 @@
-// The palette: Ctrl-K, / or the box in the top bar. It finds what the page offers, and workspaces by GET /search.
+// The palette of the admin and of the canvas: finds what the page offers, and workspaces.
 //
-// Links and buttons in [data-palette="<group>"] are offered, so that nothing is listed twice. templates/ui/palette.html
-// is its markup; the dialog's data says where to search and what the address of a workspace is.
+// Links and buttons that are or are in [data-palette="<group>"] are offered, so that nothing is listed twice.
+// templates/ui/palette.html is its markup.
 
-import { LatestTask } from "./latest_task.js";
 import { best } from "./matching.js";
-import { serverNow } from "./time.js";
-import { stateOf } from "./workspaces.js";
 
-const MOST = 12;
-const REST_MS = 120;
-const TIMEOUT_MS = 10000;
+/** So many of each group. */
+export const MOST = 12;
 /** Groups in the order in which they are shown; those with other names come before the workspaces. */
 const LAST = ["Workspaces", "Account"];
 const FIRST = ["Actions", "Pages"];
-const NO_WORKSPACE = "00000000-0000-0000-0000-000000000000";
-const REFUSED = {
-  401: "Your session has ended. Load the page again to log in.",
-  403: "Your account may not view workspaces.",
-};
 
 /** What the page offers, by group. @returns {Map<string, {label: string, element: HTMLElement}[]>} */
 function offered() {
   const groups = new Map();
-  for (const element of document.querySelectorAll("[data-palette] :is(a[href], button)")) {
+  for (const element of document.querySelectorAll(":is([data-palette], [data-palette] *):is(a[href], button)")) {
     if (element.matches(":disabled, [hidden], [popovertarget]")) continue;
     const { palette } = element.closest("[data-palette]").dataset;
     const label = labelOf(element);
@@ -39,85 +30,67 @@ export function labelOf(element) {
   return (own.join(" ").trim() || element.ariaLabel || element.textContent).trim();
 }
 
-class Palette {
-  #latest = new LatestTask();
+/**
+ * @typedef {Object} Hit a workspace that was found
+ * @property {string} name @property {string[]} path the names above it @property {string} role
+ * @property {string} href
+ * @property {HTMLElement} [badge] its state
+ * @property {() => void} [act] instead of following the link
+ */
+export class Palette {
   #groups = new Map();
+  /** @type {Hit[]|null} null while they are searched for */
   #hits = [];
-  #isSearching = false;
   #opensFirst = false;
 
-  constructor(dialog) {
-    this.dialog = dialog;
-    [this.input, this.list, this.note] = ["input", "[role=listbox]", "[role=status]"].map((one) => dialog.querySelector(one));
+  /** @param {(text: string, show: (hits: Hit[]|null, note?: string) => void) => void} find "": nothing is wanted any more */
+  constructor(find) {
+    this.find = find;
+    this.dialog = document.getElementById("palette");
+    [this.input, this.list, this.note] = ["input", "[role=listbox]", "[role=status]"].map((one) => this.dialog.querySelector(one));
     this.input.addEventListener("input", () => this.#typed());
     this.input.addEventListener("keydown", (event) => this.#key(event));
     this.list.addEventListener("click", (event) => this.#clicked(event));
     // Moving, because options also come to lie below a pointer that rests.
     this.list.addEventListener("pointermove", ({ target }) => this.#select(target.closest("[role=option]")));
-    dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
-    dialog.addEventListener("close", () => this.#latest.cancel());
+    this.dialog.addEventListener("click", ({ target }) => target === this.dialog && this.dialog.close());
+    this.dialog.addEventListener("close", () => find("", () => {}));
+    // Somebody types already.
+    if (this.dialog.open) this.#begin();
   }
 
   open() {
     if (this.dialog.open) return this.dialog.close();
     if (document.querySelector("dialog[open]")) return;
-    this.#groups = offered();
     this.input.value = "";
     this.dialog.showModal();
+    this.#begin();
+  }
+
+  #begin() {
+    this.#groups = offered();
     this.#typed();
   }
 
-  async #typed() {
-    const text = this.input.value.trim();
-    const { search } = this.dialog.dataset;
-    this.#hits = [];
+  #typed() {
     this.#opensFirst = false;
-    this.#isSearching = Boolean(search && text);
-    this.#latest.cancel();
-    this.#show(this.#isSearching ? "Searching…" : "");
-    if (!this.#isSearching) return;
-    try {
-      const found = await this.#latest.run((signal) => this.#search(text, signal), REST_MS);
-      if (!found) return;
-      this.#hits = found.value;
-      this.#isSearching = false;
-      this.#show("");
-      if (this.#opensFirst) this.#selected?.click();
-    } catch (failure) {
-      this.#isSearching = false;
-      this.#show(`The search failed: ${failure.message}`);
-    }
-  }
-
-  async #search(text, aborted) {
-    const { search } = this.dialog.dataset;
-    const signal = AbortSignal.any([aborted, AbortSignal.timeout(TIMEOUT_MS)]);
-    const response = await fetch(`${search}?${new URLSearchParams({ q: text, limit: MOST })}`, { signal }).catch((failure) => {
-      throw new Error(failure.name === "TimeoutError" ? "the server did not answer in time." : "the server cannot be reached.");
+    this.find(this.input.value.trim(), (hits, note = "") => {
+      this.#hits = hits;
+      this.#show(hits ? note : "Searching…");
+      if (hits?.length && this.#opensFirst) this.#selected?.click();
     });
-    if (!response.ok) throw new Error(REFUSED[response.status] ?? `the server answered ${response.status}.`);
-    return (await response.json()).workspaces;
   }
 
   #show(note) {
     const text = this.input.value.trim();
     const groups = [...this.#groups].map(([title, entries]) => [title, best(entries, text, MOST).map(offer)]);
-    groups.push(["Workspaces", this.#workspaces(text)]);
+    groups.push(["Workspaces", (this.#hits ?? []).map(optionOf)]);
     const shown = groups.filter(([, options]) => options.length).sort(([a], [b]) => place(a) - place(b));
     this.list.replaceChildren(...shown.map(([title, options], n) => group(title, options, n)));
     this.#options.forEach((option, n) => (option.id = `palette-option-${n}`));
     this.list.hidden = !this.#options.length;
     this.note.textContent = note || (this.#options.length ? "" : `No match for “${text}”.`);
     this.#select(this.#options[0]);
-  }
-
-  #workspaces(text) {
-    const { workspace, list } = this.dialog.dataset;
-    const options = this.#hits.map((hit) => workspaceOption(hit, workspace.replace(NO_WORKSPACE, hit.id)));
-    if (list && options.length === MOST) {
-      options.push(link(`${list}?${new URLSearchParams({ q: text })}`, `All workspaces with “${text}”`));
-    }
-    return options;
   }
 
   get #options() {
@@ -151,15 +124,17 @@ class Palette {
 
   /** Enter before the answer opens its first hit; after a failure it tries again. */
   #enterTooEarly() {
-    if (!this.#isSearching) this.#typed();
-    this.#opensFirst = this.#isSearching;
+    if (this.#hits) this.#typed();
+    this.#opensFirst = !this.#hits;
   }
 
-  #clicked({ target }) {
-    const option = target.closest("[role=option]");
+  #clicked(event) {
+    const option = event.target.closest("[role=option]");
     if (!option) return;
     this.dialog.close();
-    option.act?.();
+    if (!option.act || (option.href && (event.ctrlKey || event.metaKey))) return;
+    event.preventDefault();
+    option.act();
   }
 }
 
@@ -187,14 +162,13 @@ function offer({ label, element: source }) {
   return option;
 }
 
-function workspaceOption({ name, path, role, ...workspace }, url) {
-  const option = link(url, name);
+function optionOf({ name, path, role, href, badge, act }) {
+  const option = link(href, name);
   option.firstChild.dir = "auto";
+  option.act = act;
   const below = path.length ? path.join(" / ") : role;
   if (below) option.append(element("small", { textContent: below, dir: "auto" }));
-  const state = stateOf(workspace, serverNow());
-  const badge = document.getElementById("live-badges")?.content.querySelector(`[data-state="${state}"]`);
-  if (badge) option.append(badge.firstElementChild.cloneNode(true));
+  if (badge) option.append(badge);
   return option;
 }
 
@@ -216,22 +190,3 @@ export function keyHint(keys) {
 }
 
 const element = (name, properties = {}) => Object.assign(document.createElement(name), properties);
-
-/** @returns {(() => void)|null} what opens the palette; null on a page without one */
-export function startPalette() {
-  const dialog = document.getElementById("palette");
-  if (!dialog) return null;
-  const palette = new Palette(dialog);
-  const show = () => palette.open();
-  document.getElementById("find-form")?.setAttribute("hidden", "");
-  const button = document.getElementById("find");
-  button.hidden = false;
-  button.addEventListener("click", show);
-  if (/^(Mac|iP)/.test(navigator.platform)) button.querySelector("kbd").textContent = "⌘ K";
-  document.addEventListener("keydown", (event) => {
-    if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
-    event.preventDefault();
-    show();
-  });
-  return show;
-}

@@ -3,10 +3,12 @@
 import { startAges } from "../ui/ages.js";
 import { startKeys } from "../ui/keys.js";
 import { startLive } from "../ui/live.js";
-import { startPalette } from "../ui/palette.js";
+import { startPalette } from "../ui/searching.js";
+import { startTabIcon } from "../ui/tab_icon.js";
 
 startAges();
 startLive();
+startTabIcon();
 const search = startPalette();
 if (search) {
   startKeys([

@@ -9,6 +9,7 @@ export class ApiError extends Error {
 }
 
 const TIMEOUT_MS = 15000;
+const SAVE_AFTER_MS = 500;
 /** Characters of a body; 64 KiB in UTF-8 is the limit. */
 const SMALL = 16_000;
 
@@ -62,3 +63,22 @@ function cookie(name) {
   const found = document.cookie.split("; ").find((pair) => pair.startsWith(`${name}=`));
   return found ? decodeURIComponent(found.slice(name.length + 1)) : "";
 }
+
+const pending = new Map();
+
+/** Sends the last of several changes with the same key, SAVE_AFTER_MS after it. */
+export function soon(key, send) {
+  clearTimeout(pending.get(key)?.timer);
+  const timer = setTimeout(() => flush(key), SAVE_AFTER_MS);
+  pending.set(key, { timer, send });
+  addEventListener("pagehide", flushAll);
+}
+
+function flush(key) {
+  const { timer, send } = pending.get(key);
+  clearTimeout(timer);
+  pending.delete(key);
+  send();
+}
+
+const flushAll = () => [...pending.keys()].forEach(flush);

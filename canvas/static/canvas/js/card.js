@@ -2,6 +2,7 @@
 
 import { isOpen } from "./layout.js";
 import { skillsOf } from "./names.js";
+import { make } from "./panel/dom.js";
 import { reasonOf, refusalText, stateLabel, worstFirst } from "./states.js";
 import { absolute, age, serverNow } from "../../ui/time.js";
 
@@ -168,8 +169,7 @@ function showTeam({ element, parts, name }, node) {
 /** The share of each state, in one bar. */
 function showShares(element, counts) {
   const shares = counts.map(([state, n]) => {
-    const share = document.createElement("i");
-    share.dataset.status = state;
+    const share = make("i", { "data-status": state });
     share.style.flexGrow = n;
     return share;
   });
@@ -178,15 +178,9 @@ function showShares(element, counts) {
 
 /** "● 3 online" */
 export function chip(state, count) {
-  const element = document.createElement("span");
-  const word = document.createElement("span");
-  element.className = "chip";
-  element.dataset.status = state;
-  element.title = `${count} ${stateLabel(state)}`;
-  word.className = "chip-word";
-  word.textContent = ` ${stateLabel(state)}`;
-  element.append(document.createElement("i"), String(count), word);
-  return element;
+  const label = stateLabel(state);
+  const word = make("span", { class: "chip-word" }, ` ${label}`);
+  return make("span", { class: "chip", "data-status": state, title: `${count} ${label}` }, make("i"), String(count), word);
 }
 
 /** Shows a text; without one, nothing. */

@@ -1,12 +1,14 @@
 // What the server says: the list of workspaces, and the events of /ws after it, into the store.
 
 import { ApiError, address, call } from "./api.js";
-import { countAttention, countAttentionSoon } from "./attention.js";
 import { backoff, Stream } from "../../ui/stream.js";
+import { startTabIcon } from "../../ui/tab_icon.js";
 import { serverNow, setServerTime } from "../../ui/time.js";
 
 /** Events are taken together: each change of the state costs as much as the organisation is large. */
 const GATHER_MS = 100;
+/** The server's count is up to five seconds old: one that is read later includes what has just happened. */
+const SETTLED_MS = 5500;
 const PHASES = { 401: "signed-out", 403: "forbidden" };
 
 export class Feed {
@@ -18,6 +20,8 @@ export class Feed {
   #isLoading = false;
   #isWantedAgain = false;
   #refusals = 0;
+  #countTimer = null;
+  #isCountWantedAgain = false;
   #gathered = [];
   #gatherTimer = null;
 
@@ -53,6 +57,7 @@ export class Feed {
       this.#connection("offline");
     });
     document.addEventListener("visibilitychange", () => document.hidden || this.stream.ping());
+    startTabIcon();
   }
 
   async load() {
@@ -91,8 +96,8 @@ export class Feed {
     const eventId = headers.get("X-Event-ID") ?? "";
     this.store.dispatch({ type: "snapshot", seq, eventId, workspaces: data, at: serverNow() });
     this.#failedLoads = 0;
-    countAttention();
-    countAttentionSoon();
+    this.#countAttention();
+    this.#countAttentionSoon();
     if (!this.stream.isRunning) this.stream.connect();
   }
 
@@ -110,7 +115,7 @@ export class Feed {
     this.#gathered.push(event);
     this.#gatherTimer ??= setTimeout(() => this.#gather(), GATHER_MS);
     this.onEvent(event);
-    if (event.seq !== null || event.event === "WORKSPACE_REFUSED") countAttentionSoon();
+    if (event.seq !== null || event.event === "WORKSPACE_REFUSED") this.#countAttentionSoon();
   }
 
   /** Takes the events that have arrived since the last time. */
@@ -120,6 +125,22 @@ export class Feed {
     const events = this.#gathered;
     this.#gathered = [];
     if (events.length) this.store.dispatch({ type: "events", events, at: serverNow() });
+  }
+
+  /** Counts once what has just happened is included. All calls meanwhile share one more count. */
+  #countAttentionSoon() {
+    this.#isCountWantedAgain = this.#countTimer !== null;
+    this.#countTimer ??= setTimeout(() => {
+      this.#countTimer = null;
+      this.#countAttention();
+      if (this.#isCountWantedAgain) this.#countAttentionSoon();
+    }, SETTLED_MS);
+  }
+
+  /** The tab's title, and with it its icon, say how many workspaces need somebody: "(2) Molecule". */
+  async #countAttention() {
+    const answer = await call("GET", "/attention").catch(() => null);
+    if (answer) document.title = answer.data.count ? `(${answer.data.count}) Molecule` : "Molecule";
   }
 
   #refused(phase) {

@@ -2,6 +2,7 @@
 
 import { chip, setText } from "./card.js";
 import { filterOf, NO_FILTER, sizeOf, toggled, UNKNOWN, withFilter } from "./filtering.js";
+import { make } from "./panel/dom.js";
 import { countStates } from "./states.js";
 import { pathOf } from "./tree.js";
 
@@ -22,24 +23,24 @@ export class Filters {
     store.dispatch({ type: "filter", filter: addressed() });
     $("counts").addEventListener("click", ({ target }) => {
       const state = target.closest("button")?.dataset.status;
-      if (state) this.set(toggled(store.state.filter, state));
+      if (state) this.#set(toggled(store.state.filter, state));
     });
     form.addEventListener("beforetoggle", ({ newState }) => newState === "open" && this.#open());
     form.addEventListener("change", () => {
-      const { status } = store.state.filter;
-      this.set({ ...filterOf(new URLSearchParams(new FormData(form))), status });
+      const { status, ...others } = filterOf(new URLSearchParams(new FormData(form)));
+      this.#set(others);
     });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       form.hidePopover();
     });
     for (const button of clearing) button.addEventListener("click", () => this.#clear());
-    // Before time travel's own, like that of the panel.
-    addEventListener("popstate", () => this.#popped(), { capture: true });
+    addEventListener("popstate", () => this.#popped());
   }
 
-  set(filter) {
-    this.store.dispatch({ type: "filter", filter });
+  /** @param {Partial<Filter>} changes */
+  #set(changes) {
+    this.store.dispatch({ type: "filter", filter: { ...this.store.state.filter, ...changes } });
     this.#write("pushState");
   }
 
@@ -73,7 +74,7 @@ export class Filters {
     const buttons = new Map([...$("counts").children].map((button) => [button.dataset.status, button]));
     [...counts].forEach(([state, n], at) => {
       const shown = chip(state, n);
-      const button = buttons.get(state) ?? made(state);
+      const button = buttons.get(state) ?? make("button", { type: "button", class: "chip", "data-status": state });
       buttons.delete(state);
       if (button.textContent !== shown.textContent) button.replaceChildren(...shown.childNodes);
       button.title = shown.title;
@@ -110,7 +111,7 @@ export class Filters {
 
   /** The button that was pressed is off now. */
   #clear() {
-    this.set(NO_FILTER);
+    this.#set(NO_FILTER);
     if (!this.close()) $("view").focus();
   }
 
@@ -127,13 +128,6 @@ export class Filters {
     if (!this.travel.isReturning) this.store.dispatch({ type: "filter", filter: addressed() });
     else if (!history.state?.past) this.#write("replaceState");
   }
-}
-
-function made(state) {
-  const button = document.createElement("button");
-  Object.assign(button, { type: "button", className: "chip" });
-  button.dataset.status = state;
-  return button;
 }
 
 /** @param {[string, string][]} choices labels and values */

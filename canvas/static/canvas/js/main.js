@@ -1,7 +1,7 @@
 // Connects the parts of the page: server → store → page, and the user's actions → store and server.
 
 import { Acting } from "./acting.js";
-import { call } from "./api.js";
+import { call, soon } from "./api.js";
 import { chooseFile, followDrops } from "./drops.js";
 import { Feed } from "./feed.js";
 import { Filters } from "./filters.js";
@@ -11,15 +11,13 @@ import { isPlaced } from "./layout.js";
 import { Moving } from "./moving.js";
 import { addressed, Panel } from "./panel.js";
 import { followClicks, followDrags } from "./pointer.js";
-import { soon } from "./saving.js";
 import { Scene } from "./scene.js";
-import { Shell } from "./shell.js";
+import { isCanvas, Shell, showLevels, startViewing } from "./shell.js";
 import { createStore, currentFolding, currentWorkspaces } from "./store.js";
 import { above } from "./tree.js";
 import { serverNow } from "../../ui/time.js";
 import { TimeTravel } from "./time_travel.js";
 import { Timeline } from "./timeline.js";
-import { isCanvas, showLevels, startViewing } from "./viewing.js";
 
 const ZOOM_STEP = 1.25;
 const FOLDS = "molecule.canvas.folds";

@@ -1,11 +1,10 @@
 // Moving cards: to another place, or to another team, by drag, by keys and by "Move to…"; and moving them back.
 
 import { ask } from "./acting.js";
-import { ApiError, call } from "./api.js";
+import { ApiError, call, soon } from "./api.js";
 import { TEXT } from "./keys.js";
 import { isPlaced } from "./layout.js";
 import { make } from "./panel/dom.js";
-import { soon } from "./saving.js";
 import { above } from "./tree.js";
 import { targetsFor } from "./verbs.js";
 import { best } from "../../ui/matching.js";

@@ -52,8 +52,7 @@ export class Panel {
     });
     $("panel-close").addEventListener("click", () => this.close());
     sheet.addEventListener("change", () => this.#cover());
-    // Before time travel's own: afterwards it does not know any more that the past was left by its button.
-    addEventListener("popstate", () => this.#popped(), { capture: true });
+    addEventListener("popstate", () => this.#popped());
   }
 
   get id() {

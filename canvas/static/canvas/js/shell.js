@@ -1,10 +1,18 @@
-// Everything around the cards: connection, the states of the page, the banner, toasts and the menu.
+// Everything around the cards: connection, the states of the page, the banner, toasts, the menu, and the
+// choice of the view and its levels.
 
 import { setText } from "./card.js";
+import { addressWith } from "./time_travel.js";
 import { absolute, age, serverNow } from "../../ui/time.js";
 
 const TOAST_MS = 8000;
 const $ = (id) => document.getElementById(id);
+
+const narrow = matchMedia("(max-width: 640px)");
+const { dataset } = document.body;
+const select = $("levels");
+const listButtons = document.querySelectorAll(".as-list");
+let wantsList = new URLSearchParams(location.search).get("view") === "list";
 
 /** The ids of the elements that show each state of the page; reconnecting is `board` with the banner. */
 const STATES = ["loading", "empty", "empty-past", "error", "signed-out", "forbidden", "board"];
@@ -36,7 +44,7 @@ export class Shell {
     const shown = stateOf(state, workspaces, travel);
     this.isPast = travel.shown !== null && !REFUSED.includes(shown);
     for (const name of STATES) $(name).hidden = name !== shown;
-    document.body.dataset.state = shown;
+    dataset.state = shown;
     $("view").setAttribute("aria-busy", String(shown === "loading"));
     setText($("failure"), state.failure ?? "");
     this.tick();
@@ -45,7 +53,7 @@ export class Shell {
   tick() {
     const { connection, phase, updatedAt } = this.state;
     const isLost = phase === "ready" && ["reconnecting", "offline"].includes(connection.status);
-    document.body.dataset.connection = phase === "ready" ? connection.status : "";
+    dataset.connection = phase === "ready" ? connection.status : "";
     setText($("connection-word"), this.isPast ? "past" : phase === "ready" ? connectionLabel(connection) : PHASES[phase]);
     $("connection").dataset.status = this.isPast ? "past" : phase === "ready" ? connection.status : phase;
     $("updated").hidden = this.isPast;
@@ -96,4 +104,45 @@ function attempt({ status, retryAt }) {
 
 function until(moment) {
   return `in ${Math.max(1, Math.ceil((moment - Date.now()) / 1000))} s`;
+}
+
+// --- The view --------------------------------------------------------------------------------------------
+
+export const isCanvas = () => dataset.view === "canvas" && dataset.state === "board";
+
+/**
+ * @param {() => void} onView called with another view, and at the beginning
+ * @param {(level: number) => void} onLevel called when another number of levels is chosen
+ */
+export function startViewing(onView, onLevel) {
+  const choose = () => {
+    dataset.view = narrow.matches || wantsList ? "list" : "canvas";
+    for (const button of listButtons) button.setAttribute("aria-pressed", String(wantsList));
+    onView();
+  };
+  const write = () => history.replaceState(history.state, "", addressWith("view", wantsList ? "list" : null));
+  for (const button of listButtons) {
+    button.addEventListener("click", () => {
+      wantsList = !wantsList;
+      write();
+      choose();
+    });
+  }
+  select.addEventListener("change", () => onLevel(select.value === "all" ? 99 : Number(select.value)));
+  narrow.addEventListener("change", choose);
+  addEventListener("popstate", write);
+  choose();
+}
+
+/** The choice of levels, where there are several. @param {Tree} tree @param {Folding} folding */
+export function showLevels(tree, { level, auto }) {
+  let depth = 0;
+  for (const { depth: own, children } of tree.nodes.values()) if (children.length) depth = Math.max(depth, own + 1);
+  select.hidden = depth === 0;
+  const chosen = (level ?? auto) >= depth ? "all" : String(level ?? auto);
+  if (select.options.length !== depth + 1) {
+    const names = Array.from({ length: depth }, (_, n) => new Option(n ? `${n + 1} levels` : "Top level", n));
+    select.replaceChildren(...names, new Option("All levels", "all"));
+  }
+  select.value = chosen;
 }

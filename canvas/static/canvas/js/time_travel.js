@@ -35,7 +35,6 @@ export class TimeTravel {
 
   constructor(options) {
     this.options = options;
-    addEventListener("popstate", () => this.#popped());
   }
 
   /** @returns {PastView|null} null for the present */
@@ -82,7 +81,9 @@ export class TimeTravel {
     return summarize(event, (id) => this.#nameOf(id, event.seq));
   }
 
+  /** Call it when all who follow the browser's history do: after this does, `isReturning` says nothing any more. */
   start() {
+    addEventListener("popstate", () => this.#popped());
     const at = addressedEvent();
     if (at === null) return;
     if (!history.state?.past) {
