@@ -17,7 +17,7 @@ from molecule.run import WEB
 from tests.e2e.stack import ROOT, free_port, until
 from tests.environment import SETTINGS
 
-START_TIMEOUT_SECONDS = 60.0
+START_TIMEOUT_SECONDS = 180.0
 
 
 class Runner:

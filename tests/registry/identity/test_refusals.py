@@ -46,7 +46,7 @@ def token_of(workspace: Workspace, **columns: Any) -> str:
 
 CREDENTIALS: dict[str, Callable[[Workspace, Workspace], str]] = {
     "token revoked": lambda mine, other: token_of(mine, revoked_at=timezone.now()),
-    "token expired": lambda mine, other: token_of(mine, expires_at=timezone.now() - timedelta(seconds=1)),
+    "token expired": lambda mine, other: token_of(mine, expires_at=timezone.now() - timedelta(minutes=1)),
     "token of another workspace": lambda mine, other: token_of(other),
     "unknown token": lambda mine, other: UNKNOWN,
 }
