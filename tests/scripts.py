@@ -11,8 +11,8 @@ from tests.e2e.stack import ROOT
 IMPORT = re.compile(r'^(?:import|export)\b[^"]*"(\.[^"]+)";|\bimport\("(\.[^"]+)"\)', re.MULTILINE)
 
 
-def sizes(first: str) -> dict[str, int]:
-    """The bytes of a module and of all that it imports, at once or later, each compressed by itself."""
+def sizes(first: str, *, with_later: bool = True) -> dict[str, int]:
+    """The bytes of a module and of all that it imports, at once or also later, each compressed by itself."""
     found: dict[str, int] = {}
     wanted = [first]
     while wanted:
@@ -22,5 +22,6 @@ def sizes(first: str) -> dict[str, int]:
         script = path.read_text()
         found[name] = len(gzip.compress(minified(script).encode()))
         for at_once, later in IMPORT.findall(script):
-            wanted.append(posixpath.normpath(PurePath(name).parent / (at_once or later)))
+            if at_once or with_later:
+                wanted.append(posixpath.normpath(PurePath(name).parent / (at_once or later)))
     return found

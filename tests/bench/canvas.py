@@ -24,7 +24,7 @@ SLOWDOWN = 4
 GESTURE_SECONDS = 4.0
 EVENTS_A_SECOND = 50
 EVENT_SECONDS = 20.0
-LARGEST_SCRIPTS_KB = 60
+SCRIPTS_KB = {"at once": 52, "in all": 68}
 FRAMES = "disabled-by-default-devtools.timeline.frame,devtools.timeline.frame,devtools.timeline"
 VIEW = {"width": 1440, "height": 900}
 
@@ -44,13 +44,9 @@ ARRIVED = "performance.getEntriesByType('resource').find(({ name }) => name.ends
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    yield Figure(
-        what="canvas: own scripts, gzip",
-        value=sum(sizes("canvas/js/main.js").values()) / 1024,
-        unit="KB",
-        target=LARGEST_SCRIPTS_KB,
-        at_most=True,
-    )
+    for what, most in SCRIPTS_KB.items():
+        kilobytes = sum(sizes("canvas/js/main.js", with_later=what == "in all").values()) / 1024
+        yield Figure(what=f"canvas: own scripts {what}, gzip", value=kilobytes, unit="KB", target=most, at_most=True)
     with web(bench.platform, DEBUG="true", PROXY_SCHEME="false") as (url, _):
         headers = {"Authorization": f"Bearer {bench.platform.operator_token}"}
         rows = httpx.get(f"{url}/workspaces", headers=headers, timeout=60).json()

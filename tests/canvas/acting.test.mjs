@@ -37,9 +37,11 @@ describe("the menu of a workspace", () => {
   it("has the verbs that apply, and dots where something is asked", () => {
     const nodes = nodesOf({ lead: "online", "lead/leaf": "online" });
     assert.deepEqual(labels(nodes.get("lead")), [
-      "Open", "Collapse", "Add member…", "Pause…", "Move to…", "Remove team…", "Remove…",
+      "Open", "Collapse", "Add member…", "Pause…", "Move to…", "Duplicate…", "Export bundle", "Remove team…", "Remove…",
     ]);
-    assert.deepEqual(labels(nodes.get("leaf")), ["Open", "Add member…", "Pause", "Move to…", "Remove…"]);
+    assert.deepEqual(labels(nodes.get("leaf")), [
+      "Open", "Add member…", "Pause", "Move to…", "Duplicate…", "Export bundle", "Remove…",
+    ]);
   });
 
   it("offers to resume what is paused, and nothing to who may only look", () => {

@@ -1,5 +1,6 @@
 """Verbs on the canvas: by mouse, by keyboard, asked about where they affect others, and refused."""
 
+import json
 from uuid import uuid4
 
 import pytest
@@ -55,12 +56,47 @@ def test_a_team_is_paused_and_resumed_by_mouse(page: Page, platform: Platform, l
     expect(card(page, member).locator(".status-word")).to_have_text("awaiting agent")
 
 
+def test_a_team_is_copied_and_exported(page: Page, platform: Platform, lead: str, name: str):
+    open_canvas(page, platform)
+    card(page, lead).locator("> .card-head .card-menu").click()
+    page.get_by_role("menuitem", name="Duplicate…").click()
+    question = page.get_by_role("dialog", name=f"Duplicate {name}?")
+    question.get_by_label("Name").fill(f"{name} again")
+    question.get_by_role("button", name="Duplicate").click()
+    expect(page.locator(".toast")).to_contain_text(f"Duplicated {name} again.")
+    [copy] = [row["id"] for row in platform.api.get("/workspaces").json() if row["name"] == f"{name} again"]
+    expect(card(page, copy)).to_be_focused()
+    assert member_of(platform, copy) != member_of(platform, lead)
+
+    platform.api.post(f"/workspaces/{lead}/secrets", json={"key": "MAIL_KEY", "value": "canary-9f8e7d6c5b4a"})
+    platform.api.put(f"/workspaces/{lead}/files", json={"files": {"notes.md": "Use canary-9f8e7d6c5b4a"}})
+    card(page, lead).locator("> .card-head .card-menu").click()
+    page.get_by_role("menuitem", name="Export bundle").click()
+    expect(page.locator(".toast", has_text=f"Nothing was exported of {name}: ")).to_contain_text("notes.md")
+    platform.api.delete(f"/workspaces/{lead}/files/notes.md")
+    card(page, lead).locator("> .card-head .card-menu").click()
+    with page.expect_download() as download:
+        page.get_by_role("menuitem", name="Export bundle").click()
+    assert download.value.suggested_filename.endswith(".bundle.json")
+    assert json.loads(download.value.path().read_text()) == platform.api.get(f"/bundles/export/{lead}").json()
+
+
 def test_every_verb_can_be_reached_by_keyboard(page: Page, platform: Platform, lead: str, name: str):
     open_canvas(page, platform, f"?ws={lead}")
     expect(card(page, lead)).to_be_focused()
     page.keyboard.press("m")
     expect(page.get_by_role("menuitem")).to_have_text(
-        ["Open", "Collapse", "Add member…", "Pause…", "Move to…", "Remove team…", "Remove…"]
+        [
+            "Open",
+            "Collapse",
+            "Add member…",
+            "Pause…",
+            "Move to…",
+            "Duplicate…",
+            "Export bundle",
+            "Remove team…",
+            "Remove…",
+        ]
     )
     expect(page.get_by_role("menuitem", name="Open")).to_be_focused()
     page.keyboard.press("Escape")

@@ -55,6 +55,8 @@ const acting = new Acting({
     fold: toggle,
     add: create,
     move: (id) => moving.choose(id),
+    duplicate: async (id) => (await bundles()).duplicate(scene.tree.nodes.get(id), imported("Duplicated")),
+    export: async (id) => (await bundles()).exportBundle(scene.tree.nodes.get(id), toast),
   },
 });
 const feed = new Feed(store, shell, { onEvent: received });
@@ -264,16 +266,18 @@ function showCreated() {
   else focusCard(issued.id);
 }
 
+const bundles = () => import("./bundles.js");
+
+/** @param {string} word what was done */
+const imported = (word) => ({ workspace_id: id, name }) => {
+  created = { id };
+  toast(`${word} ${name}.`, { isDone: true });
+  renderSoon();
+};
+
 /** @param {File} file a bundle */
 async function importBundle(file) {
-  if (travel.shown) return;
-  const { importFile } = await import("./importing.js");
-  const then = ({ workspace_id: id, name }) => {
-    created = { id };
-    shell.toast(`Imported ${name}.`);
-    renderSoon();
-  };
-  importFile(file, { nodes: scene.tree.nodes, then, toast: (message) => shell.toast(message) });
+  if (!travel.shown) (await bundles()).importFile(file, { nodes: scene.tree.nodes, then: imported("Imported"), toast });
 }
 
 if (mayAct) {

@@ -18,6 +18,11 @@ export function affectedBy(verb, node) {
 /** Whether somebody is asked first: a leaf is paused, resumed or restarted at once. */
 export const mustAsk = (verb, affected) => verb.destructive || verb.name === "move" || affected.length > 1;
 
+const COPIES = [
+  { name: "duplicate", label: "Duplicate…" },
+  { name: "export", label: "Export bundle" },
+];
+
 /** @param {Verb[]} verbs none for who may only look, and in the past @returns {Entry[]} */
 export function entriesFor(node, verbs) {
   const entries = [{ name: "open", label: "Open" }];
@@ -28,6 +33,7 @@ export function entriesFor(node, verbs) {
     const label = (verb.menu || verb.title) + (mustAsk(verb, affected) ? "…" : "");
     if (affected.length) entries.push({ name: verb.name, label, isDestructive: verb.destructive });
   }
+  if (verbs.length) entries.splice(entries.findIndex(({ isDestructive }) => isDestructive), 0, ...COPIES);
   return entries;
 }
 

@@ -1,11 +1,13 @@
-// Imports a bundle: asks with what it would create, and with all that is wrong with it.
+// Bundles: import asks with what would be created and all that is wrong with it; export downloads one; a duplicate is a copy.
 
 import { ask } from "./acting.js";
 import { ApiError, call } from "./api.js";
 import { teams } from "./creating.js";
 import { make } from "./panel/dom.js";
+import { descendants } from "./tree.js";
 
 const SECRETS = "Secrets are not in a bundle: set them afterwards. Every agent gets a token of its own when it is connected.";
+const COPIED = "Files, settings and models are copied; secrets, tokens and history are not.";
 const MEND = "Nothing can be imported before this is mended:";
 
 /**
@@ -24,6 +26,36 @@ export async function importFile(file, { nodes, then, toast }) {
     if (!(failure instanceof ApiError)) throw failure;
     toast(`${file.name} cannot be imported: ${failure.message}`);
   }
+}
+
+/** Downloads a workspace and its team. @param {Node} node @param {(message: string) => void} toast */
+export async function exportBundle({ id, workspace: { name } }, toast) {
+  try {
+    const { data, headers } = await call("GET", `/bundles/export/${id}`);
+    const href = URL.createObjectURL(new Blob([JSON.stringify(data, null, 2)], { type: "application/json" }));
+    const [, download] = /filename="([^"]+)"/.exec(headers.get("Content-Disposition")) ?? [];
+    make("a", { href, download }).click();
+    setTimeout(() => URL.revokeObjectURL(href));
+  } catch (failure) {
+    if (!(failure instanceof ApiError)) throw failure;
+    toast(`Nothing was exported of ${name}: ${failure.message}`);
+  }
+}
+
+/** @param {Node} node @param {(created: {workspace_id, name}) => void} then */
+export function duplicate(node, then) {
+  const count = [...descendants(node)].length;
+  const name = make("input", { placeholder: `${node.workspace.name} (copy)`, maxlength: 255 });
+  const team = make("input", { type: "checkbox", checked: true });
+  const content = make(
+    "div",
+    { class: "creating" },
+    make("label", {}, "Name ", name),
+    count > 0 && make("label", { class: "creating-check" }, team, ` With its team of ${count}`),
+  );
+  const describe = () => ({ title: `Duplicate ${node.workspace.name}?`, text: COPIED, content, verb: "Duplicate" });
+  const run = async () => then((await call("POST", `/workspaces/${node.id}/duplicate`, { name: name.value.trim() || undefined, with_team: team.checked })).data);
+  ask({ describe, run });
 }
 
 async function parsed(file) {
