@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { noFolding } from "../../canvas/static/canvas/js/folding.js";
-import { layOut } from "../../canvas/static/canvas/js/layout.js";
+import { layOut, Placement } from "../../canvas/static/canvas/js/layout.js";
 import { nodeAt } from "../../canvas/static/canvas/js/plan.js";
 import { Tree } from "../../canvas/static/canvas/js/tree.js";
 import { affectedBy, countIn, entriesFor, mustAsk, sentence, targetsFor, typedAhead } from "../../canvas/static/canvas/js/verbs.js";
@@ -98,6 +98,20 @@ describe("where a workspace can be moved", () => {
     assert.deepEqual(labelsFor("a"), ["Top level", "lead / c", "top"]);
     assert.deepEqual(labelsFor("lead"), ["top"]);
     assert.deepEqual(labelsFor("b"), ["Top level", "lead", "lead / c", "top"]);
+  });
+
+  it("is not where a card was held, when it is let go without having been moved", () => {
+    const placement = new Placement();
+    const roots = [{ id: "a", width: 240, height: 132, workspace: { x: 0, y: 0 } }];
+    placement.update(roots, true);
+    const { x, y } = placement.places.get("a");
+    placement.hold("a", { x: 500, y: 500 });
+    placement.hold("a", { x: 600, y: 600 });
+    placement.update(roots, true);
+    assert.deepEqual(placement.places.get("a"), { x: 600, y: 600 });
+    placement.release();
+    placement.update(roots, true);
+    assert.deepEqual({ ...placement.places.get("a") }, { x, y });
   });
 
   it("is what lies behind it on the canvas", () => {

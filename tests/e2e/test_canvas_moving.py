@@ -121,6 +121,7 @@ def test_a_workspace_is_moved_by_keyboard(page: Page, platform: Platform, pair: 
     page.keyboard.press("Enter")
     expect(page.get_by_role("option", selected=True)).to_have_text("Top level")
     page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("option", selected=True)).not_to_have_text("Top level")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
     expect(page.locator(".toast", has_text="to the top level.")).to_be_visible()

@@ -1,11 +1,13 @@
 """Verbs on the canvas: by mouse, by keyboard, asked about where they affect others, and refused."""
 
 import json
+from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
+from tests.e2e.conftest import signed_in
 from tests.e2e.stack import Platform
 from tests.e2e.test_canvas_page import card, open_canvas, placed
 
@@ -153,3 +155,36 @@ def test_a_viewer_has_no_verbs(viewer_page: Page, platform: Platform, lead: str)
     expect(page.get_by_role("menuitem")).to_have_text(["Open", "Collapse"])
     page.get_by_role("menuitem", name="Collapse").click()
     expect(card(page, lead)).to_have_attribute("aria-expanded", "false")
+
+
+@pytest.fixture
+def touched(platform: Platform, browser: Browser) -> Iterator[Page]:
+    """The page on a screen that is touched."""
+    yield from signed_in(platform, browser, has_touch=True)
+
+
+def test_fingers_zoom_and_a_long_touch_opens_the_menu(touched: Page, platform: Platform, lead: str):
+    page = touched
+    open_canvas(page, platform)
+    box = card(page, lead).locator("> .card-head").bounding_box()
+    assert box
+    fingers = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        ends = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": ends})
+
+    at = (box["x"] + 20, box["y"] + 10)
+    touch("touchStart", at)
+    expect(page.get_by_role("menuitem", name="Remove team…")).to_be_visible()
+    # Where it is let go lies the menu: nothing in it is chosen.
+    touch("touchEnd")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("menu")).to_be_hidden()
+    expect(page.locator("#panel")).to_be_hidden()
+
+    touch("touchStart", (500, 500))
+    touch("touchStart", (500, 500), (600, 500))
+    touch("touchMove", (450, 500), (650, 500))
+    touch("touchEnd")
+    expect(page.locator("#zoom")).to_have_text("198%")

@@ -111,7 +111,7 @@ const ENDS = { Home: 0, End: -1 };
 const STEPS = { ArrowDown: 1, ArrowUp: -1 };
 
 class Menu {
-  #element = make("div", { class: "verbs", role: "menu", popover: "manual", onkeydown: (event) => this.#press(event) });
+  #element = make("div", { class: "verbs", role: "menu", popover: "manual" });
   #onClose = null;
 
   constructor() {
@@ -119,6 +119,7 @@ class Menu {
     const closeOutside = ({ target }) => !this.#element.contains(target) && this.close(false);
     for (const kind of ["pointerdown", "wheel"]) addEventListener(kind, closeOutside, { capture: true, passive: true });
     for (const kind of ["resize", "blur"]) addEventListener(kind, () => this.close(false));
+    addEventListener("keydown", (event) => this.isOpen && this.#press(event), { capture: true });
   }
 
   get isOpen() {

@@ -19,6 +19,7 @@ export function followDrags(options) {
   const { view, camera } = options;
   const touches = new Map();
   let gesture = null;
+  let wasLong = false;
 
   view.addEventListener("pointerdown", (event) => {
     if (!options.isCanvas() || event.target.closest("button, select, .minimap")) return;
@@ -54,10 +55,16 @@ export function followDrags(options) {
     if (event.pointerId !== gesture?.pointer) return;
     const { id, from, moved: hasMoved, isLong, x, y } = gesture;
     end();
-    if (hasMoved || isLong) swallowClick();
+    wasLong = isLong;
+    if (hasMoved) swallowClick();
     if (hasMoved && id) options.onDrop(id, moved(from, event.clientX - x, event.clientY - y, camera.at.zoom), event);
   });
 
+  // Else a click follows, in the menu that lies there now.
+  view.addEventListener("touchend", (event) => {
+    if (wasLong) event.preventDefault();
+    wasLong = false;
+  });
   view.addEventListener("pointercancel", cancel);
   // The card that a finger is on may be gone by then, and with it the way to the view.
   for (const kind of ["pointerup", "pointercancel"]) addEventListener(kind, ({ pointerId }) => touches.delete(pointerId));
