@@ -18,6 +18,8 @@ STATES: dict[str, Callable[[Page, Platform, int], None]] = {
     "filter": lambda page, platform, _: open_filtered(page, platform),
     "keys": lambda page, *_: page.keyboard.press("?"),
     "creating": lambda page, *_: page.keyboard.press("n"),
+    "removing": lambda page, *_: choose(page, "Remove…"),
+    "moving": lambda page, *_: choose(page, "Move to…"),
 }
 """What is looked at; dialogs open on the page before."""
 
@@ -25,6 +27,12 @@ STATES: dict[str, Callable[[Page, Platform, int], None]] = {
 def open_filtered(page: Page, platform: Platform) -> None:
     open_canvas(page, platform, "?status=degraded&q=Looked+at")
     page.locator("#filter-button").click()
+
+
+def choose(page: Page, entry: str) -> None:
+    page.get_by_role("treeitem").first.press("m")
+    page.get_by_role("menuitem", name=entry).click()
+    expect(page.get_by_role("dialog")).to_be_visible()
 
 
 @pytest.fixture
@@ -43,7 +51,7 @@ def seq(platform: Platform) -> int:
 def test_nothing_serious_is_found(page: Page, platform: Platform, seq: int):
     problems: Problems = {}
     for state, show in STATES.items():
-        if state in ("keys", "creating"):
+        if state in ("keys", "creating", "removing", "moving"):
             open_canvas(page, platform)
         show(page, platform, seq)
         expect(page.locator("body")).to_have_attribute("data-state", "board")
