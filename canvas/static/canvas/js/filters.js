@@ -96,7 +96,7 @@ export class Filters {
     offer("team", teams);
     this.#fill();
     const { left, bottom } = opener.getBoundingClientRect();
-    const width = Math.min(320, innerWidth - 2 * MARGIN);
+    const width = Math.min(344, innerWidth - 2 * MARGIN);
     form.style.top = `${bottom + MARGIN}px`;
     form.style.left = `${Math.max(MARGIN, Math.min(left, innerWidth - width - MARGIN))}px`;
   }
