@@ -1,6 +1,7 @@
 """The canvas page."""
 
 from django.conf import settings
+from django.contrib import admin
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -33,6 +34,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "verbs": [verb.as_data() for verb in VERBS] if may_act else [],
         "may_administer": principal.level >= Level.ADMINISTER,
         "flapping": flapping.rule(),
+        "navigation": admin.site.each_context(request)["navigation"] if admin.site.has_permission(request) else [],
         "csrf_cookie": settings.CSRF_COOKIE_NAME,
     }
     return render(request, "canvas/page.html", context)

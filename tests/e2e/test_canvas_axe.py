@@ -16,6 +16,7 @@ STATES: dict[str, Callable[[Page, Platform, int], None]] = {
     "list": lambda page, platform, _: open_canvas(page, platform, "?view=list"),
     "past": open_past,
     "filter": lambda page, platform, _: open_filtered(page, platform),
+    "search": lambda page, *_: page.keyboard.press("/"),
     "keys": lambda page, *_: page.keyboard.press("?"),
     "creating": lambda page, *_: page.keyboard.press("n"),
     "removing": lambda page, *_: choose(page, "Remove…"),
@@ -51,7 +52,7 @@ def seq(platform: Platform) -> int:
 def test_nothing_serious_is_found(page: Page, platform: Platform, seq: int):
     problems: Problems = {}
     for state, show in STATES.items():
-        if state in ("keys", "creating", "removing", "moving"):
+        if state in ("search", "keys", "creating", "removing", "moving"):
             open_canvas(page, platform)
         show(page, platform, seq)
         expect(page.locator("body")).to_have_attribute("data-state", "board")

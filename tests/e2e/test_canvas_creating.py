@@ -56,7 +56,7 @@ def test_a_template_brings_its_files(page: Page, platform: Platform, name: str):
     files = {"config.yaml": "name: Clerk\ndescription: Files what comes in.\n", "system-prompt.md": "File it."}
     template = platform.api.post("/templates/import", json={"name": name, "files": files}).json()["id"]
     open_canvas(page, platform)
-    page.get_by_role("button", name="Workspace", exact=True).click()
+    page.get_by_role("button", name="Create a workspace").click()
     page.get_by_label("Name").fill(name)
     page.get_by_label("Template").select_option(template)
     expect(page.get_by_text("Files what comes in.")).to_be_visible()

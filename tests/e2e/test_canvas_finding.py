@@ -1,4 +1,4 @@
-"""Filtering on the canvas page, by mouse, by keyboard and by touch."""
+"""Finding and filtering on the canvas page, by mouse, by the keyboard alone and by touch."""
 
 import re
 from collections.abc import Iterator
@@ -106,9 +106,38 @@ def test_the_form_filters_until_nothing_matches(page: Page, platform: Platform, 
     expect(form.get_by_label("Tier")).to_have_value("")
 
 
+def test_a_workspace_is_found_and_opened_by_the_keyboard_alone(page: Page, platform: Platform, name: str):
+    skill = uuid4().hex[:12]
+    lead = placed(platform, name)
+    agent = platform.agent(f"{name} member", parent_id=lead)
+    agent.post(
+        "/registry/update-card", {"workspace_id": agent.id, "agent_card": {"name": "A", "skills": [{"name": skill}]}}
+    )
+    open_canvas(page, platform)
+    page.keyboard.press("/")
+    page.keyboard.type(skill)
+    option = page.get_by_role("option", name=f"{name} member")
+    expect(option).to_have_attribute("aria-selected", "true")
+    expect(option).to_contain_text(re.compile(rf"{name}.*online", re.DOTALL))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator("#panel").get_by_role("heading", name=f"{name} member")).to_be_visible()
+    expect(card(page, agent.id)).to_be_focused()
+    page.keyboard.press("Control+k")
+    page.keyboard.type(name)
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect_found(page, 2)
+    expect(page).to_have_url(re.compile(r"&q=Team\+\w+$"))
+    page.keyboard.press("Control+k")
+    page.keyboard.type("audit log")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/admin/activity/structureevent/"))
+
+
 def test_a_phone_lists_only_what_matches(phone: Page, platform: Platform, name: str):
     lead = platform.create(name, tier=1)["id"]
-    found, _ = (platform.create(f"{name} {tier}", parent_id=lead, tier=tier)["id"] for tier in (3, 4))
+    found, other = (platform.create(f"{name} {tier}", parent_id=lead, tier=tier)["id"] for tier in (3, 4))
     open_canvas(phone, platform)
     phone.get_by_role("button", name="Filter").tap()
     form = phone.get_by_role("form", name="Filter")
@@ -120,3 +149,10 @@ def test_a_phone_lists_only_what_matches(phone: Page, platform: Platform, name: 
     expect(phone.locator(".row")).to_have_count(2)
     expect(card(phone, lead)).to_have_class(re.compile(r"\bon-way\b"))
     expect(card(phone, found)).to_have_attribute("aria-setsize", "1")
+    phone.get_by_role("button", name="Menu").tap()
+    phone.get_by_role("button", name="Search").tap()
+    phone.get_by_role("combobox").fill(f"{name} 4")
+    phone.get_by_role("option").first.tap()
+    expect(phone.get_by_role("heading", name=f"{name} 4")).to_be_visible()
+    phone.get_by_role("button", name="Close panel").tap()
+    expect(card(phone, other)).to_have_count(0)

@@ -1,10 +1,13 @@
-// The filter in the page: the counts of the header, which are buttons, the form with the other conditions, and the address.
+// Filter and search in the page: the counts of the header, which are buttons, the form with the other conditions, the
+// address, and the palette, which finds workspaces among those that are shown, of the present or the past.
 
 import { chip, setText } from "./card.js";
-import { filterOf, NO_FILTER, sizeOf, toggled, UNKNOWN, withFilter } from "./filtering.js";
+import { filterOf, fits, NO_FILTER, sizeOf, toggled, UNKNOWN, withFilter } from "./filtering.js";
 import { make } from "./panel/dom.js";
-import { countStates } from "./states.js";
-import { pathOf } from "./tree.js";
+import { countStates, stateLabel } from "./states.js";
+import { addressWith } from "./time_travel.js";
+import { above, pathOf } from "./tree.js";
+import { rank } from "../../ui/matching.js";
 
 const MARGIN = 8;
 const $ = (id) => document.getElementById(id);
@@ -16,10 +19,11 @@ const addressed = () => filterOf(new URLSearchParams(location.search));
 export class Filters {
   #tree = null;
   #shown = null;
+  #palette = null;
 
-  /** @param {TimeTravel} travel */
-  constructor(store, travel) {
-    Object.assign(this, { store, travel });
+  /** @param {TimeTravel} travel @param {(id: string) => void} onFound called with the workspace that is chosen in the palette */
+  constructor(store, travel, onFound) {
+    Object.assign(this, { store, travel, onFound });
     store.dispatch({ type: "filter", filter: addressed() });
     $("counts").addEventListener("click", ({ target }) => {
       const state = target.closest("button")?.dataset.status;
@@ -35,13 +39,8 @@ export class Filters {
       form.hidePopover();
     });
     for (const button of clearing) button.addEventListener("click", () => this.#clear());
+    for (const button of document.querySelectorAll(".search")) button.addEventListener("click", () => this.search());
     addEventListener("popstate", () => this.#popped());
-  }
-
-  /** @param {Partial<Filter>} changes */
-  #set(changes) {
-    this.store.dispatch({ type: "filter", filter: { ...this.store.state.filter, ...changes } });
-    this.#write("pushState");
   }
 
   /** @returns {boolean} whether the form was open */
@@ -84,6 +83,37 @@ export class Filters {
       if (there !== button) $("counts").insertBefore(button, there);
     });
     for (const button of buttons.values()) button.remove();
+  }
+
+  /** @param {Partial<Filter>} changes */
+  #set(changes) {
+    this.store.dispatch({ type: "filter", filter: { ...this.store.state.filter, ...changes } });
+    this.#write("pushState");
+  }
+
+  // --- The palette -----------------------------------------------------------------------------------------
+
+  async search() {
+    if (this.#palette) return this.#palette.open();
+    // At once: what is typed until the module is there must not be lost.
+    if (!document.querySelector("dialog[open]")) $("palette").showModal();
+    const { MOST, Palette } = await import("../../ui/palette.js");
+    this.#palette ??= new Palette((text, show) => {
+      const found = text ? [...this.#tree.nodes.values()].filter(({ workspace }) => fits(workspace, text)) : [];
+      const ranked = found.map((node) => [rank(node.workspace.name, text) ?? 9, node]).sort(([a], [b]) => a - b);
+      const hits = ranked.slice(0, MOST).map(([, node]) => this.#hit(node));
+      const all = { name: `Filter by “${text}”`, path: [], href: addressWith("q", text), act: () => this.#set({ q: text }) };
+      show(found.length > 1 ? [...hits, all] : hits);
+    });
+  }
+
+  #hit(node) {
+    const { id, workspace, state } = node;
+    const { name, role } = workspace;
+    const path = [...above(node)].map((lead) => lead.workspace.name).reverse();
+    const word = make("span", { class: "status-word" }, stateLabel(state));
+    const badge = make("span", { class: "status", "data-status": state }, make("i"), word);
+    return { name, path, role, href: addressWith("ws", id), badge, act: () => this.onFound(id) };
   }
 
   // --- The form --------------------------------------------------------------------------------------------

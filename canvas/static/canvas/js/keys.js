@@ -61,12 +61,16 @@ function destination(key, node, { tree, onToggle }) {
   }
 }
 
+/** Ctrl-K does what / does, also while somebody types. */
 export function followPageKeys(actions) {
   document.addEventListener("keydown", (event) => {
-    const isHandled = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey;
-    if (isHandled || document.querySelector("dialog[open]") || event.target.closest(TEXT)) return;
-    if (!Object.hasOwn(actions, event.key)) return;
+    const isControl = event.ctrlKey || event.metaKey;
+    const isFind = isControl && !event.altKey && event.key.toLowerCase() === "k";
+    const isHandled = event.defaultPrevented || isControl || event.altKey;
+    if (!isFind && (isHandled || document.querySelector("dialog[open]") || event.target.closest(TEXT))) return;
+    const key = isFind ? "/" : event.key;
+    if (!Object.hasOwn(actions, key)) return;
     event.preventDefault();
-    actions[event.key]();
+    actions[key]();
   });
 }

@@ -30,7 +30,7 @@ const shell = new Shell();
 const scene = new Scene(app.dataset, { isCanvas, onMoved: cameraMoved, onLook: showZoom });
 const { camera } = scene;
 const travel = new TimeTravel({ active: () => currentWorkspaces(store.state), onChange: renderSoon });
-const filters = new Filters(store, travel);
+const filters = new Filters(store, travel, openFound);
 const timeline = new Timeline(travel, (id) => reveal(id, 64));
 const panel = new Panel({
   mayAct,
@@ -220,6 +220,11 @@ function focusAddressed() {
   scene.focus(node);
 }
 
+function openFound(id) {
+  focusCard(id);
+  panel.open(id);
+}
+
 for (const container of [$("board"), $("rows")]) {
   followCardKeys({
     container,
@@ -322,6 +327,7 @@ const cameraKeys = {
 const onCanvas = (run) => () => isCanvas() && run();
 followPageKeys({
   ...Object.fromEntries(Object.entries(cameraKeys).map(([key, run]) => [key, onCanvas(run)])),
+  "/": () => filters.search(),
   n: () => create(null),
   h: () => timeline.toggle(),
   Escape: () => shell.closeMenu() || filters.close() || panel.close() || timeline.escape(),
