@@ -1,4 +1,4 @@
-// Bundles: import asks with what would be created and all that is wrong with it; export downloads one; a duplicate is a copy.
+// Bundles: asks with what one would create and all that is wrong with it; downloads one; copies a workspace.
 
 import { ask } from "./acting.js";
 import { ApiError, call } from "./api.js";
