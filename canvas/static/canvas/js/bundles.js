@@ -1,7 +1,7 @@
 // Bundles: asks with what one would create and all that is wrong with it; downloads one; copies a workspace.
 
-import { ask } from "./acting.js";
 import { ApiError, call } from "./api.js";
+import { ask } from "./asking.js";
 import { teams } from "./creating.js";
 import { make } from "./panel/dom.js";
 import { descendants } from "./tree.js";

@@ -1,7 +1,7 @@
 // Moving cards: to another place, or to another team, by drag, by keys and by "Move to…"; and moving them back.
 
-import { ask } from "./acting.js";
 import { ApiError, call, soon } from "./api.js";
+import { ask } from "./asking.js";
 import { TEXT } from "./keys.js";
 import { isPlaced } from "./layout.js";
 import { make } from "./panel/dom.js";

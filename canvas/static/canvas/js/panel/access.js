@@ -1,6 +1,6 @@
 // The tab "Access": the tokens with which its agent comes in, and a new enrolment token.
 
-import { ask } from "../acting.js";
+import { ask } from "../asking.js";
 import { call } from "../api.js";
 import { enrolment } from "./connect.js";
 import { button, make, timeAgo } from "./dom.js";

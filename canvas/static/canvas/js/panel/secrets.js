@@ -1,6 +1,6 @@
 // The tab "Secrets": which there are, and where each comes from; values are written and never read.
 
-import { ask } from "../acting.js";
+import { ask } from "../asking.js";
 import { call } from "../api.js";
 import { button, make, timeAgo } from "./dom.js";
 import { Part, read } from "./reading.js";
