@@ -17,8 +17,8 @@ SCRIPTS = [
     for face in ("canvas", "molecule", "registry")
     for path in ROOT.glob(f"{face}/static/**/*.js")
 ]
-# The module that each face begins with, and what it may weigh, compressed: with all that it imports at once, and with what
-# it imports when a tab, a dialog or the palette is opened.
+# The module that each face begins with, and what it may weigh, compressed: with all that it imports at once, and also
+# with what it imports when a tab, a dialog or the palette is opened.
 MAX_BYTES = {"canvas/js/main.js": (52 * 1024, 68 * 1024), "registry/admin.js": (16 * 1024, 18 * 1024)}
 
 

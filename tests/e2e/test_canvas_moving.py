@@ -98,7 +98,7 @@ def test_a_card_is_dragged_into_a_team_and_out_of_it(
 
 
 def test_a_workspace_is_moved_by_keyboard(page: Page, platform: Platform, pair: tuple[str, str, str], name: str):
-    lead, member, other = pair
+    _lead, member, other = pair
     open_canvas(page, platform, f"?ws={member}&view=list")
     expect(card(page, member)).to_be_focused()
     page.keyboard.press("m")
@@ -131,7 +131,7 @@ def test_a_workspace_is_moved_by_keyboard(page: Page, platform: Platform, pair: 
 def test_what_others_did_meanwhile_stays(
     page: Page, another_page: Page, platform: Platform, pair: tuple[str, str, str], name: str
 ):
-    lead, member, other = pair
+    _lead, member, other = pair
     open_canvas(page, platform)
     take(page, member)
     page.mouse.move(700, 700, steps=5)
