@@ -18,6 +18,7 @@ from registry.secrets.sealing import Keyring, KeyUnusable
 # The oldest that the tests have run on.
 POSTGRESQL_MINIMUM = 15
 ENROLMENT = ("open", "token")
+RUNTIME_BACKENDS = ("", "process")
 RETENTION_DAYS = (
     "ACTIVITY_RETENTION_DAYS",
     "LOGIN_RETENTION_DAYS",
@@ -32,6 +33,7 @@ BOUNDS = (
     "RATE_LIMIT_HEARTBEATS",
     "RATE_LIMIT_STRANGERS",
     "RATE_LIMIT_CHANGES",
+    "RUNTIME_CONCURRENCY",
     "LOGIN_ATTEMPTS",
     "LOGIN_LOCK_MINUTES",
     "LOGIN_ADDRESS_FAILURES",
@@ -176,6 +178,22 @@ def sub_path(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Che
             id="molecule.E011",
         )
     ]
+
+
+@register("molecule")
+def runtime_backend(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if settings.RUNTIME_BACKEND not in RUNTIME_BACKENDS:
+        known = " or ".join(filter(None, RUNTIME_BACKENDS))
+        return [Error(f"RUNTIME_BACKEND must be {known}, or unset.", id="molecule.E012")]
+    if settings.RUNTIME_BACKEND == "process" and not (is_loopback(settings.HOST) and settings.DEBUG):
+        return [
+            Error(
+                "RUNTIME_BACKEND=process runs what operators write as processes of this host.",
+                hint="It is for development: set DEBUG=true and HOST=127.0.0.1, or unset it.",
+                id="molecule.E013",
+            )
+        ]
+    return []
 
 
 @register("molecule", deploy=True)

@@ -13,6 +13,7 @@ SETTINGS = {
     "RATE_LIMIT_HEARTBEATS": "1000000",
     "RATE_LIMIT_STRANGERS": "1000000",
     "RATE_LIMIT_CHANGES": "1000000",
+    "RUNTIME_BACKEND": "",
     "LOG_LEVEL": "WARNING",
     "DATABASE_OWNER_URL": "",
     "PYTHONDONTWRITEBYTECODE": "",  # else each process that a test starts compiles the product

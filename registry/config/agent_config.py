@@ -37,6 +37,7 @@ class AgentConfig:
     tier: int | None = None
     runtime: str | None = None
     model: str | None = None
+    entrypoint: str = ""
     skills: tuple[str, ...] = ()
     tools: tuple[Any, ...] = ()
     shared_context: tuple[str, ...] = ()
@@ -69,6 +70,7 @@ def read(content: bytes, *, name: str = NAME) -> AgentConfig:
         tier=reader.tier(),
         runtime=reader.text("runtime") or None,
         model=reader.text("model") or _scalar(runtime_config.get("model")) or None,
+        entrypoint=reader.text("entrypoint"),
         skills=reader.texts("skills", values.get("skills")),
         tools=tuple(reader.items("tools", values.get("tools"))),
         shared_context=tuple(

@@ -1,0 +1,1 @@
+"""How agents that Molecule runs are started, watched and stopped: backends, their environment, the reconciler."""
