@@ -155,7 +155,7 @@ describe("zoom", () => {
     const { tree } = laidOut(organisation(1, 6, 2));
     const [root] = tree.roots;
     const leaf = root.children[0].children[0];
-    assert.deepEqual([1, 0.8, 0.5, 0.35, 0.2].map(detailOf), ["full", "full", "names", "small", "far"]);
+    assert.deepEqual([1, 0.8, 0.7, 0.5, 0.35, 0.2].map(detailOf), ["full", "full", "brief", "names", "small", "far"]);
     assert.deepEqual([1, 0.35, 0.2].map((zoom) => fitOf(leaf, zoom)), ["card", "card", "block"]);
     const team = [1, 0.35, 0.2, 0.05].map((zoom) => fitOf(root.children[0], zoom));
     assert.deepEqual(team, ["open", "open", "card", "block"]);

@@ -6,8 +6,9 @@ import { isOpen } from "./layout.js";
 
 export const MIN_ZOOM = 0.05;
 export const MAX_ZOOM = 10;
-/** The zooms from which a card shows all that it has, its name and state, and its name. */
+/** The zooms from which a card shows all that it has, its name, state, role and task, its name and state, and its name. */
 const FULL = 0.8;
+const BRIEF = 0.8 ** 2;
 const NAMES = 0.8 ** 4;
 const SMALL = 0.8 ** 5;
 /** The smallest box, in pixels, in which a team's name and its states can be read; and the smallest open team's head. */
@@ -48,9 +49,10 @@ export function textScale(zoom) {
   return zoom >= 1 ? 1 : 0.8 ** -Math.ceil(Math.log(zoom) / Math.log(0.8) - 1e-9);
 }
 
-/** What single cards show: "full", "names", "small", or "far": nothing but the colour of their state. */
+/** What single cards show: "full", "brief", "names", "small", or "far": nothing but the colour of their state. */
 export function detailOf(zoom) {
-  if (zoom >= NAMES) return zoom >= FULL ? "full" : "names";
+  if (zoom >= BRIEF) return zoom >= FULL ? "full" : "brief";
+  if (zoom >= NAMES) return "names";
   return zoom >= SMALL ? "small" : "far";
 }
 
