@@ -28,6 +28,8 @@ from registry.config.contents import as_json, from_json
 
 UNKNOWN_OR_REMOVED = (404, 410)
 MAX_ID_DIGITS = 18
+EMPTY_HASH = '""'
+"""Of an If-Match without a hash: no content has it, and it is not files.MISSING."""
 
 
 def _etag(sha256: str) -> dict[str, str]:
@@ -35,11 +37,12 @@ def _etag(sha256: str) -> dict[str, str]:
 
 
 def _expected(request: Request) -> str | None:
-    """What must be there now, by If-Match: a hash or `*`; by `If-None-Match: *`, nothing."""
+    """What must be there now, by If-Match: a hash or `*`, and what is neither fits nothing; by `If-None-Match: *`,
+    nothing."""
     if request.headers.get("If-None-Match", "").strip() == "*":
         return files.MISSING
     given = request.headers.get("If-Match")
-    return None if given is None else given.strip().removeprefix("W/").strip('"') or None
+    return None if given is None else given.strip().removeprefix("W/").strip('"') or EMPTY_HASH
 
 
 class WorkspaceFiles(Endpoint):

@@ -137,7 +137,7 @@ def delete(workspace_id: UUID, path: str, *, actor: str, expected: str | None = 
     path = paths.clean(path)
     with transaction.atomic():
         before = _locked(workspace_id)
-        if path not in before and expected is None:
+        if path not in before and not expected:
             raise NotFound("no such file")
         _check_expected(expected, before.get(path))
         _change(workspace_id, before, {path: None}, actor)

@@ -226,10 +226,11 @@ class _Reader:
         prompt = texts["initial_prompt"] or _text(self.defaults.get("initial_prompt"))
         if file := _text(given.get("initial_prompt_file")):
             prompt = folders.read(self.inside(file), shown=file).text or ""
-        required = [*_list(self.defaults.get("required_env")), *_list(given.get("required_env"))]
+        wanted = [*_list(self.defaults.get("required_env")), *_list(given.get("required_env"))]
+        required = dict.fromkeys(str(one) for one in wanted)
         known = current.values.get("env") or {}
-        names = dict.fromkeys([*_list(known.get("required")), *(str(one) for one in required)])
-        return {"initial_prompt": prompt, "env": {**known, "required": list(names)} if required else None}
+        names = [*_list(known.get("required")), *(one for one in required if one not in current.required_env)]
+        return {"initial_prompt": prompt, "env": {**known, "required": names} if required else None}
 
     def inside(self, path: str) -> Path:
         if self.folder is None:

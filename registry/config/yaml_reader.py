@@ -1,7 +1,7 @@
 """Reads YAML that others wrote: PyYAML's safe loader, with limits that hold before anything is built.
 
-The result has only what JSON has: objects, lists, texts, numbers, booleans and null. Dates and numbers beyond 18 digits
-stay texts.
+The result has only what JSON in PostgreSQL has: objects, lists, texts without NUL, numbers, booleans and null. Dates and
+numbers beyond 18 digits stay texts.
 """
 
 import re
@@ -98,6 +98,8 @@ class _Scan:
         if event.tag is not None and event.tag not in self.tags:
             raise _error(f"the tag {event.tag} is not supported", event)
         if isinstance(event, yaml.ScalarEvent):
+            if "\0" in event.value:
+                raise _error("a text must not contain a NUL", event)
             self._add(1, event.anchor, event)
             return
         if len(self.open) >= MAX_DEPTH:

@@ -88,6 +88,18 @@ def test_a_stale_write_is_412_and_says_what_is_there(as_operator: APIClient, bas
     restore = f"{base}/file-revisions/{revision['id']}/restore"
     assert as_operator.post(restore, headers={"If-Match": seen}).status_code == 412
     assert as_operator.delete(one, headers={"If-Match": current}).status_code == 200
+    assert as_operator.delete(one, headers={"If-None-Match": "*"}).status_code == 404
+
+
+@pytest.mark.parametrize("nothing", ["", '""', 'W/""', '"'])
+def test_a_condition_that_names_no_hash_fits_nothing(as_operator: APIClient, base: str, nothing: str) -> None:
+    one = f"{base}/files/a.md"
+    assert as_operator.put(one, {"content": "new"}, headers={"If-Match": nothing}).status_code == 412
+    as_operator.put(one, {"content": "1"})
+    assert as_operator.put(one, {"content": "2"}, headers={"If-Match": nothing}).status_code == 412
+    assert as_operator.delete(one, headers={"If-Match": nothing}).status_code == 412
+    assert as_operator.put(f"{base}/files", {"files": {}}, headers={"If-Match": nothing}).status_code == 412
+    assert as_operator.get(one).json()["content"] == "1"
 
 
 def test_a_revision_is_shown_and_restored(as_operator: APIClient, base: str) -> None:

@@ -132,6 +132,20 @@ def test_a_public_template_is_understood_and_says_what_it_ignores(as_operator: A
     assert (place.x, place.y) == (400.0, 50.0)
 
 
+def test_what_a_template_requires_by_objects_stays_and_more_is_added(as_operator: APIClient) -> None:
+    config = "env: {required: [{name: GIVEN}, BOTH], optional: [MORE]}"
+    template = as_operator.post("/templates/import", {"name": "t", "files": {"config.yaml": config}}).json()["id"]
+    workspaces = [
+        {"name": "A", "template": template},
+        {"name": "B", "template": template, "required_env": ["BOTH", "OWN"]},
+    ]
+    answer = as_operator.post("/org/import", {"template": {"name": "O", "workspaces": workspaces}})
+    assert answer.status_code == 201, answer.content
+    assert text_of("A", "config.yaml") == config
+    assert config_of("B").required_env == ("GIVEN", "BOTH", "OWN")
+    assert config_of("B").values["env"]["optional"] == ["MORE"]
+
+
 def test_an_organisation_may_be_sent_as_json(as_operator: APIClient) -> None:
     template = {"name": "Sent", "workspaces": [{"name": "A", "children": [{"name": "B", "role": "r" * 2000}]}]}
     preview = as_operator.post("/org/import?dry_run=true", {"template": template}).json()

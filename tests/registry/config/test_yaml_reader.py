@@ -47,6 +47,8 @@ def test_what_json_does_not_have_stays_text(text: str) -> None:
         ("a: [" + "x," * 20_001 + "]", "line 1, column", "more than 20,000 values"),
         (BOMB, "line", "more than 20,000 values"),
         ("a: \x01", "f.yaml", "control characters|special characters"),
+        ('a: "b\\0"', "line 1, column 4", "must not contain a NUL"),
+        ('"b\\0": 1', "line 1, column 1", "must not contain a NUL"),
     ],
 )
 def test_an_error_says_where_and_why(text: str, where: str, why: str) -> None:
