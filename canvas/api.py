@@ -38,10 +38,9 @@ from registry.config.layouts import Place
 from registry.exceptions import NotAllowed
 from registry.identity import enrolment
 from registry.identity.authentication import level_of
-from registry.models import Status, Workspace
+from registry.models import EXTERNAL, Status, Workspace
 from registry.organisation import filters, removal, workspaces
 from registry.organisation.filters import WorkspaceFilter
-from registry.organisation.workspaces import EXTERNAL
 from registry.secrets import store
 
 LAYOUT_FIELDS = ("x", "y", "collapsed")

@@ -16,11 +16,10 @@ from activity.strict_json import compact, json_fragment
 from canvas.layout import viewport
 from canvas.models import CanvasLayout
 from registry.exceptions import Invalid, NotFound
-from registry.models import AgentStatus, Workspace
+from registry.models import EXTERNAL, AgentStatus, Workspace
 from registry.organisation import filters
 from registry.organisation.agent_cards import read_card
 from registry.organisation.filters import WorkspaceFilter
-from registry.organisation.workspaces import EXTERNAL
 from registry.structure import history, rows
 from registry.structure.projection import Row
 

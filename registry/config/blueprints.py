@@ -13,9 +13,9 @@ from registry.config import contents, files, layouts
 from registry.config.contents import Files
 from registry.config.layouts import Place
 from registry.exceptions import ManyProblems, Problem, RegistryError
-from registry.models import DEFAULT_TIER, Workspace, no_line_breaks
+from registry.models import DEFAULT_TIER, EXTERNAL, Workspace, no_line_breaks
 from registry.organisation import agent_cards, workspaces
-from registry.organisation.workspaces import EXTERNAL, NewWorkspace
+from registry.organisation.workspaces import NewWorkspace
 from registry.structure.urls import validate_agent_url
 
 MAX_WORKSPACES = 500

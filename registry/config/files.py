@@ -19,7 +19,7 @@ from registry.config.contents import EXECUTABLE_MODE, Content, Files, check_all,
 from registry.exceptions import Invalid, NotAllowed, NotFound, PreconditionFailed
 from registry.models import WorkspaceFile
 from registry.secrets import masking
-from registry.structure import change_limit, projection, rows
+from registry.structure import change_limit, deployments, projection, rows
 
 ANY = "*"
 """As `expected`: there is such a file."""
@@ -269,6 +269,7 @@ def _check_paths(hashes: Mapping[UUID, Hashes]) -> None:
 def _record(hashes: Mapping[UUID, Hashes], actor: str) -> None:
     """Record old and new hashes. The contents are no structure, so `changes` is empty."""
     _check_paths(hashes)
+    deployments.offer(hashes.keys())
     events = [
         NewEvent(
             event_type=EventType.WORKSPACE_UPDATED,

@@ -1,6 +1,7 @@
 """The tables of the registry as Django models, under one import path."""
 
 from registry.models.agents import Agent, AgentStatus
+from registry.models.deployments import Deployment, DeploymentState, Desired
 from registry.models.files import AgentSettings, WorkspaceFile, WorkspaceFileRevision
 from registry.models.filters import SavedFilter
 from registry.models.jobs import LoopTick, LoopTicks
@@ -17,6 +18,7 @@ from registry.models.tokens import OperatorToken, Token, TokenKind, WorkspaceTok
 from registry.models.workspaces import (
     ALIVE,
     DEFAULT_TIER,
+    EXTERNAL,
     Status,
     Workspace,
     WorkspaceQuerySet,
@@ -26,11 +28,15 @@ from registry.models.workspaces import (
 __all__ = [
     "ALIVE",
     "DEFAULT_TIER",
+    "EXTERNAL",
     "Agent",
     "AgentSettings",
     "AgentStatus",
     "AgentTemplate",
     "AgentTemplateFile",
+    "Deployment",
+    "DeploymentState",
+    "Desired",
     "GlobalSecret",
     "LoopTick",
     "LoopTicks",

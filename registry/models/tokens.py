@@ -45,12 +45,14 @@ class WorkspaceToken(Token):
     """An agent's token, or an enrolment token, with which an agent gets its token.
 
     `enrolment_id`: the enrolment token that an agent's token was issued for, if any. That row may be gone.
+    `generation`: of the deployment that an agent's token was issued for, if any.
     `may_reveal`: it may read secret values. Tokens that are issued with it inherit that.
     """
 
     workspace = models.ForeignKey(Workspace, models.DO_NOTHING, related_name="tokens")
     kind = models.TextField(choices=TokenKind)
     enrolment_id = models.UUIDField(null=True, editable=False)
+    generation = models.IntegerField(null=True, editable=False)
     may_reveal = models.BooleanField(default=False, db_default=False)
 
     class Meta:

@@ -28,6 +28,9 @@ ALIVE = (Status.ONLINE, Status.DEGRADED)
 
 DEFAULT_TIER = 1
 
+EXTERNAL = "external"
+"""The runtime of a workspace whose agent runs elsewhere."""
+
 
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
     """`active()`: the workspaces that are not removed."""

@@ -9,8 +9,8 @@ from activity.events import NewEvent, record
 from activity.models import EventType
 from registry.exceptions import Conflict, NotFound
 from registry.liveness import presence
-from registry.models import Status, Workspace
-from registry.structure import hierarchy, projection, rows
+from registry.models import Desired, Status, Workspace
+from registry.structure import deployments, hierarchy, projection, rows
 
 NOT_RUN_HERE = (
     "Molecule does not run this workspace's agent and cannot restart it: "
@@ -28,6 +28,7 @@ def pause(workspace_id: UUID, *, actor: str) -> int:
         if team[0].status == Status.PAUSED:
             raise NotFound("workspace is already paused")
         active = [row for row in team if row.status != Status.PAUSED]
+        deployments.want([row.id for row in active], Desired.STOPPED)
         events = [_event(EventType.WORKSPACE_PAUSED, row, {"name": row.name, "from": row.status}) for row in active]
         projection.apply(record(events, actor=actor))
         return len(active)
@@ -44,6 +45,7 @@ def resume(workspace_id: UUID, *, actor: str) -> int:
             raise NotFound("workspace is not paused")
         _check_parent(team[0])
         paused = [row for row in team if row.status == Status.PAUSED]
+        deployments.want([row.id for row in paused], Desired.RUNNING)
         _provision(paused, actor)
         return len(paused)
 
@@ -61,12 +63,13 @@ def restart(workspace_id: UUID, *, actor: str) -> None:
         _check_parent(workspace)
         if not (can_restart(workspace) or settings.MOLECULE_OPEN):
             raise Conflict(NOT_RUN_HERE)
+        deployments.want([workspace_id], Desired.RUNNING, restart=True)
         _provision([workspace], actor)
 
 
 def can_restart(workspace: Workspace) -> bool:
-    """Return whether Molecule runs the workspace's agent and can restart its process. No deployment exists yet."""
-    return False
+    """Return whether Molecule runs the workspace's agent and can restart its process."""
+    return deployments.is_run_here(workspace.id)
 
 
 def _lock_team(workspace_id: UUID) -> list[Workspace]:

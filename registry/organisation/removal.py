@@ -11,9 +11,9 @@ from activity.models import EventType
 from registry.exceptions import Conflict, HasChildren, Invalid
 from registry.identity import enrolment, tokens
 from registry.liveness import presence
-from registry.models import Agent, AgentStatus, Status, Workspace
+from registry.models import Agent, AgentStatus, Desired, Status, Workspace
 from registry.secrets import store
-from registry.structure import hierarchy, projection, rows
+from registry.structure import deployments, hierarchy, projection, rows
 
 
 def remove(workspace_id: UUID, *, actor: str, confirm: bool, forward_to: UUID | None = None) -> list[UUID]:
@@ -47,6 +47,7 @@ def remove_rows(
     ids = [row.id for row in workspaces]
     tokens.revoke_workspace_tokens(ids)
     secrets = store.delete_of_removed(ids, actor=actor)
+    deployments.want(ids, Desired.ABSENT)
     active = dict(
         Agent.objects.filter(workspace_id__in=ids, status=AgentStatus.ACTIVE).values_list("workspace_id", "id")
     )

@@ -17,15 +17,14 @@ from activity.principals import Kind
 from registry.exceptions import MISSING_TOKEN, BadCredential, Conflict, Invalid
 from registry.identity import enrolment, refusals, tokens
 from registry.liveness import presence
-from registry.models import DEFAULT_TIER, Status, Workspace
+from registry.models import DEFAULT_TIER, EXTERNAL, Status, Workspace
 from registry.organisation import agents
 from registry.organisation.agent_cards import check_size, read_card
 from registry.secrets import masking
 from registry.secrets.masking import Mask
-from registry.structure import change_limit, hierarchy, projection, rows
+from registry.structure import change_limit, deployments, hierarchy, projection, rows
 from registry.structure.text import clean_name, clean_role, shortened_name
 
-EXTERNAL = "external"
 RULES: dict[str, Callable[[Any], Any]] = {"name": clean_name, "role": clean_role, "runtime": lambda text: text or ""}
 
 
@@ -165,9 +164,10 @@ def update(workspace_id: UUID, changes: dict[str, Any], *, actor: str) -> Update
             events.append(_move(workspace, parent_id))
         recorded = record(events, actor=actor)
         projection.apply(recorded)
-        return Update(
-            needs_restart="tier" in differing or "runtime" in differing, event_ids=[event.id for event in recorded]
-        )
+        needs_restart = "tier" in differing or "runtime" in differing
+        if needs_restart:
+            deployments.changed([workspace_id])
+        return Update(needs_restart=needs_restart, event_ids=[event.id for event in recorded])
 
 
 def update_card(workspace_id: UUID, agent_card: dict[str, Any], *, actor: str) -> None:

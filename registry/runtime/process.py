@@ -305,8 +305,8 @@ def _sandbox(folder: Folder) -> list[str]:
         "--proc",
         "/proc",
         "--tmpfs",
-        "/tmp",
-    ]  # noqa: S108
+        "/tmp",  # noqa: S108  # inside
+    ]
     return [*command, "--ro-bind", configs, configs, "--unshare-pid", "--unshare-ipc", "--chdir", configs, "--"]
 
 

@@ -12,7 +12,7 @@ from activity import clock, statements
 from registry.exceptions import NotFound, SecretsBroken, SecretsUnavailable
 from registry.models import GlobalSecret, SealedSecret, SecretAccess, SecretAction, WorkspaceSecret
 from registry.secrets.sealing import Keyring, KeyUnusable, SealBroken
-from registry.structure import rows
+from registry.structure import deployments, rows
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ def set_for_workspace(workspace_id: UUID, key: str, value: str, *, actor: str) -
         rows.lock_active(workspace_id)
         _store(WorkspaceSecret(workspace_id=workspace_id, key=key), value, unique=["workspace", "key"])
         note(SecretAction.SET, [key], workspace_id, actor)
+        deployments.changed([workspace_id])
 
 
 def set_for_all(key: str, value: str, *, actor: str) -> None:
@@ -47,6 +48,7 @@ def set_for_all(key: str, value: str, *, actor: str) -> None:
     with transaction.atomic():
         _store(GlobalSecret(key=key), value, unique=["key"])
         note(SecretAction.SET, [key], None, actor)
+        deployments.changed(None)
 
 
 def delete_for_workspace(workspace_id: UUID, key: str, *, actor: str) -> None:
@@ -171,6 +173,7 @@ def _delete(found: Any, key: str, workspace_id: UUID | None, actor: str) -> None
         if not found.delete()[0]:
             raise NotFound("no such secret")
         note(SecretAction.DELETED, [key], workspace_id, actor)
+        deployments.changed(None if workspace_id is None else [workspace_id])
 
 
 def _entry(row: SealedSecret, scope: str) -> dict[str, Any]:

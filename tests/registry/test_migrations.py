@@ -56,6 +56,7 @@ def test_tokens_that_exist_may_read_secrets_and_new_ones_may_not(
     before = tokens.issue_workspace_token(one.id)
     migrate("0009")
     migrate("0010")
+    migrate("0021")
     after = tokens.issue_workspace_token(one.id)
     found = dict(WorkspaceToken.objects.values_list("id", "may_reveal"))
     assert found == {before.id: True, after.id: False}

@@ -1,0 +1,98 @@
+"""What operations want of the agents that Molecule runs. Only rows are written here: the reconciler acts on them.
+
+Nothing is done while no RUNTIME_BACKEND is set. want() and offer() need the rows of the workspaces locked.
+"""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from django.conf import settings
+
+from activity import statements
+from registry.models import EXTERNAL, Deployment, Desired
+
+
+def want(workspace_ids: Collection[UUID], desired: Desired, *, restart: bool = False) -> None:
+    """Set what is wanted of their deployments. `restart`: as a new generation, and at once, however often it failed.
+
+    Running ones that have none get one, if offer() would give them one.
+    """
+    if not settings.RUNTIME_BACKEND or not workspace_ids:
+        return
+    statements.execute(WANT, {"ids": sorted(workspace_ids), "desired": desired, "restart": int(restart)})
+    if desired == Desired.RUNNING:
+        _insert(workspace_ids)
+
+
+def offer(workspace_ids: Collection[UUID]) -> None:
+    """Their files have changed: deploy those that have files, no agent yet, and are not external; and look again at
+    those that could not be run. RUNTIME_RESTART_ON_CHANGE decides about the others."""
+    if not settings.RUNTIME_BACKEND or not workspace_ids:
+        return
+    statements.execute(LOOK_AGAIN, {"ids": sorted(workspace_ids)})
+    changed(workspace_ids)
+    _insert(workspace_ids)
+
+
+def changed(workspace_ids: Collection[UUID] | None) -> None:
+    """What their agents are started with has changed, of all workspaces where None is given: restart them, if
+    RUNTIME_RESTART_ON_CHANGE. One that has become external is not run any more."""
+    if not settings.RUNTIME_BACKEND:
+        return
+    ids = None if workspace_ids is None else sorted(workspace_ids)
+    statements.execute(CHANGED, {"ids": ids, "restart": int(settings.RUNTIME_RESTART_ON_CHANGE), "runtime": EXTERNAL})
+
+
+def is_run_here(workspace_id: UUID) -> bool:
+    """Whether Molecule runs its agent, or will."""
+    wanted = Deployment.objects.filter(workspace_id=workspace_id).exclude(desired=Desired.ABSENT)
+    return bool(settings.RUNTIME_BACKEND) and wanted.exists()
+
+
+def _insert(workspace_ids: Collection[UUID]) -> None:
+    given = {"ids": sorted(workspace_ids), "backend": settings.RUNTIME_BACKEND, "runtime": EXTERNAL}
+    statements.execute(INSERT, given)
+
+
+# Rows are locked in the order of their ids, because a change of a global secret locks all of them.
+LOCKED = """
+WITH locked AS (
+  SELECT workspace_id FROM deployments WHERE %(ids)b::uuid[] IS NULL OR workspace_id = ANY(%(ids)b::uuid[])
+  ORDER BY workspace_id FOR NO KEY UPDATE
+)
+"""
+# What is restarted or resumed does not wait for its next attempt. Nothing brings back what is absent.
+WANT = f"""{LOCKED}
+UPDATE deployments d SET desired = %(desired)b, generation = d.generation + %(restart)b::int, attempts = 0,
+  next_attempt_at = NULL
+FROM locked WHERE d.workspace_id = locked.workspace_id AND d.desired <> 'absent'
+RETURNING 1
+"""  # noqa: S608  # of constants
+# A paused workspace gets one that is stopped. One that an agent has registered for is left to that agent.
+INSERT = """
+INSERT INTO deployments (workspace_id, backend, desired)
+SELECT id, %(backend)b, CASE status WHEN 'paused' THEN 'stopped' ELSE 'running' END FROM workspaces w
+WHERE id = ANY(%(ids)b::uuid[]) AND runtime IS DISTINCT FROM %(runtime)b::text AND url IS NULL
+  AND status IN ('provisioning', 'paused', 'failed')
+  AND EXISTS (SELECT FROM workspace_files f WHERE f.workspace_id = w.id)
+ORDER BY id
+ON CONFLICT (workspace_id) DO NOTHING
+RETURNING 1
+"""
+LOOK_AGAIN = f"""{LOCKED}
+UPDATE deployments d SET state = 'pending', since = now(), reason = NULL, message = NULL, attempts = 0,
+  next_attempt_at = NULL
+FROM locked WHERE d.workspace_id = locked.workspace_id AND d.state = 'absent' AND d.desired = 'running'
+RETURNING 1
+"""  # noqa: S608  # of constants
+CHANGED = f"""{LOCKED}
+UPDATE deployments d SET
+  desired = CASE WHEN w.runtime = %(runtime)b::text THEN 'absent' ELSE d.desired END,
+  generation = d.generation + %(restart)b::int,
+  attempts = CASE WHEN %(restart)b::int = 1 THEN 0 ELSE d.attempts END,
+  next_attempt_at = CASE WHEN %(restart)b::int = 1 THEN NULL ELSE d.next_attempt_at END
+FROM locked JOIN workspaces w ON w.id = locked.workspace_id
+WHERE d.workspace_id = locked.workspace_id AND d.desired <> 'absent'
+  AND (%(restart)b::int = 1 OR w.runtime = %(runtime)b::text)
+RETURNING 1
+"""  # noqa: S608  # of constants
