@@ -149,6 +149,36 @@ def test_a_prompt_is_edited_and_nobody_overwrites_what_others_saved(page: Page, 
     body(page).get_by_role("button", name="Save over theirs").click()
     expect(body(page)).to_contain_text("Saved.")
     assert platform.api.get(address).json()["content"] == "Be kind and quick."
+    text.fill("Be there.")
+    platform.api.delete(address)
+    expect(body(page)).to_contain_text("Somebody else has deleted this file since you opened it.")
+    tab(page, "Events").click()
+    tab(page, "Files").click()
+    expect(text).to_have_value("Be there.")
+    body(page).get_by_role("button", name="Save it again").click()
+    expect(body(page)).to_contain_text("Saved.")
+    assert platform.api.get(address).json()["content"] == "Be there."
+    platform.api.put(address, json={"content": "Be\r\nhere.\r\n"})
+    expect(text).to_have_value("Be\nhere.\n")
+    text.fill("Be\nnowhere.\n")
+    body(page).get_by_role("button", name="Save", exact=True).click()
+    expect(body(page)).to_contain_text("Saved.")
+    assert platform.api.get(address).json()["content"] == "Be\r\nnowhere.\r\n"
+
+
+def test_nothing_secret_stays_in_the_page(page: Page, platform: Platform, name: str):
+    workspace = placed(platform, name)
+    open_canvas(page, platform, f"?ws={workspace}&tab=access")
+    body(page).get_by_role("button", name="New enrolment token").click()
+    token = body(page).locator("#panel-token").inner_text()
+    page.keyboard.press("Escape")
+    expect(panel(page)).to_be_hidden()
+    assert token not in page.content()
+    open_canvas(page, platform, f"?ws={workspace}&tab=secrets")
+    body(page).get_by_label("Value").fill("canary")
+    panel(page).get_by_role("button", name="Close panel").click()
+    expect(panel(page)).to_be_hidden()
+    assert "canary" not in page.locator("input").evaluate_all("(all) => all.map(({ value }) => value)")
 
 
 def test_a_viewer_may_look_and_nothing_else(viewer_page: Page, platform: Platform, name: str):

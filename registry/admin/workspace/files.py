@@ -29,6 +29,7 @@ MOST_COMPARED = 200_000
 CHANGED = (
     "Somebody else saved this file after you opened it. Below is what differs from theirs: save again to replace it."
 )
+DELETED = "Somebody else deleted this file after you opened it: save again to write it anew."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,8 @@ class Draft:
 
 
 def context(visit: Visit, draft: Draft | None = None) -> dict[str, Any] | HttpResponse:
-    """The files, and the one of `path` in an editor; with `download` the file itself, or all as an archive."""
+    """The files, and the one of `path` in an editor, for a draft also after it was deleted; with `download` the file
+    itself, or all as an archive."""
     listed = {} if visit.is_removed else {one["path"]: one for one in files.listing(visit.workspace.id)}
     sizes = {path: one["size"] for path, one in listed.items()}
     path = _path(visit) or next(iter(listed), "")
@@ -56,7 +58,7 @@ def context(visit: Visit, draft: Draft | None = None) -> dict[str, Any] | HttpRe
         "folders": by_folder(sizes, path, lambda one: _url(visit, path=one)),
         "size": filesizeformat(sum(sizes.values())),
         "deleted": [_revision(visit, one) for one in deleted.values()],
-        "file": _file(visit, listed[path], draft) if path in listed else None,
+        "file": _file(visit, path, listed.get(path), draft) if path in listed or draft else None,
         "missing": path if path and path not in listed else "",
         "may_edit": may_edit,
         "archive": _url(visit, download=1),
@@ -78,21 +80,23 @@ def post(visit: Visit) -> HttpResponse | dict[str, Any]:
 # --- What is shown ----------------------------------------------------------------------------------------------
 
 
-def _file(visit: Visit, one: Entry, draft: Draft | None) -> dict[str, Any]:
-    path = one["path"]
-    saved = files.read(visit.workspace.id, path).text
+def _file(visit: Visit, path: str, one: Entry | None, draft: Draft | None) -> dict[str, Any]:
+    saved = files.read(visit.workspace.id, path).text if one else ""
     revision = _chosen_revision(visit, path)
     compared = (revision.text, saved) if revision else (saved, draft.text) if draft and draft.is_compared else None
     return {
         "path": path,
-        "size": filesizeformat(one["size"]),
-        "updated": formats.relative(one["updated_at"]),
-        "author": actor_label(one["updated_by"], visit.workspace.id, {}),
+        "saved": one
+        and {
+            "size": filesizeformat(one["size"]),
+            "updated": formats.relative(one["updated_at"]),
+            "author": actor_label(one["updated_by"], visit.workspace.id, {}),
+        },
         "is_text": saved is not None,
-        "line_breaks": "crlf" if saved and "\r\n" in saved else "",
+        "line_breaks": "crlf" if "\r\n" in ((draft.text if draft else saved) or "") else "",
         "text": draft.text if draft else saved or "",
-        "begun_with": draft.begun_with if draft else one["sha256"],
-        "is_executable": draft.is_executable if draft else one["executable"],
+        "begun_with": draft.begun_with if draft else one and one["sha256"],
+        "is_executable": draft.is_executable if draft else one and one["executable"],
         "problem": draft.problem if draft else "",
         "differences": _differences(*compared) if compared else None,
         "of_revision": revision is not None,
@@ -164,27 +168,19 @@ def _save(visit: Visit) -> HttpResponse | dict[str, Any]:
             expected=draft.begun_with,
         )
     except PreconditionFailed as error:
-        return _again(visit, Draft(**{**vars(draft), "begun_with": error.current or "", "problem": CHANGED}))
+        problem = CHANGED if error.current else DELETED
+        return context(visit, Draft(**{**vars(draft), "begun_with": error.current or "", "problem": problem}))
     except RegistryError as error:
-        return _again(visit, Draft(**{**vars(draft), "problem": why(error), "is_compared": False}))
+        return context(visit, Draft(**{**vars(draft), "problem": why(error), "is_compared": False}))
     return _done(visit, f"Saved {path}.", path)
 
 
 def _compare(visit: Visit) -> HttpResponse | dict[str, Any]:
-    return _again(visit, _draft(visit))
-
-
-def _again(visit: Visit, draft: Draft) -> HttpResponse | dict[str, Any]:
-    """The editor with what was typed; a new file, if somebody deleted it meanwhile."""
-    shown = context(visit, draft)
-    if isinstance(shown, dict) and shown["file"] is None:
-        messages.error(visit.request, f"{_path(visit)} was deleted meanwhile.")
-        return _to(visit, "")
-    return shown
+    return context(visit, _draft(visit))
 
 
 def _create(visit: Visit) -> HttpResponse:
-    path = _path(visit)
+    path = _path(visit).strip()
     try:
         written = files.write(visit.workspace.id, path, b"", actor=actor_of(visit.request), expected=files.MISSING)
     except PreconditionFailed:
@@ -244,7 +240,7 @@ def _draft(visit: Visit) -> Draft:
 
 def _path(visit: Visit) -> str:
     given = visit.request.POST if visit.request.method == "POST" else visit.request.GET
-    return str(given.get("path", "")).strip()
+    return str(given.get("path", ""))
 
 
 def _url(visit: Visit, **query: Any) -> str:

@@ -89,12 +89,29 @@ def test_a_change_by_somebody_else_is_not_overwritten_in_silence(root: Client, w
     assert text_of(workspace) == "Mine\n"
 
 
-def test_a_file_that_was_deleted_meanwhile_is_not_written(root: Client, workspace: Workspace) -> None:
-    form = form_of(opened(root, workspace, path=PROMPT))
+@pytest.mark.parametrize("first", ["save", "compare"])
+def test_a_file_that_was_deleted_meanwhile_is_written_only_when_it_is_saved_again(
+    root: Client, workspace: Workspace, first: str
+) -> None:
+    form = form_of(opened(root, workspace, path=PROMPT)) | {"text": "Mine\r\n"}
     files.delete(workspace.id, PROMPT, actor=ACTOR)
-    answer = root.post(url_of("files", workspace), form, follow=True)
-    assert shown_messages(answer) == [f"{PROMPT} was deleted meanwhile."]
+    answer = root.post(url_of("files", workspace), form | {"verb": first})
+    if first == "compare":
+        answer = root.post(url_of("files", workspace), form_of(answer))
+    assert "Somebody else deleted this file" in answer.content.decode()
     assert [one["path"] for one in answer.context["deleted"]] == [PROMPT]
+    root.post(url_of("files", workspace), form_of(answer))
+    assert text_of(workspace) == "Mine\n"
+
+
+def test_a_path_that_ends_with_a_space_is_opened_and_deleted(root: Client, workspace: Workspace) -> None:
+    path = "notes "
+    files.write(workspace.id, path, b"x", actor=ACTOR)
+    form = form_of(opened(root, workspace, path=path))
+    root.post(url_of("files", workspace), form | {"text": "y"})
+    assert text_of(workspace, path) == "y"
+    root.post(url_of("files", workspace), {"verb": "delete", "path": path})
+    assert path not in [one["path"] for one in files.listing(workspace.id)]
 
 
 @pytest.mark.parametrize("path", ["../up", "/etc/passwd", "a//b", "", "x" * 300])

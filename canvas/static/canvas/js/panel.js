@@ -179,9 +179,11 @@ export class Panel {
     this.#content.update?.(this.#node);
   }
 
+  /** What was shown may be a token, and what was typed a secret: neither stays in the page. */
   #unmount() {
     this.#content?.close?.();
     this.#content = this.#key = null;
+    $("panel-body").replaceChildren();
   }
 
   /** A sheet leaves nothing beside it that could be reached. */

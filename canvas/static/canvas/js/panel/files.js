@@ -7,13 +7,21 @@ import { Part, read } from "./reading.js";
 /** What the editors had and nobody has saved, by workspace and path. @type {Map<string, Draft>} */
 const drafts = new Map();
 const CHANGED = "Somebody else has saved this file since you opened it.";
+const DELETED = "Somebody else has deleted this file since you opened it.";
 
 /** @typedef {{text: string, sha256: string}} Draft a text, and the hash of the content that it began with */
+
+/** The paths of the texts that were not saved before somebody deleted their files. */
+const lost = (id, files) => {
+  const paths = [...drafts.keys()].filter((key) => key.startsWith(id)).map((key) => key.slice(id.length + 1));
+  return paths.filter((path) => files.every((file) => file.path !== path)).map((path) => ({ path }));
+};
 
 export function show(root, { id, mayAct }) {
   let path = null;
   let editor = null;
-  const list = new Part("", read(`/workspaces/${id}/files`), (files) => {
+  const list = new Part("", read(`/workspaces/${id}/files`), (saved) => {
+    const files = [...saved, ...lost(id, saved)];
     path ??= files[0]?.path ?? null;
     if (!editor && path) open(path);
     return rows(files, { path, open, isDraft: (one) => drafts.has(`${id} ${one}`) });
@@ -38,8 +46,7 @@ export function show(root, { id, mayAct }) {
     onEvent({ event, workspace_id, payload }) {
       if (event !== "WORKSPACE_UPDATED" || workspace_id !== id || !payload?.files) return;
       list.loadSoon();
-      const [, sha256] = payload.files[path] ?? [];
-      if (sha256) editor?.changed(sha256);
+      if (path in payload.files) editor?.changed(payload.files[path][1]);
     },
     close() {
       list.close();
@@ -87,21 +94,35 @@ function newFile(create) {
 /** @returns {{element: HTMLElement, changed: (sha256: string) => void, close: () => void}} */
 function openEditor(id, path, { mayAct, onChange }) {
   const key = `${id} ${path}`;
+  /** Its content with the line breaks of a text field; without a hash once it is deleted. */
   let saved = null;
+  let isCrlf = false;
   const text = make("textarea", { rows: 18, spellcheck: "false", wrap: "off", "aria-label": `Text of ${path}`, readonly: !mayAct, oninput: edited });
   const said = make("p", { role: "status", class: "soft" });
   const save = button("Save", () => store({ "If-Match": drafts.get(key)?.sha256 ?? saved.sha256 }), { class: "button small primary" });
-  const anyway = button("Save over theirs", () => store({ "If-Match": saved.sha256 }));
+  const anyway = button("", () => store(saved.sha256 ? { "If-Match": saved.sha256 } : { "If-None-Match": "*" }));
   const discard = button("Discard", () => keep(null));
   const more = make("a", { href: `${document.body.dataset.workspaceAdmin}${id}/files/?${new URLSearchParams({ path })}` }, "Upload, history and delete in the admin");
   const actions = make("p", { class: "panel-actions" }, save, anyway, discard);
-  const part = new Part(path, read(address(id, path)), shown);
+  const part = new Part(path, readFile, shown);
+
+  async function readFile(signal) {
+    try {
+      return await read(address(id, path))(signal);
+    } catch (failure) {
+      if (failure.status !== 404 || !drafts.has(key)) throw failure;
+      return { sha256: null, content: "" };
+    }
+  }
 
   function shown(file) {
     saved = file;
-    const byWhom = make("p", { class: "panel-when" }, make("span", {}, sizeOf(file.size)), make("span", {}, "saved ", timeAgo(file.updated_at)));
+    isCrlf = file.content.includes("\r\n");
+    const byWhom = file.sha256 && make("p", { class: "panel-when" }, make("span", {}, sizeOf(file.size)), make("span", {}, "saved ", timeAgo(file.updated_at)));
     if (file.encoding) return [byWhom, make("p", {}, "This is not a text."), more];
-    text.value = drafts.get(key)?.text ?? file.content;
+    text.value = file.content;
+    saved.content = text.value;
+    text.value = drafts.get(key)?.text ?? saved.content;
     refresh();
     return [byWhom, text, ...(mayAct ? [actions] : []), said, more];
   }
@@ -120,7 +141,7 @@ function openEditor(id, path, { mayAct, onChange }) {
     onChange();
   }
 
-  /** Somebody has saved it, perhaps here. A text that is being written stays where it is. */
+  /** Somebody has saved or deleted it, perhaps here. A text that is being written stays where it is. */
   function changed(sha256) {
     if (sha256 === saved?.sha256) return;
     if (!drafts.has(key)) return part.loadSoon();
@@ -134,15 +155,16 @@ function openEditor(id, path, { mayAct, onChange }) {
     const isOther = Boolean(draft) && draft.sha256 !== saved.sha256;
     save.hidden = isOther;
     anyway.hidden = !isOther;
+    anyway.textContent = saved.sha256 ? "Save over theirs" : "Save it again";
     save.disabled = discard.disabled = !draft;
-    said.textContent = isOther ? CHANGED : outcome;
+    said.textContent = isOther ? (saved.sha256 ? CHANGED : DELETED) : outcome;
   }
 
   async function store(conditions) {
     save.disabled = anyway.disabled = true;
     const content = text.value;
     try {
-      const { sha256, size } = await write(id, path, content, conditions);
+      const { sha256, size } = await write(id, path, isCrlf ? content.replaceAll("\n", "\r\n") : content, conditions);
       Object.assign(saved, { content, sha256, size });
       // What was typed meanwhile is a draft of what is saved now.
       drafts.delete(key);
