@@ -104,6 +104,28 @@ describe("layout", () => {
     }
   });
 
+  it("keeps members where a person placed them, and the others where they would be", () => {
+    const all = organisation(1, 5, 1);
+    const places = (tree) => Object.fromEntries(tree.roots[0].children.map(({ id, x, y }) => [id, [x, y]]));
+    const { tree } = laidOut(all);
+    const before = places(tree);
+    const moved = new Map(all).set("r0.4", { ...all.get("r0.4"), x: 600, y: 300 });
+    assert.ok(tree.update(moved, noFolding(), 0));
+    layOut(tree.roots);
+    const [root] = tree.roots;
+    assert.deepEqual(places(tree), { ...before, "r0.4": [14 + 600, root.head + 300] });
+    assert.ok(root.width >= 14 + 600 + 240 && root.height >= root.head + 300 + 132);
+    // Another member has to make room, and none covers another.
+    tree.update(new Map(moved).set("r0.4", { ...all.get("r0.4"), x: 10, y: 10 }), noFolding(), 0);
+    layOut(tree.roots);
+    const boxes = root.children.map(({ x, y, width, height }) => ({ x, y, width, height }));
+    for (const one of boxes) assert.equal(boxes.filter((other) => overlaps(one, other)).length, 1);
+    // A place of the time when it was elsewhere.
+    tree.update(new Map(moved).set("r0.4", { ...all.get("r0.4"), x: 9000, y: 10 }), noFolding(), 0);
+    layOut(tree.roots);
+    assert.deepEqual(places(tree), before);
+  });
+
   it("keeps the layout of teams in which nothing has changed", () => {
     const all = organisation(2, 4, 2);
     const { tree } = laidOut(all);

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.stack import Platform
 from tests.e2e.test_canvas_page import another_page as another_page
-from tests.e2e.test_canvas_page import box_of, card, head, open_canvas, placed_apart
+from tests.e2e.test_canvas_page import box_of, card, head, open_canvas, placed, placed_apart
 
 
 @pytest.fixture
@@ -95,6 +95,27 @@ def test_a_card_is_dragged_into_a_team_and_out_of_it(
     page.keyboard.press("Control+z")
     expect(page.locator(".toast", has_text="There is no move to undo.")).to_be_visible()
     assert (parent(platform, member), parent(platform, lead)) == (lead, None)
+
+
+def test_a_member_stays_where_it_was_dropped_in_its_team(page: Page, platform: Platform, name: str):
+    lead = placed(platform, name)
+    first, second = (platform.create(f"{name} {word}", parent_id=lead)["id"] for word in ("first", "second"))
+    open_canvas(page, platform)
+    others = box_of(card(page, second))
+    take(page, first)
+    target = box_of(card(page, lead))
+    page.mouse.move(target["left"] + 50, target["bottom"] - 8, steps=5)
+    page.mouse.up()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    dropped = box_of(card(page, first))
+    assert dropped["top"] > others["top"] + 20
+    assert box_of(card(page, second)) == others
+    assert parent(platform, first) == lead
+    with page.expect_response(lambda answer: answer.request.method == "PATCH"):
+        page.keyboard.press("Alt+ArrowDown")
+    page.reload()
+    expect(card(page, first)).to_be_visible()
+    assert box_of(card(page, first))["top"] > dropped["top"]
 
 
 def test_a_workspace_is_moved_by_keyboard(page: Page, platform: Platform, pair: tuple[str, str, str], name: str):

@@ -1,4 +1,4 @@
-// The keyboard: arrows between cards as in any tree, arrows with Alt or Shift to move a top-level card, page keys.
+// The keyboard: arrows between cards as in any tree, arrows with Alt or Shift to place a card, page keys.
 
 const ARROWS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
 const STEP = 8;

@@ -31,13 +31,34 @@ function sized(node) {
   return width !== node.width || height !== node.height;
 }
 
-/** Single cards first, in columns, then the teams. */
+/** Single cards first, in columns, then the teams; those that a person placed are where they were placed. */
 function arrangeTeam(node) {
   const ordered = [...node.children.filter(({ head }) => !head), ...node.children.filter(({ head }) => head)];
-  const { width, height, places } = pack(ordered);
+  const packed = pack(ordered);
+  const isOwn = ({ workspace: { x, y } }) => isPlaced({ x, y }) && x <= 2 * packed.width && y <= 2 * packed.height;
+  const { width, height, places } = ordered.some(isOwn) ? withPlaced(ordered, packed, isOwn) : packed;
   node.head = Math.round(Math.min(HIGHEST_HEAD, Math.max(HEAD, height * HEAD_SHARE)));
   ordered.forEach((child, n) => Object.assign(child, { x: PAD + places[n].x, y: node.head + places[n].y }));
   Object.assign(node, { width: width + 2 * PAD, height: node.head + height + PAD });
+}
+
+/** Members without a place of their own stay where they would be without the others, while that is free. */
+function withPlaced(ordered, packed, isOwn) {
+  const before = new Map(ordered.map(({ id }, n) => [id, packed.places[n]]));
+  const items = ordered.map((node) => {
+    const { id, width, height, workspace } = node;
+    return { id, width, height, ...(isOwn(node) && { x: Math.max(0, workspace.x), y: Math.max(0, workspace.y) }) };
+  });
+  const found = arrange(items, before, packed.width);
+  const least = (axis) => Math.min(0, ...ordered.map(({ id }) => found.get(id)[axis]));
+  const [left, top] = [least("x"), least("y")];
+  const places = ordered.map(({ id }) => ({ x: found.get(id).x - left, y: found.get(id).y - top }));
+  return { ...extentOf(ordered, places), places };
+}
+
+/** The place of a member inside its team, as it is saved. @param {{x, y}} [at] a place of the canvas @param {Box} [team] */
+export function placeInTeam({ x, y, parent }, at = { x, y }, team = { x: 0, y: 0 }) {
+  return { x: Math.max(0, Math.round(at.x - team.x - PAD)), y: Math.max(0, Math.round(at.y - team.y - parent.head)) };
 }
 
 /** Whether a node is an open team, with its members inside. */
@@ -124,7 +145,8 @@ export class Placement {
   }
 }
 
-const isElsewhere = (saved, { x, y }) => saved?.x !== x || saved?.y !== y;
+/** @param {{x, y}|undefined} saved @param {{x, y}} now */
+export const isElsewhere = (saved, { x, y }) => saved?.x !== x || saved?.y !== y;
 
 // --- Boxes of which none covers another -------------------------------------------------------------------
 
@@ -166,8 +188,12 @@ const scaleOf = ({ width, height }) => Math.max(width / ASPECT, height);
 function packInto(limit, sizes, gap) {
   const skyline = [{ x: 0, y: 0, width: limit }];
   const places = sizes.map((size) => put(skyline, size.width + gap, size.height + gap));
+  return { ...extentOf(sizes, places), places };
+}
+
+function extentOf(sizes, places) {
   const extent = (axis, side) => sizes.reduce((most, size, n) => Math.max(most, places[n][axis] + size[side]), 0);
-  return { width: extent("x", "width"), height: extent("y", "height"), places };
+  return { width: extent("x", "width"), height: extent("y", "height") };
 }
 
 /** Puts one box upon the skyline, which has neighbouring segments { x, y, width }. */
@@ -208,10 +234,10 @@ function join(skyline, n) {
 /**
  * Places for all items, none covering another. A placed item is where it was placed, or as near to it as the ones
  * before it allow. The others are packed around those; a place in `before` is kept while it is free.
- * @param {Item[]} items @param {Map<string, {x: number, y: number}>} before
+ * @param {Item[]} items @param {Map<string, {x: number, y: number}>} before @param {number} [wide] of the rows of others
  * @returns {Map<string, {x: number, y: number}>}
  */
-export function arrange(items, before = new Map()) {
+export function arrange(items, before = new Map(), wide = Math.max(1100, 1.3 * Math.sqrt(areaOf(items)))) {
   const loose = items.filter((item) => item.x === undefined);
   if (loose.length === items.length && !loose.some(({ id }) => before.has(id))) return packed(loose);
   const taken = new Boxes();
@@ -227,11 +253,12 @@ export function arrange(items, before = new Map()) {
     if (place && !taken.hit({ ...item, ...place })) keep(item, place);
     else waiting.push(item);
   }
-  const width = Math.max(1100, Math.sqrt(items.reduce((sum, one) => sum + (one.width + GAP) * (one.height + GAP), 0)) * 1.3);
   const cursor = { x: 0, y: 0, bottom: 0 };
-  for (const item of waiting) keep(item, nextPlace(item, taken, width, cursor));
+  for (const item of waiting) keep(item, nextPlace(item, taken, wide, cursor));
   return places;
 }
+
+const areaOf = (sizes) => sizes.reduce((sum, { width, height }) => sum + (width + GAP) * (height + GAP), 0);
 
 function packed(items) {
   const { places } = pack(items, 1.5 * GAP);

@@ -3,7 +3,7 @@
 import { ApiError, call, soon } from "./api.js";
 import { ask } from "./asking.js";
 import { TEXT } from "./keys.js";
-import { isPlaced } from "./layout.js";
+import { isPlaced, placeInTeam } from "./layout.js";
 import { make } from "./panel/dom.js";
 import { above } from "./tree.js";
 import { targetsFor } from "./verbs.js";
@@ -37,14 +37,15 @@ export class Moving {
   // --- Places ----------------------------------------------------------------------------------------------
 
   nudge(id, dx, dy) {
-    if (!this.mayMove() || this.#find(id)?.parent !== null) return;
+    const node = this.#find(id);
+    if (!this.mayMove() || !node) return;
     // Where it is shown: beside its saved place, if another card has grown over that.
-    const from = this.scene.placement.places.get(id);
+    const from = node.parent ? placeInTeam(node) : this.scene.placement.places.get(id);
     const changes = this.#place(id, { x: Math.round(from.x + dx), y: Math.round(from.y + dy) });
     soon(id, () => this.#save(id, changes));
   }
 
-  /** Places a top-level card, and follows it with the camera. */
+  /** Places a card, a member inside its team, and follows it with the camera. */
   #place(id, at) {
     const changes = placeable(at);
     this.store.dispatch({ type: "change", id, changes });
@@ -94,14 +95,15 @@ export class Moving {
     const node = this.#find(id);
     if (!node || !pointer) return this.#release(id);
     const { team, word } = this.#aim(node, pointer);
-    const free = this.scene.placement.freePlace(node, at);
+    const { parent } = node;
+    const free = parent && !word ? placeInTeam(node, at, this.scene.boxOf(parent)) : this.scene.placement.freePlace(node, at);
     if (word) {
-      const isDone = await this.#ask(node, team, team ? {} : placeable(free));
+      const isDone = await this.#ask(node, team, team ? NO_PLACE : placeable(free));
       this.#release(id);
       if (isDone) this.#show(id);
     } else {
       this.#release(id);
-      if (!node.parent) this.#save(id, this.#place(id, free));
+      this.#save(id, this.#place(id, free));
     }
   }
 
@@ -137,14 +139,14 @@ export class Moving {
       run: () => {
         const target = picker.chosen();
         if (!target) throw new ApiError(0, "Nothing of that name can be chosen.");
-        return this.#move(node, target.node, {});
+        return this.#move(node, target.node, NO_PLACE);
       },
     }).then((isDone) => isDone && this.#show(id));
   }
 
-  /** @param {Node|null} team null for the top level @param {{x, y}|{}} place of a top-level card */
+  /** @param {Node|null} team null for the top level @param {{x, y}} place there */
   async #move({ id, workspace }, team, place) {
-    const { updated_at: before } = workspace;
+    const { updated_at: before, x, y } = workspace;
     const changes = { parent_id: team?.id ?? null, ...place };
     const { data } = await call("PATCH", `/workspaces/${id}`, changes);
     // Unless an event has told it already, or what somebody else has done since.
@@ -153,7 +155,7 @@ export class Moving {
       this.store.dispatch({ type: "saved", id, changes, kept: true });
     }
     const { event_ids } = data;
-    const move = { id, name: workspace.name, event_ids };
+    const move = { id, name: workspace.name, event_ids, place: { x, y } };
     // None where it is there already.
     if (event_ids) this.#moves.push(move);
     const done = `Moved ${workspace.name} ${toText(team)}.`;
@@ -170,10 +172,11 @@ export class Moving {
   async undo(move = this.#moves.at(-1)) {
     if (!this.mayMove()) return;
     if (!this.#moves.includes(move)) return this.toast("There is no move to undo.", { isDone: true });
-    const { id, name, event_ids } = move;
+    const { id, name, event_ids, place } = move;
     this.#moves = this.#moves.filter((one) => one !== move);
     try {
       await call("POST", `/workspaces/${id}/undo`, { event_ids });
+      this.#save(id, place);
       this.toast(`Moved ${name} back.`, { isDone: true });
     } catch (failure) {
       if (!(failure instanceof ApiError)) throw failure;
@@ -188,7 +191,8 @@ export class Moving {
   }
 }
 
-/** The server takes 0, 0 for "not placed". */
+/** The server takes 0, 0 for "not placed": the card is laid out with the others. */
+const NO_PLACE = { x: 0, y: 0 };
 const placeable = (at) => (isPlaced(at) ? at : { x: 1, y: 0 });
 
 const consequenceFor = ({ size }) => (size ? `Its team of ${size} goes along. ` : "") + "Whom it may talk to changes at once.";

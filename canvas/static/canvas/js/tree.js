@@ -1,6 +1,7 @@
 // The tree of workspaces with the state of each team, kept up to date by what has changed. No DOM.
 
 import { isFolded } from "./folding.js";
+import { isElsewhere } from "./layout.js";
 import { needsSomebody, stateChangeOf, worstFirst } from "./states.js";
 import { isFlapping, stateOf } from "../../ui/workspaces.js";
 
@@ -19,7 +20,7 @@ import { isFlapping, stateOf } from "../../ui/workspaces.js";
  * @property {number} flapping number of flapping descendants
  * @property {boolean} isFolded a team that shows none of its members
  * @property {boolean} isDimmed @property {boolean} isOnWay see sift()
- * @property {boolean} isMoved its members or their folds have changed: see layout.js
+ * @property {boolean} isMoved its members, their places or their folds have changed: see layout.js
  */
 
 export class Tree {
@@ -45,7 +46,7 @@ export class Tree {
    */
   update(workspaces, folding, now) {
     const isLate = now >= this.nextChangeAt;
-    const { isOther, changed } = workspaces === this.#workspaces ? UNCHANGED : this.#take(workspaces);
+    const { isOther, isPlacedOther, changed } = workspaces === this.#workspaces ? UNCHANGED : this.#take(workspaces);
     if (isLate) this.nextChangeAt = Infinity;
     const judged = isOther || isLate ? this.nodes.values() : changed;
     for (const node of judged) this.#judge(node, now, isOther);
@@ -53,7 +54,7 @@ export class Tree {
     const isFoldingOther = isOther || folding !== this.#folding;
     if (isFoldingOther) this.#fold(folding);
     this.#workspaces = workspaces;
-    return isFoldingOther;
+    return isFoldingOther || isPlacedOther;
   }
 
   /** The position of a node among those shown; -1 inside a folded team. */
@@ -69,10 +70,10 @@ export class Tree {
     this.#positions = null;
   }
 
-  /** Takes the rows. `isOther`: there are other workspaces, or other teams. */
+  /** Takes the rows. `isOther`: there are other workspaces, or other teams; `isPlacedOther`: members have other places. */
   #take(workspaces) {
     const changed = [];
-    let isOther = false;
+    let [isOther, isPlacedOther] = [false, false];
     let kept = 0;
     for (const [id, workspace] of workspaces) {
       const node = this.nodes.get(id);
@@ -80,6 +81,7 @@ export class Tree {
       if (node?.workspace === workspace) continue;
       if (!node || node.workspace.parent_id !== workspace.parent_id) isOther = true;
       if (node?.workspace.name !== workspace.name) this.names += 1;
+      if (node?.parent && isElsewhere(node.workspace, workspace)) node.parent.isMoved = isPlacedOther = true;
       if (!node) this.nodes.set(id, nodeOf(workspace));
       else changed.push(Object.assign(node, { workspace }));
     }
@@ -88,7 +90,7 @@ export class Tree {
       isOther = true;
       this.nodes = new Map([...workspaces.keys()].map((id) => [id, this.nodes.get(id)]));
     }
-    return { isOther, changed };
+    return { isOther, isPlacedOther, changed };
   }
 
   #judge(node, now, isOther) {
@@ -137,7 +139,7 @@ export class Tree {
 }
 
 export const DIMMED = "dimmed";
-const UNCHANGED = { isOther: false, changed: [] };
+const UNCHANGED = { isOther: false, isPlacedOther: false, changed: [] };
 
 const areSame = (before, after) => before.length === after.length && before.every((node, n) => node === after[n]);
 
