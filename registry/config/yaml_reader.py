@@ -1,7 +1,7 @@
 """Reads YAML that others wrote: PyYAML's safe loader, with limits that hold before anything is built.
 
-The result has only what JSON in PostgreSQL has: objects, lists, texts without NUL, numbers, booleans and null. Dates and
-numbers beyond 18 digits stay texts.
+The result has only what JSON in PostgreSQL has: objects, lists, texts without NUL, numbers, booleans and null. Dates
+and numbers beyond 18 digits stay texts.
 """
 
 import re

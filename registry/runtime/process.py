@@ -305,7 +305,7 @@ def _sandbox(folder: Folder) -> list[str]:
         "--proc",
         "/proc",
         "--tmpfs",
-        "/tmp",  # noqa: S108  # inside
+        "/tmp",  # noqa: S108  # inside the sandbox
     ]
     return [*command, "--ro-bind", configs, configs, "--unshare-pid", "--unshare-ipc", "--chdir", configs, "--"]
 
