@@ -27,6 +27,7 @@ export class Timeline {
       play: () => travel.play(),
       "go-live": () => this.leave(),
       "past-live": () => this.leave(),
+      "panel-live": () => this.leave(),
       "read-again": () => travel.failure?.again?.(),
       "close-history": () => this.toggle(),
       "show-history": () => this.toggle(),
