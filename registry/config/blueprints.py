@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from registry.config import contents, files, layouts
+from registry.config import agent_config, contents, files, layouts
 from registry.config.contents import Files
 from registry.config.layouts import Place
 from registry.exceptions import ManyProblems, Problem, RegistryError
@@ -24,6 +24,9 @@ MAX_LABEL = 100
 """Of a runtime or model."""
 MAX_ID = 255
 MAX_COORDINATE = 1e7
+MAX_VALUES = 200_000
+"""In the `config.yaml` of all together: to read YAML takes a hundred times as long as to read JSON."""
+BETWEEN_VALUES = b",:-[{\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +85,10 @@ def problems(roots: Sequence[Blueprint]) -> list[Problem]:
         return [Problem("", f"at most {MAX_WORKSPACES} workspaces at once, not {count:,}")]
     if depth > MAX_DEPTH:
         return [Problem("", f"at most {MAX_DEPTH} levels of teams, not {depth}")]
-    return [problem for root in roots for one in root.walk() for problem in _problems_of(one)]
+    everything = [one for root in roots for one in root.walk()]
+    if sum(_most_values(one) for one in everything) > MAX_VALUES:
+        return [Problem("", f"{agent_config.NAME}: at most {MAX_VALUES:,} values in all of them")]
+    return [problem for one in everything for problem in _problems_of(one)]
 
 
 def create(roots: Sequence[Blueprint], *, parent_id: UUID | None, actor: str) -> tuple[Created, ...]:
@@ -136,6 +142,14 @@ def _new(one: Blueprint, parent_id: UUID | None) -> NewWorkspace:
         agent_card=one.agent_card,
         place=(one.place.x, one.place.y) if one.place else None,
     )
+
+
+def _most_values(one: Blueprint) -> int:
+    """An upper bound for the values in its `config.yaml`, without reading it."""
+    if agent_config.NAME not in one.files:
+        return 0
+    text = one.files[agent_config.NAME].data
+    return len(text) - len(text.translate(None, BETWEEN_VALUES))
 
 
 def _problems_of(one: Blueprint) -> Iterator[Problem]:

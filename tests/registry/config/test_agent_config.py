@@ -86,3 +86,10 @@ def test_changed_values_replace_those_of_the_file_and_no_change_leaves_its_text(
     assert agent_config.changed(text, {"tier": None, "runtime": ""}) == text
     assert agent_config.read(agent_config.changed(text, {"tier": 2})).values == {"name": "A", "tier": 2}
     assert agent_config.read(agent_config.changed(None, {"tier": 2})).values == {"tier": 2}
+
+
+def test_what_is_written_is_read_again_also_if_it_is_large() -> None:
+    for text in ("🤖 Say hello\n", "🤖 Say: hello\n" * 5_000):
+        config = agent_config.read(agent_config.write({"name": "A", "description": text, "version": "1.0"}))
+        assert (config.description, config.version) == (text, "1.0")
+    assert "🤖" in agent_config.write({"description": "🤖"}).decode()

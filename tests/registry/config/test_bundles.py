@@ -290,6 +290,10 @@ BAD: list[tuple[Any, str]] = [
     ),
     ({**SMALLEST, "sub_workspaces": [1]}, r"sub_workspaces\[0\]: must be an object"),
     ({**SMALLEST, "sub_workspaces": [{"name": "a"}] * 500}, "at most 500 workspaces"),
+    (
+        {**SMALLEST, "sub_workspaces": [{"name": "a", "prompts": {"config.yaml": f"a: [{'1,' * 9_000}]"}}] * 23},
+        "config.yaml: at most 200,000 values in all of them",
+    ),
     (nested(17), "at most 16 levels"),
 ]
 
