@@ -1,4 +1,4 @@
-// The pointer. On the canvas: drag a card by its head, drag the background to pan, wheel to pan and zoom, two fingers to do
+// The pointer. On the canvas: drag a card (with a finger, or where it is open, by its head), drag the rest to pan, wheel to pan and zoom, two fingers to do
 // both, a long touch for the menu. There and in the list: one click opens the workspace, two look closer at it, one of the
 // other button opens its menu, as its menu button does.
 
@@ -26,7 +26,7 @@ export function followDrags(options) {
     if (event.pointerType === "touch") touches.set(event.pointerId, event);
     if (touches.size === 2) return cancel();
     if (event.button !== 0 || gesture) return;
-    const id = options.mayMove() ? event.target.closest(".card-head")?.closest(".card").dataset.id : null;
+    const id = options.mayMove() ? held(event)?.closest(".card").dataset.id : null;
     gesture = { id, pointer: event.pointerId, x: event.clientX, y: event.clientY, moved: false };
     if (id) gesture.from = options.placeOf(id);
     if (event.pointerType === "touch") gesture.timer = setTimeout(() => longTouch(event), LONG_MS);
@@ -121,6 +121,11 @@ export function followDrags(options) {
     view.addEventListener("click", stop, { capture: true, once: true });
     setTimeout(() => view.removeEventListener("click", stop, { capture: true }));
   }
+}
+
+/** What a drag would take. An open team has its members and room to pan, and a finger needs that on every card. */
+function held({ target, pointerType }) {
+  return target.closest(pointerType === "touch" ? ".card-head" : ".card-head, .card[data-fit='card']");
 }
 
 function moved({ x, y }, dx, dy, zoom) {
