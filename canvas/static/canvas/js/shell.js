@@ -76,6 +76,7 @@ export class Shell {
     offer.textContent = button;
     if (run) offer.addEventListener("click", run);
     setTimeout(remove, TOAST_MS);
+    if (isDone) for (const before of $("toasts").querySelectorAll(".done")) before.remove();
     $("toasts").append(toast);
   }
 }

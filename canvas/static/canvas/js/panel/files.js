@@ -6,6 +6,8 @@ import { Part, read } from "./reading.js";
 
 /** What the editors had and nobody has saved, by workspace and path. @type {Map<string, Draft>} */
 const drafts = new Map();
+/** The file that each workspace had open last, by workspace. @type {Map<string, string>} */
+const opened = new Map();
 const CHANGED = "Somebody else has saved this file since you opened it.";
 const DELETED = "Somebody else has deleted this file since you opened it.";
 
@@ -22,7 +24,7 @@ export function show(root, { id, mayAct }) {
   let editor = null;
   const list = new Part("", read(`/workspaces/${id}/files`), (saved) => {
     const files = [...saved, ...lost(id, saved)];
-    path ??= files[0]?.path ?? null;
+    path ??= (files.find((one) => one.path === opened.get(id)) ?? files[0])?.path ?? null;
     if (!editor && path) open(path);
     return rows(files, { path, open, isDraft: (one) => drafts.has(`${id} ${one}`) });
   });
@@ -31,6 +33,7 @@ export function show(root, { id, mayAct }) {
 
   function open(wanted) {
     path = wanted;
+    opened.set(id, path);
     editor?.close();
     editor = openEditor(id, wanted, { mayAct, onChange: () => list.loadSoon() });
     place.replaceChildren(editor.element);
@@ -97,7 +100,7 @@ function openEditor(id, path, { mayAct, onChange }) {
   /** Its content with the line breaks of a text field; without a hash once it is deleted. */
   let saved = null;
   let isCrlf = false;
-  const text = make("textarea", { rows: 18, spellcheck: "false", wrap: "off", "aria-label": `Text of ${path}`, readonly: !mayAct, oninput: edited });
+  const text = make("textarea", { rows: 18, spellcheck: "false", "aria-label": `Text of ${path}`, readonly: !mayAct, oninput: edited, onkeydown });
   const said = make("p", { role: "status", class: "soft" });
   const save = button("Save", () => store({ "If-Match": drafts.get(key)?.sha256 ?? saved.sha256 }), { class: "button small primary" });
   const anyway = button("", () => store(saved.sha256 ? { "If-Match": saved.sha256 } : { "If-None-Match": "*" }));
@@ -129,6 +132,12 @@ function openEditor(id, path, { mayAct, onChange }) {
 
   function edited() {
     keep(text.value === saved.content ? null : text.value);
+  }
+
+  function onkeydown(event) {
+    if (event.key !== "s" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    if (!save.hidden) save.click();
   }
 
   /** @param {string|null} draft */
