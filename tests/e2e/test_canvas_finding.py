@@ -141,6 +141,12 @@ def test_a_phone_lists_only_what_matches(phone: Page, platform: Platform, name: 
     open_canvas(phone, platform)
     phone.get_by_role("button", name="Filter").tap()
     form = phone.get_by_role("form", name="Filter")
+    # As it is typed, with one entry of the history for all of it.
+    form.get_by_label("Words").press_sequentially(f"{name} ")
+    expect_found(phone, 3)
+    expect(form.get_by_label("Words")).to_have_value(f"{name} ")
+    phone.go_back()
+    expect(phone).not_to_have_url(re.compile("q="))
     form.get_by_label("Words").fill(name)
     form.get_by_label("Tier").select_option("3")
     form.get_by_role("button", name="Done").tap()

@@ -20,6 +20,7 @@ export class Filters {
   #tree = null;
   #shown = null;
   #palette = null;
+  #isTyping = false;
 
   /** @param {TimeTravel} travel @param {(id: string) => void} onFound called with the workspace that is chosen in the palette */
   constructor(store, travel, onFound) {
@@ -30,7 +31,14 @@ export class Filters {
       if (state) this.#set(toggled(store.state.filter, state));
     });
     form.addEventListener("beforetoggle", ({ newState }) => newState === "open" && this.#open());
+    form.elements.q.addEventListener("input", ({ target }) => {
+      const { q } = filterOf(new URLSearchParams({ q: target.value }));
+      // One entry of the history for all that is typed.
+      this.#set({ q }, this.#isTyping ? "replaceState" : "pushState");
+      this.#isTyping = true;
+    });
     form.addEventListener("change", () => {
+      this.#isTyping = false;
       const { status, ...others } = filterOf(new URLSearchParams(new FormData(form)));
       this.#set(others);
     });
@@ -86,9 +94,9 @@ export class Filters {
   }
 
   /** @param {Partial<Filter>} changes */
-  #set(changes) {
+  #set(changes, how = "pushState") {
     this.store.dispatch({ type: "filter", filter: { ...this.store.state.filter, ...changes } });
-    this.#write("pushState");
+    this.#write(how);
   }
 
   // --- The palette -----------------------------------------------------------------------------------------
@@ -135,7 +143,8 @@ export class Filters {
     for (const control of form.elements) {
       const value = this.store.state.filter[control.name];
       if (control.type === "checkbox") control.checked = value === control.value;
-      else if (value !== undefined) choose(control, value);
+      // A space that is typed stays until the next word.
+      else if (value !== undefined && control.value.trim() !== value) choose(control, value);
     }
   }
 
