@@ -115,6 +115,8 @@ def test_changes_appear_without_a_reload(page: Page, platform: Platform, name: s
     expect(own.locator(".card-task")).to_have_text("Counting")
     expect(own.locator(".tasks")).to_have_text("3 tasks")
     expect(own.locator(".beat")).to_have_text(re.compile(r"^(now|\d+ s ago)$"))
+    agent.beat(current_task="Counting", active_tasks=1)
+    expect(own.locator(".tasks")).to_be_hidden()
     added = platform.create("New member", parent_id=agent.id)["id"]
     expect(own.locator(f'[data-id="{added}"]')).to_be_visible()
     platform.api.delete(f"/workspaces/{agent.id}?confirm=true")

@@ -95,7 +95,8 @@ function showSelf({ element, parts, name, team, depth }, node) {
   setText(parts.tier, `T${workspace.tier}`);
   parts.tier.title = `Tier ${workspace.tier}`;
   show(parts.runtime, workspace.runtime);
-  show(parts.model, workspace.model);
+  parts.runtime.title = `Runtime ${workspace.runtime}`;
+  show(parts.model, workspace.model?.split(":").at(-1));
   parts.model.title = `Model ${workspace.model}`;
   showBeat(parts, workspace);
   showReason(parts, node);
@@ -115,7 +116,8 @@ function showTask({ task, tasks }, workspace) {
   setText(task, isPast(workspace) ? "" : name ? (isCurrent ? name : `last: ${name}`) : "no task");
   task.title = name ?? "";
   task.classList.toggle("dim", !name || !isCurrent);
-  tasks.hidden = !isCurrent || workspace.active_tasks < 1;
+  // The one that is named is not counted.
+  tasks.hidden = !isCurrent || workspace.active_tasks < (name ? 2 : 1);
   setText(tasks, workspace.active_tasks === 1 ? "1 task" : `${workspace.active_tasks} tasks`);
 }
 
