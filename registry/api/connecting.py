@@ -47,7 +47,7 @@ def instructions(request: HttpRequest, workspace: Workspace, enrolment_token: st
 
 def _curl(address: str, body: dict[str, Any], token: str) -> str:
     headers = (f"Authorization: Bearer {token}", "Content-Type: application/json")
-    lines = [f"curl -sS -X POST {shlex.quote(address)}", *(f"-H {shlex.quote(header)}" for header in headers)]
+    lines = [f"curl -sS {shlex.quote(address)}", *(f"-H {shlex.quote(header)}" for header in headers)]
     return " \\\n  ".join([*lines, f"-d {shlex.quote(json.dumps(body))}"])
 
 

@@ -65,7 +65,7 @@ def test_a_team_is_copied_and_exported(page: Page, platform: Platform, lead: str
     question = page.get_by_role("dialog", name=f"Duplicate {name}?")
     question.get_by_label("Name").fill(f"{name} again")
     question.get_by_role("button", name="Duplicate").click()
-    expect(page.locator(".toast")).to_contain_text(f"Duplicated {name} again.")
+    expect(page.locator(".toast")).to_contain_text(f"Duplicated {name} as {name} again.")
     [copy] = [row["id"] for row in platform.api.get("/workspaces").json() if row["name"] == f"{name} again"]
     expect(card(page, copy)).to_be_focused()
     assert member_of(platform, copy) != member_of(platform, lead)

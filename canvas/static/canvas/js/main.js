@@ -55,7 +55,10 @@ const acting = new Acting({
     fold: toggle,
     add: create,
     move: (id) => moving.choose(id),
-    duplicate: async (id) => (await bundles()).duplicate(scene.tree.nodes.get(id), imported("Duplicated")),
+    duplicate: async (id) => {
+      const node = scene.tree.nodes.get(id);
+      (await bundles()).duplicate(node, imported(`Duplicated ${node.workspace.name} as`));
+    },
     export: async (id) => (await bundles()).exportBundle(scene.tree.nodes.get(id), toast),
   },
 });

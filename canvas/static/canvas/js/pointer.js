@@ -1,6 +1,6 @@
-// The pointer. On the canvas: drag a card (with a finger, or where it is open, by its head), drag the rest to pan, wheel to pan and zoom, two fingers to do
-// both, a long touch for the menu. There and in the list: one click opens the workspace, two look closer at it, one of the
-// other button opens its menu, as its menu button does.
+// The pointer. On the canvas: drag a card (with a finger, or where it is open, by its head), drag the rest to pan, wheel
+// to pan and zoom, two fingers to do both, a long touch for the menu. There and in the list: one click opens the
+// workspace, two look closer at it, one of the other button opens its menu, as its menu button does.
 
 const THRESHOLD = 4;
 const LINE = 16;

@@ -5,7 +5,7 @@ import { setText } from "./card.js";
 import { absolute, age, moment, serverNow } from "../../ui/time.js";
 
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
-const HINT = "Drag the slider, or press ←, to go back in time.";
+const HINT = "Drag the slider or press ‹ to go back in time.";
 /** Height of the strokes of each kind, out of 10; later kinds are drawn over earlier ones. */
 const HEIGHTS = { structure: 6, recovery: 3, removal: 8, failure: 10 };
 const $ = (id) => document.getElementById(id);

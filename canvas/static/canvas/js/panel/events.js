@@ -31,7 +31,7 @@ function entry(event, travel) {
     click.preventDefault();
     travel.visit(String(seq));
   };
-  const link = make("a", { href: addressWith("at", seq), onclick: visit, "aria-label": `Org at this moment, event ${seq}` }, "org at this moment");
+  const link = make("a", { href: addressWith("at", seq), onclick: visit, "aria-label": `Org at this moment, event ${seq}` }, "Org at this moment");
   return make(
     "li",
     { "data-kind": kindOf(event) },

@@ -1,12 +1,15 @@
 // The tab "Overview": how it is, what it does, whom it may talk to, how available it was, and what its Agent Card says.
 
 import { setText } from "../card.js";
-import { stateLabel } from "../states.js";
-import { moment } from "../../../ui/time.js";
+import { reasonOf, stateLabel } from "../states.js";
+import { moment, serverNow } from "../../../ui/time.js";
 import { draw, Facts, make, timeAgo } from "./dom.js";
 import { Part, read } from "./reading.js";
 
 const TEAMS = ["WORKSPACE_PROVISIONING", "WORKSPACE_MOVED", "WORKSPACE_REMOVED", "WORKSPACE_COLLAPSED"];
+
+/** So many characters may not fit into the head of the panel. */
+const LONG = 90;
 
 export function show(root, { id, mode, open }) {
   const vitals = new Facts();
@@ -18,9 +21,11 @@ export function show(root, { id, mode, open }) {
   let shownCard;
 
   return {
-    update({ workspace }) {
+    update({ workspace, state }) {
       const error = mode === "live" ? workspace.failure || workspace.last_sample_error : "";
-      trouble.hidden = !error;
+      // What the head says in full is not repeated.
+      const isInHead = error === reasonOf({ workspace, state }, serverNow()) && error.length < LONG && !error.includes("\n");
+      trouble.hidden = !error || isInHead;
       setText(trouble, error ? `Last error: ${error}` : "");
       vitals.show(mode === "live" ? [...live(workspace), ...lasting(workspace)] : lasting(workspace));
       if (workspace.agent_card !== shownCard) card.replaceChildren(...cardParts(workspace));
@@ -77,7 +82,7 @@ const model = ({ model: name, source }) => [make("p", { dir: "auto" }, name || S
 function whom(peers, open) {
   if (!peers.length) return [make("p", { class: "soft" }, "No other workspace.")];
   const one = ({ id, name, status }) =>
-    make("li", { "data-status": status }, make("i", { class: "dot", title: status }), make("button", { type: "button", class: "link", dir: "auto", onclick: () => open(id) }, name));
+    make("li", { "data-status": status }, make("i", { class: "dot", title: stateLabel(status) }), make("button", { type: "button", class: "link", dir: "auto", onclick: () => open(id) }, name));
   const few = 12;
   const rest = peers.slice(few);
   return [
@@ -152,7 +157,7 @@ export function availability(found) {
   return [
     make("p", { class: "soft" }, label),
     draw("svg", { class: "panel-strip", viewBox: size, preserveAspectRatio: "none", role: "img", "aria-label": label }, parts),
-    make("p", { class: "panel-ends", "aria-hidden": "true" }, make("span", {}, moment(from)), make("span", {}, moment(to))),
+    make("p", { class: "panel-ends", "aria-hidden": "true" }, make("span", {}, moment(from)), make("span", {}, "now")),
   ];
 }
 

@@ -50,7 +50,7 @@ const effectOf = ({ scope, overrides }) =>
   scope === "global" ? "No workspace can read it any more." : overrides ? "The agent then uses the one for all workspaces." : "The agent can no longer read it.";
 
 function rows(secrets, { replace, remove }) {
-  if (!secrets.length) return [make("p", { class: "soft" }, "Its agent can use no secrets.")];
+  if (!secrets.length) return [make("p", { class: "soft" }, "No secrets yet.")];
   return [make("ul", { class: "panel-list" }, secrets.map((secret) => row(secret, { replace, remove })))];
 }
 
