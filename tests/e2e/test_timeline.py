@@ -127,12 +127,13 @@ def test_changes_made_meanwhile_appear_on_return_to_the_present(page: Page, plat
     assert not reads
 
 
-def test_cards_cannot_be_moved_in_the_past(page: Page, platform: Platform, name: str):
+def test_nothing_can_be_moved_or_created_in_the_past(page: Page, platform: Platform, name: str):
     workspace = placed(platform, name, y=80)
     platform.create("Child", parent_id=workspace)
     writes: list[str] = []
     page.on("request", lambda request: writes.append(request.url) if request.method == "PATCH" else None)
     open_past(page, platform, newest(platform, workspace) + 1)
+    expect(page.get_by_role("button", name="Create a workspace")).to_be_disabled()
     card(page, workspace).focus()
     page.keyboard.press("Alt+ArrowRight")
     page.keyboard.press("Space")
@@ -145,6 +146,7 @@ def test_cards_cannot_be_moved_in_the_past(page: Page, platform: Platform, name:
     page.mouse.up()
     page.keyboard.press("Escape")
     expect(banner(page)).to_be_hidden()
+    expect(page.get_by_role("button", name="Create a workspace")).to_be_enabled()
     expect(card(page, workspace)).to_have_attribute("aria-expanded", "true")
     page.wait_for_timeout(700)
     assert not writes

@@ -12,6 +12,7 @@ const narrow = matchMedia("(max-width: 640px)");
 const { dataset } = document.body;
 const select = $("levels");
 const listButtons = document.querySelectorAll(".as-list");
+const creating = document.querySelectorAll(".create, #import-bundle");
 let wantsList = new URLSearchParams(location.search).get("view") === "list";
 
 /** The ids of the elements that show each state of the page; reconnecting is `board` with the banner. */
@@ -43,6 +44,7 @@ export class Shell {
     this.state = state;
     const shown = stateOf(state, workspaces, travel);
     this.isPast = travel.shown !== null && !REFUSED.includes(shown);
+    for (const button of creating) button.disabled = this.isPast;
     for (const name of STATES) $(name).hidden = name !== shown;
     dataset.state = shown;
     $("view").setAttribute("aria-busy", String(shown === "loading"));
