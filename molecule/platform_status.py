@@ -115,7 +115,7 @@ def read() -> PlatformStatus:
     return PlatformStatus(
         problems=list(_problems(checks)),
         checks={name: str(check["detail"]) for name, check in checks.items()},
-        jobs=[_job(name, words, ticks) for name, words in jobs.DESCRIPTIONS.items()] if ticks else [],
+        jobs=[_job(name, words, ticks) for name, words in jobs.descriptions().items()] if ticks else [],
         processes=sorted(map(_process, filter(jobs.is_process, ticks)), key=lambda one: (not one.is_web, one.since)),
         postgresql=_known(_postgresql) if checks["postgres"]["ok"] else None,
         redis=_known(_redis) if checks["redis"]["ok"] else None,

@@ -78,7 +78,6 @@ MOLECULE_ENROLMENT = env.str("MOLECULE_ENROLMENT", "open" if DEBUG and is_loopba
 SECRETS_ENCRYPTION_KEY = env.str("SECRETS_ENCRYPTION_KEY", "")
 LEASE_SECONDS = env.float("LEASE_SECONDS", 60.0)
 URL_CACHE_SECONDS = env.int("URL_CACHE_SECONDS", 300)
-# For deployments, which come later: nothing reads it yet.
 PROVISIONING_SECONDS = env.float("PROVISIONING_SECONDS", 180.0)
 FLAPPING_TIMES = env.int("FLAPPING_TIMES", 3)
 FLAPPING_MINUTES = env.float("FLAPPING_MINUTES", 15.0)

@@ -72,6 +72,19 @@ def can_restart(workspace: Workspace) -> bool:
     return deployments.is_run_here(workspace.id)
 
 
+def provisioning_event(row: Workspace, **details: object) -> NewEvent:
+    """The event that sets an existing workspace to provisioning, with further `details`."""
+    payload: dict[str, object] = {
+        "from": row.status,
+        "name": row.name,
+        "role": row.role,
+        "tier": row.tier,
+        "runtime": projection.value_in_events(row, "runtime"),
+        "parent_id": None if row.parent_id is None else str(row.parent_id),
+    }
+    return _event(EventType.WORKSPACE_PROVISIONING, row, payload | details)
+
+
 def _lock_team(workspace_id: UUID) -> list[Workspace]:
     """Lock and return the workspace, then everything below it. Raises NotFound, Removed."""
     hierarchy.lock()
@@ -88,22 +101,7 @@ def _check_parent(workspace: Workspace) -> None:
 
 
 def _provision(workspaces: list[Workspace], actor: str) -> None:
-    events = [
-        _event(
-            EventType.WORKSPACE_PROVISIONING,
-            row,
-            {
-                "from": row.status,
-                "name": row.name,
-                "role": row.role,
-                "tier": row.tier,
-                "runtime": projection.value_in_events(row, "runtime"),
-                "parent_id": None if row.parent_id is None else str(row.parent_id),
-            },
-        )
-        for row in workspaces
-        if row.status != Status.PROVISIONING
-    ]
+    events = [provisioning_event(row) for row in workspaces if row.status != Status.PROVISIONING]
     projection.apply(record(events, actor=actor))
     presence.end_leases([row.id for row in workspaces])
 

@@ -80,11 +80,13 @@ class Resource:
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What was seen of a workspace's resource; `detail` says how it ended, or why nothing is known."""
+    """What was seen of a workspace's resource; `detail` says how it ended, or why nothing is known. Not `began`: it was
+    made, and the agent in it has never run, as whoever made it was interrupted."""
 
     liveness: Liveness
     resource: Resource | None = None
     detail: str = ""
+    began: bool = True
 
 
 class Backend(ABC):

@@ -98,20 +98,24 @@ class ProcessBackend(Backend):
     def probe(self, workspace_id: UUID) -> Observation:
         folder = self._folder(workspace_id)
         try:
-            noted = _noted(folder)
-            if noted is None:
-                self._reap(workspace_id)  # another supervisor has stopped it
+            note = _note(folder)
+            if note is None:
+                self._reap(workspace_id)
                 return Observation(liveness=Liveness.DEAD, detail="nothing runs")
             folder.trim_log()
+            noted = _resource(folder, note)
             identity = Identity.parse(noted.resource_id)
             if process_table.is_running(identity):
                 return Observation(liveness=Liveness.ALIVE, resource=noted)
-            return Observation(liveness=Liveness.DEAD, resource=noted, detail=self._ending(workspace_id, identity))
+            detail = self._ending(workspace_id, identity)
+            return Observation(liveness=Liveness.DEAD, resource=noted, detail=detail, began=bool(note.get("began")))
         except (OSError, ValueError) as error:
             return Observation(liveness=Liveness.UNKNOWN, detail=f"{type(error).__name__}: {error}")
 
     def list_owned(self) -> list[Resource]:
         with _as_unavailable():
+            for workspace_id in [i for i in list(self._children) if _note(self._folder(i)) is None]:
+                self._reap(workspace_id)
             found = [_noted(Folder(path)) for path in self._folders()]
         return [noted for noted in found if noted is not None]
 
@@ -147,10 +151,11 @@ class ProcessBackend(Backend):
             if identity is None or child.stdin is None:
                 raise Unavailable("start_failed", "the process ended at once")
             started = Resource(workspace_id=spec.workspace_id, generation=spec.generation, resource_id=str(identity))
-            _write_note(folder, started)
+            _write_note(folder, started, began=False)
             created(started)
             child.stdin.write(GO)
             child.stdin.close()
+            _write_note(folder, started, began=True)
         except BaseException:
             _abort(child)
             folder.note.unlink(missing_ok=True)
@@ -191,7 +196,7 @@ class ProcessBackend(Backend):
         folder.note.unlink(missing_ok=True)
 
     def _reap(self, workspace_id: UUID) -> None:
-        """Let the number of a process that has ended be used again."""
+        """Let the number of a process that has ended be used again. Another supervisor may have stopped it."""
         with self._mutex:
             child = self._children.get(workspace_id)
             if child is not None and child.poll() is not None:
@@ -229,15 +234,26 @@ def _as_unavailable() -> Iterator[None]:
         raise Unavailable("system_error", f"{type(error).__name__}: {error}") from error
 
 
-def _noted(folder: Folder) -> Resource | None:
-    """What was started last and not stopped. Raises OSError, ValueError."""
+def _note(folder: Folder) -> dict[str, Any] | None:
+    """What was noted of what was started last and not stopped. Raises OSError, ValueError."""
     try:
         note = json.loads(folder.note.read_bytes())
     except FileNotFoundError:
         return None
+    if not isinstance(note, dict) or not {"generation", "resource_id"} <= note.keys():
+        raise ValueError(f"{folder.note} is no note")
+    return note
+
+
+def _resource(folder: Folder, note: Mapping[str, Any]) -> Resource:
     return Resource(
-        workspace_id=UUID(folder.path.name), generation=int(note["generation"]), resource_id=note["resource_id"]
+        workspace_id=UUID(folder.path.name), generation=int(note["generation"]), resource_id=str(note["resource_id"])
     )
+
+
+def _noted(folder: Folder) -> Resource | None:
+    note = _note(folder)
+    return None if note is None else _resource(folder, note)
 
 
 def _running(folder: Folder) -> Resource | None:
@@ -247,8 +263,8 @@ def _running(folder: Folder) -> Resource | None:
     return noted
 
 
-def _write_note(folder: Folder, started: Resource) -> None:
-    note = {"resource_id": started.resource_id, "generation": started.generation}
+def _write_note(folder: Folder, started: Resource, *, began: bool) -> None:
+    note = {"resource_id": started.resource_id, "generation": started.generation, "began": began}
     folders.replace(folder.note, json.dumps(note).encode())
 
 

@@ -25,18 +25,17 @@ def want(workspace_ids: Collection[UUID], desired: Desired, *, restart: bool = F
 
 
 def offer(workspace_ids: Collection[UUID]) -> None:
-    """Their files have changed: deploy those that have files, no agent yet, and are not external; and look again at
-    those that could not be run. RUNTIME_RESTART_ON_CHANGE decides about the others."""
+    """Their files have changed: deploy those that have files, no agent yet, and are not external. For those that are
+    deployed it is changed()."""
     if not settings.RUNTIME_BACKEND or not workspace_ids:
         return
-    statements.execute(LOOK_AGAIN, {"ids": sorted(workspace_ids)})
     changed(workspace_ids)
     _insert(workspace_ids)
 
 
 def changed(workspace_ids: Collection[UUID] | None) -> None:
-    """What their agents are started with has changed, of all workspaces where None is given: restart them, if
-    RUNTIME_RESTART_ON_CHANGE. One that has become external is not run any more."""
+    """What their agents are started with has changed, of all workspaces where None is given: try again what was given
+    up, and restart the others if RUNTIME_RESTART_ON_CHANGE. One that has become external is not run any more."""
     if not settings.RUNTIME_BACKEND:
         return
     ids = None if workspace_ids is None else sorted(workspace_ids)
@@ -64,7 +63,8 @@ WITH locked AS (
 # What is restarted or resumed does not wait for its next attempt. Nothing brings back what is absent.
 WANT = f"""{LOCKED}
 UPDATE deployments d SET desired = %(desired)b, generation = d.generation + %(restart)b::int, attempts = 0,
-  next_attempt_at = NULL
+  next_attempt_at = NULL,
+  state = CASE WHEN d.state IN ('failed', 'absent') AND d.desired = 'running' THEN 'pending' ELSE d.state END
 FROM locked WHERE d.workspace_id = locked.workspace_id AND d.desired <> 'absent'
 RETURNING 1
 """  # noqa: S608  # of constants
@@ -79,20 +79,19 @@ ORDER BY id
 ON CONFLICT (workspace_id) DO NOTHING
 RETURNING 1
 """
-LOOK_AGAIN = f"""{LOCKED}
-UPDATE deployments d SET state = 'pending', since = now(), reason = NULL, message = NULL, attempts = 0,
-  next_attempt_at = NULL
-FROM locked WHERE d.workspace_id = locked.workspace_id AND d.state = 'absent' AND d.desired = 'running'
-RETURNING 1
-"""  # noqa: S608  # of constants
+GIVEN_UP = "(d.state IN ('failed', 'absent') AND d.next_attempt_at IS NULL)"
 CHANGED = f"""{LOCKED}
 UPDATE deployments d SET
   desired = CASE WHEN w.runtime = %(runtime)b::text THEN 'absent' ELSE d.desired END,
   generation = d.generation + %(restart)b::int,
-  attempts = CASE WHEN %(restart)b::int = 1 THEN 0 ELSE d.attempts END,
+  state = CASE WHEN {GIVEN_UP} THEN 'pending' ELSE d.state END,
+  since = CASE WHEN {GIVEN_UP} THEN now() ELSE d.since END,
+  reason = CASE WHEN {GIVEN_UP} THEN NULL ELSE d.reason END,
+  message = CASE WHEN {GIVEN_UP} THEN NULL ELSE d.message END,
+  attempts = CASE WHEN {GIVEN_UP} OR %(restart)b::int = 1 THEN 0 ELSE d.attempts END,
   next_attempt_at = CASE WHEN %(restart)b::int = 1 THEN NULL ELSE d.next_attempt_at END
 FROM locked JOIN workspaces w ON w.id = locked.workspace_id
 WHERE d.workspace_id = locked.workspace_id AND d.desired <> 'absent'
-  AND (%(restart)b::int = 1 OR w.runtime = %(runtime)b::text)
+  AND ({GIVEN_UP} OR %(restart)b::int = 1 OR w.runtime = %(runtime)b::text)
 RETURNING 1
 """  # noqa: S608  # of constants

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 SUPERVISOR = "supervisor"
 """The lease watch of the leading supervisor."""
 RETENTION = "retention"
+RUNTIME = "runtime"
 WEB = "web"
 PROCESS = "supervisor@"
 WEB_PROCESS = "web@"
@@ -67,12 +68,22 @@ DESCRIPTIONS = {
         does="The leading supervisor deletes old activity, expired sessions and tokens that ended long ago.",
         if_it_stops="Old rows stay, and the database grows. Nothing else is affected.",
     ),
+    RUNTIME: Description(
+        label="Deployments",
+        does="The leading supervisor starts, watches and stops the agents that Molecule runs.",
+        if_it_stops="Agents that run continue. None is started, stopped, or started again after it has ended.",
+    ),
     WEB: Description(
         label="Web heartbeat",
         does="Each web process reports that heartbeats of agents are committed.",
         if_it_stops="Heartbeats of agents may be lost, so no lease ends until it reports again.",
     ),
 }
+
+
+def descriptions() -> dict[str, Description]:
+    """Those of the jobs that run here, by name."""
+    return {name: one for name, one in DESCRIPTIONS.items() if name != RUNTIME or settings.RUNTIME_BACKEND}
 
 
 def process_name(prefix: str) -> str:

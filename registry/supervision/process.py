@@ -54,7 +54,7 @@ class Job:
         """Run one step. Return the seconds to wait before the next one: 0, or the backoff after a failure."""
         self.began = time.monotonic()
         try:
-            _bound_statements()
+            bound_statements()
             self.failures.write()
             self.step()
         except Exception as error:
@@ -145,7 +145,8 @@ class Process:
         log.info("%s: stopped", self.name)
 
 
-def _bound_statements() -> None:
+def bound_statements() -> None:
+    """Limit the statements of this thread's connection."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)",

@@ -98,7 +98,7 @@ def progress() -> Progress:
 
 def test_jobs_are_shown_in_words(administrator: Client, healthy: None) -> None:
     html = html_of(administrator)
-    for job in jobs.DESCRIPTIONS.values():
+    for job in jobs.descriptions().values():
         assert all(words in html for words in (job.label, job.does, job.if_it_stops))
     assert html.count(">Healthy<") == 3
     assert html.count(">12 ms<") == 2
