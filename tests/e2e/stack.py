@@ -34,7 +34,7 @@ class Agent:
     token: str
     url: str
 
-    def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+    def post(self, path: str, body: Any) -> httpx.Response:
         return httpx.post(f"{self.url}{path}", json=body, headers={"Authorization": f"Bearer {self.token}"})
 
     def beat(self, **fields: Any) -> httpx.Response:

@@ -125,6 +125,23 @@ def test_what_others_do_shows_at_once(page: Page, platform: Platform, name: str)
     expect(panel(page).get_by_role("button", name="Actions for")).to_be_hidden()
 
 
+def test_a_list_has_all_that_came_at_once_and_does_not_grow_for_ever(page: Page, platform: Platform, name: str):
+    agent = placed_agent(platform, name)
+    report = f"/workspaces/{agent.id}/activity"
+    rows = body(page).locator("li")
+    open_canvas(page, platform, f"?ws={agent.id}&tab=activity")
+    expect(body(page)).to_contain_text("No activity.")
+    agent.post(report, [{"activity_type": "agent_log", "summary": f"Step {n}"} for n in range(100)])
+    expect(rows).to_have_count(100)
+    expect(rows.first).to_contain_text("Step 99")
+    for _ in range(4):
+        agent.post(report, [{"activity_type": "agent_log", "summary": "More"} for _ in range(100)])
+    expect(rows).to_have_count(500)
+    agent.post(report, {"activity_type": "agent_log", "summary": "Last"})
+    expect(rows.first).to_contain_text("Last")
+    expect(rows).to_have_count(30)
+
+
 def test_a_prompt_is_edited_and_nobody_overwrites_what_others_saved(page: Page, platform: Platform, name: str):
     workspace = placed(platform, name)
     address = f"/workspaces/{workspace}/files/system-prompt.md"

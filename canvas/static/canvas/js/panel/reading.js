@@ -6,6 +6,8 @@ import { button, make } from "./dom.js";
 
 /** Several events in short order are one reason to read again. */
 const SOON_MS = 400;
+/** So many rows that came are kept: a list that stays open for days must not grow for ever. */
+const MOST_NEW = 500;
 
 export const loading = () => make("p", { class: "soft", role: "status" }, "Loading…");
 
@@ -64,7 +66,7 @@ export class Part {
   }
 }
 
-/** A list with the newest first: the first page, "Older", and what has come since. */
+/** A list with the newest first: the first page, "Older", and what has come since; after MOST_NEW rows it begins anew. */
 export class PagedList {
   #latest = new LatestTask();
   #shown = new Set();
@@ -73,6 +75,7 @@ export class PagedList {
   #newer = null;
   #timer = null;
   #isCatchingUp = false;
+  #come = 0;
   #list = make("ol", { class: "panel-list" });
   #foot = make("div", { class: "panel-foot" });
   #status = make("div", {}, loading());
@@ -100,6 +103,7 @@ export class PagedList {
       if (!found) return;
       this.#list.replaceChildren();
       this.#shown.clear();
+      this.#come = 0;
       this.#take(found.value, "append");
       this.#newer = this.options.newerPath(found.value.headers, found.value.data);
       this.#showEmpty();
@@ -120,7 +124,7 @@ export class PagedList {
 
   async #catchUp() {
     this.#timer = null;
-    if (this.#newer === null) return this.load(this.#path);
+    if (this.#newer === null || this.#come >= MOST_NEW) return this.load(this.#path);
     if (this.#isCatchingUp) return this.catchUpSoon();
     this.#isCatchingUp = true;
     const path = this.#newer;
@@ -130,7 +134,10 @@ export class PagedList {
       if (path !== this.#newer) return;
       for (const row of data) this.#add(row, "prepend");
       this.#newer = this.options.newerPath(headers, data) ?? path;
+      this.#come += data.length;
       this.#showEmpty();
+      // There may be more than one page of them.
+      if (data.length) this.catchUpSoon();
     } catch (failure) {
       this.#status.replaceChildren(failed(failure, () => this.#catchUp()));
     } finally {
