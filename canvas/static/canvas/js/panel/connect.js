@@ -4,6 +4,7 @@ import { ApiError, call } from "../api.js";
 import { setText } from "../card.js";
 import { button, make } from "./dom.js";
 import { Part, read } from "./reading.js";
+import { moment } from "../../../ui/time.js";
 import "../../../ui/copy.js";
 
 /** @param {{id, mayAct, issued}} options `issued`: the answer that has an enrolment token which nobody has seen yet, if any */
@@ -62,7 +63,7 @@ export function enrolment(id, { issued = null, onIssued }) {
 
 const token = ({ enrolment_token: text, expires_at: at }) => [
   copied(make("code", { id: "panel-token" }, text), "panel-token", "Copy token"),
-  make("p", { class: "soft" }, "It is not shown again.", at && [" Expires ", make("time", { datetime: at }, new Date(at).toLocaleString()), "."]),
+  make("p", { class: "soft" }, "It is not shown again.", at && [" Expires ", make("time", { datetime: at }, moment(at)), "."]),
 ];
 
 /** The commands, with the token instead of what stands in its place. */
