@@ -22,9 +22,9 @@ export class Filters {
   #palette = null;
   #isTyping = false;
 
-  /** @param {TimeTravel} travel @param {(id: string) => void} onFound called with the workspace that is chosen in the palette */
-  constructor(store, travel, onFound) {
-    Object.assign(this, { store, travel, onFound });
+  /** @param {TimeTravel} travel @param {Shell} shell @param {(id: string) => void} onFound called with the workspace that is chosen in the palette */
+  constructor(store, travel, shell, onFound) {
+    Object.assign(this, { store, travel, shell, onFound });
     store.dispatch({ type: "filter", filter: addressed() });
     $("counts").addEventListener("click", ({ target }) => {
       const state = target.closest("button")?.dataset.status;
@@ -105,7 +105,9 @@ export class Filters {
     if (this.#palette) return this.#palette.open();
     // At once: what is typed until the module is there must not be lost.
     if (!document.querySelector("dialog[open]")) $("palette").showModal();
-    const { MOST, Palette } = await import("../../ui/palette.js");
+    const module = await this.shell.loaded(import("../../ui/palette.js"));
+    if (!module) return $("palette").close();
+    const { MOST, Palette } = module;
     this.#palette ??= new Palette((text, show) => {
       const found = text ? [...this.#tree.nodes.values()].filter(({ workspace }) => fits(workspace, text)) : [];
       const ranked = found.map((node) => [rank(node.workspace.name, text) ?? 9, node]).sort(([a], [b]) => a - b);

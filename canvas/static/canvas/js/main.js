@@ -30,7 +30,7 @@ const shell = new Shell();
 const scene = new Scene(app.dataset, { isCanvas, onMoved: cameraMoved, onLook: showZoom });
 const { camera } = scene;
 const travel = new TimeTravel({ active: () => currentWorkspaces(store.state), onChange: renderSoon });
-const filters = new Filters(store, travel, openFound);
+const filters = new Filters(store, travel, shell, openFound);
 const timeline = new Timeline(travel, (id) => reveal(id, 64));
 const panel = new Panel({
   mayAct,
@@ -57,9 +57,9 @@ const acting = new Acting({
     move: (id) => moving.choose(id),
     duplicate: async (id) => {
       const node = scene.tree.nodes.get(id);
-      (await bundles()).duplicate(node, imported(`Duplicated ${node.workspace.name} as`));
+      (await bundles())?.duplicate(node, imported(`Duplicated ${node.workspace.name} as`));
     },
-    export: async (id) => (await bundles()).exportBundle(scene.tree.nodes.get(id), toast),
+    export: async (id) => (await bundles())?.exportBundle(scene.tree.nodes.get(id), toast),
   },
 });
 const feed = new Feed(store, shell, { onEvent: received });
@@ -262,8 +262,8 @@ let created = null;
 /** @param {string|null} parent the lead of the team, if any */
 async function create(parent) {
   if (!mayAct || travel.shown) return;
-  const { openCreating } = await import("./creating.js");
-  openCreating({ nodes: scene.tree.nodes, parent, then: (answer) => (created = answer) && renderSoon() });
+  const creating = await shell.loaded(import("./creating.js"));
+  creating?.openCreating({ nodes: scene.tree.nodes, parent, then: (answer) => (created = answer) && renderSoon() });
 }
 
 function showCreated() {
@@ -274,7 +274,7 @@ function showCreated() {
   else focusCard(issued.id);
 }
 
-const bundles = () => import("./bundles.js");
+const bundles = () => shell.loaded(import("./bundles.js"));
 
 /** @param {string} word what was done */
 const imported = (word) => ({ workspace_id: id, name }) => {
@@ -285,7 +285,7 @@ const imported = (word) => ({ workspace_id: id, name }) => {
 
 /** @param {File} file a bundle */
 async function importBundle(file) {
-  if (!travel.shown) (await bundles()).importFile(file, { nodes: scene.tree.nodes, then: imported("Imported"), toast });
+  if (!travel.shown) (await bundles())?.importFile(file, { nodes: scene.tree.nodes, then: imported("Imported"), toast });
 }
 
 if (mayAct) {

@@ -81,6 +81,13 @@ export class Shell {
     if (isDone) for (const before of $("toasts").querySelectorAll(".done")) before.remove();
     $("toasts").append(toast);
   }
+
+  /** The module of an import(); null, with a toast, if it cannot be loaded. */
+  async loaded(importing) {
+    const module = await importing.catch(() => null);
+    if (!module) this.toast("Nothing was done: the server cannot be reached.");
+    return module;
+  }
 }
 
 const isMenuOpen = () => $("menu").getAttribute("aria-expanded") === "true";
