@@ -278,6 +278,12 @@ describe("what the user chose", () => {
 describe("the tree", () => {
   const tree = (...workspaces) => treeOf(new Map(workspaces.map((w) => [w.id, w])));
 
+  it("has those who lead nobody before the teams, as they lie on the canvas", () => {
+    const below = (id, parent) => workspace(id, { parent_id: parent });
+    const { shown } = tree(workspace("a"), below("lead", "a"), below("member", "lead"), below("single", "a"));
+    assert.deepEqual(shown.map(({ id }) => id), ["a", "single", "lead", "member"]);
+  });
+
   it("counts states on every ancestor, worst first", () => {
     const [root] = tree(
       workspace("a"),

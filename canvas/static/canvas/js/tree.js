@@ -117,7 +117,10 @@ export class Tree {
       else members.set(node.parent, [node]);
     }
     for (const node of this.nodes.values()) {
-      const children = members.get(node) ?? [];
+      const [single, leads] = [[], []];
+      for (const member of members.get(node) ?? []) (members.has(member) ? leads : single).push(member);
+      // As they lie on the canvas.
+      const children = [...single, ...leads];
       if (!areSame(node.children, children)) node.isMoved = true;
       node.children = children;
     }
