@@ -12,5 +12,7 @@ class RoutesForPaths(logging.Filter):
         if path is not None and isinstance(record.args, tuple):
             match = getattr(request, "resolver_match", None)
             route = match.route if match else "(no route)"
-            record.args = tuple(route if argument == path else argument for argument in record.args)
+            # Django escapes what it logs.
+            paths = (path, path.encode("unicode_escape").decode("ascii"))
+            record.args = tuple(route if argument in paths else argument for argument in record.args)
         return True
