@@ -69,7 +69,7 @@ def restart(workspace_id: UUID, *, actor: str) -> None:
 
 def can_restart(workspace: Workspace) -> bool:
     """Return whether Molecule runs the workspace's agent and can restart its process."""
-    return deployments.is_run_here(workspace.id)
+    return deployments.is_run_here(workspace)
 
 
 def provisioning_event(row: Workspace, **details: object) -> NewEvent:

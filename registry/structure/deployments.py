@@ -3,13 +3,14 @@
 Nothing is done while no RUNTIME_BACKEND is set. want() and offer() need the rows of the workspaces locked.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import prefetch_related_objects
 
 from activity import statements
-from registry.models import EXTERNAL, Deployment, Desired
+from registry.models import EXTERNAL, Deployment, Desired, Workspace
 
 
 def want(workspace_ids: Collection[UUID], desired: Desired, *, restart: bool = False) -> None:
@@ -42,10 +43,18 @@ def changed(workspace_ids: Collection[UUID] | None) -> None:
     statements.execute(CHANGED, {"ids": ids, "restart": int(settings.RUNTIME_RESTART_ON_CHANGE), "runtime": EXTERNAL})
 
 
-def is_run_here(workspace_id: UUID) -> bool:
-    """Whether Molecule runs its agent, or will."""
-    wanted = Deployment.objects.filter(workspace_id=workspace_id).exclude(desired=Desired.ABSENT)
-    return bool(settings.RUNTIME_BACKEND) and wanted.exists()
+def is_run_here(workspace: Workspace) -> bool:
+    """Whether Molecule runs its agent, or will. A query, unless look_up() has been called."""
+    try:
+        return bool(settings.RUNTIME_BACKEND) and workspace.deployment.desired != Desired.ABSENT
+    except Deployment.DoesNotExist:
+        return False
+
+
+def look_up(workspaces: Sequence[Workspace]) -> None:
+    """Read the deployments of all of them with one query, for is_run_here()."""
+    if settings.RUNTIME_BACKEND:
+        prefetch_related_objects(workspaces, "deployment")
 
 
 def _insert(workspace_ids: Collection[UUID]) -> None:

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from registry.admin import states
 from registry.models import Workspace
 from registry.organisation.verbs import Verb
+from registry.structure import deployments
 
 MOST_SHOWN = 300
 """Workspaces on a confirmation page."""
@@ -96,6 +97,8 @@ def plan_for(verb: Verb, chosen: Sequence[UUID]) -> Plan:
     children = _children_by_parent() if verb.includes_team else {}
     below = {one: list(_descendants(one, children)) for one in chosen}
     rows = {w.id: w for w in _rows({*chosen, *(one for ids in below.values() for one in ids)})}
+    if verb.only_run_here:
+        deployments.look_up(list(rows.values()))
     roots = [one for one in chosen if one in rows and verb.applies(rows[one])]
     covered = {one for root_id in roots for one in below[root_id]}
     return Plan(

@@ -20,6 +20,7 @@ from registry.liveness import availability
 from registry.liveness.availability import Window
 from registry.models import ALIVE, Status, Workspace
 from registry.organisation import verbs
+from registry.structure import deployments
 
 LIST_COLUMNS: tuple[Any, ...] = (
     columns.name,
@@ -89,6 +90,7 @@ class WorkspaceList(OfferedChangeList):
             row.successor, row.may_be_removed = found.get(row.id), may_remove
             row.availability = available[row.id]
         self.result_list = rows
+        deployments.look_up(rows)
         if not any(verbs.RESTART.applies(row) for row in rows):
             self.choosable = [action for action in self.choosable if action.name != verbs.RESTART.name]
 

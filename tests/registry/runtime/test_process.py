@@ -16,7 +16,8 @@ from registry.runtime import folders, process, process_table
 from registry.runtime.backend import Liveness, NotRunnable, Refused, Resource, Unavailable
 from registry.runtime.process import ProcessBackend
 from registry.runtime.process_table import Identity
-from tests.registry.runtime.contract import READY, WAITS, Contract, a_spec, until
+from tests.registry.racing import together
+from tests.registry.runtime.contract import READY, WAITS, Contract, Created, a_spec, until
 
 Start = Callable[..., Resource]
 
@@ -48,6 +49,17 @@ class TestProcess(Contract):
     def test_it_has_a_session_of_its_own(self, start: Start) -> None:
         started = start()
         assert os.getsid(pid_of(started)) == pid_of(started) != os.getsid(0)
+
+    def test_two_supervisors_that_start_it_at_once_start_it_once(self, root: Path, start: Start) -> None:
+        backends, spec, created = [ProcessBackend(root), ProcessBackend(root)], a_spec(), Created()
+        together(*(lambda backend=backend: backend.start(spec, created) for backend in backends))
+        try:
+            assert created[0] == created[1]
+            mark = f"CONFIGS_DIR={backends[0].paths(spec.workspace_id, 2).configs}".encode()
+            assert process_table.members(Identity("none", 0, 0), mark) == [pid_of(created[0])]
+        finally:
+            backends[0].remove(spec.workspace_id)
+            backends[1].list_owned()
 
     def test_another_supervisor_of_the_host_finds_and_stops_it(
         self, backend: ProcessBackend, root: Path, start: Start

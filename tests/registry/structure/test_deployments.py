@@ -13,6 +13,7 @@ from registry.config.contents import Content
 from registry.models import Deployment, Workspace
 from registry.organisation import pausing, rebuild, removal, teams, workspaces
 from registry.secrets import store
+from registry.structure import deployments
 from tests.conftest import ACTOR
 
 pytestmark = pytest.mark.django_db
@@ -89,6 +90,20 @@ class TestWithABackend:
     def test_only_what_is_run_here_can_be_restarted(self, make_workspace: Make) -> None:
         assert not pausing.can_restart(make_workspace())
         assert pausing.can_restart(Workspace.objects.get(id=create()))
+
+    def test_a_page_asks_once_which_of_its_rows_are_run_here(
+        self, make_workspace: Make, django_assert_num_queries: Any
+    ) -> None:
+        make_workspace("Elsewhere")
+        create("Lead", Blueprint(name="Member", files=FILES))
+        rows = list(Workspace.objects.order_by("name"))
+        with django_assert_num_queries(1):
+            deployments.look_up(rows)
+            assert {row.name: pausing.can_restart(row) for row in rows} == {
+                "Elsewhere": False,
+                "Lead": True,
+                "Member": True,
+            }
 
     def test_removal_makes_it_absent_for_good(self) -> None:
         lead = create("Lead", Blueprint(name="Member", files=FILES))
