@@ -22,7 +22,7 @@ class FakeBackend(Backend):
         self.errors: dict[str, BackendError] = {}
         self.is_unknown = False
         self.log = ""
-        self.before: Callable[[str], None] = lambda method: None
+        self.before: Callable[[str], object] = lambda method: None
         self._mutex = threading.Lock()
 
     def paths(self, workspace_id: UUID, tier: int) -> Paths:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -448,6 +448,14 @@ def test_what_is_written_under_a_claim_that_has_ended_is_refused(
     assert (fake.running, row(one).claimed_by) == ({}, other.id)
     reconciler.reconcile(other, fake)
     assert (row(one).state, row(one).claimed_by) == ("starting", None)
+
+
+def test_an_agent_whose_claim_is_lost_before_it_begins_never_begins(fake: FakeBackend, deploy: Deploy) -> None:
+    one = deploy()
+    [mine] = claims.claim(1)
+    fake.before = lambda method: Deployment.objects.update(claimed_by=uuid4())
+    reconciler.reconcile(mine, fake)
+    assert (fake.calls, fake.running, row(one).resource_id) == ([("start", one)], {}, None)
 
 
 def test_a_claim_is_renewed(fake: FakeBackend, deploy: Deploy) -> None:
