@@ -116,8 +116,10 @@ def duplicate(
     root = bundle_reader.required(bundle)
     copy = replace(_shifted(root), name=name or name_of_copy(root.name))
     with transaction.atomic():
-        beside = rows.lock_active(workspace_id).parent_id
-        [created] = blueprints.create([copy], parent_id=beside if parent_id is ... else parent_id, actor=actor)
+        hierarchy.lock()
+        team = rows.find(workspace_id).parent_id if parent_id is ... else parent_id
+        rows.require_active(workspace_id, rows.lock({workspace_id, team or workspace_id}))
+        [created] = blueprints.create([copy], parent_id=team, actor=actor)
         _note_created(TransferKind.WORKSPACE_DUPLICATED, created, root.size, actor)
         return created
 

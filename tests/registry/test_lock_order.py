@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from psycopg.errors import LockNotAvailable
 
 from activity.log import Entry
+from registry.config import bundles
 from registry.exceptions import RegistryError
 from registry.identity import tokens
 from registry.identity.tokens import PresentedToken
@@ -26,6 +27,7 @@ from registry.messaging import reports
 from registry.messaging.reports import Report
 from registry.models import Workspace
 from registry.organisation import removal, workspaces
+from registry.structure import hierarchy
 from registry.structure.rows import lock
 from tests.registry.racing import PATIENCE_SECONDS, STRESS, together
 from tests.registry.test_races import until_waiting
@@ -55,6 +57,26 @@ def test_rows_are_locked_in_the_order_of_their_ids(make_workspace: Make) -> None
             assert not any(is_locked(each) for each in others)
 
     together(wait_for_the_first, hold_the_first)
+
+
+def test_a_duplicate_waits_for_the_hierarchy_and_holds_no_row(make_workspace: Make) -> None:
+    """A move that holds the hierarchy may wait for its row."""
+    original = make_workspace("Original", parent_id=make_workspace("Lead").id).id
+    held = threading.Event()
+
+    def duplicate() -> None:
+        held.wait(PATIENCE_SECONDS)
+        bundles.duplicate(original, actor=ACTOR)
+
+    def hold_the_hierarchy() -> None:
+        with transaction.atomic():
+            hierarchy.lock()
+            held.set()
+            until_waiting(1)
+            assert not is_locked(original)
+
+    together(duplicate, hold_the_hierarchy)
+    assert Workspace.objects.filter(name="Original (copy)").count() == 1
 
 
 def is_locked(workspace_id: UUID) -> bool:
