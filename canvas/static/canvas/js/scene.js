@@ -12,10 +12,11 @@ import { Rows } from "./rows.js";
 import { above, Tree } from "./tree.js";
 import { fitOf, readableZoom } from "./zoom.js";
 
-/** Views around the one on the screen that are drawn as well: fewer where there are many cards. How near to their edge is too near. */
+/** Views around the one on the screen that are drawn as well: fewer where there are many cards. */
 const OVERSCANS = [0.5, 0.2];
 const MANY = 360;
-const NEAR = 0.15;
+/** The part of them that is left when more is drawn. */
+const LEFT = 0.3;
 /** So few cards are all drawn: the browser's own search and every screen reader find them. */
 const FEW = 120;
 const ZOOM_STEP = 1.12;
@@ -220,7 +221,7 @@ export class Scene {
     if (!plan?.isComplete) return true;
     const { zoom } = this.camera.at;
     if (zoom === plan.zoom ? false : !this.camera.isMoving || ratio(zoom, plan.zoom) > ZOOM_STEP) return true;
-    return !contains(plan.window, this.camera.window(NEAR));
+    return !contains(plan.window, this.camera.window(LEFT * plan.overscan));
   }
 
   #drawRows() {
@@ -231,11 +232,11 @@ export class Scene {
 
   #drawCards() {
     const { zoom } = this.camera.at;
-    const { window, cards, blocks } = this.#planned(zoom);
+    const { overscan, window, cards, blocks } = this.#planned(zoom);
     const isComplete = this.board.render(cards, zoom);
     this.board.mark(this.#marks.selected, this.#marks.current);
     paintBlocks($("blocks"), blocks, window, zoom, this.palette);
-    this.#plan = { zoom, window, isComplete };
+    this.#plan = { zoom, overscan, window, isComplete };
     if (!isComplete) this.drawSoon();
   }
 
@@ -245,7 +246,7 @@ export class Scene {
     let planned = null;
     for (const overscan of OVERSCANS) {
       const window = this.camera.window(overscan);
-      planned = { window, ...planOf(this.tree.roots, { ...view, window }) };
+      planned = { overscan, window, ...planOf(this.tree.roots, { ...view, window }) };
       if (planned.cards.length <= MANY) break;
     }
     return planned;
