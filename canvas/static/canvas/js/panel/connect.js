@@ -7,7 +7,7 @@ import { Part, read } from "./reading.js";
 import { moment } from "../../../ui/time.js";
 import "../../../ui/copy.js";
 
-/** @param {{id, mayAct, issued}} options `issued`: the answer that has an enrolment token which nobody has seen yet, if any */
+/** @param {{id, mayAct, issued}} options `issued`: the answer with a new enrolment token, if there is one */
 export function show(root, { id, mayAct, issued }) {
   const state = make("p", { class: "panel-connection", role: "status" });
   const commands = new Part("", read(`/workspaces/${id}/connection`), (found) => snippets(found, issued?.enrolment_token));
@@ -40,7 +40,7 @@ export function enrolment(id, { issued = null, onIssued }) {
     "section",
     { class: "part" },
     make("h3", {}, "Enrolment token"),
-    make("p", { class: "soft" }, "Lets one agent register, once. A new token replaces the one that nobody has used."),
+    make("p", { class: "soft" }, "Lets one agent register, once. A new token replaces an unused one."),
     shown,
     make("p", { class: "panel-actions" }, issue),
   );

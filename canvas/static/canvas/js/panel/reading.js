@@ -104,7 +104,7 @@ export class PagedList {
       this.#list.replaceChildren();
       this.#shown.clear();
       this.#come = 0;
-      this.#take(found.value, "append");
+      this.#take(found.value);
       this.#newer = this.options.newerPath(found.value.headers, found.value.data);
       this.#showEmpty();
     } catch (failure) {
@@ -149,14 +149,14 @@ export class PagedList {
     this.#foot.replaceChildren(loading());
     try {
       const found = await this.#latest.run((signal) => call("GET", this.#older, undefined, signal));
-      if (found) this.#take(found.value, "append");
+      if (found) this.#take(found.value);
     } catch (failure) {
       this.#foot.replaceChildren(failed(failure, () => this.#readOlder()));
     }
   }
 
-  #take({ data, headers }, where) {
-    for (const row of data) this.#add(row, where);
+  #take({ data, headers }) {
+    for (const row of data) this.#add(row, "append");
     this.#older = linkOf(headers, "next");
     this.#foot.replaceChildren(...(this.#older ? [button("Older", () => this.#readOlder())] : []));
   }
