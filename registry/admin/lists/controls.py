@@ -64,6 +64,9 @@ class Named(Control):
     def names(self) -> Sequence[str]:
         return (self.name,)
 
+    def chip(self, value: str, label: str) -> Chip:
+        return Chip(label=f"{self.label}: {label}", name=self.name, value=value)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Named):
@@ -82,7 +85,7 @@ class Hidden(Named):
 
     def chips(self, given: Parameters) -> Iterator[Chip]:
         if value := _last(given, self.name):
-            yield Chip(label=f"{self.label}: {self.title(value)}", name=self.name, value=value)
+            yield self.chip(value, self.title(value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +116,7 @@ class Several(Named):
     def chips(self, given: Parameters) -> Iterator[Chip]:
         labels = {} if callable(self.choices) else dict(self.choices)
         for value in parameters.several(given, self.name):
-            yield Chip(label=f"{self.label}: {labels.get(value, value)}", name=self.name, value=value)
+            yield self.chip(value, labels.get(value, value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +140,7 @@ class One(Named):
 
     def chips(self, given: Parameters) -> Iterator[Chip]:
         if value := _last(given, self.name):
-            yield Chip(label=f"{self.label}: {dict(self.choices).get(value, value)}", name=self.name, value=value)
+            yield self.chip(value, dict(self.choices).get(value, value))
 
 
 @dataclass(frozen=True, kw_only=True)
