@@ -50,6 +50,7 @@ class Adoption:
             observed_generation=resource.generation,
             state=DeploymentState.STARTING,
             resource_id=resource.resource_id,
+            url=resource.url,
             started_at=Now(),
         )
 

@@ -71,11 +71,13 @@ class Spec:
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """A process or container of a workspace. `resource_id` names this one and never another, also after a restart."""
+    """A process or container of a workspace. `resource_id` names this one and never another, also after a restart.
+    `url`: where the agent in it can be called, if it listens; it is told as AGENT_HOST, AGENT_PORT and AGENT_URL."""
 
     workspace_id: UUID
     generation: int
     resource_id: str
+    url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,10 @@ class Backend(ABC):
     @abstractmethod
     def check(self, spec: Spec) -> None:
         """Raises Refused, NotRunnable. Looks at neither environment nor token."""
+
+    def prepare(self, spec: Spec) -> None:  # noqa: B027  # there may be nothing to prepare
+        """Make what a start needs and takes long, e.g. an environment or an image. It may be interrupted at any time.
+        Looks at neither environment nor token. Raises Refused."""
 
     @abstractmethod
     def start(self, spec: Spec, created: Callable[[Resource], None]) -> Resource:

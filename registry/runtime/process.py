@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -34,6 +35,7 @@ from registry.runtime.backend import (
 from registry.runtime.folders import Folder
 from registry.runtime.process_table import Identity
 
+HOST = "127.0.0.1"
 TERMINATE_SECONDS = 10.0
 KILL_SECONDS = 5.0
 POLL_SECONDS = 0.05
@@ -144,13 +146,19 @@ class ProcessBackend(Backend):
         command = entrypoint.command(spec.files, python=self._python())
         if spec.tier == 1:
             command = [*_sandbox(folder), *command]
-        environment = {**_base_environment(spec, folder, self._python()), **spec.environment}
+        port = _free_port()
+        environment = {**_base_environment(spec, folder, self._python()), **spec.environment, **_address(port)}
         child = self._spawn([*_limit(tiers.LIMITS[spec.tier]), *GATE, *command], folder, environment, user)
         try:
             identity = process_table.identify(child.pid)
             if identity is None or child.stdin is None:
                 raise Unavailable("start_failed", "the process ended at once")
-            started = Resource(workspace_id=spec.workspace_id, generation=spec.generation, resource_id=str(identity))
+            started = Resource(
+                workspace_id=spec.workspace_id,
+                generation=spec.generation,
+                resource_id=str(identity),
+                url=_address(port)["AGENT_URL"],
+            )
             _write_note(folder, started, began=False)
             created(started)
             child.stdin.write(GO)
@@ -247,7 +255,10 @@ def _note(folder: Folder) -> dict[str, Any] | None:
 
 def _resource(folder: Folder, note: Mapping[str, Any]) -> Resource:
     return Resource(
-        workspace_id=UUID(folder.path.name), generation=int(note["generation"]), resource_id=str(note["resource_id"])
+        workspace_id=UUID(folder.path.name),
+        generation=int(note["generation"]),
+        resource_id=str(note["resource_id"]),
+        url=note.get("url"),
     )
 
 
@@ -264,8 +275,21 @@ def _running(folder: Folder) -> Resource | None:
 
 
 def _write_note(folder: Folder, started: Resource, *, began: bool) -> None:
-    note = {"resource_id": started.resource_id, "generation": started.generation, "began": began}
+    note = {"resource_id": started.resource_id, "generation": started.generation, "url": started.url, "began": began}
     folders.replace(folder.note, json.dumps(note).encode())
+
+
+def _free_port() -> int:
+    """Free now. If it is taken before the agent listens there, the agent fails, and its next attempt has another."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _address(port: int) -> dict[str, str]:
+    """Where the agent listens, if it does."""
+    return {"AGENT_HOST": HOST, "AGENT_PORT": str(port), "AGENT_URL": f"http://{HOST}:{port}"}
 
 
 def _mark(folder: Folder) -> bytes:

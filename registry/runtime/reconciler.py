@@ -92,6 +92,7 @@ def _start(claim: Claim, backend: Backend) -> None:
     workspace = Workspace.objects.get(id=claim.workspace_id)
     spec = _spec(workspace, claim)
     backend.check(spec)
+    backend.prepare(spec)
     values = environment.assemble(workspace, backend.paths(workspace.id, workspace.tier))
     spec = replace(spec, environment=values, token=reports.starting(claim, backend))
     started = backend.start(spec, partial(_note, claim))
@@ -137,9 +138,9 @@ def _clear(claim: Claim, backend: Backend) -> None:
 
 
 def _nothing_runs(claim: Claim) -> dict[str, Any]:
-    seen = {"resource_id": None, "observed_generation": claim.generation}
+    seen = {"resource_id": None, "url": None, "observed_generation": claim.generation}
     return seen | {"next_attempt_at": None, "attempts": 0, "reason": None, "message": None}
 
 
 def _runs(claim: Claim, resource: Resource) -> dict[str, Any]:
-    return {"resource_id": resource.resource_id, "observed_generation": claim.generation}
+    return {"resource_id": resource.resource_id, "url": resource.url, "observed_generation": claim.generation}

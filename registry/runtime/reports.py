@@ -46,7 +46,7 @@ def starting(claim: Claim, backend: Backend) -> str:
         claims.check_wanted(claim)
         token = deployment_tokens.issue(claim.workspace_id, claim.generation)
         state = {"state": DeploymentState.STARTING, "started_at": Now(), "backend": backend.name}
-        claims.save(claim, release=False, resource_id=None, **state)
+        claims.save(claim, release=False, resource_id=None, url=None, **state)
         details: dict[str, Any] = {"backend": backend.name, "generation": claim.generation}
         if claim.attempts and claim.is_observed:
             details |= {"attempt": claim.attempts + 1, "reason": claim.reason, "message": claim.message}
@@ -67,7 +67,7 @@ def failed(claim: Claim, error: BackendError, backend: Backend) -> None:
     with transaction.atomic():
         workspace = rows.lock_active(claim.workspace_id)
         claims.check_wanted(claim)
-        claims.save(claim, observed_generation=claim.generation, resource_id=None, **columns)
+        claims.save(claim, observed_generation=claim.generation, resource_id=None, url=None, **columns)
         awaited = workspace.status == Status.PROVISIONING
         if columns["state"] == DeploymentState.FAILED and (awaited or (is_given_up and _is_shown_alive(workspace))):
             projection.apply(record([_failure(workspace, payload)], actor=ACTOR))

@@ -170,6 +170,17 @@ class Contract:
         assert "of-the-platform" not in text
         assert "DATABASE_URL" not in text
 
+    def test_it_is_told_where_it_listens(self, backend: Backend, start: Callable[..., Resource]) -> None:
+        script = f"echo $AGENT_HOST $AGENT_PORT $AGENT_URL; {WAITS}"
+        urls = set()
+        for _ in range(2):
+            started = start(script, environment={"AGENT_URL": "http://of.a.secret", "AGENT_PORT": "1"})
+            host, port, url = backend.logs(started.workspace_id, lines=2).splitlines()[0].split()
+            assert (host != "", 1 < int(port) < 65536) == (True, True)
+            assert url == started.url
+            urls.add(url)
+        assert len(urls) == 2
+
     def test_secrets_are_in_no_arguments_names_or_logs_of_the_platform(
         self, backend: Backend, start: Callable[..., Resource], caplog: pytest.LogCaptureFixture
     ) -> None:

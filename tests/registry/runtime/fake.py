@@ -31,6 +31,10 @@ class FakeBackend(Backend):
     def check(self, spec: Spec) -> None:
         self._fail("check")
 
+    def prepare(self, spec: Spec) -> None:
+        self.before("prepare")
+        self._fail("prepare")
+
     def start(self, spec: Spec, created: Callable[[Resource], None]) -> Resource:
         self._call("start", spec.workspace_id)
         with self._mutex:
@@ -39,6 +43,7 @@ class FakeBackend(Backend):
                 workspace_id=spec.workspace_id,
                 generation=spec.generation,
                 resource_id=f"fake-{self.started[spec.workspace_id]}",
+                url=f"http://127.0.0.1:{9000 + self.started[spec.workspace_id]}",
             )
             created(resource)
             if found is None:

@@ -160,6 +160,7 @@ def test_lost_rows_are_adopted_and_nothing_is_restarted(fake: FakeBackend, deplo
     Workspace.objects.filter(id=paused).update(status="paused")
     until_done(a_job(fake))
     assert (row(one).state, row(one).resource_id) == ("starting", fake.running[one].resource_id)
+    assert row(one).url == fake.running[one].url
     assert (row(paused).state, list(fake.running)) == ("stopped", [one])
     assert fake.started[one] == fake.started[paused] == 1
 

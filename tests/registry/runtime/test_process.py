@@ -1,5 +1,6 @@
 """The process backend: the contract, and what concerns processes only."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from registry.config.contents import Content
@@ -164,6 +166,18 @@ class TestProcess(Contract):
         agent = f"import time\nprint('{READY}')\ntime.sleep(600)\n".encode()
         started = start(files={"agent.py": Content(agent)})
         assert backend.probe(started.workspace_id).liveness == Liveness.ALIVE
+
+    def test_others_reach_the_agent_that_listens(self, backend: ProcessBackend, start: Start) -> None:
+        command = "exec python3 -m http.server --bind $AGENT_HOST $AGENT_PORT"
+        started = start(f"echo {READY}; {command}")
+        assert started.url is not None
+
+        def answers() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return httpx.get(f"{started.url}/agent.sh").text.endswith(command)
+            return False
+
+        until(answers)
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run agents as other users")
     def test_each_agent_has_a_user_of_its_own_that_may_not_become_another(

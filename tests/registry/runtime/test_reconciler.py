@@ -58,7 +58,7 @@ def test_what_is_created_is_started_once(fake: FakeBackend, deploy: Deploy, roun
     assert rounds() == 0
     found = row(one)
     assert (found.state, found.generation, found.observed_generation) == ("starting", 1, 1)
-    assert found.resource_id == fake.running[one].resource_id
+    assert (found.resource_id, found.url) == (fake.running[one].resource_id, fake.running[one].url)
     assert fake.started[one] == 1
     created, started = events(one, EventType.WORKSPACE_PROVISIONING)
     assert "from" not in created
@@ -110,7 +110,7 @@ def test_pause_stops_and_resume_starts(fake: FakeBackend, deploy: Deploy, rounds
     rounds()
     pausing.pause(one, actor=ACTOR)
     rounds()
-    assert (fake.running, row(one).state, row(one).resource_id) == ({}, "stopped", None)
+    assert (fake.running, row(one).state, row(one).resource_id, row(one).url) == ({}, "stopped", None, None)
     assert rounds() == 0
     pausing.resume(one, actor=ACTOR)
     rounds()
@@ -379,6 +379,21 @@ def test_a_start_that_fails_is_tried_again(fake: FakeBackend, deploy: Deploy, ro
     assert row(one).state == "starting"
 
 
+def test_what_cannot_be_prepared_is_tried_again_and_given_no_token(
+    fake: FakeBackend, deploy: Deploy, rounds: Rounds
+) -> None:
+    one = deploy()
+    fake.errors["prepare"] = Unavailable("pull_failed", "the image cannot be pulled")
+    rounds()
+    assert (row(one).state, row(one).reason, row(one).attempts) == ("failed", "pull_failed", 1)
+    assert (live_tokens(one), fake.calls) == ([], [("stop", one)])
+    assert len(events(one, EventType.WORKSPACE_PROVISIONING)) == 1
+    fake.errors.clear()
+    due(one)
+    rounds()
+    assert row(one).state == "starting"
+
+
 def test_backoff_grows_to_five_minutes() -> None:
     waits = [reports.backoff(n).total_seconds() for n in (1, 2, 3, 7, 100)]
     for wait, least in zip(waits, (5, 10, 20, 300, 300), strict=True):
@@ -388,7 +403,7 @@ def test_backoff_grows_to_five_minutes() -> None:
 # --- What changes meanwhile -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["stop", "start"])
+@pytest.mark.parametrize("method", ["stop", "prepare", "start"])
 def test_a_pause_during_a_start_wins(fake: FakeBackend, deploy: Deploy, rounds: Rounds, method: str) -> None:
     one = deploy()
     if method == "stop":
@@ -453,7 +468,7 @@ def test_what_is_written_under_a_claim_that_has_ended_is_refused(
 def test_an_agent_whose_claim_is_lost_before_it_begins_never_begins(fake: FakeBackend, deploy: Deploy) -> None:
     one = deploy()
     [mine] = claims.claim(1)
-    fake.before = lambda method: Deployment.objects.update(claimed_by=uuid4())
+    fake.before = lambda method: method == "start" and Deployment.objects.update(claimed_by=uuid4())
     reconciler.reconcile(mine, fake)
     assert (fake.calls, fake.running, row(one).resource_id) == ([("start", one)], {}, None)
 
