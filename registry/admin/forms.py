@@ -11,7 +11,7 @@ from django.core.validators import MaxLengthValidator
 from registry.admin.bases import OperationForm, none_if_empty
 from registry.admin.widgets import SecretTextarea, select_workspace
 from registry.config import templates
-from registry.models import DEFAULT_TIER, SealedSecret, Workspace, no_line_breaks
+from registry.models import DEFAULT_TIER, SealedSecret, Workspace, no_line_breaks, secret_key_name
 from registry.secrets.store import MAX_VALUE_BYTES
 from registry.structure.urls import validate_agent_url
 
@@ -164,6 +164,12 @@ class SecretForm(SecretValueForm, OperationForm):
             "key": {"unique": KEY_EXISTS},
             NON_FIELD_ERRORS: {"unique_together": KEY_EXISTS},
         }
+
+    def clean_key(self) -> str:
+        """Raises ValidationError."""
+        key: str = self.cleaned_data["key"]
+        secret_key_name(key)
+        return key
 
 
 def _id(workspace: Workspace | None) -> UUID | None:

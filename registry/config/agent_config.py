@@ -9,7 +9,7 @@ import yaml
 
 from registry.config import paths, yaml_reader
 from registry.exceptions import Invalid
-from registry.models import secret_key_name
+from registry.models import RESERVED, variable_name
 
 NAME = "config.yaml"
 PROMPT = "system-prompt.md"
@@ -30,7 +30,8 @@ class SubWorkspace:
 
 @dataclass(frozen=True, kw_only=True)
 class AgentConfig:
-    """What is known of a `config.yaml`; "", () and None stand for what it does not say. `values` is all of it."""
+    """What is known of a `config.yaml`; "", () and None stand for what it does not say. `values` is all of it.
+    `required_env` is without what Molecule sets itself."""
 
     name: str = ""
     description: str = ""
@@ -78,7 +79,7 @@ def read(content: bytes, *, name: str = NAME) -> AgentConfig:
         shared_context=tuple(
             reader.path("shared_context", one) for one in reader.texts("shared_context", values.get("shared_context"))
         ),
-        required_env=tuple(dict.fromkeys(reader.variable(one) for one in required)),
+        required_env=tuple(dict.fromkeys(one for one in map(reader.variable, required) if one not in RESERVED)),
         sub_workspaces=tuple(reader.sub_workspaces()),
         values=values,
     )
@@ -152,7 +153,7 @@ class _Reader:
             self.refuse(key, error.message)
 
     def variable(self, text: str) -> str:
-        if not secret_key_name.regex.match(text):  # type: ignore[union-attr]
+        if not variable_name.regex.match(text):  # type: ignore[union-attr]
             self.refuse("env", f"{text[:80]!r} is no name of an environment variable")
         return text
 

@@ -6,12 +6,14 @@ from registry.models.files import AgentSettings, WorkspaceFile, WorkspaceFileRev
 from registry.models.filters import SavedFilter
 from registry.models.jobs import LoopTick, LoopTicks
 from registry.models.secrets import (
+    RESERVED,
     GlobalSecret,
     SealedSecret,
     SecretAccess,
     SecretAction,
     WorkspaceSecret,
     secret_key_name,
+    variable_name,
 )
 from registry.models.templates import AgentTemplate, AgentTemplateFile, Transfer, TransferKind
 from registry.models.tokens import OperatorToken, Token, TokenKind, WorkspaceToken
@@ -29,6 +31,7 @@ __all__ = [
     "ALIVE",
     "DEFAULT_TIER",
     "EXTERNAL",
+    "RESERVED",
     "Agent",
     "AgentSettings",
     "AgentStatus",
@@ -58,4 +61,5 @@ __all__ = [
     "WorkspaceToken",
     "no_line_breaks",
     "secret_key_name",
+    "variable_name",
 ]

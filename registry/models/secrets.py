@@ -4,22 +4,37 @@ import uuid
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 
 from activity.models import Now
 from registry.models.workspaces import Workspace
 
-secret_key_name = RegexValidator(
+variable_name = RegexValidator(
     r"\A[A-Za-z_][A-Za-z0-9_]{0,127}\Z", "must be a valid environment variable name of at most 128 characters"
 )
+RESERVED = frozenset(
+    (
+        *("WORKSPACE_ID", "WORKSPACE_NAME", "PARENT_ID", "TIER", "WORKSPACE_TIER", "PLATFORM_URL", "MOLECULE_URL"),
+        *("CONFIGS_DIR", "WORKSPACE_CONFIG_PATH", "PLUGINS_DIR", "AGENT_HOST", "AGENT_PORT", "AGENT_URL"),
+    )
+)
+"""The variables that Molecule sets for the agents that it runs. No secret takes their place."""
+
+
+def secret_key_name(key: str) -> None:
+    """Raises ValidationError. Secrets that are older than a reserved name are kept, so the column does not say it."""
+    variable_name(key)
+    if key in RESERVED:
+        raise ValidationError("is reserved: Molecule sets it for the agents that it runs", code="reserved")
 
 
 class SealedSecret(models.Model):
     """An encrypted value. `context()` returns the row and key that the encryption is bound to."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False)
-    key = models.TextField(validators=[secret_key_name], help_text="The environment variable the agent sees.")
+    key = models.TextField(validators=[variable_name], help_text="The environment variable the agent sees.")
     encrypted_value = models.BinaryField()
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -4,7 +4,7 @@ from django.conf import settings
 
 from registry.config import context
 from registry.exceptions import SecretsBroken, SecretsUnavailable
-from registry.models import Agent, AgentStatus, Workspace
+from registry.models import RESERVED, Agent, AgentStatus, Workspace
 from registry.runtime.backend import Paths, Refused
 from registry.secrets import store
 
@@ -19,7 +19,8 @@ def platform_url() -> str:
 
 
 def assemble(workspace: Workspace, paths: Paths) -> dict[str, str]:
-    """All variables: global secrets, then its own, then the platform's, which a secret of the same name cannot replace.
+    """Its variables, without those by which a backend says where it listens: global secrets, then its own, then the
+    platform's, which a secret of the same name cannot replace.
 
     The access is logged. Raises Refused, which names the variables that are missing, or the secrets that do not open.
     """
@@ -29,7 +30,7 @@ def assemble(workspace: Workspace, paths: Paths) -> dict[str, str]:
         secrets = store.environment_for(workspace.id, actor=ACTOR)
     except (SecretsBroken, SecretsUnavailable) as error:
         raise Refused("secrets_broken", error.message) from None
-    return secrets | _own(workspace, paths)
+    return {key: value for key, value in secrets.items() if key not in RESERVED} | _own(workspace, paths)
 
 
 def _own(workspace: Workspace, paths: Paths) -> dict[str, str]:

@@ -44,6 +44,14 @@ def test_a_refused_value_is_not_shown_again(root: Client, db: None) -> None:
     assert CANARY not in answer.content.decode()
 
 
+def test_a_reserved_key_is_refused(root: Client, make_workspace: Make) -> None:
+    one = make_workspace("One")
+    body = {"key": "AGENT_URL", "value": CANARY}
+    answer = root.post(reverse("admin:registry_workspacesecret_add"), body | {"workspace": str(one.id)})
+    assert list(answer.context["adminform"].form.errors) == ["key"]
+    assert not WorkspaceSecret.objects.exists()
+
+
 def test_replacing_a_secret_keeps_its_key(root: Client, db: None) -> None:
     store.set_for_all("OLD", "before", actor="test")
     secret = GlobalSecret.objects.get()

@@ -288,6 +288,7 @@ def test_a_secret_is_added_replaced_and_deleted(root: Client, make_workspace: Ma
     [
         ({"verb": "add", "key": "API_KEY", "value": "sk-other-9"}, "key"),
         ({"verb": "add", "key": "not valid", "value": "sk-other-9"}, "key"),
+        ({"verb": "add", "key": "CONFIGS_DIR", "value": "sk-other-9"}, "key"),
         ({"verb": "add", "key": "OTHER", "value": "\r\n"}, "value"),
         ({"verb": "change", "key": "API_KEY", "value": ""}, "value"),
     ],

@@ -17,7 +17,7 @@ runtime_config: {model: "anthropic:claude", required_env: [ANTHROPIC_API_KEY]}
 skills: [review, {id: security}]
 tools: [{name: search}, grep]
 shared_context: [guide.md, more/style.md]
-env: {required: [GITHUB_TOKEN, ANTHROPIC_API_KEY], optional: [DEBUG]}
+env: {required: [GITHUB_TOKEN, WORKSPACE_ID, ANTHROPIC_API_KEY], optional: [DEBUG]}
 sub_workspaces:
   - {config: tester, name: Tester, role: Runs tests}
   - {name: Writer}

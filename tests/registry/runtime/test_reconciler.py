@@ -13,7 +13,7 @@ from registry.config import files
 from registry.config.contents import Content
 from registry.liveness import heartbeats
 from registry.liveness.heartbeats import Beat
-from registry.models import Deployment, SecretAccess, Workspace, WorkspaceSecret, WorkspaceToken
+from registry.models import RESERVED, Deployment, SecretAccess, Workspace, WorkspaceSecret, WorkspaceToken
 from registry.organisation import agents, pausing, rebuild, removal, workspaces
 from registry.runtime import claims, reconciler, reports
 from registry.runtime.backend import NotRunnable, Refused, Unavailable
@@ -172,7 +172,8 @@ def test_the_environment(fake: FakeBackend, deploy: Deploy, rounds: Rounds, sett
     store.set_for_all("SHARED", "of all", actor=ACTOR)
     store.set_for_all("API_KEY", "of all", actor=ACTOR)
     store.set_for_workspace(lead, "API_KEY", CANARY, actor=ACTOR)
-    store.set_for_workspace(lead, "WORKSPACE_ID", "another", actor=ACTOR)
+    for name in ("WORKSPACE_ID", "AGENT_URL"):  # as only older ones are
+        store.set_for_workspace(lead, name, "another", actor=ACTOR)
     agents.assign(lead, "openai:gpt", actor=ACTOR)
     rounds()
     assert fake.specs[lead].environment == {
@@ -190,8 +191,11 @@ def test_the_environment(fake: FakeBackend, deploy: Deploy, rounds: Rounds, sett
         "SHARED": "of all",
         "API_KEY": CANARY,
     }
+    given = fake.specs[lead].environment.keys() | {"AGENT_HOST", "AGENT_PORT", "AGENT_URL"}
+    assert given - {"MODEL_PROVIDER", "SHARED", "API_KEY"} == RESERVED
     read = SecretAccess.objects.filter(action="read").get()
-    assert (read.actor, read.workspace_id, read.keys) == ("supervisor", lead, ["API_KEY", "SHARED", "WORKSPACE_ID"])
+    assert (read.actor, read.workspace_id) == ("supervisor", lead)
+    assert read.keys == ["AGENT_URL", "API_KEY", "SHARED", "WORKSPACE_ID"]
 
 
 def test_a_secret_that_does_not_open_fails_it_and_names_the_key(

@@ -77,6 +77,7 @@ def test_only_the_workspace_itself_gets_values(
         {"key": "A-B", "value": "x"},
         {"key": "A\n", "value": "x"},
         {"key": "A" * 129, "value": "x"},
+        {"key": "PLATFORM_URL", "value": "http://somewhere.else"},
         {"key": "A", "value": "x" * (64 * 1024 + 1)},
         {"key": "A", "value": "é" * (32 * 1024 + 1)},
         {"key": "A", "value": "nul\u0000"},
