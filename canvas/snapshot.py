@@ -12,6 +12,7 @@ from django.db import connection
 
 from activity import clock
 from activity.events import Position
+from activity.statements import rfc3339
 from activity.strict_json import compact, json_fragment
 from canvas.layout import viewport
 from canvas.models import CanvasLayout
@@ -20,14 +21,8 @@ from registry.models import EXTERNAL, AgentStatus, Workspace
 from registry.organisation import filters
 from registry.organisation.agent_cards import read_card
 from registry.organisation.filters import WorkspaceFilter
-from registry.structure import history, rows
+from registry.structure import history, rows, shown_deployments
 from registry.structure.projection import Row
-
-
-def _time(column: str) -> str:
-    """As text: for ten thousand rows, creating and formatting datetimes would cost more than everything else."""
-    return f"""replace(to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000', '')"""
-
 
 # The fields of a workspace as clients see it, and their SQL. Texts and places are never null.
 COLUMNS = {
@@ -49,13 +44,14 @@ COLUMNS = {
     "runtime": "coalesce(w.runtime, '')",
     "external": f"coalesce(w.runtime = '{EXTERNAL}', false)",
     "model": "coalesce(a.model, '')",
-    "last_heartbeat_at": _time("w.last_heartbeat_at"),
-    "flapping_until": _time("w.flapping_until"),
-    "enrolment_expires_at": _time("w.enrolment_expires_at"),
-    "last_refusal": f"""CASE WHEN w.refused_at IS NOT NULL THEN json_build_object('at', {_time("w.refused_at")},
+    "last_heartbeat_at": rfc3339("w.last_heartbeat_at"),
+    "flapping_until": rfc3339("w.flapping_until"),
+    "enrolment_expires_at": rfc3339("w.enrolment_expires_at"),
+    "last_refusal": f"""CASE WHEN w.refused_at IS NOT NULL THEN json_build_object('at', {rfc3339("w.refused_at")},
       'count', w.refused_count, 'reason', w.refused_reason, 'address', w.refused_address) END""",
-    "created_at": _time("w.created_at"),
-    "updated_at": _time("w.updated_at"),
+    "deployment": shown_deployments.SHOWN,
+    "created_at": rfc3339("w.created_at"),
+    "updated_at": rfc3339("w.updated_at"),
     "x": "coalesce(l.x, 0)",
     "y": "coalesce(l.y, 0)",
     "collapsed": "coalesce(l.collapsed, false)",
@@ -71,8 +67,9 @@ LIVE = (
     "flapping_until",
     "enrolment_expires_at",
     "last_refusal",
+    "deployment",
 )
-OPERATOR_FIELDS = {"enrolment_expires_at", "last_refusal"}
+OPERATOR_FIELDS = {"enrolment_expires_at", "last_refusal", "deployment"}
 UNPLACED = CanvasLayout(x=0.0, y=0.0, collapsed=False)
 
 # Each row has the seq and the id of the last event, so that all are read by one statement and at one instant.
@@ -81,17 +78,19 @@ ROWS = f"""
       (SELECT id::text FROM structure_events ORDER BY seq DESC LIMIT 1)
     FROM workspaces w LEFT JOIN canvas_layouts l ON l.workspace_id = w.id
       LEFT JOIN agents a ON a.workspace_id = w.id AND a.status = 'active'
+      LEFT JOIN deployments d ON d.workspace_id = w.id
 """  # noqa: S608  # our own columns
 ACTIVE = "w.status <> 'removed'"
 # Each change of a row sets a new xmin, so the visible ids and xmins identify the visible contents of a table. Unlike a
 # timestamp column, this also notices a transaction that commits late.
-VERSION = """
+VERSION = f"""
     SELECT (SELECT coalesce(max(seq), 0) FROM structure_events),
       (SELECT bit_xor(uuid_hash_extended(id, xmin::text::bigint)) FROM workspaces WHERE status <> 'removed'),
+      ({shown_deployments.VERSION}),
       (SELECT bit_xor(uuid_hash_extended(workspace_id, xmin::text::bigint)) FROM canvas_layouts),
       (SELECT bit_xor(uuid_hash_extended(id, xmin::text::bigint)) FROM canvas_viewport),
       (SELECT id::text FROM structure_events ORDER BY seq DESC LIMIT 1)
-"""
+"""  # noqa: S608  # of constants
 # Versions of a release with other fields differ.
 FORMAT = crc32((ROWS + VERSION).encode())
 
@@ -113,9 +112,9 @@ def version() -> Version:
     with connection.cursor() as cursor:
         cursor.execute(VERSION)
         seq, *hashes, event_id = cursor.fetchone()
-    first, second, third = (f"{(part or 0) & (2**64 - 1):x}" for part in hashes)
-    listed = f"{FORMAT:x}-{seq:x}-{(event_id or '')[:8]}-{first}-{second}"
-    return Version(position=Position(seq, event_id), workspaces=listed, everything=f"{listed}-{third}")
+    *shown, viewport_version = (f"{(part or 0) & (2**64 - 1):x}" for part in hashes)
+    listed = "-".join([f"{FORMAT:x}", f"{seq:x}", (event_id or "")[:8], *shown])
+    return Version(position=Position(seq, event_id), workspaces=listed, everything=f"{listed}-{viewport_version}")
 
 
 def workspaces(

@@ -29,12 +29,14 @@ from registry.liveness.presence import MAX_INTERVAL_SECONDS, MIN_INTERVAL_SECOND
 from registry.models import (
     DEFAULT_TIER,
     Agent,
+    Deployment,
     Workspace,
     WorkspaceToken,
     no_line_breaks,
     secret_key_name,
 )
 from registry.organisation import undo
+from registry.structure import shown_deployments
 from registry.structure.access import Rule
 
 MAX_BEATS = 500
@@ -374,6 +376,18 @@ class LastRefusal(serializers.Serializer[Any]):
     address = serializers.CharField(help_text="The client's address.")
 
 
+class DeploymentRow(serializers.ModelSerializer[Deployment]):
+    """What is known of an agent that Molecule runs."""
+
+    needs_restart = serializers.BooleanField(
+        help_text="Files, secrets, tier or runtime have changed since the agent was started."
+    )
+
+    class Meta:
+        model = Deployment
+        fields = list(shown_deployments.COLUMNS)
+
+
 class WorkspaceRow(serializers.ModelSerializer[Workspace]):
     """A workspace as clients see it. For the documentation only: canvas.snapshot builds the response."""
 
@@ -383,6 +397,9 @@ class WorkspaceRow(serializers.ModelSerializer[Workspace]):
     y = serializers.FloatField()
     collapsed = serializers.BooleanField()
     last_refusal = LastRefusal(allow_null=True, required=False, help_text="For operators only.")
+    deployment = DeploymentRow(
+        allow_null=True, required=False, help_text="For operators only; null where Molecule does not run the agent."
+    )
 
     class Meta:
         model = Workspace
@@ -390,5 +407,5 @@ class WorkspaceRow(serializers.ModelSerializer[Workspace]):
             "id", "name", "role", "tier", "status", "agent_card", "url", "parent_id", "forwarded_to",
             "source_bundle_id", "active_tasks", "last_error_rate", "last_sample_error", "uptime_seconds",
             "current_task", "runtime", "external", "model", "last_heartbeat_at", "flapping_until",
-            "enrolment_expires_at", "last_refusal", "created_at", "updated_at", "x", "y", "collapsed",
+            "enrolment_expires_at", "last_refusal", "deployment", "created_at", "updated_at", "x", "y", "collapsed",
         ]  # fmt: skip

@@ -33,6 +33,7 @@ class Deployment(models.Model):
     Operations write `desired` and `generation`, while they hold the workspace's row; the reconciler writes the rest.
     `observed_generation`: the generation that `state` is about. `since`: when the state became what it is.
     `attempts`: failures in a row. `next_attempt_at`: not before then; None: at once, or never if nothing is to be done.
+    `changes`: how often what its agent is started with has changed; `started_changes`: how many of them it has seen.
     `claimed_by`: who works on it, until `claimed_until`.
     """
 
@@ -53,6 +54,8 @@ class Deployment(models.Model):
     message = models.TextField(null=True)
     since = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
+    changes = models.IntegerField(default=0, db_default=0)
+    started_changes = models.IntegerField(default=0, db_default=0)
     claimed_until = models.DateTimeField(null=True)
     claimed_by = models.UUIDField(null=True)
 

@@ -18,6 +18,7 @@ from activity.principals import Kind, Principal
 from activity.stream import Refused
 from registry.identity import enrolment, refusals, sessions, tokens
 from registry.models import Workspace
+from registry.structure import shown_deployments
 
 # Removed workspaces whose parents are kept, for their last events and for replays.
 MAX_REMOVED = 10_000
@@ -29,8 +30,8 @@ Team = str | None
 
 # These name the children, who are no peers of the workspace's parent and siblings.
 OWN_TEAM = {EventType.WORKSPACE_EXPANDED, EventType.WORKSPACE_COLLAPSED}
-# Agents do not receive these: they are about the canvas layout, enrolment and refused credentials.
-FOR_CANVASES = {"LAYOUT_UPDATED", "VIEWPORT_UPDATED", enrolment.UPDATED, refusals.EVENT}
+# Agents do not receive these: they are about the canvas layout, enrolment, refused credentials and deployments.
+FOR_CANVASES = {"LAYOUT_UPDATED", "VIEWPORT_UPDATED", enrolment.UPDATED, refusals.EVENT, shown_deployments.EVENT}
 
 
 class Teams:

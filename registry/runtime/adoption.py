@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from registry.models import Deployment, DeploymentState, Desired, Status, Workspace
 from registry.runtime.backend import Backend, Resource
+from registry.structure.shown_deployments import announced
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,10 @@ class Adoption:
         active = Workspace.objects.active().filter(id__in=owned).in_bulk()
         known = set(Deployment.objects.filter(workspace_id__in=active).values_list("workspace_id", flat=True))
         lost = [owned[i] for i in active.keys() - known]
-        Deployment.objects.bulk_create(
-            [self._row(resource, active[resource.workspace_id]) for resource in lost], ignore_conflicts=True
-        )
+        with announced([resource.workspace_id for resource in lost]):
+            Deployment.objects.bulk_create(
+                [self._row(resource, active[resource.workspace_id]) for resource in lost], ignore_conflicts=True
+            )
         for resource in lost:
             log.warning("deployment of %s: it runs, and its row was lost", resource.workspace_id)
         return self._old(owned.keys() - active.keys() - self._to_be_removed(list(owned)))

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from activity import statements
 from registry.models import Deployment
+from registry.structure.shown_deployments import announced
 
 SECONDS = 15.0
 """After the last renewal. If a supervisor hangs longer, two work on one row: Backend.start() starts it once then."""
@@ -38,7 +39,7 @@ WITH due AS (
 UPDATE deployments d SET claimed_by = gen_random_uuid(), claimed_until = now() + make_interval(secs => %(seconds)b)
 FROM due WHERE d.workspace_id = due.workspace_id
 RETURNING d.claimed_by, d.workspace_id, due.desired, d.generation, d.observed_generation, d.state, d.resource_id,
-  d.attempts, d.reason, d.message, d.since, d.started_at, now()
+  d.attempts, d.reason, d.message, d.since, d.started_at, d.changes, now()
 """  # noqa: S608  # of constants
 RENEW = """
 UPDATE deployments SET claimed_until = now() + make_interval(secs => %(seconds)b)
@@ -66,6 +67,7 @@ class Claim:
     message: str | None
     since: datetime
     started_at: datetime | None
+    changes: int
     now: datetime
 
     @property
@@ -92,8 +94,9 @@ def save(claim: Claim, *, release: bool = True, **columns: Any) -> None:
         columns["since"] = Case(When(state=columns["state"], then=F("since")), default=Now())
     if release:
         columns |= {"claimed_by": None, "claimed_until": None}
-    if not Deployment.objects.filter(workspace_id=claim.workspace_id, claimed_by=claim.id).update(**columns):
-        raise ClaimLost
+    with announced([claim.workspace_id]):
+        if not Deployment.objects.filter(workspace_id=claim.workspace_id, claimed_by=claim.id).update(**columns):
+            raise ClaimLost
 
 
 def release(claim: Claim) -> None:

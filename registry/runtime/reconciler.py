@@ -96,7 +96,7 @@ def _start(claim: Claim, backend: Backend) -> None:
     values = environment.assemble(workspace, backend.paths(workspace.id, workspace.tier))
     spec = replace(spec, environment=values, token=reports.starting(claim, backend))
     started = backend.start(spec, partial(_note, claim))
-    claims.save(claim, next_attempt_at=None, **_runs(claim, started))
+    claims.save(claim, **_runs(claim, started))
 
 
 def _note(claim: Claim, resource: Resource) -> None:

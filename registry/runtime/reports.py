@@ -46,6 +46,7 @@ def starting(claim: Claim, backend: Backend) -> str:
         claims.check_wanted(claim)
         token = deployment_tokens.issue(claim.workspace_id, claim.generation)
         state = {"state": DeploymentState.STARTING, "started_at": Now(), "backend": backend.name}
+        state |= {"started_changes": claim.changes, "next_attempt_at": None}
         claims.save(claim, release=False, resource_id=None, url=None, **state)
         details: dict[str, Any] = {"backend": backend.name, "generation": claim.generation}
         if claim.attempts and claim.is_observed:

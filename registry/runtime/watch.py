@@ -13,6 +13,7 @@ from registry.identity import deployment_tokens
 from registry.models import Deployment, DeploymentState, Desired
 from registry.runtime.backend import Backend, Liveness
 from registry.structure import rows
+from registry.structure.shown_deployments import announced
 
 
 def started() -> list[UUID]:
@@ -37,7 +38,8 @@ def _mark_running(workspace_id: UUID) -> None:
         rows.lock([workspace_id])
         deployment_tokens.revoke_earlier(workspace_id)
         ready = _settled().filter(workspace_id=workspace_id, state=DeploymentState.STARTING)
-        ready.update(state=DeploymentState.RUNNING, since=Now(), reason=None, message=None)
+        with announced([workspace_id]):
+            ready.update(state=DeploymentState.RUNNING, since=Now(), reason=None, message=None)
 
 
 def _settled() -> QuerySet[Deployment]:

@@ -4,6 +4,7 @@ Nothing is done while no RUNTIME_BACKEND is set. want() and offer() need the row
 """
 
 from collections.abc import Collection, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -11,6 +12,7 @@ from django.db.models import prefetch_related_objects
 
 from activity import statements
 from registry.models import EXTERNAL, Deployment, Desired, Workspace
+from registry.structure.shown_deployments import SHOWN, Changed, announce
 
 
 def want(workspace_ids: Collection[UUID], desired: Desired, *, restart: bool = False) -> None:
@@ -20,7 +22,7 @@ def want(workspace_ids: Collection[UUID], desired: Desired, *, restart: bool = F
     """
     if not settings.RUNTIME_BACKEND or not workspace_ids:
         return
-    statements.execute(WANT, {"ids": sorted(workspace_ids), "desired": desired, "restart": int(restart)})
+    announce(_run(WANT, ids=sorted(workspace_ids), desired=desired, restart=int(restart)))
     if desired == Desired.RUNNING:
         _insert(workspace_ids)
 
@@ -40,7 +42,7 @@ def changed(workspace_ids: Collection[UUID] | None) -> None:
     if not settings.RUNTIME_BACKEND:
         return
     ids = None if workspace_ids is None else sorted(workspace_ids)
-    statements.execute(CHANGED, {"ids": ids, "restart": int(settings.RUNTIME_RESTART_ON_CHANGE), "runtime": EXTERNAL})
+    announce(_run(CHANGED, ids=ids, restart=int(settings.RUNTIME_RESTART_ON_CHANGE), runtime=EXTERNAL))
 
 
 def is_run_here(workspace: Workspace) -> bool:
@@ -58,40 +60,46 @@ def look_up(workspaces: Sequence[Workspace]) -> None:
 
 
 def _insert(workspace_ids: Collection[UUID]) -> None:
-    given = {"ids": sorted(workspace_ids), "backend": settings.RUNTIME_BACKEND, "runtime": EXTERNAL}
-    statements.execute(INSERT, given)
+    announce(_run(INSERT, ids=sorted(workspace_ids), backend=settings.RUNTIME_BACKEND, runtime=EXTERNAL))
+
+
+def _run(statement: str, **parameters: Any) -> list[Changed]:
+    return statements.execute(statement, parameters)
 
 
 # Rows are locked in the order of their ids, because a change of a global secret locks all of them.
-LOCKED = """
+LOCKED = f"""
 WITH locked AS (
-  SELECT workspace_id FROM deployments WHERE %(ids)b::uuid[] IS NULL OR workspace_id = ANY(%(ids)b::uuid[])
-  ORDER BY workspace_id FOR NO KEY UPDATE
+  SELECT d.workspace_id, {SHOWN}::text AS shown FROM deployments d
+  WHERE %(ids)b::uuid[] IS NULL OR d.workspace_id = ANY(%(ids)b::uuid[])
+  ORDER BY d.workspace_id FOR NO KEY UPDATE
 )
-"""
+"""  # noqa: S608  # of constants
+RETURNING = f"RETURNING d.workspace_id, locked.shown, {SHOWN}::text"
 # What is restarted or resumed does not wait for its next attempt. Nothing brings back what is absent.
 WANT = f"""{LOCKED}
 UPDATE deployments d SET desired = %(desired)b, generation = d.generation + %(restart)b::int, attempts = 0,
   next_attempt_at = NULL,
   state = CASE WHEN d.state IN ('failed', 'absent') AND d.desired = 'running' THEN 'pending' ELSE d.state END
 FROM locked WHERE d.workspace_id = locked.workspace_id AND d.desired <> 'absent'
-RETURNING 1
+{RETURNING}
 """  # noqa: S608  # of constants
 # A paused workspace gets one that is stopped. One that an agent has registered for is left to that agent.
-INSERT = """
-INSERT INTO deployments (workspace_id, backend, desired)
+INSERT = f"""
+INSERT INTO deployments AS d (workspace_id, backend, desired)
 SELECT id, %(backend)b, CASE status WHEN 'paused' THEN 'stopped' ELSE 'running' END FROM workspaces w
 WHERE id = ANY(%(ids)b::uuid[]) AND runtime IS DISTINCT FROM %(runtime)b::text AND url IS NULL
   AND status IN ('provisioning', 'paused', 'failed')
   AND EXISTS (SELECT FROM workspace_files f WHERE f.workspace_id = w.id)
 ORDER BY id
 ON CONFLICT (workspace_id) DO NOTHING
-RETURNING 1
-"""
+RETURNING d.workspace_id, NULL::text, {SHOWN}::text
+"""  # noqa: S608  # of constants
 GIVEN_UP = "(d.state IN ('failed', 'absent') AND d.next_attempt_at IS NULL)"
 CHANGED = f"""{LOCKED}
 UPDATE deployments d SET
   desired = CASE WHEN w.runtime = %(runtime)b::text THEN 'absent' ELSE d.desired END,
+  changes = d.changes + 1,
   generation = d.generation + %(restart)b::int,
   state = CASE WHEN {GIVEN_UP} THEN 'pending' ELSE d.state END,
   since = CASE WHEN {GIVEN_UP} THEN now() ELSE d.since END,
@@ -101,6 +109,5 @@ UPDATE deployments d SET
   next_attempt_at = CASE WHEN %(restart)b::int = 1 THEN NULL ELSE d.next_attempt_at END
 FROM locked JOIN workspaces w ON w.id = locked.workspace_id
 WHERE d.workspace_id = locked.workspace_id AND d.desired <> 'absent'
-  AND ({GIVEN_UP} OR %(restart)b::int = 1 OR w.runtime = %(runtime)b::text)
-RETURNING 1
+{RETURNING}
 """  # noqa: S608  # of constants

@@ -44,10 +44,11 @@ describe("a part of the page", () => {
     assert.equal(waitFor(5500, 5000, 900), 8500);
   });
 
-  it("is changed by events of the log, by refusals and enrolment", () => {
+  it("is changed by events of the log, by refusals, enrolment and deployments", () => {
     assert.equal(concerns(event("WORKSPACE_MOVED", 7), {}), true);
     assert.equal(concerns(event("WORKSPACE_REFUSED"), {}), true);
     assert.equal(concerns(event("ENROLMENT_UPDATED"), {}), true);
+    assert.equal(concerns(event("DEPLOYMENT_UPDATED"), {}), true);
     assert.equal(concerns(event("HEARTBEAT"), {}), false);
     assert.equal(concerns(event("LAYOUT_UPDATED"), {}), false);
   });

@@ -113,6 +113,7 @@ describe("each event", () => {
     ["WORKSPACE_COLLAPSED", { removed_children: [] }, { collapsed: false }],
     ["AGENT_ASSIGNED", { model: "m" }, { status: "online" }],
     ["WORKSPACE_REFUSED", { last_refusal: REFUSAL }, { last_refusal: REFUSAL }],
+    ["DEPLOYMENT_UPDATED", { deployment: { state: "starting" } }, { deployment: { state: "starting" } }],
     ["ENROLMENT_UPDATED", { enrolment_expires_at: LATER }, { enrolment_expires_at: LATER }],
   ];
   for (const [name, payload, expected] of cases) {

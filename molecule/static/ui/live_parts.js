@@ -11,7 +11,7 @@ const RETRY_MS = 5000;
 /** A page that takes long is fetched less often: a tenth of the time at most. */
 const SHARE = 10;
 // Not in the log, and yet what lists of problems are made of.
-const TRANSIENT = ["WORKSPACE_REFUSED", "ENROLMENT_UPDATED"];
+const TRANSIENT = ["WORKSPACE_REFUSED", "ENROLMENT_UPDATED", "DEPLOYMENT_UPDATED"];
 /** The server may remember counts for five seconds (ShortCache), so they are fetched that much after a change. */
 const COUNTS_MS = 6000;
 /** What the server answers for a page that is not there any more, and what that means. */

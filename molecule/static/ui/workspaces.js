@@ -46,6 +46,7 @@ const CHANGES = {
   TASK_UPDATED: (payload, before, timestamp) =>
     isOlder(timestamp, before) ? null : only(payload, ["current_task", "active_tasks"]),
   WORKSPACE_REFUSED: ({ last_refusal }) => ({ last_refusal }),
+  DEPLOYMENT_UPDATED: ({ deployment }) => ({ deployment }),
   ENROLMENT_UPDATED: ({ enrolment_expires_at }) => ({ enrolment_expires_at }),
   HEARTBEAT: (payload, before, timestamp) => (isOlder(timestamp, before) ? null : afterHeartbeat(payload, before, timestamp)),
 };

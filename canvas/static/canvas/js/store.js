@@ -214,6 +214,7 @@ function created({ workspace_id, timestamp, payload }) {
     flapping_until: null,
     last_refusal: null,
     enrolment_expires_at: null,
+    deployment: null,
     x: 0,
     y: 0,
     collapsed: false,
