@@ -312,7 +312,7 @@ async def main() -> int:
     await asyncio.wait([serving, living], return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     await serving
-    return await living
+    return living.result() if living.done() else 0
 
 
 async def live(molecule: Molecule, card: AgentCard) -> int:
@@ -329,5 +329,7 @@ async def live(molecule: Molecule, card: AgentCard) -> int:
 
 if __name__ == "__main__":
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))  # uvicorn ends its work first, then raises the signal again
+        signal.signal(
+            number, lambda *_: None
+        )  # uvicorn ends its work, then raises the signal again: it has done its job
     sys.exit(asyncio.run(main()))
