@@ -3,7 +3,7 @@
 import { detailOf, textScale } from "./zoom.js";
 
 /** So many new cards in one frame; more come in the next ones, and the canvas stays smooth. */
-const MOST_NEW = 24;
+const MOST_NEW = 12;
 
 export class Board {
   #drawn = new Map();
