@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from uuid import UUID
 
 from registry.config.contents import Content, Files
@@ -57,9 +58,7 @@ class Folder:
 
         The files are written where the agent has no rights and then moved: it could otherwise put a link in their way.
         """
-        for folder in (self.path.parent, self.path):
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o711)
+        self._make()
         user = self._user()
         for folder in (self.workspace, self.plugins):
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -74,8 +73,18 @@ class Folder:
         delete(self.configs)
         unfinished.rename(self.configs)
         self.trim_log()
-        self.log.touch(mode=0o600)
         return user
+
+    def open_log(self) -> IO[bytes]:
+        """For appending."""
+        self._make()
+        self.log.touch(mode=0o600)
+        return self.log.open("ab")
+
+    def say(self, text: str) -> None:
+        """A line of the platform's own in the log."""
+        with self.open_log() as log:
+            log.write(f"molecule: {text}\n".encode())
 
     def trim_log(self) -> None:
         """Keep the log within LOG_BYTES. The agent's descriptor appends, so it continues at the new beginning."""
@@ -93,6 +102,11 @@ class Folder:
     @property
     def _earlier_log(self) -> Path:
         return self.path / "log.1"
+
+    def _make(self) -> None:
+        for folder in (self.path.parent, self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o711)
 
     def _user(self) -> int:
         """A user of its own for each workspace, where the platform is root: agents cannot read each other's secrets."""
@@ -116,10 +130,13 @@ def of(root: Path, workspace_id: UUID) -> Folder:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file, which another process or thread may hold or delete. Raises Unavailable."""
+def locked(
+    path: Path, *, seconds: float | None = None, busy: str = "another supervisor is working on this workspace"
+) -> Iterator[None]:
+    """Hold the lock file, which another process or thread may hold or delete. Raises Unavailable, with `busy`, after so
+    many seconds, LOCK_SECONDS if not given."""
     path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-    deadline = time.monotonic() + LOCK_SECONDS
+    deadline = time.monotonic() + (LOCK_SECONDS if seconds is None else seconds)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -129,7 +146,7 @@ def locked(path: Path) -> Iterator[None]:
                 return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise Unavailable("busy", "another supervisor is working on this workspace") from None
+                raise Unavailable("busy", busy) from None
         finally:
             os.close(descriptor)
         time.sleep(0.02)

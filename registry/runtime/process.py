@@ -14,12 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
 
-from registry.runtime import entrypoint, folders, process_table, tiers
+from registry.config.contents import Files
+from registry.runtime import confinement, entrypoint, folders, process_table, requirements, tiers, virtualenvs
 from registry.runtime.backend import (
     Backend,
     BackendError,
@@ -34,24 +34,21 @@ from registry.runtime.backend import (
 )
 from registry.runtime.folders import Folder
 from registry.runtime.process_table import Identity
+from registry.runtime.virtualenvs import Virtualenv
 
 HOST = "127.0.0.1"
 TERMINATE_SECONDS = 10.0
 KILL_SECONDS = 5.0
 POLL_SECONDS = 0.05
-OPEN_FILES = 1024
 # It waits for a line on its standard input, which ends without one if the platform is killed: then nothing is run.
 GATE = ("/bin/sh", "-c", 'IFS= read -r word && [ "$word" = go ] && exec "$@" </dev/null', "sh")
 GO = b"go\n"
 SYSTEM_PYTHON = "python3"
-# Both from util-linux, and both become the program that they start.
-LIMIT, NO_NEW_PRIVILEGES = "prlimit", ("setpriv", "--no-new-privs", "--")
-SANDBOX = "bwrap"
-SANDBOX_SECONDS = 10.0
 
 
 class ProcessBackend(Backend):
-    """Runs agents below the folder `root`. Several supervisors of one host may use the same one."""
+    """Runs agents below the folder `root`, with environments in the folder `runtimes` beside it. Several supervisors of
+    one host may use the same ones."""
 
     name: ClassVar[str] = "process"
     capabilities: ClassVar[Capabilities] = Capabilities(tiers=frozenset({1, 2}), limits_cpu=False)
@@ -68,12 +65,17 @@ class ProcessBackend(Backend):
         return Paths(configs=str(folder.configs), plugins=str(folder.plugins), workspace=kept)
 
     def check(self, spec: Spec) -> None:
-        entrypoint.command(spec.files, python=self._python())
+        entrypoint.command(spec.files, python=self._python(spec.files))
         tiers.check_allowed(spec.tier, self.capabilities.tiers, backend=self.name)
-        if missing := [name for name in (LIMIT, NO_NEW_PRIVILEGES[0]) if shutil.which(name) is None]:
-            raise Refused("unsupported_host", f"not installed here: {', '.join(missing)} (util-linux)")
-        if spec.tier == 1 and (problem := _sandbox_problem()):
-            raise Refused("tier_not_offered", f"tier 1 needs bubblewrap: {problem}")
+        if problem := confinement.problem(spec.tier):
+            raise Refused(*problem)
+        if self._virtualenv(spec.files) is not None:
+            virtualenvs.pip_runner()
+
+    def prepare(self, spec: Spec) -> None:
+        if (virtualenv := self._virtualenv(spec.files)) is not None:
+            with _as_unavailable():
+                virtualenv.build(self._folder(spec.workspace_id))
 
     def start(self, spec: Spec, created: Callable[[Resource], None]) -> Resource:
         self.check(spec)
@@ -143,12 +145,13 @@ class ProcessBackend(Backend):
 
     def _launch(self, spec: Spec, folder: Folder, created: Callable[[Resource], None]) -> Resource:
         user = folder.prepare(spec.files, spec.token)
-        command = entrypoint.command(spec.files, python=self._python())
+        python = self._python(spec.files)
+        command = entrypoint.command(spec.files, python=python)
         if spec.tier == 1:
-            command = [*_sandbox(folder), *command]
+            command = [*confinement.sandbox(folder), *command]
         port = _free_port()
-        environment = {**_base_environment(spec, folder, self._python()), **spec.environment, **_address(port)}
-        child = self._spawn([*_limit(tiers.LIMITS[spec.tier]), *GATE, *command], folder, environment, user)
+        environment = {**_base_environment(spec, folder, python), **spec.environment, **_address(port)}
+        child = self._spawn([*confinement.limit(tiers.LIMITS[spec.tier]), *GATE, *command], folder, environment, user)
         try:
             identity = process_table.identify(child.pid)
             if identity is None or child.stdin is None:
@@ -175,10 +178,10 @@ class ProcessBackend(Backend):
     def _spawn(
         self, command: list[str], folder: Folder, environment: Mapping[str, str], user: int
     ) -> "subprocess.Popen[bytes]":
-        with folder.log.open("ab") as log:
+        with folder.open_log() as log:
             return subprocess.Popen(  # noqa: S603
                 command,
-                **_identity(user),
+                **confinement.identity(user),
                 cwd=folder.configs,
                 env=environment,
                 stdin=subprocess.PIPE,
@@ -224,11 +227,15 @@ class ProcessBackend(Backend):
             return f"exited with status {result.si_status}"
         return f"was killed by {signal.Signals(result.si_status).name}"
 
-    def _python(self) -> str:
-        """The platform's own interpreter, or the system's where the agent's user cannot reach that one."""
-        if os.geteuid() != 0 or _others_reach(Path(sys.executable)):
-            return sys.executable
-        return shutil.which(SYSTEM_PYTHON, path=os.defpath) or sys.executable
+    def _python(self, files: Files) -> str:
+        """The interpreter of the agent's own environment, if it has one."""
+        virtualenv = self._virtualenv(files)
+        return _base_python() if virtualenv is None else virtualenv.python
+
+    def _virtualenv(self, files: Files) -> Virtualenv | None:
+        """The environment that the files ask for. Raises Refused."""
+        wanted = requirements.read(files)
+        return Virtualenv(self.root.with_name("runtimes"), _base_python(), wanted) if wanted else None
 
 
 @contextmanager
@@ -321,55 +328,11 @@ def _signal(leader: Identity, mark: bytes, number: signal.Signals, seconds: floa
     return pids
 
 
-def _limit(limits: tiers.Limits) -> list[str]:
-    """The beginning of a command that has no more than this."""
-    command = [*NO_NEW_PRIVILEGES, LIMIT, "--core=0", f"--nofile={OPEN_FILES}"]
-    if limits.memory_bytes is not None:
-        command.append(f"--data={limits.memory_bytes}")
-    # It counts all processes of the user, so it means something only where each agent has a user of its own.
-    if limits.processes is not None and os.geteuid() == 0:
-        command.append(f"--nproc={limits.processes}")
-    return [*command, "--"]
-
-
-def _sandbox(folder: Folder) -> list[str]:
-    """A read-only file system with a /tmp of its own, and no view of other processes."""
-    configs = str(folder.configs)
-    command = [
-        shutil.which(SANDBOX) or SANDBOX,
-        "--ro-bind",
-        "/",
-        "/",
-        "--dev",
-        "/dev",
-        "--proc",
-        "/proc",
-        "--tmpfs",
-        "/tmp",  # noqa: S108  # inside the sandbox
-    ]
-    return [*command, "--ro-bind", configs, configs, "--unshare-pid", "--unshare-ipc", "--chdir", configs, "--"]
-
-
-@cache
-def _sandbox_problem() -> str:
-    """Why there is no sandbox on this host; "" where there is."""
-    if shutil.which(SANDBOX) is None:
-        return f"{SANDBOX} is not installed"
-    command = [SANDBOX, "--ro-bind", "/", "/", "--proc", "/proc", "--unshare-pid", "--unshare-ipc", "--", "/bin/true"]
-    done = subprocess.run(  # noqa: S603
-        command,
-        **_identity(folders.FIRST_USER),
-        env={"PATH": os.environ.get("PATH", os.defpath)},
-        capture_output=True,
-        text=True,
-        timeout=SANDBOX_SECONDS,
-    )
-    return done.stderr.strip() or f"{SANDBOX} ended with status {done.returncode}" if done.returncode else ""
-
-
-def _identity(user: int) -> dict[str, Any]:
-    """Arguments of Popen: who runs it, where the platform is root and can choose."""
-    return {"user": user, "group": user, "extra_groups": []} if os.geteuid() == 0 else {}
+def _base_python() -> str:
+    """The platform's own interpreter, or the system's where the agent's user cannot reach that one."""
+    if os.geteuid() != 0 or _others_reach(Path(sys.executable)):
+        return sys.executable
+    return shutil.which(SYSTEM_PYTHON, path=os.defpath) or sys.executable
 
 
 def _others_reach(path: Path) -> bool:

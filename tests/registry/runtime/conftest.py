@@ -1,6 +1,8 @@
 """Fixtures for tests of the reconciler."""
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +14,7 @@ from registry.config.contents import Content
 from registry.models import Deployment
 from registry.runtime import claims, reconciler, watch
 from registry.runtime.backend import Backend
+from registry.runtime.process import ProcessBackend
 from tests.conftest import ACTOR
 from tests.registry.runtime.fake import FakeBackend
 
@@ -22,6 +25,19 @@ FILES = {"agent.py": Content(b"")}
 def fake(settings: Any) -> FakeBackend:
     settings.RUNTIME_BACKEND = "fake"
     return FakeBackend()
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """Not pytest's tmp_path, which the users of agents cannot reach."""
+    with tempfile.TemporaryDirectory(prefix="molecule-agents-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder) / "workspaces"
+
+
+@pytest.fixture
+def backend(root: Path) -> ProcessBackend:
+    return ProcessBackend(root)
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ class Contract:
             spec = a_spec(script, **fields)  # type: ignore[arg-type]
             started.append(spec.workspace_id)
             before = times_ready(backend, spec.workspace_id)
+            backend.prepare(spec)
             resource = backend.start(spec, Created())
             if ready:
                 until(lambda: times_ready(backend, spec.workspace_id) > before)

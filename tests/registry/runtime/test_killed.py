@@ -25,6 +25,7 @@ from tests.conftest import ACTOR
 from tests.prepared import ROOT
 from tests.registry.runtime.conftest import row, settle
 from tests.registry.runtime.contract import until
+from tests.registry.runtime.wheels import offer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Deploy = Callable[..., UUID]
@@ -58,6 +59,12 @@ REMOVE = [
     ("registry.runtime.folders", "delete", "after"),
     ("registry.runtime.process", "ProcessBackend.remove", "after"),
 ]
+BUILD = [
+    ("registry.runtime.virtualenvs", "Virtualenv._install", "before"),
+    ("registry.runtime.virtualenvs", "_run", "after"),
+    ("registry.runtime.virtualenvs", "Virtualenv._install", "after"),
+    ("registry.runtime.virtualenvs", "Virtualenv.build", "after"),
+]
 Point = tuple[str, str, str]
 KillAt = Callable[[Point], None]
 
@@ -80,12 +87,19 @@ def backend(state: Path) -> Iterator[ProcessBackend]:
 
 
 @pytest.fixture(scope="module")
-def supervisors(django_db_setup: None) -> "Iterator[subprocess.Popen[str]]":
+def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment in which pip finds the package `tiny`."""
+    return offer(tmp_path_factory.mktemp("packages") / "wheels", "tiny")
+
+
+@pytest.fixture(scope="module")
+def supervisors(django_db_setup: None, packages: dict[str, str]) -> "Iterator[subprocess.Popen[str]]":
     name = connection.settings_dict["NAME"]
     environment = os.environ | {
         "DATABASE_URL": urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl(),
         "DJANGO_SETTINGS_MODULE": "molecule.settings",
         "RUNTIME_BACKEND": "process",
+        **packages,
     }
     command = [sys.executable, "-m", "tests.registry.runtime.killed"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -142,6 +156,24 @@ def test_a_start_goes_on(kill_at: KillAt, backend: ProcessBackend, deploy: Deplo
     assert backend.probe(one).liveness == Liveness.ALIVE
     assert [str(pid) for pid in running(backend, one)] == started(backend, one)
     assert WorkspaceToken.objects.filter(revoked_at=None).count() == 1
+
+
+@pytest.mark.parametrize("point", BUILD, ids="-".join)
+def test_the_building_of_an_environment_goes_on(
+    kill_at: KillAt, backend: ProcessBackend, deploy: Deploy, packages: dict[str, str], state: Path,
+    monkeypatch: pytest.MonkeyPatch, point: Point,
+) -> None:  # fmt: skip
+    for name, value in packages.items():
+        monkeypatch.setenv(name, value)
+    one = deploy(files={**AGENT, "requirements.txt": Content(b"tiny")})
+    kill_at(point)
+    settle_until(backend, lambda: started(backend, one))
+    links = [path for path in (state / "runtimes").iterdir() if path.is_symlink()]
+    [environment] = links
+    assert (environment / "bin" / "tiny").exists()
+    assert {path.name for path in (state / "runtimes").iterdir()} == {
+        "lock", environment.name, environment.readlink().name
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("point", RESTART, ids="-".join)

@@ -5,8 +5,7 @@ import json
 import os
 import signal
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,7 +13,7 @@ import httpx
 import pytest
 
 from registry.config.contents import Content
-from registry.runtime import folders, process, process_table
+from registry.runtime import confinement, folders, process_table
 from registry.runtime.backend import Liveness, NotRunnable, Refused, Resource, Unavailable
 from registry.runtime.process import ProcessBackend
 from registry.runtime.process_table import Identity
@@ -22,19 +21,6 @@ from tests.registry.racing import together
 from tests.registry.runtime.contract import READY, WAITS, Contract, Created, a_spec, until
 
 Start = Callable[..., Resource]
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """Not pytest's tmp_path, which the users of agents cannot reach."""
-    with tempfile.TemporaryDirectory(prefix="molecule-agents-") as folder:
-        Path(folder).chmod(0o711)
-        yield Path(folder) / "workspaces"
-
-
-@pytest.fixture
-def backend(root: Path) -> ProcessBackend:
-    return ProcessBackend(root)
 
 
 def pid_of(resource: Resource) -> int:
@@ -195,12 +181,12 @@ class TestProcess(Contract):
     def test_tier_1_is_refused_without_bubblewrap(
         self, backend: ProcessBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(process, "_sandbox_problem", process._sandbox_problem.__wrapped__)
-        monkeypatch.setattr(process, "SANDBOX", "no-such-sandbox")
+        monkeypatch.setattr(confinement, "sandbox_problem", confinement.sandbox_problem.__wrapped__)
+        monkeypatch.setattr(confinement, "SANDBOX", "no-such-sandbox")
         with pytest.raises(Refused, match="not installed"):
             backend.check(a_spec(tier=1))
 
-    @pytest.mark.skipif(process._sandbox_problem() != "", reason=process._sandbox_problem())
+    @pytest.mark.skipif(confinement.sandbox_problem() != "", reason=confinement.sandbox_problem())
     def test_tier_1_sees_little_and_writes_nothing(self, backend: ProcessBackend, start: Start) -> None:
         script = f"touch file /usr/file || echo refused; ls /tmp | wc -l; ls -d /proc/[0-9]* | wc -l; {WAITS}"
         started = start(script, tier=1)
