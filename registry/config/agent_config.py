@@ -41,6 +41,7 @@ class AgentConfig:
     runtime: str | None = None
     model: str | None = None
     entrypoint: str = ""
+    extends: str = ""
     skills: tuple[str, ...] = ()
     tools: tuple[Any, ...] = ()
     shared_context: tuple[str, ...] = ()
@@ -74,6 +75,7 @@ def read(content: bytes, *, name: str = NAME) -> AgentConfig:
         runtime=reader.text("runtime") or None,
         model=reader.text("model") or _scalar(runtime_config.get("model")) or None,
         entrypoint=reader.text("entrypoint"),
+        extends=reader.text("extends"),
         skills=reader.texts("skills", values.get("skills")),
         tools=tuple(reader.items("tools", values.get("tools"))),
         shared_context=tuple(

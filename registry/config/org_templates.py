@@ -19,7 +19,7 @@ from registry.models import TransferKind
 NAME = "org.yaml"
 MAX_INCLUDES = 500
 ORG_KEYS = frozenset(("name", "description", "defaults", "workspaces"))
-DEFAULT_KEYS = frozenset(("runtime", "tier", "model", "initial_prompt", "required_env"))
+DEFAULT_KEYS = frozenset(("runtime", "tier", "model", "template", "initial_prompt", "required_env"))
 WORKSPACE_KEYS = frozenset((
     "name", "role", "tier", "runtime", "model", "template", "files_dir", "system_prompt", "initial_prompt",
     "initial_prompt_file", "external", "url", "canvas", "children", "required_env",
@@ -151,6 +151,7 @@ class _Reader:
             self.refuse("name", "is missing")
         self.defaults = self.mapping(given.get("defaults"), "defaults")
         self.ignore(self.defaults, DEFAULT_KEYS, "defaults")
+        self.check_texts(self.defaults, "defaults")
         items = given.get("workspaces")
         if not isinstance(items, list) or not items:
             self.refuse("workspaces", "must be a list with at least one workspace")
@@ -171,11 +172,10 @@ class _Reader:
     def workspace(self, item: Any, where: str, depth: int) -> Blueprint:
         given = self.mapping(item, where)
         self.ignore(given, WORKSPACE_KEYS, where)
-        for name in TEXTS:
-            if isinstance(given.get(name), list | dict):
-                self.refuse(f"{where}.{name}", "must be a text")
+        self.check_texts(given, where)
         texts = {name: _text(given.get(name)) for name in TEXTS}
-        base = self.template(texts["template"], where)
+        external = given.get("external") is True
+        base = self.template(self.template_id(given, external=external), where)
         config = self.attempt(where, lambda: self.files(given, texts, base), {})
         # The template's own team, and then what the organisation adds.
         children = (
@@ -183,7 +183,6 @@ class _Reader:
             *self.workspaces(self.list(given, "children", where), f"{where}.children", depth + 1),
         )
         self.count += sum(child.size for child in base.children)
-        external = given.get("external") is True
         return Blueprint(
             name=texts["name"],
             where=where,
@@ -198,6 +197,17 @@ class _Reader:
             files=config,
             children=children,
         )
+
+    def check_texts(self, given: Mapping[str, Any], where: str) -> None:
+        for name in TEXTS:
+            if isinstance(given.get(name), list | dict):
+                self.refuse(f"{where}.{name}", "must be a text")
+
+    def template_id(self, given: Mapping[str, Any], *, external: bool) -> str:
+        """Its own, also if that is none; an agent that runs elsewhere needs no files."""
+        if "template" in given or external:
+            return _text(given.get("template"))
+        return _text(self.defaults.get("template"))
 
     def template(self, template_id: str, where: str) -> Blueprint:
         nothing = Blueprint(name="")

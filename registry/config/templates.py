@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ MAX_ID = 100
 SKILL = re.compile(r"skills/([^/]+)/")
 Listed = dict[str, Any]
 Above = tuple[str, ...]
-"""The ids of the templates whose teams contain the one that is read."""
+"""The ids of the templates whose teams contain, or that extend, the one that is read."""
 
 
 def listing() -> list[Listed]:
@@ -43,15 +44,18 @@ def listing() -> list[Listed]:
     return [found[template_id] for template_id in sorted(found)]
 
 
-def read(template_id: str) -> dict[str, Content]:
-    """The files of a template. Raises Invalid, which lists the known ones, if there is no such template."""
-    if folder := _folders().get(template_id):
-        return cleaned(folders.read_all(folder))
-    found = AgentTemplateFile.objects.filter(template_id=template_id).order_by("path")
-    files = {row.path: Content(bytes(row.content), executable=row.mode == EXECUTABLE_MODE) for row in found}
-    if not files:
-        raise Invalid(_unknown(template_id), field="template")
-    return files
+def read(template_id: str, *, above: Above = ()) -> dict[str, Content]:
+    """The files of a template, over those of the one that it extends. Raises Invalid, which lists the known ones, if
+    there is no such template, and if it extends itself."""
+    files = _own_files(template_id)
+    base = _extended(files)
+    if not base:
+        return files
+    line = (*above, template_id)
+    if base in line or len(line) > blueprints.MAX_DEPTH:
+        shown = ", which extends ".join(line)
+        raise Invalid(f"extends: template {shown}, extends {base}: in a circle, or too deep", field="template")
+    return cleaned({**read(base, above=line), **files})
 
 
 def blueprint(template_id: str, *, above: Above = ()) -> Blueprint:
@@ -168,6 +172,23 @@ def create(wanted: Blueprint, *, parent_id: UUID | None, actor: str) -> Created:
 def skills_of(files: Mapping[str, Any]) -> list[str]:
     """The ids of the skills: folders in `skills`."""
     return sorted({match[1] for path in files if (match := SKILL.match(path))})
+
+
+def _own_files(template_id: str) -> dict[str, Content]:
+    if folder := _folders().get(template_id):
+        return cleaned(folders.read_all(folder))
+    found = AgentTemplateFile.objects.filter(template_id=template_id).order_by("path")
+    files = {row.path: Content(bytes(row.content), executable=row.mode == EXECUTABLE_MODE) for row in found}
+    if not files:
+        raise Invalid(_unknown(template_id), field="template")
+    return files
+
+
+def _extended(files: Files) -> str:
+    """What it extends. blueprint() says it if its `config.yaml` cannot be read."""
+    with suppress(Invalid):
+        return agent_config.read(files[agent_config.NAME].data).extends
+    return ""
 
 
 def _folders() -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""examples/agent as a separate process: registered at a running platform, and called by the official A2A client."""
+"""The reference agent as a process of its own: registered at a running platform, and called by the official client."""
 
 import asyncio
 import socket
@@ -31,7 +31,7 @@ def test_it_registers_answers_and_ends(platform: Platform, tmp_path: Path) -> No
         port = probe.getsockname()[1]
     environment = {"PATH": "/usr/bin:/bin", "MOLECULE_URL": platform.url, "CONFIGS_DIR": str(tmp_path)}
     environment |= {"WORKSPACE_ID": made["id"], "ENROLMENT_TOKEN": made["enrolment_token"], "AGENT_PORT": str(port)}
-    command = [sys.executable, str(ROOT / "examples" / "agent" / "agent.py")]
+    command = [sys.executable, str(ROOT / "examples" / "templates" / "agent" / "agent.py")]
     with subprocess.Popen(command, env=environment) as agent:
         try:
             until(lambda: platform.status(made["id"]) == "online", "online")

@@ -74,18 +74,25 @@ def test_no_templates(root: Client, folders: Path) -> None:
     assert "There are no templates of organisations." in html
 
 
-def test_a_template_shows_its_files_its_team_and_what_it_needs(viewer: Client) -> None:
+def test_a_template_shows_its_files_and_its_team(viewer: Client) -> None:
     answer = viewer.get(template_url("product-lead"))
     html = answer.content.decode()
-    for shown in ("plan-work, report-progress", "3 workspaces", "Finds out what is known", "OPENAI_API_KEY", "Not set"):
+    for shown in ("plan-work, report-progress", "3 workspaces", "Finds out what is known"):
         assert shown in html
     assert (answer.context["file"]["path"], answer.context["shown"].count) == ("config.yaml", 3)
     assert "Create workspace" not in html
     opened = viewer.get(template_url("product-lead"), {"path": "skills/plan-work/SKILL.md"})
     assert "---" in opened.context["file"]["text"]
     assert viewer.get(template_url("product-lead"), {"path": "../../etc/passwd"}).context["file"] is None
-    store.set_for_all("OPENAI_API_KEY", "x" * 10, actor=ACTOR)
-    assert "Set for all workspaces" in viewer.get(template_url("product-lead")).content.decode()
+
+
+def test_a_template_shows_which_secrets_it_needs(viewer: Client) -> None:
+    templates.import_files("Needy", {"config.yaml": Content(b"env: {required: [SOME_KEY]}")}, actor=ACTOR)
+    html = viewer.get(template_url("needy")).content.decode()
+    assert "SOME_KEY" in html
+    assert "Not set" in html
+    store.set_for_all("SOME_KEY", "x" * 10, actor=ACTOR)
+    assert "Set for all workspaces" in viewer.get(template_url("needy")).content.decode()
 
 
 def test_a_workspace_is_created_from_a_template_with_its_team(root: Client) -> None:
@@ -96,7 +103,7 @@ def test_a_workspace_is_created_from_a_template_with_its_team(root: Client) -> N
     ada = Workspace.objects.get(name="Ada")
     assert done.redirect_chain == [(url_of("connect", ada), 302)]
     assert shown_messages(done) == ["Created Ada, with 2 workspaces below it."]
-    assert (ada.tier, ada.runtime, Agent.objects.get(workspace=ada).model) == (2, "langgraph", "m")
+    assert (ada.tier, ada.runtime, Agent.objects.get(workspace=ada).model) == (2, "python", "m")
     assert "system-prompt.md" in files.contents([ada.id])[ada.id]
     assert rebuild._compare(lambda done: None) == []
 

@@ -90,6 +90,27 @@ def test_the_shipped_organisations_are_created(as_operator: APIClient, folder: s
     assert rebuild._compare(lambda done: None) == []
 
 
+@pytest.mark.parametrize("folder", ["pair", "company"])
+def test_the_shipped_organisations_can_be_run(folder: str) -> None:
+    for one in org_templates.of_folder(folder).workspaces[0].walk():
+        assert (one.runtime, one.tier) == ("python", 2)
+        assert {"agent.py", "requirements.txt", "system-prompt.md"} <= one.files.keys()
+        assert agent_config.read(one.files["config.yaml"].data).required_env == ()
+
+
+def test_defaults_name_the_template_of_those_that_name_none() -> None:
+    items: list[dict[str, Any]] = [{"name": "A"}, {"name": "B", "template": "reviewer"}, {"name": "C", "template": ""}]
+    items += [{"name": "D", "external": True, "url": "https://agents.example/d"}]
+    found = org_templates.read({"name": "O", "defaults": {"template": "agent"}, "workspaces": items})
+    assert (found.problems, found.ignored) == ([], [])
+    assert [one.template for one in found.workspaces] == ["agent", "reviewer", None, None]
+    assert "agent.py" in found.workspaces[0].files
+    found = org_templates.read({"name": "O", "defaults": {"template": ["agent"]}, "workspaces": items})
+    assert found.problems[0].where == "defaults.template"
+    found = org_templates.read({"name": "O", "defaults": {"template": "nope"}, "workspaces": items[:1]})
+    assert "there is no template 'nope'" in found.problems[0].error
+
+
 def test_a_public_template_is_understood_and_says_what_it_ignores(as_operator: APIClient, write: Write) -> None:
     write(
         {
@@ -126,8 +147,8 @@ def test_a_public_template_is_understood_and_says_what_it_ignores(as_operator: A
         "Say hello",
     )
     assert config_of("Dev").values["initial_prompt"] == "Read the code"
-    assert config_of("CEO").required_env == ("OPENAI_API_KEY", "API_KEY")
-    assert config_of("CEO").values["env"]["optional"] == ["OPENAI_BASE_URL"]
+    assert config_of("CEO").required_env == ("API_KEY",)
+    assert config_of("CEO").values["env"]["optional"] == ["OPENAI_API_KEY", "OPENAI_BASE_URL"]
     place = CanvasLayout.objects.get(workspace=rows["CEO"])
     assert (place.x, place.y) == (400.0, 50.0)
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 Make = Callable[..., Workspace]
 Write = Callable[..., None]
 ACTOR = "operator:ada#1"
-SHIPPED = ("product-lead", "researcher", "reviewer")
+SHIPPED = ("agent", "product-lead", "researcher", "reviewer")
 
 
 @pytest.fixture
@@ -88,6 +88,45 @@ def test_a_listed_template_says_what_its_config_says(template: Write) -> None:
             "problem": "config.yaml, line 1, column 7: tier must be 1, 2, 3 or 4",
         },
     ]
+
+
+def test_the_shipped_templates_can_be_run() -> None:
+    for template_id in SHIPPED:
+        for one in templates.blueprint(template_id).walk():
+            assert (one.runtime, one.tier) == ("python", 2)
+            assert {"agent.py", "requirements.txt"} <= one.files.keys()
+            assert agent_config.read(one.files[agent_config.NAME].data).required_env == ()
+
+
+def test_a_template_has_the_files_of_the_one_that_it_extends_under_its_own(template: Write) -> None:
+    template("a", "name: A", **{"agent.py": "a", "prompt": "a"})
+    template("b", "name: B\nextends: a", **{"prompt": "b", "more": "b"})
+    template("c", "name: C\nextends: b\ntier: 2", more="c")
+    texts = {path: content.text for path, content in templates.read("c").items()}
+    assert texts == {"config.yaml": "name: C\nextends: b\ntier: 2", "agent.py": "a", "prompt": "b", "more": "c"}
+    assert (templates.blueprint("c").name, templates.blueprint("c").tier) == ("C", 2)
+
+
+@pytest.mark.parametrize(
+    ("extended", "problem"),
+    [
+        ("a", "extends: template a, extends a: in a circle"),
+        ("b", "extends: template a, which extends b, extends a: in a circle"),
+        ("nope", "there is no template 'nope'; known ones: a, b"),
+    ],
+)
+def test_what_cannot_be_extended_says_why(template: Write, extended: str, problem: str) -> None:
+    template("a", f"extends: {extended}")
+    template("b", "extends: a")
+    with pytest.raises(Invalid, match=problem):
+        templates.blueprint("a")
+
+
+def test_a_path_cannot_be_a_file_here_and_a_folder_there(template: Write) -> None:
+    template("a", "name: A", **{"x/y": "a"})
+    template("b", "extends: a", x="b")
+    with pytest.raises(Invalid, match="x"):
+        templates.read("b")
 
 
 def test_no_folder_means_no_templates(settings: Any, tmp_path: Path) -> None:
